@@ -1,0 +1,40 @@
+# make demo    set everything up, play one access end to end, stop
+# make run     set everything up, start the local stack, stay until interrupted
+# make test    set everything up, run all tests
+# make check   formatting, linting, types, layers, coverage floors
+# make lock    write the pinned requirements anew from the input files
+
+VENV ?= .venv
+PYTHON = $(VENV)/bin/python
+export JIT_VENV = $(VENV)
+
+.PHONY: setup demo run test check lock soak format
+
+setup:
+	@sh local/setup.sh
+
+demo: setup
+	@$(PYTHON) -m local demo
+
+run: setup
+	@$(PYTHON) -m local up
+
+test: setup
+	@$(PYTHON) -m pytest
+
+soak: setup
+	@JIT_SOAK=1 $(PYTHON) -m pytest tests/faults -m "soak or not soak"
+
+check: setup
+	@$(PYTHON) -m ruff format --check .
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m mypy
+	@$(VENV)/bin/lint-imports --no-cache
+
+format: setup
+	@$(PYTHON) -m ruff format .
+	@$(PYTHON) -m ruff check --fix .
+
+lock: setup
+	@$(VENV)/bin/uv pip compile requirements.in --universal --python-version 3.11 --no-header --quiet --output-file requirements.txt
+	@$(VENV)/bin/uv pip compile requirements-dev.in --universal --python-version 3.11 --no-header --quiet --output-file requirements-dev.txt

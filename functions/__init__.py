@@ -1,0 +1,1 @@
+"""The triggers: decode, call one use case, encode."""

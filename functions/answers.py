@@ -1,0 +1,117 @@
+"""Domain values in the JIT API's words: fields, order and spelling as the real service has them."""
+
+from typing import Any
+
+from shared.domain.model import AccessRequest, Policy, PolicyVm, PortRequest, PortRule, Status
+from shared.domain.times import format_duration, format_instant, format_ticks
+
+TYPE = "Microsoft.Security/locations/jitNetworkAccessPolicies"
+
+
+def policy_answer(policy: Policy, requests: list[AccessRequest]) -> dict[str, Any]:
+    """Write a policy as GET, PUT and the lists answer it."""
+    properties: dict[str, Any] = {
+        "virtualMachines": [_policy_vm(vm) for vm in policy.vms],
+        "requests": [request_answer(request) for request in requests],
+        "provisioningState": policy.state.value,
+        "appendMode": False,
+    }
+    if policy.error:
+        properties["provisioningError"] = policy.error
+    return {
+        "kind": policy.kind,
+        "properties": properties,
+        "id": policy.id,
+        "name": policy.name,
+        "type": TYPE,
+        "location": policy.location,
+    }
+
+
+def _policy_vm(vm: PolicyVm) -> dict[str, Any]:
+    answer: dict[str, Any] = {"id": vm.id, "ports": [_port_rule(rule) for rule in vm.ports]}
+    if vm.public_ip:
+        answer["publicIpAddress"] = vm.public_ip
+    return answer
+
+
+def _port_rule(rule: PortRule) -> dict[str, Any]:
+    return {
+        "number": rule.number,
+        "protocol": rule.protocol,
+        **_sources(rule.sources, listed=rule.sources_listed),
+        "maxRequestAccessDuration": format_duration(rule.max_duration),
+    }
+
+
+def _sources(sources: tuple[str, ...], *, listed: bool) -> dict[str, Any]:
+    if listed:
+        return {"allowedSourceAddressPrefixes": list(sources)}
+    return {"allowedSourceAddressPrefix": sources[0]}
+
+
+def request_answer(request: AccessRequest) -> dict[str, Any]:
+    """Write a request as initiate answers it and policies list it."""
+    by_vm: dict[str, list[dict[str, Any]]] = {}
+    for port in request.ports:
+        by_vm.setdefault(port.vm_id, []).append(_port_request(port))
+    answer: dict[str, Any] = {
+        "virtualMachines": [{"id": vm, "ports": ports} for vm, ports in by_vm.items()],
+        "startTimeUtc": format_ticks(request.requested_at),
+        "requestor": request.requestor.name,
+    }
+    if request.justification is not None:
+        answer["justification"] = request.justification
+    return answer
+
+
+def _port_request(port: PortRequest) -> dict[str, Any]:
+    answer: dict[str, Any] = {
+        "number": port.port,
+        **_sources(port.sources, listed=port.sources_listed),
+    }
+    if port.end_text or port.end_at:
+        answer["endTimeUtc"] = port.end_text or (format_ticks(port.end_at) if port.end_at else "")
+    elif port.duration:
+        answer["duration"] = format_duration(port.duration)
+    answer["status"] = port.status.value
+    answer["statusReason"] = port.closing.reason.value if port.closing else "UserRequested"
+    if port.status in {Status.FAILED, Status.DENIED} and port.closing:
+        answer["error"] = {"code": port.closing.reason.value, "message": port.closing.message}
+    return answer
+
+
+def status_answer(request: AccessRequest) -> dict[str, Any]:
+    """Write a request as the short form's callers poll it."""
+    return {
+        "id": request.id,
+        "status": overall_status(request),
+        "policyId": request.policy_id,
+        **request_answer(request),
+        "openedAt": _latest(port.opened_at for port in request.ports),
+        "closedAt": _latest(port.closed_at for port in request.ports),
+    }
+
+
+def _latest(instants: Any) -> str | None:
+    known = [at for at in instants if at is not None]
+    return format_instant(max(known)) if known else None
+
+
+def overall_status(request: AccessRequest) -> str:
+    """Sum up a request: waiting beats open, open beats ended."""
+    held = [port.status for port in request.ports]
+    order = (
+        Status.PENDING_APPROVAL,
+        Status.INITIATING,
+        Status.INITIATED,
+        Status.FAILED,
+        Status.DENIED,
+        Status.REVOKED,
+    )
+    return next(status.value for status in order if status in held)
+
+
+def is_undecided(request: AccessRequest) -> bool:
+    """Tell whether a poller has to come again."""
+    return any(p.status in {Status.PENDING_APPROVAL, Status.INITIATING} for p in request.ports)

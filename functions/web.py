@@ -1,0 +1,166 @@
+"""What every HTTP trigger shares: who calls, from where, the request id, and errors as ARM's."""
+
+import json
+import uuid
+from collections.abc import Callable, Mapping
+from functools import wraps
+from http import HTTPStatus
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import urlsplit
+
+import azure.functions as func
+
+from shared.bootstrap import app
+from shared.domain.arm_ids import is_within
+from shared.domain.errors import (
+    ConflictError,
+    InvalidInputError,
+    JitError,
+    NotAuthenticatedError,
+    NotFoundError,
+    NotPermittedError,
+    OutsidePolicyError,
+    Reason,
+    TooManyRequestsError,
+    UnavailableError,
+)
+from shared.domain.model import Principal
+from shared.domain.permissions import Action, is_allowed
+from shared.use_cases.interfaces import OutsideError, RowChangedError
+
+JSON = "application/json; charset=utf-8"
+# The one table from what went wrong to what the caller is told.
+STATUS: Mapping[type[JitError], HTTPStatus] = {
+    InvalidInputError: HTTPStatus.BAD_REQUEST,
+    NotAuthenticatedError: HTTPStatus.UNAUTHORIZED,
+    NotPermittedError: HTTPStatus.FORBIDDEN,
+    OutsidePolicyError: HTTPStatus.BAD_REQUEST,
+    NotFoundError: HTTPStatus.NOT_FOUND,
+    ConflictError: HTTPStatus.CONFLICT,
+    TooManyRequestsError: HTTPStatus.TOO_MANY_REQUESTS,
+    UnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+_FIXED_HEADERS = {
+    "Cache-Control": "no-cache",
+    "Pragma": "no-cache",
+    "Expires": "-1",
+    "X-Content-Type-Options": "nosniff",
+    "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
+}
+
+Handler = Callable[[func.HttpRequest], func.HttpResponse]
+
+
+def answer(
+    status: HTTPStatus, body: Any = None, headers: Mapping[str, str] | None = None
+) -> func.HttpResponse:
+    """Make an answer; a body is written as JSON, as compactly as the real service does."""
+    text = b"" if body is None else json.dumps(body, separators=(",", ":")).encode()
+    return func.HttpResponse(text, status_code=status, headers=dict(headers or {}), mimetype=JSON)
+
+
+def handled(handler: Handler) -> Handler:
+    """Give an answer its request id, and turn every error into ARM's envelope."""
+
+    @wraps(handler)
+    def handle(req: func.HttpRequest) -> func.HttpResponse:
+        request_id = str(uuid.uuid4())
+        try:
+            response = handler(req)
+        except JitError as error:
+            response = _refusal(error)
+        except (OutsideError, RowChangedError) as error:
+            app().services.telemetry.fault("jit.http.unavailable", error, id=request_id)
+            told = "A service this app depends on did not answer; try again."
+            response = _refusal(UnavailableError(told))
+        except Exception as error:  # noqa: BLE001 - the last guard: nothing escapes unnamed
+            app().services.telemetry.fault("jit.http.failed", error, id=request_id)
+            response = _refusal(JitError(f"Something failed here. Quote request id {request_id}."))
+        for name, value in {**_FIXED_HEADERS, "x-ms-request-id": request_id}.items():
+            response.headers[name] = value
+        return response
+
+    return handle
+
+
+def _refusal(error: JitError) -> func.HttpResponse:
+    status = STATUS.get(type(error), HTTPStatus.INTERNAL_SERVER_ERROR)
+    headers = {}
+    if status is HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = f'Bearer error="invalid_token", resource="{_audience()}"'
+    if isinstance(error, TooManyRequestsError):
+        headers["Retry-After"] = str(error.retry_after)
+    if status is HTTPStatus.SERVICE_UNAVAILABLE:
+        headers["Retry-After"] = "5"
+    return answer(status, envelope(error.code, error.message, error.details), headers)
+
+
+def _audience() -> str:
+    return app().settings.audience[0]
+
+
+def envelope(code: str, message: str, details: tuple[Reason, ...] = ()) -> dict[str, Any]:
+    """Write an error as ARM does."""
+    error: dict[str, Any] = {"code": code, "message": message}
+    if details:
+        error["details"] = [
+            {
+                "code": each.code,
+                "message": each.message,
+                **({"target": each.target} if each.target else {}),
+            }
+            for each in details
+        ]
+    return {"error": error}
+
+
+def caller(req: func.HttpRequest) -> Principal:
+    """Verify who is calling, from the bearer token alone; raises NotAuthenticatedError."""
+    return app().verify(req.headers.get("Authorization"))
+
+
+def require(principal: Principal, action: Action, scope: str) -> None:
+    """Enforce a permission; raises NotPermittedError that names the action and the scope."""
+    decision = is_allowed(principal, action, scope, app_scopes=app().settings.scopes)
+    if not decision.allowed:
+        raise NotPermittedError(
+            f"The client '{principal.name}' with object id '{principal.object_id}' does not have "
+            f"authorization to perform action '{action}' over scope '{scope}'."
+        )
+
+
+def require_in_scope(resource_id: str) -> None:
+    """Refuse what lies outside the deployment's scopes; raises NotPermittedError."""
+    if not any(is_within(resource_id, scope) for scope in app().settings.scopes):
+        raise NotPermittedError(f"'{resource_id}' is outside the scopes this app works in.")
+
+
+def caller_address(req: func.HttpRequest) -> str:
+    """Return the address the call came from; empty if it cannot be told.
+
+    NB. The platform appends the last hop to X-Forwarded-For; everything before it is whatever
+    the caller wrote, and is never looked at.
+    """
+    last = req.headers.get("X-Forwarded-For", "").rsplit(",", 1)[-1].strip()
+    return plain_address(last)
+
+
+def plain_address(hop: str) -> str:
+    """Strip the port from a hop: 203.0.113.7:50123, [2001:db8::1]:443, or the bare address."""
+    if hop.startswith("["):
+        hop = hop[1:].partition("]")[0]
+    elif hop.count(":") == 1:
+        hop = hop.partition(":")[0]
+    try:
+        address = ip_address(hop)
+    except ValueError:
+        return ""
+    mapped = getattr(address, "ipv4_mapped", None)
+    return str(mapped or address)
+
+
+def absolute(req: func.HttpRequest, path: str) -> str:
+    """Make an absolute URL on the host that was called: Logic Apps poll nothing less."""
+    parts = urlsplit(req.url)
+    return f"{parts.scheme}://{parts.netloc}{path}"

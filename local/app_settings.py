@@ -1,0 +1,79 @@
+"""The app settings that the local stack gives to the app."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from local.issuer import AUDIENCE, TENANT_ID
+
+# Where an estate is empty or names no subscription.
+_SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"
+_PROBE_NSG = "jit-probe"
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where the parts of a running stack are."""
+
+    storage: str
+    arm: str
+    issuer: str
+
+
+def app_environment(at: Addresses, estate: Path) -> dict[str, str]:
+    """Return the app settings, under the names that they have in Azure."""
+    tenant = f"{at.issuer}/{TENANT_ID}"
+    resources = _resource_ids(estate)
+    return {
+        "AzureWebJobsStorage": at.storage,
+        "JitStorage": at.storage,
+        "FUNCTIONS_WORKER_RUNTIME": "python",
+        "AZURE_FUNCTIONS_ENVIRONMENT": "Development",
+        "PYTHON_THREADPOOL_THREAD_COUNT": "32",
+        # Without it `/` would be the platform's own page, not the app's.
+        "AzureWebJobsDisableHomepage": "true",
+        "JIT_ARM_URL": at.arm,
+        "JIT_TENANT_ID": TENANT_ID,
+        "JIT_AUDIENCE": AUDIENCE,
+        "JIT_ISSUER": tenant,
+        "JIT_ISSUERS": f"{tenant}/v2.0,{tenant}/",
+        "JIT_JWKS_URL": f"{tenant}/discovery/v2.0/keys",
+        "JIT_SCOPES": f"/subscriptions/{_subscription(resources)}",
+        "JIT_DEPLOYMENT_ID": "local1",
+        "JIT_MIN_DURATION": "PT1S",
+        "JIT_PROBE_NSG": _probe_nsg(resources),
+        "JIT_NSG_WRITE": "auto",
+    }
+
+
+def local_settings(environment: Mapping[str, str], port: int) -> str:
+    """Return the text of a local.settings.json for Azure Functions Core Tools."""
+    content = {
+        "IsEncrypted": False,
+        "Values": dict(environment),
+        "Host": {"LocalHttpPort": port},
+    }
+    return json.dumps(content, indent=2) + "\n"
+
+
+def _resource_ids(estate: Path) -> list[str]:
+    try:
+        content = json.loads(estate.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return []
+    return [str(resource["id"]) for resource in content["resources"] if "id" in resource]
+
+
+def _subscription(resource_ids: list[str]) -> str:
+    subscriptions = (
+        parts[2]
+        for parts in (resource_id.split("/") for resource_id in resource_ids)
+        if len(parts) > 2 and parts[1].lower() == "subscriptions"  # noqa: PLR2004  "", name, id
+    )
+    return next(subscriptions, _SUBSCRIPTION)
+
+
+def _probe_nsg(resource_ids: list[str]) -> str:
+    suffix = f"/networksecuritygroups/{_PROBE_NSG}"
+    return next((found for found in resource_ids if found.lower().endswith(suffix)), "")

@@ -1,0 +1,1 @@
+"""A simulator of the parts of Azure Resource Manager that the product uses."""

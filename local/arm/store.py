@@ -1,0 +1,181 @@
+"""Everything there is: the resources of an estate, found by id in any letter case."""
+
+import copy
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from local.arm import ids
+from local.arm.nsg import Group, read_group
+
+Resource = dict[str, Any]
+NSG = "microsoft.network/networksecuritygroups"
+NIC = "microsoft.network/networkinterfaces"
+VNET = "microsoft.network/virtualnetworks"
+SUBNET = "microsoft.network/virtualnetworks/subnets"
+VM = "microsoft.compute/virtualmachines"
+
+
+def new_etag() -> str:
+    """Return a fresh weak etag as the network provider writes them."""
+    return f'W/"{uuid.uuid4()}"'
+
+
+class Store:
+    """The resources of one estate."""
+
+    def __init__(self, resources: Iterable[Mapping[str, Any]]) -> None:
+        self._resources: dict[str, Resource] = {}
+        self.groups: dict[str, Group] = {}
+        self.subscriptions: dict[str, str] = {}
+        self.resource_groups: dict[str, str] = {}
+        for resource in resources:
+            self.add(resource)
+        self.link()
+
+    def add(self, resource: Mapping[str, Any]) -> None:
+        """Add or replace one resource, written as ARM returns it."""
+        resource_id = resource["id"]
+        kind = type_of(resource)
+        self._note_scopes(resource_id)
+        if kind == NSG:
+            group = read_group(resource, new_etag, str(uuid.uuid4()))
+            self.groups[ids.key(resource_id)] = group
+            return
+        if kind == SUBNET:
+            self._add_subnet(copy.deepcopy(dict(resource)))
+            return
+        body = copy.deepcopy(dict(resource))
+        if kind.startswith("microsoft.network/"):
+            _give_etag(body)
+        self._resources[ids.key(resource_id)] = body
+
+    def replace(self, resource: Mapping[str, Any]) -> None:
+        """Add or replace one resource, with new etags for it and what it was or is behind."""
+        before = self.get(resource["id"])
+        self.add({name: value for name, value in resource.items() if name != "etag"})
+        for holder in (before, resource):
+            group_id = reference(holder, "networkSecurityGroup") if holder else None
+            group = self.group(group_id) if group_id else None
+            if group is not None:
+                group.touch()
+
+    def remove(self, resource_id: str) -> None:
+        """Remove one resource and what refers to it by a back reference."""
+        key = ids.key(resource_id)
+        self.groups.pop(key, None)
+        self._resources.pop(key, None)
+        for nic in self.of_type(NIC):
+            machine = nic["properties"].get("virtualMachine")
+            if machine and ids.same(machine["id"], resource_id):
+                del nic["properties"]["virtualMachine"]
+
+    def link(self) -> None:
+        """Give network interfaces the reference back to their virtual machine."""
+        for machine in self.of_type(VM):
+            for nic_id in nics_of(machine):
+                nic = self.get(nic_id)
+                if nic is not None:
+                    nic["properties"]["virtualMachine"] = {"id": machine["id"]}
+
+    def get(self, resource_id: str) -> Resource | None:
+        """Return a resource other than a network security group."""
+        key = ids.key(resource_id)
+        found = self._resources.get(key)
+        if found is None and "/subnets/" in key:
+            vnet = self._resources.get(key.rsplit("/subnets/", 1)[0])
+            return next((each for each in subnets_of(vnet) if ids.key(each["id"]) == key), None)
+        return found
+
+    def group(self, resource_id: str) -> Group | None:
+        """Return a network security group."""
+        return self.groups.get(ids.key(resource_id))
+
+    def of_type(self, kind: str) -> Iterator[Resource]:
+        """Return all resources of a type, ordered by id as ARM lists them [recorded]."""
+        for key in sorted(self._resources):
+            if type_of(self._resources[key]) == kind:
+                yield self._resources[key]
+
+    def everything(self) -> Iterator[Resource]:
+        """Return all resources other than network security groups."""
+        yield from self._resources.values()
+
+    def attached(self, group_id: str) -> dict[str, list[str]]:
+        """Return what a network security group is attached to."""
+        nics = [nic["id"] for nic in self.of_type(NIC) if _is_behind(nic, group_id)]
+        subnets = [each["id"] for each in self.subnets() if _is_behind(each, group_id)]
+        return {"networkInterfaces": nics, "subnets": subnets}
+
+    def subnets(self) -> Iterator[Resource]:
+        """Return all subnets."""
+        for vnet in self.of_type(VNET):
+            yield from subnets_of(vnet)
+
+    def settle(self, now: float) -> None:
+        """End every write whose time has come."""
+        for key, group in list(self.groups.items()):
+            if group.pending:
+                gone = any(each.removes_group and each.ends_by(now) for each in group.pending)
+                group.settle(now)
+                if gone:
+                    del self.groups[key]
+
+    def _note_scopes(self, resource_id: str) -> None:
+        subscription = ids.segment(resource_id, "subscriptions")
+        if subscription is None:
+            return
+        self.subscriptions.setdefault(subscription.lower(), subscription)
+        name = ids.segment(resource_id, "resourceGroups")
+        if name is not None:
+            scope = f"/subscriptions/{subscription}/resourceGroups/{name}"
+            self.resource_groups.setdefault(ids.key(scope), scope)
+
+    def _add_subnet(self, subnet: Resource) -> None:
+        vnet_id = subnet["id"].rsplit("/", 2)[0]
+        vnet = self._resources.get(ids.key(vnet_id))
+        if vnet is None:
+            raise ValueError(f"{subnet['id']} must follow its virtual network in the estate")
+        kept = [each for each in subnets_of(vnet) if not ids.same(each["id"], subnet["id"])]
+        vnet["properties"]["subnets"] = [*kept, subnet]
+        _give_etag(vnet)
+
+
+def type_of(resource: Mapping[str, Any]) -> str:
+    """Return the type of a resource in lower case, from its id where it is not given."""
+    given = resource.get("type")
+    if given:
+        return str(given).lower()
+    path = ids.parse(resource["id"])
+    return path.type_key if path else ""
+
+
+def nics_of(machine: Mapping[str, Any]) -> list[str]:
+    """Return the ids of a virtual machine's network interfaces, the primary one first."""
+    given = machine["properties"].get("networkProfile", {}).get("networkInterfaces", [])
+    first = sorted(given, key=lambda nic: not nic.get("properties", {}).get("primary", False))
+    return [nic["id"] for nic in first]
+
+
+def subnets_of(vnet: Mapping[str, Any] | None) -> list[Resource]:
+    """Return the subnets of a virtual network."""
+    return list(vnet["properties"].get("subnets", [])) if vnet else []
+
+
+def reference(resource: Mapping[str, Any], member: str) -> str | None:
+    """Return the id that a property refers to."""
+    given = resource.get("properties", {}).get(member)
+    return str(given["id"]) if given else None
+
+
+def _is_behind(resource: Mapping[str, Any], group_id: str) -> bool:
+    found = reference(resource, "networkSecurityGroup")
+    return found is not None and ids.same(found, group_id)
+
+
+def _give_etag(body: Resource, fresh: Callable[[], str] = new_etag) -> None:
+    """Give a network resource and its children one common etag, as the provider does."""
+    etag = body.setdefault("etag", fresh())
+    for member in ("subnets", "ipConfigurations", "frontendIPConfigurations"):
+        for child in body.get("properties", {}).get(member) or []:
+            child.setdefault("etag", etag)

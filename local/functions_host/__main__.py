@@ -1,0 +1,113 @@
+"""Run one function app: python -m local.functions_host --app DIR --port N."""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import uvicorn
+
+from local.functions_host.config import ConfigError
+from local.functions_host.host import FunctionsHost
+from local.functions_host.web import web_app
+from local.ports import LOOPBACK, PortTakenError, listen
+
+_DRAIN = timedelta(seconds=15)
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to this module: uvicorn would raise them again before the drain."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def main() -> None:
+    """Serve until SIGTERM or Ctrl-C, then drain."""
+    options = _options()
+    _log_to_stderr()
+    if options.tethered:
+        threading.Thread(target=_leave_with_parent, daemon=True, name="tether").start()
+    try:
+        server = listen(options.port)
+        app = options.app.resolve()
+        host = FunctionsHost(app, os.environ, options.state.resolve())
+    except (PortTakenError, ConfigError) as error:
+        sys.exit(f"functions host: {error}")
+    ready_file = options.ready_file and options.ready_file.resolve()
+    # As on the platform, where the script root is the working directory.
+    os.chdir(app)
+    asyncio.run(_serve(host, server, ready_file))
+
+
+async def _serve(host: FunctionsHost, listener: socket.socket, ready_file: Path | None) -> None:
+    # No access log: a query string can hold a function key.
+    server = _Server(
+        uvicorn.Config(
+            web_app(host),
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=int(_DRAIN.total_seconds()),
+        )
+    )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, _ask_to_exit, server)
+    await host.start()
+    if ready_file:
+        # The socket listens already; who connects now waits a moment.
+        url = f"http://{LOOPBACK}:{listener.getsockname()[1]}"
+        await asyncio.to_thread(ready_file.write_text, url, encoding="utf-8")
+    await server.serve([listener])
+    await host.stop(_DRAIN)
+    logging.shutdown()
+    # Functions that outlast the drain are cut off here, as on the platform.
+    os._exit(0)
+
+
+def _ask_to_exit(server: uvicorn.Server) -> None:
+    server.should_exit = True
+
+
+def _leave_with_parent() -> None:
+    """Exit at once when standard input ends: the process that started this one is gone."""
+    # Not sys.stdin: its lock would be held while the interpreter ends in the ordinary way.
+    while os.read(0, 1024):
+        pass
+    os._exit(1)
+
+
+def _log_to_stderr() -> None:
+    logging.basicConfig(
+        level=logging.INFO,
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
+    )
+    # They tell of every request to storage and of every binding, again and again.
+    for chatty in ("azure.core", "azure.functions", "uvicorn.error"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m local.functions_host")
+    parser.add_argument("--app", type=Path, required=True, help="folder of function_app.py")
+    parser.add_argument("--port", type=int, default=7071, help="0: any free one")
+    parser.add_argument(
+        "--state", type=Path, default=Path(".stack"), help="where timers keep their status"
+    )
+    parser.add_argument("--ready-file", type=Path, help="gets the URL once it serves")
+    parser.add_argument("--tethered", action="store_true", help="leave when standard input ends")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

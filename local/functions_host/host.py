@@ -1,0 +1,221 @@
+"""The functions host: listeners for every function of one app."""
+
+import asyncio
+import contextlib
+import logging
+import time
+import uuid
+from collections.abc import Awaitable, Coroutine, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Protocol
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from local.functions_host.config import HostConfig, resolve
+from local.functions_host.engine import Datum, Engine, Function, IndexingError, Outcome
+from local.functions_host.http_messages import request_path, to_datum, to_response
+from local.functions_host.outputs import Outputs
+from local.functions_host.queue_listener import QueueListener, QueueWatcher, poison_queue_name
+from local.functions_host.queues import Connections, Message
+from local.functions_host.routes import Router
+from local.functions_host.schedule import Schedule
+from local.functions_host.timer_listener import StatusFile, Timer, TimerListener
+from local.functions_host.trigger_metadata import queue_metadata
+
+log = logging.getLogger("functions_host")
+
+_RESTART_AFTER = timedelta(seconds=1)
+_MESSAGE_LIFE = timedelta(days=7)
+
+
+class _Listener(Protocol):
+    async def run(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
+class FunctionsHost:
+    """One app: indexed once, listened for until stopped."""
+
+    def __init__(self, app: Path, settings: Mapping[str, str], state: Path) -> None:
+        self._app = app
+        self._settings = settings
+        self._state = state
+        self._config = HostConfig.load(app, settings)
+        self._engine = Engine()
+        self._watcher = QueueWatcher()
+        self._connections = Connections(settings, self._config.queues.message_encoding)
+        self._outputs = Outputs(self._connections, settings, self._watcher)
+        self._router = Router([], "")
+        self._listeners: dict[str, _Listener] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.functions: dict[str, Function] = {}
+
+    async def start(self) -> None:
+        """Index the app and start its listeners; a broken app is a running host without any."""
+        try:
+            found = await self._engine.index(self._app)
+        except IndexingError as error:
+            log.error("The app cannot be indexed, so it has no functions: %s", error)  # noqa: TRY400  the trace is in the text
+            return
+        enabled = [function for function in found if not self._is_disabled(function)]
+        self.functions = {function.name.lower(): function for function in enabled}
+        self._router = Router(enabled, self._config.route_prefix)
+        for function in enabled:
+            self._listen(function)
+
+    async def stop(self, grace: timedelta) -> None:
+        """Take no more work, finish what is at hand within the grace, then let go."""
+        stopping = [asyncio.create_task(one.stop()) for one in self._listeners.values()]
+        stopping += [task for task in self._tasks if task.get_name() == "by hand"]
+        if stopping:
+            _, unfinished = await asyncio.wait(stopping, timeout=grace.total_seconds())
+            if unfinished:
+                log.warning("Stopped with work unfinished; the queues bring it again")
+        for task in self._tasks:
+            task.cancel()
+        self._connections.close()
+
+    async def serve(self, request: Request) -> Response:
+        """Answer an HTTP request by the function whose route fits, 404 where none does."""
+        path = request_path(request)
+        match = self._router.match(request.method, path)
+        if match is None:
+            return Response(status_code=404)
+        value = await to_datum(request, path, match.parameters)
+        outcome = await self._invoke(match.function, value, {})
+        return to_response(outcome.returned) if outcome.ok else Response(status_code=500)
+
+    def invoke_by_hand(self, function: Function, text: str) -> None:
+        """Run a queue or timer function now, as POST /admin/functions/<name> does."""
+        if function.kind == "queueTrigger":
+            work = self._run_queue(function, _handmade(text))
+        else:
+            listener = self._listeners.get(function.name)
+            payload = listener.payload() if isinstance(listener, TimerListener) else "{}"
+            work = self._run_timer(function, payload)
+        self._spawn(_ignore_result(work), name="by hand")
+
+    def _listen(self, function: Function) -> None:
+        try:
+            if function.kind == "queueTrigger":
+                self._listeners[function.name] = self._queue_listener(function)
+            elif function.kind == "timerTrigger":
+                self._listeners[function.name] = self._timer_listener(function)
+            else:
+                return
+        except Exception:
+            # One listener that cannot be started never keeps the others from starting.
+            log.exception("The listener for function '%s' was unable to start", function.name)
+            return
+        self._spawn(self._supervise(function.name, self._listeners[function.name]))
+
+    def _queue_listener(self, function: Function) -> QueueListener:
+        connection = function.trigger.get("connection") or "AzureWebJobsStorage"
+        queue = self._connections.queue(
+            connection, resolve(function.trigger["queueName"], self._settings)
+        )
+        poison = poison_queue_name(queue.name)
+
+        async def execute(message: Message) -> bool:
+            return await self._run_queue(function, message)
+
+        return QueueListener(
+            queue,
+            self._connections.queue(connection, poison) if poison else None,
+            self._config.queues,
+            execute,
+            self._watcher,
+        )
+
+    def _timer_listener(self, function: Function) -> TimerListener:
+        trigger = function.trigger
+
+        async def execute(payload: str) -> bool:
+            return await self._run_timer(function, payload)
+
+        timer = Timer(
+            Schedule(resolve(trigger["schedule"], self._settings)),
+            run_on_startup=bool(trigger.get("runOnStartup")),
+            use_monitor=trigger.get("useMonitor") is not False,
+        )
+        kept = StatusFile(self._state / "timers" / f"{function.name}.json")
+        return TimerListener(timer, kept, execute)
+
+    async def _supervise(self, name: str, listener: _Listener) -> None:
+        while True:
+            try:
+                await listener.run()
+            except Exception:
+                log.exception("The listener for function '%s' failed and starts again", name)
+                await asyncio.sleep(_RESTART_AFTER.total_seconds())
+            else:
+                return
+
+    async def _run_queue(self, function: Function, message: Message) -> bool:
+        value = Datum(message.text, "string")
+        return (await self._invoke(function, value, queue_metadata(message))).ok
+
+    async def _run_timer(self, function: Function, payload: str) -> bool:
+        return (await self._invoke(function, Datum(payload, "json"), {})).ok
+
+    async def _invoke(
+        self, function: Function, value: Datum, metadata: Mapping[str, Datum]
+    ) -> Outcome:
+        invocation_id = str(uuid.uuid4())
+        began = time.monotonic()
+        log.info("Executing 'Functions.%s' (Id=%s)", function.name, invocation_id)
+        outcome = await self._engine.invoke(function, value, metadata, invocation_id=invocation_id)
+        if outcome.ok:
+            outcome = await self._with_outputs(function, outcome)
+        log.log(
+            logging.INFO if outcome.ok else logging.ERROR,
+            "Executed 'Functions.%s' (%s, Id=%s, Duration=%dms)%s",
+            function.name,
+            "Succeeded" if outcome.ok else "Failed",
+            invocation_id,
+            (time.monotonic() - began) * 1000,
+            f": {outcome.error}" if outcome.error else "",
+        )
+        return outcome
+
+    async def _with_outputs(self, function: Function, outcome: Outcome) -> Outcome:
+        # After the function returned and before anybody hears of it: a failing output fails
+        # the invocation although its body ran.
+        try:
+            await self._outputs.write(function, outcome)
+        except Exception as error:
+            log.exception("An output of 'Functions.%s' could not be written", function.name)
+            return Outcome(ok=False, error=f"output binding: {error!r}")
+        return outcome
+
+    def _is_disabled(self, function: Function) -> bool:
+        setting = self._settings.get(f"AzureWebJobs.{function.name}.Disabled", "")
+        return setting.lower() in ("true", "1")
+
+    def _spawn(self, work: Coroutine[Any, Any, None], *, name: str = "listener") -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+async def _ignore_result(work: Awaitable[bool]) -> None:
+    with contextlib.suppress(asyncio.CancelledError):
+        await work
+
+
+def _handmade(text: str) -> Message:
+    now = datetime.now(UTC)
+    return Message(
+        id=str(uuid.uuid4()),
+        content=text,
+        text=text,
+        is_decoded=True,
+        pop_receipt="",
+        dequeue_count=0,
+        inserted_at=now,
+        expires_at=now + _MESSAGE_LIFE,
+        next_visible_at=now,
+    )

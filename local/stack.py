@@ -1,0 +1,224 @@
+"""The local stack: storage, ARM simulator, token issuer and functions host, as one."""
+
+import contextlib
+import http
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from local.app_settings import Addresses, app_environment
+from local.arm.serve import ArmServer
+from local.arm.simulator import Settings
+from local.azurite import Azurite, AzuriteError
+from local.children import Child
+from local.issuer import LIFETIME
+from local.issuer_server import IssuerServer
+from local.json_calls import call
+from local.ports import LOOPBACK, PortTakenError, listen
+from local.storage import prepare
+
+ROOT = Path(__file__).parent.parent
+ESTATE = ROOT / "local" / "estate.json"
+_READY_WITHIN = 90.0
+_FOREIGN_SETTINGS = ("JIT_", "AzureWebJobs", "AzureFunctionsJobHost__")
+
+
+class StackError(Exception):
+    """A part of the stack cannot be started, in one line."""
+
+
+class Stack:
+    """A running stack; everything it started ends with it."""
+
+    def __init__(  # noqa: PLR0913  each has a default, and none goes with another
+        self,
+        *,
+        app: Path = ROOT,
+        estate: Path = ESTATE,
+        port: int = 0,
+        settle: float | None = None,
+        with_host: bool = True,
+        directory: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._app = app.resolve()
+        self._estate = estate
+        self._settle = settle
+        self._directory = (directory or ROOT / ".stack").resolve()
+        self._port = port
+        self._parts = contextlib.ExitStack()
+        self._host: Child | None = None
+        self.host_log = self._directory / "host.log"
+        self.api = f"http://{LOOPBACK}:{port}"
+        try:
+            if with_host:
+                self._require_free_port()
+            self._start_services()
+            self.environment = {
+                **app_environment(Addresses(self.storage, self.arm, self.issuer), estate),
+                **(environment or {}),
+            }
+            if with_host:
+                self.start_host()
+        except (AzuriteError, PortTakenError) as error:
+            self.stop()
+            raise StackError(str(error)) from error
+        except BaseException:
+            self.stop()
+            raise
+
+    def token(
+        self,
+        user: str,
+        roles: Iterable[str] = (),
+        *,
+        app: bool = False,
+        lifetime: timedelta = LIFETIME,
+    ) -> str:
+        """Return an access token for a person, or for an app."""
+        mint = self._issuer.issuer.app_token if app else self._issuer.issuer.person_token
+        return mint(user, roles=roles, lifetime=lifetime)
+
+    @property
+    def tokens(self) -> IssuerServer:
+        """Return the token issuer, for rotations and hostile tokens."""
+        return self._issuer
+
+    def invoke(self, function: str, text: str = "") -> None:
+        """Run a queue or timer function now; it answers before the function has run."""
+        status, _ = call("POST", f"{self.api}/admin/functions/{function}", {"input": text})
+        if status != http.HTTPStatus.ACCEPTED:
+            raise StackError(f"function '{function}' cannot be run: the host answered {status}")
+
+    def start_host(self) -> None:
+        """Start the functions host; it comes back at the same address."""
+        ready = self._directory / "host.ready"
+        ready.unlink(missing_ok=True)
+        self._host = Child(
+            [
+                sys.executable,
+                *("-m", "local.functions_host", "--tethered"),
+                *("--app", str(self._app), "--port", str(self._port)),
+                *("--state", str(self._directory), "--ready-file", str(ready)),
+            ],
+            log=self.host_log,
+            cwd=ROOT,
+            env={**_inherited(), **self.environment},
+        )
+        self._wait_for_host(self._host, ready)
+
+    def stop_host(self) -> None:
+        """Stop the functions host with SIGTERM: it drains."""
+        if self._host is not None:
+            self._host.stop()
+
+    def kill_host(self) -> None:
+        """Kill the functions host with SIGKILL: whatever it was doing is cut off."""
+        if self._host is not None:
+            self._host.kill()
+
+    def restart_host(self) -> None:
+        """Stop the functions host and start it again."""
+        self.stop_host()
+        self.start_host()
+
+    def failed_part(self) -> str | None:
+        """Return one line on a part that ended unasked, None while all run."""
+        if not self._azurite.is_alive:
+            return "Azurite ended unexpectedly"
+        if not self._issuer.is_alive:
+            return "the token issuer ended unexpectedly"
+        if self._host is not None and not self._host.is_alive:
+            return (
+                f"the functions host ended unexpectedly (exit code {self._host.exit_code}); "
+                f"its log: {self.host_log}"
+            )
+        return None
+
+    def describe(self) -> dict[str, Any]:
+        """Return what .stack/stack.json says."""
+        return {
+            "api": self.api,
+            "arm": self.arm,
+            "issuer": self.issuer,
+            "storage": self.storage,
+            "pid": os.getpid(),
+        }
+
+    def stop(self) -> None:
+        """Stop everything: first who uses, then what is used."""
+        self.stop_host()
+        self._parts.close()
+
+    def _start_services(self) -> None:
+        # Storage starts empty, so nothing of a former run may be remembered beside it.
+        shutil.rmtree(self._directory / "timers", ignore_errors=True)
+        self.host_log.unlink(missing_ok=True)
+        azurite_log = self._directory / "azurite.log"
+        azurite_log.unlink(missing_ok=True)
+        self._azurite = self._parts.enter_context(Azurite(log=azurite_log))
+        self._issuer = self._parts.enter_context(IssuerServer())
+        self.storage = self._azurite.connection_string
+        prepare(self.storage)
+        self.issuer = self._issuer.url
+        self.arm = self._parts.enter_context(self._arm_server()).url
+
+    def _arm_server(self) -> ArmServer:
+        settings = Settings() if self._settle is None else Settings(settle=self._settle)
+        try:
+            return ArmServer(self._estate, settings=settings)
+        except (OSError, ValueError) as error:
+            raise StackError(f"the estate {self._estate} cannot be loaded: {error}") from error
+
+    def _require_free_port(self) -> None:
+        if self._port:
+            listen(self._port).close()
+
+    def _wait_for_host(self, host: Child, ready: Path) -> None:
+        deadline = time.monotonic() + _READY_WITHIN
+        while time.monotonic() < deadline and host.is_alive:
+            # The file appears before its text does.
+            if ready.exists() and (url := ready.read_text(encoding="utf-8")):
+                self.api = url
+                self._port = int(url.rpartition(":")[2])
+                self._require_functions()
+                return
+            time.sleep(0.02)
+        host.kill()
+        raise StackError(f"the functions host did not start: {host.last_line()}")
+
+    def _require_functions(self) -> None:
+        # As on the platform, the host of a broken app runs, without functions.
+        _, functions = call("GET", f"{self.api}/admin/functions")
+        if not functions:
+            reason = self._first_error() or "it has no functions"
+            raise StackError(f"{reason} (more in {self.host_log})")
+
+    def _first_error(self) -> str:
+        lines = self.host_log.read_text(encoding="utf-8", errors="replace").splitlines()
+        errors = (line.partition(" ERROR functions_host ")[2] for line in lines)
+        return next(filter(None, errors), "")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+def _inherited() -> dict[str, str]:
+    """Return this process's environment without settings that are the stack's to give."""
+    return {
+        name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN_SETTINGS)
+    }

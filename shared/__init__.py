@@ -1,0 +1,1 @@
+"""Everything the triggers share: the domain, the use cases, the adapters and their wiring."""

@@ -1,0 +1,250 @@
+"""Network security groups through Microsoft's own client: read settled, write guarded.
+
+How an NSG answers is in docs/architecture.md; the recorded facts behind it are named there.
+"""
+
+import io
+import json
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from azure.core.exceptions import AzureError, HttpResponseError
+from azure.mgmt.network import NetworkManagementClient
+
+from shared.adapters.nsg_rules import changed_group, foreign_part, read_rule, write_rule
+from shared.domain.arm_ids import NSG_TYPE, RuleNames, is_within, parse_id
+from shared.domain.model import Access, SecurityRule
+from shared.domain.rules import Plan, in_order
+from shared.use_cases.interfaces import (
+    FirewallChangedError,
+    FirewallRefusedError,
+    OutsideError,
+    Sleep,
+    Snapshot,
+    ThrottledError,
+)
+
+_UNSETTLED = frozenset({"Updating", "Deleting", "Creating"})
+_FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS, _SETTLE_SECONDS = 0.25, 2.0, 60.0
+_GONE = frozenset({"ResourceNotFound", "ResourceGroupNotFound", "NotFound"})
+_LOCKED = frozenset({"RetryableErrorDueToAnotherOperation", "ReferencedResourceNotProvisioned"})
+_TRY_AGAIN = frozenset({"SecurityRuleConflict", "AnotherOperationInProgress", "Canceled"})
+_DEFAULT_RETRY_SECONDS = 10.0
+
+
+class NetworkSecurityGroups:
+    """The NSG kind of firewall. It keeps no state: what it knows, it has just read."""
+
+    def __init__(
+        self,
+        client: Callable[[str], NetworkManagementClient],
+        names: RuleNames,
+        sleep: Sleep,
+        *,
+        whole_writes: Callable[[], bool],
+    ) -> None:
+        self._client = client
+        self._names = names
+        self._sleep = sleep
+        self._whole_writes = whole_writes
+
+    def read(self, firewall_id: str) -> Snapshot:
+        """Read a settled snapshot.
+
+        The SDK's poller sleeps 30 s where the service names no delay, and a Succeeded operation
+        may still be superseded: so we read until the group says it has settled.
+        """
+        waited, pause = 0.0, _FIRST_WAIT_SECONDS
+        while True:
+            try:
+                raw = self._get(firewall_id)
+            except HttpResponseError as error:
+                if error.status_code == 404 and _code(error) in _GONE:  # noqa: PLR2004 - HTTP
+                    return Snapshot(firewall_id, (), exists=False)
+                raise _translated(error) from error
+            except AzureError as error:
+                raise OutsideError(str(error)) from error
+            if _is_settled(raw):
+                rules = tuple(read_rule(rule) for rule in raw["properties"]["securityRules"])
+                return Snapshot(firewall_id, rules, raw["etag"], raw=raw)
+            if waited >= _SETTLE_SECONDS:
+                raise OutsideError(f"{firewall_id} is still updating after {waited:.0f} s")
+            self._sleep(pause)
+            waited, pause = waited + pause, min(pause * 2, _LONGEST_WAIT_SECONDS)
+
+    def write(self, snapshot: Snapshot, plan: Plan) -> None:
+        """Carry out a plan in one whole write, or its first change as a child write.
+
+        Closing tries every door: what one kind of write is refused for, the other may do, and
+        at last a rule that cannot be removed is turned into a Deny.
+        """
+        whole = self._whole_writes()
+        if whole and plan.size > 1:
+            try:
+                return self._put_group(snapshot, plan)
+            except FirewallRefusedError as refusal:
+                if refusal.rule_name:
+                    raise
+        first = in_order(plan, snapshot.rules)[0]
+        try:
+            self._write_child(snapshot, first)
+        except FirewallRefusedError as refusal:
+            if not isinstance(first, str):
+                raise
+            self._close_by_another_door(snapshot, first, refusal, whole=whole)
+
+    def list_with_our_rules(self, scopes: Sequence[str]) -> list[str]:
+        """Find every NSG in the scopes that holds a rule of ours."""
+        found = []
+        for subscription in sorted({scope.split("/")[2] for scope in scopes}):
+            try:
+                for group in self._client(subscription).network_security_groups.list_all():
+                    rules = group.security_rules or []
+                    ours = any(self._names.is_ours(rule.name or "") for rule in rules)
+                    if ours and group.id and any(is_within(group.id, scope) for scope in scopes):
+                        found.append(group.id)
+            except HttpResponseError as error:
+                raise _translated(error) from error
+            except AzureError as error:
+                raise OutsideError(str(error)) from error
+        return found
+
+    def _get(self, firewall_id: str) -> dict[str, Any]:
+        nsg = parse_id(firewall_id, NSG_TYPE)
+        raw: dict[str, Any] = self._client(nsg.subscription).network_security_groups.get(
+            nsg.group, nsg.name, cls=lambda answer, _model, _headers: answer.http_response.json()
+        )  # type: ignore[assignment]
+        return raw
+
+    def _put_group(self, snapshot: Snapshot, plan: Plan) -> None:
+        """Replace the whole group, if it is still the one that was read."""
+        nsg = parse_id(snapshot.firewall_id, NSG_TYPE)
+        before: dict[str, Any] = snapshot.raw  # type: ignore[assignment]
+        body = changed_group(before, plan)
+        if foreign_part(body, self._names) != foreign_part(before, self._names):
+            raise OutsideError("a whole write would have changed what is not ours; not sent")
+        groups = self._client(nsg.subscription).network_security_groups
+        self._send(
+            lambda: groups.begin_create_or_update(
+                nsg.group,
+                nsg.name,
+                _content(body),
+                headers={"If-Match": snapshot.version},
+                polling=False,
+            ),
+            [rule.name for rule in plan.put],
+        )
+
+    def _write_child(self, snapshot: Snapshot, change: SecurityRule | str) -> None:
+        """Put or delete one rule; where it exists, only as it was read."""
+        nsg = parse_id(snapshot.firewall_id, NSG_TYPE)
+        rules = self._client(nsg.subscription).security_rules
+        name = change if isinstance(change, str) else change.name
+        exists = any(rule.name == name for rule in snapshot.rules)
+        headers = {"If-Match": snapshot.version} if exists else {}
+        if isinstance(change, str):
+            self._send(
+                lambda: rules.begin_delete(
+                    nsg.group, nsg.name, name, headers=headers, polling=False
+                ),
+                [name],
+            )
+        else:
+            self._send(
+                lambda: rules.begin_create_or_update(
+                    nsg.group,
+                    nsg.name,
+                    name,
+                    _content(write_rule(change)),
+                    headers=headers,
+                    polling=False,
+                ),
+                [name],
+            )
+
+    def _close_by_another_door(
+        self, snapshot: Snapshot, name: str, refusal: FirewallRefusedError, *, whole: bool
+    ) -> None:
+        if whole:
+            try:
+                return self._put_group(snapshot, Plan(remove=(name,)))
+            except FirewallRefusedError as also_refused:
+                refusal.add_note(f"as a whole write: {also_refused.code}: {also_refused}")
+        rule = next(rule for rule in snapshot.rules if rule.name == name)
+        if rule.access is Access.ALLOW:
+            self._write_child(snapshot, _as_deny(rule))
+        raise refusal
+
+    def _send(self, write: Callable[[], object], rule_names: list[str]) -> None:
+        try:
+            write()
+        except HttpResponseError as error:
+            raise _translated(error, rule_names) from error
+        except AzureError as error:
+            raise OutsideError(str(error)) from error
+
+
+def _content(body: dict[str, Any]) -> io.BytesIO:
+    """Send exactly what was built: no model of the SDK may add to it or leave anything out."""
+    return io.BytesIO(json.dumps(body).encode())
+
+
+def _as_deny(rule: SecurityRule) -> SecurityRule:
+    """Turn an allow of ours that cannot be removed into its opposite, where it stands."""
+    return SecurityRule(
+        name=rule.name,
+        access=Access.DENY,
+        protocol=rule.protocol,
+        sources=rule.sources,
+        destinations=rule.destinations,
+        ports=rule.ports,
+        description="JIT access: closed; this rule could not be removed",
+        priority=rule.priority,
+    )
+
+
+def _is_settled(raw: dict[str, Any]) -> bool:
+    states = [
+        rule["properties"].get("provisioningState") for rule in raw["properties"]["securityRules"]
+    ]
+    return _UNSETTLED.isdisjoint([raw["properties"].get("provisioningState"), *states])
+
+
+def _code(error: HttpResponseError) -> str:
+    return (error.error.code if error.error else "") or ""
+
+
+def _codes(error: HttpResponseError) -> set[str]:
+    details = (error.error.details if error.error else None) or []
+    return {_code(error), *(detail.code or "" for detail in details)}
+
+
+def _translated(error: HttpResponseError, rule_names: Sequence[str] = ()) -> Exception:
+    """Say in the use cases' words what an answer of ARM or the network provider means."""
+    status, codes, text = error.status_code or 0, _codes(error), error.message
+    if status == 412 or codes & _TRY_AGAIN or codes & _LOCKED:  # noqa: PLR2004 - HTTP
+        return FirewallChangedError(text)
+    if status == 429:  # noqa: PLR2004 - HTTP
+        return ThrottledError(text, retry_after=_retry_after(error))
+    if status == 409 and "ScopeLocked" not in codes:  # noqa: PLR2004 - HTTP
+        return FirewallChangedError(text)
+    if status == 404 and rule_names:  # noqa: PLR2004 - HTTP
+        return FirewallChangedError(text)
+    if status in {400, 403, 409}:
+        return FirewallRefusedError(text, code=_code(error), rule_name=_blamed(text, rule_names))
+    return OutsideError(f"{status} {_code(error)}: {text}")
+
+
+def _blamed(text: str, rule_names: Sequence[str]) -> str:
+    """Find the rule an error is about: the only one written, or the one the message names."""
+    if len(rule_names) == 1:
+        return rule_names[0]
+    return next((name for name in rule_names if re.search(rf"{re.escape(name)}\b", text)), "")
+
+
+def _retry_after(error: HttpResponseError) -> float:
+    header = str(getattr(error.response, "headers", {}).get("Retry-After", ""))
+    told = re.search(r"retried in (\d+) seconds", error.message)
+    seconds = header if header.isdigit() else told[1] if told else ""
+    return float(seconds) if seconds else _DEFAULT_RETRY_SECONDS

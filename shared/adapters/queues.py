@@ -1,0 +1,66 @@
+"""Storage queues: one message shape each, keys only."""
+
+import json
+import math
+from datetime import timedelta
+
+from azure.core.credentials import TokenCredential
+from azure.core.exceptions import AzureError
+from azure.storage.queue import QueueClient, QueueServiceClient, TextBase64EncodePolicy
+
+from shared.use_cases.interfaces import OutsideError
+
+REQUESTS, FIREWALLS, POLICIES = "jit-requests", "jit-firewalls", "jit-policies"
+NAMES = (REQUESTS, FIREWALLS, POLICIES)
+_NOW = timedelta(0)
+
+
+class AzureQueues:
+    """The app's queues. The top-level keys are none that the host uses as metadata."""
+
+    def __init__(self, service: QueueServiceClient) -> None:
+        self._service = service
+        self._clients: dict[str, QueueClient] = {}
+
+    @classmethod
+    def connect(cls, connection: str, credential: TokenCredential | None) -> "AzureQueues":
+        """Connect by connection string (local) or by account address and identity (Azure)."""
+        if credential is None:
+            return cls(QueueServiceClient.from_connection_string(connection))
+        return cls(QueueServiceClient(connection, credential=credential))
+
+    def create(self) -> None:
+        """Make the queues that are missing; infra makes them in Azure, the local stack here."""
+        present = {queue.name for queue in self._service.list_queues()}
+        for name in NAMES:
+            if name not in present:
+                self._service.create_queue(name)
+
+    def send_request(self, request_id: str, *, delay: timedelta = _NOW) -> None:
+        """Ask for open_access."""
+        self._send(REQUESTS, {"request": request_id}, delay)
+
+    def send_firewall(self, firewall_id: str, *, delay: timedelta = _NOW) -> None:
+        """Ask for converge_firewall."""
+        self._send(FIREWALLS, {"firewall": firewall_id}, delay)
+
+    def send_policy(self, policy_id: str, *, delay: timedelta = _NOW) -> None:
+        """Ask for apply_policy."""
+        self._send(POLICIES, {"policy": policy_id}, delay)
+
+    def _send(self, queue: str, message: dict[str, str], delay: timedelta) -> None:
+        # Rounded up: a message that came before its second would find nothing expired.
+        seconds = max(0, math.ceil(delay.total_seconds()))
+        try:
+            self._client(queue).send_message(json.dumps(message), visibility_timeout=seconds)
+        except AzureError as error:
+            raise OutsideError(str(error)) from error
+
+    def _client(self, queue: str) -> QueueClient:
+        if queue not in self._clients:
+            self._clients[queue] = self._service.get_queue_client(
+                queue,
+                # What the host's queue trigger expects (host.json messageEncoding, its default).
+                message_encode_policy=TextBase64EncodePolicy(),
+            )
+        return self._clients[queue]

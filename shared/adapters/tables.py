@@ -1,0 +1,177 @@
+"""Table Storage: rows in and out, and its errors in the words of the use cases."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+from azure.core import MatchConditions
+from azure.core.credentials import TokenCredential
+from azure.core.exceptions import (
+    AzureError,
+    ResourceExistsError,
+    ResourceModifiedError,
+    ResourceNotFoundError,
+)
+from azure.data.tables import TableClient, TableServiceClient, UpdateMode
+
+from shared.use_cases.interfaces import OutsideError, Row, RowChangedError, RowExistsError, Value
+
+NAMES = ("policies", "requests", "firewalls", "due", "activity")
+_KEYS = frozenset({"PartitionKey", "RowKey"})
+
+
+class AzureTable:
+    """One table. Retries are the SDK's; what it gives up on is an OutsideError, never `None`."""
+
+    def __init__(self, client: TableClient) -> None:
+        self._client = client
+
+    def get(self, partition: str, key: str) -> Row | None:
+        """Read one row."""
+        try:
+            return _row(self._client.get_entity(partition, key))
+        except ResourceNotFoundError as error:
+            # NB. A missing table answers 404 too, and it proves nothing about the row.
+            if getattr(error, "error_code", "") == "TableNotFound":
+                raise OutsideError(f"table {self._client.table_name} is missing") from error
+            return None
+        except AzureError as error:
+            raise OutsideError(str(error)) from error
+
+    def query(
+        self, partition: str, *, start: str = "", stop: str = "", limit: int = 0
+    ) -> list[Row]:
+        """Read a partition's rows in key order."""
+        wanted = "PartitionKey eq @partition"
+        values: dict[str, Any] = {"partition": partition}
+        if start:
+            wanted, values["start"] = f"{wanted} and RowKey ge @start", start
+        if stop:
+            wanted, values["stop"] = f"{wanted} and RowKey lt @stop", stop
+        return self._read(wanted, values, limit)
+
+    def scan(self, start: str, stop: str, **equal: Value) -> list[Row]:
+        """Read rows of several partitions whose values equal the given ones."""
+        wanted = "PartitionKey ge @start and PartitionKey lt @stop"
+        for name in equal:
+            wanted += f" and {name} eq @{name}"
+        return self._read(wanted, {"start": start, "stop": stop, **equal}, 0)
+
+    def insert(self, row: Row) -> str:
+        """Add a row."""
+        try:
+            return _version(self._client.create_entity(_entity(row)))
+        except ResourceExistsError as error:
+            raise RowExistsError(row.key) from error
+        except AzureError as error:
+            raise OutsideError(str(error)) from error
+
+    def replace(self, row: Row) -> str:
+        """Write over the version that was read."""
+        try:
+            answer = self._client.update_entity(
+                _entity(row),
+                mode=UpdateMode.REPLACE,
+                etag=row.version,
+                match_condition=MatchConditions.IfNotModified,
+            )
+        except (ResourceModifiedError, ResourceNotFoundError) as error:
+            raise RowChangedError(row.key) from error
+        except AzureError as error:
+            raise OutsideError(str(error)) from error
+        return _version(answer)
+
+    def upsert(self, row: Row) -> str:
+        """Write a row whatever was there."""
+        try:
+            return _version(self._client.upsert_entity(_entity(row), mode=UpdateMode.REPLACE))
+        except AzureError as error:
+            raise OutsideError(str(error)) from error
+
+    def delete(self, row: Row) -> None:
+        """Remove the version that was read; the SDK passes over a row that is gone."""
+        try:
+            self._client.delete_entity(
+                row.partition,
+                row.key,
+                etag=row.version,
+                match_condition=MatchConditions.IfNotModified,
+            )
+        except ResourceModifiedError as error:
+            raise RowChangedError(row.key) from error
+        except AzureError as error:
+            raise OutsideError(str(error)) from error
+
+    def _read(self, wanted: str, values: dict[str, Any], limit: int) -> list[Row]:
+        found: list[Row] = []
+        try:
+            pages = self._client.query_entities(
+                wanted, parameters=values, results_per_page=limit or None
+            )
+            for entity in pages:
+                found.append(_row(entity))
+                if limit and len(found) == limit:
+                    break
+        except AzureError as error:
+            raise OutsideError(str(error)) from error
+        return found
+
+
+class AzureTables:
+    """The app's tables, each client made when first used."""
+
+    def __init__(self, service: TableServiceClient) -> None:
+        self._service = service
+
+    @classmethod
+    def connect(cls, connection: str, credential: TokenCredential | None) -> "AzureTables":
+        """Connect by connection string (local) or by account address and identity (Azure)."""
+        if credential is None:
+            return cls(TableServiceClient.from_connection_string(connection))
+        return cls(TableServiceClient(connection, credential=credential))
+
+    def create(self) -> None:
+        """Make the tables that are missing; infra makes them in Azure, the local stack here."""
+        for name in NAMES:
+            self._service.create_table_if_not_exists(name)
+
+    @cached_property
+    def policies(self) -> AzureTable:
+        """Return the table of policies."""
+        return self._table("policies")
+
+    @cached_property
+    def requests(self) -> AzureTable:
+        """Return the table of requests."""
+        return self._table("requests")
+
+    @cached_property
+    def firewalls(self) -> AzureTable:
+        """Return the table of firewalls."""
+        return self._table("firewalls")
+
+    @cached_property
+    def due(self) -> AzureTable:
+        """Return the table of what is due."""
+        return self._table("due")
+
+    @cached_property
+    def activity(self) -> AzureTable:
+        """Return the table of activity."""
+        return self._table("activity")
+
+    def _table(self, name: str) -> AzureTable:
+        return AzureTable(self._service.get_table_client(name))
+
+
+def _entity(row: Row) -> dict[str, Any]:
+    return {"PartitionKey": row.partition, "RowKey": row.key, **row.values}
+
+
+def _row(entity: Mapping[str, Any]) -> Row:
+    values = {name: value for name, value in entity.items() if name not in _KEYS}
+    return Row(entity["PartitionKey"], entity["RowKey"], values, _version(entity.metadata))  # type: ignore[attr-defined]
+
+
+def _version(answer: Mapping[str, Any]) -> str:
+    return str(answer["etag"])

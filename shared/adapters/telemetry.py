@@ -1,0 +1,37 @@
+"""Structured log events with stable names. Values are cleaned: a log line is one line."""
+
+import json
+import logging
+import re
+
+from shared.use_cases.interfaces import Value
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_LONGEST = 2048
+
+
+class LogTelemetry:
+    """Writes events to the log, one JSON object each; the Functions host ships them."""
+
+    def __init__(self) -> None:
+        self._log = logging.getLogger("jit")
+
+    def event(self, name: str, **facts: Value | None) -> None:
+        """Log an event."""
+        self._log.info("%s", _line(name, facts))
+
+    def fault(self, name: str, error: BaseException, **facts: Value | None) -> None:
+        """Log something that failed; the error's text, never what was sent."""
+        notes = getattr(error, "__notes__", ())
+        told = "; ".join((f"{type(error).__name__}: {error}", *notes))
+        self._log.error("%s", _line(name, {**facts, "error": told}))
+
+
+def _line(name: str, facts: dict[str, Value | None]) -> str:
+    cleaned = {key: clean(value) for key, value in facts.items() if value not in {None, ""}}
+    return json.dumps({"event": name, **cleaned}, ensure_ascii=True)
+
+
+def clean(value: Value | None) -> Value | None:
+    """Replace what would break or disguise a line, and bound its length."""
+    return _CONTROL.sub("?", value)[:_LONGEST] if isinstance(value, str) else value

@@ -1,0 +1,198 @@
+"""The composition root: the one place that knows which part is which.
+
+Nothing happens at import. The parts are made when first asked for, each adapter imported only
+then: the HTTP path never loads the management SDK that the queue path needs.
+"""
+
+import secrets
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any
+
+from shared.domain.arm_ids import RuleNames
+from shared.domain.model import Principal
+from shared.domain.policy import Limits
+from shared.domain.rules import Band
+from shared.settings import Settings, read_settings
+from shared.use_cases.interfaces import Firewall, Item, Machines, Queues, Result, Snapshot, Tables
+from shared.use_cases.services import Services
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from shared.domain.rules import Plan
+
+_SIDE_BY_SIDE = 8
+
+
+class App:
+    """The app over one set of settings."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @cached_property
+    def services(self) -> Services:
+        """Return the parts the use cases work with."""
+        from shared.adapters.telemetry import LogTelemetry
+
+        settings = self.settings
+        return Services(
+            tables=self._tables,
+            queues=self._queues,
+            firewall=_WhenUsed(lambda: self._network_security_groups),
+            machines=_MachinesWhenUsed(lambda: self._machines),
+            telemetry=LogTelemetry(),
+            clock=lambda: datetime.now(UTC),
+            sleep=time.sleep,
+            new_id=lambda: secrets.token_hex(8),
+            workers=side_by_side,
+            names=self.names,
+            scopes=settings.scopes,
+            limits=Limits(
+                settings.min_duration,
+                settings.max_duration,
+                settings.widest_ipv4,
+                settings.widest_ipv6,
+            ),
+            band=Band(allow_from=settings.allow_from),
+        )
+
+    @property
+    def names(self) -> RuleNames:
+        """Return how our rules are named."""
+        return RuleNames(self.settings.rule_prefix, self.settings.deployment_id)
+
+    def verify(self, authorization: str | None) -> Principal:
+        """Verify who is calling; raises NotAuthenticatedError."""
+        return self._verifier.verify(authorization)  # type: ignore[no-any-return]
+
+    @cached_property
+    def _verifier(self) -> Any:
+        from shared.adapters.tokens import TokenVerifier
+
+        return TokenVerifier(
+            keys_url=self.settings.keys_url,
+            issuers=self.settings.accepted_issuers,
+            audiences=self.settings.audience,
+            tenant=self.settings.tenant_id,
+            scope=self.settings.token_scope,
+        )
+
+    @cached_property
+    def _tables(self) -> Tables:
+        from shared.adapters.tables import AzureTables
+
+        return AzureTables.connect(*self._storage(self.settings.storage_tables))
+
+    @cached_property
+    def _queues(self) -> Queues:
+        from shared.adapters.queues import AzureQueues
+
+        return AzureQueues.connect(*self._storage(self.settings.storage_queues))
+
+    def _storage(self, address: str) -> tuple[str, Any]:
+        """Return a connection string, or an account address and the host's identity."""
+        if self.settings.storage:
+            return self.settings.storage, None
+        return address, self._identity(self.settings.storage_client_id)
+
+    @cached_property
+    def _network_security_groups(self) -> Firewall:
+        from shared.adapters.arm_clients import network_client
+        from shared.adapters.nsg import NetworkSecurityGroups
+
+        credential = self._arm_credential("network", self.settings.network_client_id)
+        return NetworkSecurityGroups(
+            cache(
+                lambda subscription: network_client(self.settings.arm_url, credential, subscription)
+            ),
+            self.names,
+            time.sleep,
+            whole_writes=lambda: self.settings.nsg_write == "auto",
+        )
+
+    @cached_property
+    def _machines(self) -> Machines:
+        from shared.adapters.arm import ArmReader, VirtualMachines
+        from shared.adapters.arm_clients import arm_client
+
+        credential = self._arm_credential("network", self.settings.network_client_id)
+        return VirtualMachines(ArmReader(arm_client(self.settings.arm_url, credential)))
+
+    def _arm_credential(self, name: str, client_id: str) -> Any:
+        """Return an identity for ARM; the simulator on this machine gets a name, no token."""
+        if self.settings.is_local:
+            from shared.adapters.arm_clients import LocalName
+
+            return LocalName(name)
+        return self._identity(client_id)
+
+    def _identity(self, client_id: str) -> Any:
+        from shared.adapters.identity import managed_identity
+
+        return managed_identity(client_id)
+
+
+@dataclass(frozen=True)
+class _WhenUsed:
+    """A firewall that is made, and its SDK imported, when it is first used."""
+
+    made: Callable[[], Firewall]
+
+    def read(self, firewall_id: str) -> Snapshot:
+        return self.made().read(firewall_id)
+
+    def write(self, snapshot: Snapshot, plan: "Plan") -> None:
+        self.made().write(snapshot, plan)
+
+    def list_with_our_rules(self, scopes: Iterable[str]) -> list[str]:
+        return self.made().list_with_our_rules(tuple(scopes))
+
+
+@dataclass(frozen=True)
+class _MachinesWhenUsed:
+    """An inventory that is made when it is first used."""
+
+    made: Callable[[], Machines]
+
+    def find(self, vm_id: str) -> Any:
+        return self.made().find(vm_id)
+
+
+def side_by_side(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """Run pieces of work in a few threads; the first error is raised once all have run."""
+    pieces = list(items)
+    if len(pieces) <= 1:
+        return [work(piece) for piece in pieces]
+    with ThreadPoolExecutor(min(_SIDE_BY_SIDE, len(pieces))) as pool:
+        futures = [pool.submit(work, piece) for piece in pieces]
+    return [future.result() for future in futures]
+
+
+_given: list[App] = []
+
+
+@cache
+def _from_environment() -> App:
+    return App(read_settings())
+
+
+def app() -> App:
+    """Return the app of this process, made from the environment when first asked for."""
+    return _given[-1] if _given else _from_environment()
+
+
+@contextmanager
+def using(given: App) -> "Iterator[App]":
+    """Let the triggers work with another app: how tests hand in theirs."""
+    _given.append(given)
+    try:
+        yield given
+    finally:
+        _given.pop()

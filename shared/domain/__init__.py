@@ -1,0 +1,1 @@
+"""The rules of just-in-time access: pure values and functions, standard library only."""

@@ -1,0 +1,78 @@
+"""The few errors the domain knows; `functions.web` maps each to a status and an ARM code."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Say one thing that is wrong, where, and what would be right."""
+
+    code: str
+    message: str
+    target: str = ""
+
+
+class JitError(Exception):
+    """Something a caller can be told about."""
+
+    code = "InternalServerError"
+
+    def __init__(self, message: str, *, code: str = "", details: tuple[Reason, ...] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code or type(self).code
+        self.details = details
+
+
+class InvalidInputError(JitError):
+    """What was sent cannot be understood or is not allowed by its shape."""
+
+    code = "InvalidRequestContent"
+
+
+class NotAuthenticatedError(JitError):
+    """Who is calling could not be verified."""
+
+    code = "AuthenticationFailed"
+
+
+class NotPermittedError(JitError):
+    """The caller is known, and may not do this here."""
+
+    code = "AuthorizationFailed"
+
+
+class OutsidePolicyError(JitError):
+    """The request is well formed, and the policy does not cover it."""
+
+    code = "RequestNotWithinPolicy"
+
+
+class NotFoundError(JitError):
+    """What was asked for does not exist."""
+
+    code = "NotFound"
+
+
+class ConflictError(JitError):
+    """What was asked for contradicts the state it would change."""
+
+    code = "Conflict"
+
+
+class TooManyRequestsError(JitError):
+    """A bound was reached; `retry_after` is in seconds."""
+
+    code = "TooManyRequests"
+
+    def __init__(
+        self, message: str, *, retry_after: int, code: str = "", details: tuple[Reason, ...] = ()
+    ) -> None:
+        super().__init__(message, code=code, details=details)
+        self.retry_after = retry_after
+
+
+class UnavailableError(JitError):
+    """An outside system did not answer as it should; trying again may help."""
+
+    code = "ServiceUnavailable"

@@ -1,0 +1,182 @@
+"""Is this request within the policy? A decision that names every line it breaks."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from ipaddress import IPv4Network
+
+from shared.domain.arm_ids import name_of
+from shared.domain.errors import Reason
+from shared.domain.model import Policy, PortRule
+from shared.domain.prefixes import covers, is_any, is_special, names_special, network
+from shared.domain.times import format_duration, format_instant
+
+MAX_PORTS = 100
+MAX_SOURCES = 64
+MAX_JUSTIFICATION = 1024
+DEFAULT_DURATION = timedelta(hours=3)
+USUAL_PORTS = {"linux": (22,), "windows": (3389, 5985, 5986)}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What no policy can go beyond; set by whoever deploys the app."""
+
+    min_duration: timedelta = timedelta(minutes=5)
+    max_duration: timedelta = timedelta(days=1)
+    widest_ipv4: int = 24
+    widest_ipv6: int = 48
+
+
+@dataclass(frozen=True)
+class AskedPort:
+    """One port as it was asked for; `at` is where in the request it stands."""
+
+    at: str
+    vm_id: str
+    number: int
+    sources: tuple[str, ...]
+    end_at: datetime | None = None
+    duration: timedelta | None = None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request as it was asked, before it is one."""
+
+    ports: tuple[AskedPort, ...]
+    justification: str | None = None
+    caller_address: str = ""
+
+
+@dataclass(frozen=True)
+class PolicyDecision:
+    """Within the policy if nothing is broken."""
+
+    broken: tuple[Reason, ...] = ()
+
+    @property
+    def allowed(self) -> bool:
+        """Tell whether the request may go on."""
+        return not self.broken
+
+
+def check_request(policy: Policy, asked: Asked, limits: Limits, now: datetime) -> PolicyDecision:
+    """Check a request against its policy and the deployment's limits, every line of it."""
+    broken = list(_check_justification(policy, asked))
+    seen: set[tuple[str, int]] = set()
+    for port in asked.ports:
+        rule, reasons = _find_rule(policy, port)
+        broken += reasons
+        if rule is not None:
+            broken += _check_time(port, rule, limits, now)
+            broken += _check_sources(policy, port, rule, limits, asked.caller_address)
+        asked_for = (port.vm_id.casefold(), port.number)
+        if asked_for in seen:
+            broken.append(
+                Reason(
+                    "DuplicatePort", f"port {port.number} is asked for twice on this VM", port.at
+                )
+            )
+        seen.add(asked_for)
+    return PolicyDecision(tuple(broken))
+
+
+def _check_justification(policy: Policy, asked: Asked) -> Iterable[Reason]:
+    text = (asked.justification or "").strip()
+    conditions = policy.conditions
+    if conditions.justification_required and not text:
+        yield Reason(
+            "JustificationRequired",
+            f"policy '{policy.name}' asks for a justification",
+            "justification",
+        )
+    elif conditions.justification_pattern and not matches_pattern(
+        conditions.justification_pattern, text
+    ):
+        yield Reason(
+            "JustificationPattern",
+            f"the justification must match '{conditions.justification_pattern}'",
+            "justification",
+        )
+
+
+def _find_rule(policy: Policy, port: AskedPort) -> tuple[PortRule | None, list[Reason]]:
+    vm = policy.vm(port.vm_id)
+    if vm is None:
+        message = f"VM '{name_of(port.vm_id)}' is not in policy '{policy.name}'"
+        return None, [Reason("VirtualMachineNotInPolicy", message, port.at)]
+    rule = vm.port(port.number)
+    if rule is None:
+        listed = ", ".join(str(each.number) for each in vm.ports)
+        message = (
+            f"port {port.number} of VM '{name_of(port.vm_id)}' is not in policy '{policy.name}', "
+            f"which lists {listed or 'no ports yet'}"
+        )
+        return None, [Reason("PortNotInPolicy", message, f"{port.at}.number")]
+    return rule, []
+
+
+def _check_time(port: AskedPort, rule: PortRule, limits: Limits, now: datetime) -> Iterable[Reason]:
+    longest = min(rule.max_duration, limits.max_duration)
+    field = "endTimeUtc" if port.duration is None else "duration"
+    if port.duration is not None:
+        length = port.duration
+    elif port.end_at is not None:
+        length = port.end_at - now
+    else:
+        return
+    target = f"{port.at}.{field}"
+    if length <= timedelta(0):
+        told = (
+            "the end lies in the past" if field == "endTimeUtc" else "it must be longer than zero"
+        )
+        yield Reason("InvalidDuration", f"{told}; it is {format_instant(now)}", target)
+    elif length < limits.min_duration and field == "duration":
+        shortest = format_duration(limits.min_duration)
+        yield Reason("DurationTooShort", f"the shortest duration is {shortest}", target)
+    elif length > longest:
+        message = f"the longest access to port {port.number} is {format_duration(longest)}"
+        yield Reason("DurationTooLong", message, target)
+
+
+def _check_sources(
+    policy: Policy, port: AskedPort, rule: PortRule, limits: Limits, caller: str
+) -> Iterable[Reason]:
+    target = f"{port.at}.allowedSourceAddressPrefix"
+    widest4 = max(policy.conditions.widest_ipv4, limits.widest_ipv4)
+    widest6 = max(policy.conditions.widest_ipv6, limits.widest_ipv6)
+    for source in port.sources:
+        problem = check_source(source, rule.sources, widest4, widest6)
+        if problem:
+            yield Reason("SourceNotAllowed", problem, target)
+        elif policy.conditions.own_address_only and source not in {caller, f"{caller}/32"}:
+            message = (
+                f"policy '{policy.name}' opens only to your own address, {caller or 'unknown'}"
+            )
+            yield Reason("SourceNotOwnAddress", message, target)
+
+
+def check_source(source: str, allowed: Sequence[str], widest_ipv4: int, widest_ipv6: int) -> str:
+    """Say what is wrong with a source prefix; empty if nothing is."""
+    if is_any(source):
+        return f"'{source}' would open the port to everybody; name an address or a prefix"
+    net = network(source)
+    if net is None or (source[:1].isalpha() and ":" not in source):
+        return (
+            f"'{source[:60]}' is not an IP address or prefix such as 203.0.113.7 or 203.0.113.0/28"
+        )
+    widest = widest_ipv4 if isinstance(net, IPv4Network) else widest_ipv6
+    if net.prefixlen < widest:
+        return f"'{source}' is too wide: the widest prefix that may be asked for is /{widest}"
+    if not covers(allowed, source):
+        return f"'{source}' is not within {', '.join(allowed[:8])}, which the policy allows"
+    if is_special(net) and not names_special(allowed, net):
+        return f"'{source}' is in a special range that is nobody's address"
+    return ""
+
+
+def matches_pattern(pattern: str, text: str) -> bool:
+    """Match a whole text against a policy's pattern."""
+    return re.fullmatch(pattern, text) is not None

@@ -1,0 +1,350 @@
+"""What a firewall should hold, and the changes that make it so. Nothing here does anything.
+
+wanted(rows, now)      -> the security rules that ought to exist
+plan(present, wanted)  -> what to put, what to remove, what cannot be placed
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from itertools import groupby
+
+from shared.domain.arm_ids import RuleNames, allow_description, deny_description, key_of, name_of
+from shared.domain.model import (
+    ANY,
+    LONGEST_GRANT,
+    Access,
+    FirewallRows,
+    Grant,
+    Protection,
+    SecurityRule,
+)
+from shared.domain.prefixes import (
+    canonical,
+    canonical_ports,
+    of_family,
+    overlaps,
+    ports_meet,
+)
+
+_WIRE_PROTOCOL = {"tcp": "Tcp", "udp": "Udp"}
+_FAMILIES = (4, 6)
+
+
+@dataclass(frozen=True)
+class Band:
+    """Where our rules may stand. Defender's allows stand at 100 to 140, ours below them."""
+
+    allow_from: int = 200
+    allow_to: int = 999
+    deny_from: int = 1000
+    deny_to: int = 4096
+    most_rules: int = 1000  # per NSG, both directions together (Azure's limit)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The rules that ought to exist, and the grants that cannot have one, with the reason."""
+
+    rules: tuple[SecurityRule, ...] = ()
+    impossible: Mapping[tuple[str, str, int], str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The changes that make a firewall hold what is wanted; `blocked` maps a name to why."""
+
+    put: tuple[SecurityRule, ...] = ()
+    remove: tuple[str, ...] = ()
+    blocked: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_empty(self) -> bool:
+        """Tell whether there is nothing to write."""
+        return not self.put and not self.remove
+
+    @property
+    def size(self) -> int:
+        """Count the changes."""
+        return len(self.put) + len(self.remove)
+
+
+def wanted(rows: FirewallRows, now: datetime, names: RuleNames) -> Wanted:
+    """Say what one firewall ought to hold."""
+    rules: list[SecurityRule] = []
+    impossible: dict[tuple[str, str, int], str] = {}
+    for grant in current_grants(rows, now):
+        stranger = _other_vm_at(rows, grant)
+        if stranger:
+            impossible[grant.key] = (
+                f"the address of '{name_of(grant.vm_id)}' also belongs to '{name_of(stranger)}' "
+                "behind the same network security group; opening it would open both"
+            )
+        else:
+            rules += allow_rules(grant, names)
+    return Wanted((*deny_rules(rows.protections, names), *rules), impossible)
+
+
+def current_grants(rows: FirewallRows, now: datetime) -> tuple[Grant, ...]:
+    """Keep the grants that may be open now: accepted, covered, unexpired, and the newest."""
+    held = [grant for grant in rows.grants if is_held(grant, now) and is_covered(grant, rows)]
+    replaced = {grant.key for grant in superseded(held)}
+    return tuple(grant for grant in held if grant.key not in replaced)
+
+
+def is_held(grant: Grant, now: datetime) -> bool:
+    """Tell whether a grant is neither sealed nor over, whatever expiry its row claims."""
+    return not grant.is_sealed and now < grant.expires_at <= now + LONGEST_GRANT
+
+
+def is_covered(grant: Grant, rows: FirewallRows) -> bool:
+    """Tell whether the policy of a grant still protects its VM, port and addresses here.
+
+    An address that the VM has lost may be another VM's tomorrow.
+    """
+    addresses = canonical(grant.addresses)
+    return any(
+        not protection.lifted
+        and key_of(protection.vm_id) == key_of(grant.vm_id)
+        and key_of(protection.policy_id) == key_of(grant.policy_id)
+        and grant.port in protection.ports
+        and addresses <= canonical(protection.addresses)
+        for protection in rows.protections
+    )
+
+
+def superseded(grants: Iterable[Grant]) -> tuple[Grant, ...]:
+    """Find the grants that a newer one replaces: same requestor, VM, port and sources."""
+    older: list[Grant] = []
+    for _, same in groupby(sorted(grants, key=_sameness), key=_sameness):
+        by_age = sorted(same, key=lambda grant: (grant.requested_at, grant.request_id))
+        older += by_age[:-1]
+    return tuple(older)
+
+
+def _sameness(grant: Grant) -> tuple[str, str, int, str, list[str]]:
+    sources = sorted(canonical(grant.sources))
+    return (grant.requestor, key_of(grant.vm_id), grant.port, grant.protocol, sources)
+
+
+def _other_vm_at(rows: FirewallRows, grant: Grant) -> str:
+    """Find another protected VM that has one of this grant's addresses."""
+    return next(
+        (
+            protection.vm_id
+            for protection in rows.protections
+            if not protection.lifted
+            and key_of(protection.vm_id) != key_of(grant.vm_id)
+            and canonical(protection.addresses) & canonical(grant.addresses)
+        ),
+        "",
+    )
+
+
+def allow_rules(grant: Grant, names: RuleNames) -> list[SecurityRule]:
+    """Make the rules of a grant: one for each address family that both sides have."""
+    rules = []
+    for family in _FAMILIES:
+        sources = of_family(grant.sources, family)
+        destinations = of_family(grant.addresses, family)
+        if sources and destinations:
+            rules.append(
+                SecurityRule(
+                    name=names.allow(grant.request_id, grant.vm_id, grant.port, family),
+                    access=Access.ALLOW,
+                    protocol=_WIRE_PROTOCOL.get(grant.protocol.lower(), ANY),
+                    sources=sources,
+                    destinations=destinations,
+                    ports=(str(grant.port),),
+                    description=allow_description(grant.request_id, grant.expires_at),
+                )
+            )
+    return rules
+
+
+def deny_rules(protections: Iterable[Protection], names: RuleNames) -> list[SecurityRule]:
+    """Make one deny for each VM and family, over all policies that protect it.
+
+    Protocol and source are `*` whatever the policy says, as Defender writes them: a port that is
+    governed is closed.
+    """
+    standing = sorted((p for p in protections if not p.lifted), key=lambda p: key_of(p.vm_id))
+    rules = []
+    for _, of_vm in groupby(standing, key=lambda p: key_of(p.vm_id)):
+        same = list(of_vm)
+        ports = tuple(str(port) for port in sorted({port for p in same for port in p.ports}))
+        for family in _FAMILIES:
+            addresses = of_family((a for p in same for a in p.addresses), family)
+            if ports and addresses:
+                rules.append(
+                    SecurityRule(
+                        name=names.deny(same[0].vm_id, family),
+                        access=Access.DENY,
+                        protocol=ANY,
+                        sources=(ANY,),
+                        destinations=addresses,
+                        ports=ports,
+                        description=deny_description(name_of(same[0].vm_id)),
+                    )
+                )
+    return rules
+
+
+def plan(
+    present: Sequence[SecurityRule],
+    want: Sequence[SecurityRule],
+    names: RuleNames,
+    band: Band,
+    refused: Mapping[str, str] | None = None,
+) -> Plan:
+    """Compare what a firewall holds with what it should, and say what to change.
+
+    Foreign rules are read and never changed. A rule in `refused` was turned down by the firewall
+    in this run and is not tried again, so that one bad rule stalls no other.
+    """
+    turned_down = refused or {}
+    ours = {rule.name.lower(): rule for rule in present if names.is_ours(rule.name)}
+    placing = _Placing(present, band, names)
+    put: list[SecurityRule] = []
+    blocked: dict[str, str] = {}
+    for rule in sorted(want, key=lambda each: each.access is Access.ALLOW):
+        held = ours.get(rule.name.lower())
+        if held is not None and placing.keeps(held, rule) and same_meaning(held, rule):
+            continue
+        if rule.name in turned_down:
+            blocked[rule.name] = turned_down[rule.name]
+            continue
+        try:
+            put.append(placing.place(rule, held))
+        except NoRoomError as no_room:
+            blocked[rule.name] = str(no_room)
+    kept = {rule.name.lower() for rule in want}
+    remove = [rule.name for key, rule in ours.items() if key not in kept]
+    blocked |= {name: turned_down[name] for name in remove if name in turned_down}
+    remove = [name for name in remove if name not in turned_down]
+    return Plan(tuple(put), tuple(remove), blocked)
+
+
+def same_meaning(held: SecurityRule, rule: SecurityRule) -> bool:
+    """Compare two rules by what they do and say, their priority apart."""
+    return _meaning(held) == _meaning(rule)
+
+
+def _meaning(rule: SecurityRule) -> tuple[object, ...]:
+    return (
+        rule.access,
+        rule.inbound,
+        rule.protocol.lower(),
+        canonical(rule.sources),
+        canonical(rule.destinations),
+        canonical_ports(rule.ports),
+        canonical_ports(rule.source_ports),
+        rule.description,
+        rule.unresolved_sources,
+        rule.unresolved_destinations,
+    )
+
+
+def meets(foreign: SecurityRule, rule: SecurityRule) -> bool:
+    """Tell whether a foreign rule may decide on traffic that one of ours is about."""
+    protocols = {foreign.protocol.lower(), rule.protocol.lower()}
+    return (
+        foreign.inbound
+        and (ANY in protocols or len(protocols) == 1)
+        and ports_meet(foreign.ports, rule.ports)
+        and (foreign.unresolved_destinations or overlaps(foreign.destinations, rule.destinations))
+        and (foreign.unresolved_sources or overlaps(foreign.sources, rule.sources))
+    )
+
+
+class NoRoomError(Exception):
+    """A rule has no place where it would do what it is for."""
+
+
+class _Placing:
+    """Give out priorities: each once, and never another to a rule that has a good one."""
+
+    def __init__(self, present: Sequence[SecurityRule], band: Band, names: RuleNames) -> None:
+        self._band = band
+        self._foreign = [rule for rule in present if not names.is_ours(rule.name)]
+        # The priorities of rules that will be removed count as taken until they are seen gone.
+        self._taken = {rule.priority for rule in present if rule.inbound}
+        self._room = band.most_rules - len(present)
+
+    def keeps(self, held: SecurityRule, rule: SecurityRule) -> bool:
+        """Tell whether a rule already stands at a priority that is good for it."""
+        low, high = self._limits(rule)
+        return held.inbound and low <= held.priority <= high
+
+    def place(self, rule: SecurityRule, held: SecurityRule | None) -> SecurityRule:
+        """Give a rule its priority; raises NoRoomError."""
+        if held is not None and self.keeps(held, rule):
+            return replace(rule, priority=held.priority)
+        if held is None and self._room <= 0:
+            raise NoRoomError(
+                f"the network security group is full: it holds {self._band.most_rules} rules"
+            )
+        priority = self._free_slot(rule)
+        self._taken.add(priority)
+        self._room -= held is None
+        return replace(rule, priority=priority)
+
+    def _limits(self, rule: SecurityRule) -> tuple[int, int]:
+        if rule.access is Access.ALLOW:
+            return (self._band.allow_from, self._band.allow_to)
+        return (self._band.deny_from, self._band.deny_to)
+
+    def _free_slot(self, rule: SecurityRule) -> int:
+        low, high = self._limits(rule)
+        if rule.access is Access.DENY:
+            low = max(low, self._last_foreign(rule, Access.ALLOW) + 1)
+        slot = next((at for at in range(low, high + 1) if at not in self._taken), 0)
+        if not slot:
+            raise NoRoomError(f"no free priority from {low} to {high}")
+        if rule.access is Access.ALLOW:
+            self._refuse_if_outranked(rule, slot)
+        return slot
+
+    def _last_foreign(self, rule: SecurityRule, access: Access) -> int:
+        """Find the lowest-ranking foreign rule of a kind that meets this one: it keeps its say."""
+        return max(
+            (f.priority for f in self._foreign if f.access is access and meets(f, rule)), default=0
+        )
+
+    def _refuse_if_outranked(self, rule: SecurityRule, slot: int) -> None:
+        for foreign in self._foreign:
+            if foreign.access is Access.DENY and foreign.priority < slot and meets(foreign, rule):
+                raise NoRoomError(
+                    f"rule '{foreign.name}' (priority {foreign.priority}) denies this port and "
+                    f"outranks every free priority from {slot} on"
+                )
+
+
+def exposures(present: Sequence[SecurityRule], deny: SecurityRule) -> tuple[SecurityRule, ...]:
+    """Find the foreign allows that outrank a deny of ours and so leave its ports open."""
+    return tuple(
+        rule
+        for rule in present
+        if rule.access is Access.ALLOW and rule.priority < deny.priority and meets(rule, deny)
+    )
+
+
+def in_order(changes: Plan, present: Sequence[SecurityRule]) -> tuple[SecurityRule | str, ...]:
+    """Order the changes for a firewall that takes them one by one; a name means its removal.
+
+    Closing comes first, since only part may go through. The one exception: a rule that a new one
+    replaces goes after it, so that the person who asked again is not cut off in between.
+    """
+    allows = [rule for rule in changes.put if rule.access is Access.ALLOW]
+    by_name = {rule.name: rule for rule in present}
+    late = {
+        name
+        for name in changes.remove
+        if any(_replaces(rule, by_name[name]) for rule in allows if name in by_name)
+    }
+    first = tuple(name for name in changes.remove if name not in late)
+    return (*first, *changes.put, *(name for name in changes.remove if name in late))
+
+
+def _replaces(new: SecurityRule, old: SecurityRule) -> bool:
+    return _meaning(replace(new, description="")) == _meaning(replace(old, description=""))

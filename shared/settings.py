@@ -1,0 +1,133 @@
+"""The environment, validated and read once. Names and meanings: docs/settings.md."""
+
+import re
+from datetime import timedelta
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from shared.domain.arm_ids import NSG_TYPE, parse_id
+from shared.domain.times import parse_duration
+
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+_SCOPE = re.compile(
+    r"/subscriptions/[0-9a-f-]{36}(/resourceGroups/[^/]{1,90}(/providers/.{3,400})?)?",
+    re.IGNORECASE,
+)
+
+
+def _split(text: object) -> object:
+    if isinstance(text, str):
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    return text
+
+
+def _duration(text: object) -> object:
+    return parse_duration(text) if isinstance(text, str) else text
+
+
+Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
+
+
+class Settings(BaseSettings):
+    """What the deployer decides. A setting that is wrong stops the app, with its name."""
+
+    model_config = SettingsConfigDict(env_prefix="JIT_", extra="ignore", frozen=True)
+
+    deployment_id: str = Field(pattern=r"^[a-z][a-z0-9]{3,15}$")
+    tenant_id: str = Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
+    audience: Annotated[Listed, Field(min_length=1)]
+    scopes: Annotated[Listed, Field(min_length=1)]
+    issuers: Listed = ()
+    jwks_url: str = ""
+    token_scope: str = "user_impersonation"  # noqa: S105 - a scope's name
+    arm_url: str = "https://management.azure.com"
+    network_client_id: str = ""
+    authorizer_client_id: str = ""
+    rule_prefix: str = Field("SecurityCenter-JITRule", pattern=r"^[A-Za-z0-9][\w.-]{0,27}$")
+    allow_from: int = Field(200, ge=100, le=989)
+    nsg_write: Literal["auto", "rules"] = "auto"
+    probe_nsg: str = ""
+    min_duration: Duration = timedelta(minutes=5)
+    max_duration: Duration = timedelta(days=1)
+    widest_ipv4: int = Field(24, ge=8, le=32)
+    widest_ipv6: int = Field(48, ge=16, le=128)
+
+    # The Functions host's own naming: one connection string locally, addresses and an identity
+    # in Azure.
+    storage: str = Field("", validation_alias="JitStorage")
+    storage_tables: str = Field("", validation_alias="JitStorage__tableServiceUri")
+    storage_queues: str = Field("", validation_alias="JitStorage__queueServiceUri")
+    storage_client_id: str = Field("", validation_alias="JitStorage__clientId")
+
+    @field_validator("scopes")
+    @classmethod
+    def _scopes_are_ids(cls, scopes: tuple[str, ...]) -> tuple[str, ...]:
+        for scope in scopes:
+            if not _SCOPE.fullmatch(scope):
+                raise ValueError(f"{scope!r} is not a subscription, group or resource id")
+        return tuple(scope.rstrip("/") for scope in scopes)
+
+    @field_validator("probe_nsg")
+    @classmethod
+    def _probe_is_an_nsg(cls, probe: str) -> str:
+        if probe:
+            parse_id(probe, NSG_TYPE)
+        return probe
+
+    @field_validator("arm_url", "jwks_url")
+    @classmethod
+    def _no_plain_http(cls, url: str) -> str:
+        """Accept plain HTTP on this machine only: tokens and keys never cross a network so."""
+        parts = urlsplit(url)
+        if url and parts.scheme != "https" and parts.hostname not in _LOOPBACK:
+            raise ValueError("must be https, except on the local machine")
+        return url.rstrip("/")
+
+    @field_validator("max_duration")
+    @classmethod
+    def _a_day_at_most(cls, longest: timedelta) -> timedelta:
+        if not timedelta(0) < longest <= timedelta(days=1):
+            raise ValueError("must be longer than zero and at most P1D")
+        return longest
+
+    @property
+    def accepted_issuers(self) -> tuple[str, ...]:
+        """Return the exact issuers of this tenant's v2 and v1 tokens."""
+        return self.issuers or (
+            f"https://login.microsoftonline.com/{self.tenant_id}/v2.0",
+            f"https://sts.windows.net/{self.tenant_id}/",
+        )
+
+    @property
+    def keys_url(self) -> str:
+        """Return where the tenant publishes its signing keys; never taken from a token."""
+        return self.jwks_url or (
+            f"https://login.microsoftonline.com/{self.tenant_id}/discovery/v2.0/keys"
+        )
+
+    @property
+    def is_local(self) -> bool:
+        """Tell whether ARM is the simulator on this machine, which takes no real token."""
+        return urlsplit(self.arm_url).scheme == "http"
+
+
+class SettingsError(Exception):
+    """A setting is missing or wrong."""
+
+
+def read_settings() -> Settings:
+    """Read the environment; raises SettingsError with every setting that is wrong."""
+    try:
+        return Settings()  # type: ignore[call-arg]
+    except ValidationError as error:
+        lines = (f"{_name(each['loc'])}: {each['msg']}" for each in error.errors())
+        raise SettingsError("; ".join(lines)) from None
+
+
+def _name(location: tuple[int | str, ...]) -> str:
+    name = str(location[0])
+    return name if name.startswith("Jit") else f"JIT_{name.upper()}"

@@ -1,0 +1,1 @@
+"""What the app does, written against its own interfaces."""

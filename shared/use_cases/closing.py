@@ -1,0 +1,103 @@
+"""Close port requests: the reason first, then every grant sealed, then the firewalls told."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from shared.domain.lifecycle import change_ports, close
+from shared.domain.model import (
+    GRACE,
+    MINUTE,
+    AccessRequest,
+    CloseReason,
+    Front,
+    Grant,
+    PortRequest,
+)
+from shared.use_cases.interfaces import RowChangedError
+from shared.use_cases.services import Services
+
+Choice = Callable[[PortRequest], bool]
+
+
+def grant_of(request: AccessRequest, port: PortRequest, front: Front) -> Grant:
+    """Copy a port request for one of its firewalls."""
+    assert port.end_at is not None  # noqa: S101 - begin_opening fixed the end with the fronts
+    return Grant(
+        firewall_id=front.firewall_id,
+        request_id=request.id,
+        policy_id=request.policy_id,
+        vm_id=port.vm_id,
+        port=port.port,
+        protocol=port.protocol,
+        sources=port.sources,
+        addresses=front.addresses,
+        requestor=request.requestor.key,
+        requested_at=request.requested_at,
+        expires_at=port.end_at,
+    )
+
+
+def close_early(
+    services: Services,
+    request_id: str,
+    choice: Choice,
+    reason: CloseReason,
+    *,
+    message: str = "",
+    by: str = "",
+) -> AccessRequest | None:
+    """End chosen port requests before their time; None: there is no such request.
+
+    What must be finished is noted before it is begun: if this stops half-way, the due row leads
+    the sweep back here. The grants are sealed when this returns.
+    """
+    now = services.clock()
+    services.due.add(now + MINUTE, "request", request_id, since=now)
+
+    def end(port: PortRequest) -> PortRequest:
+        return close(port, reason, now, message=message, by=by) if choice(port) else port
+
+    request = services.requests.change(request_id, lambda held: change_ports(held, end))
+    if request is not None:
+        for firewall_id in seal_closed(services, request):
+            services.queues.send_firewall(firewall_id)
+    return request
+
+
+def seal_closed(services: Services, request: AccessRequest) -> list[str]:
+    """Seal each grant of the port requests whose close is decided; return their firewalls."""
+    touched = []
+    for port in request.ports:
+        if port.closing and not port.is_final:
+            for front in port.fronts or ():
+                if front.closed_at is None:
+                    seal(services, request, port, front)
+                    touched.append(front.firewall_id)
+    return sorted(set(touched))
+
+
+def seal(services: Services, request: AccessRequest, port: PortRequest, front: Front) -> Grant:
+    """Seal one grant, or take its place with a sealed row, so that a late opener finds it taken.
+
+    Both due rows come first: one to converge now, one to look again after the grace.
+    """
+    while True:
+        held = services.rows.get_grant(front.firewall_id, request.id, port.vm_id, port.port)
+        if held is not None and held.is_sealed:
+            return held
+        now = services.clock()
+        services.due.add(now, "firewall", front.firewall_id, since=now)
+        services.due.add(now + GRACE, "firewall", front.firewall_id, since=now)
+        if held is None:
+            sealed = replace(grant_of(request, port, front), sealed_at=now)
+            services.rows.insert_grant(sealed)
+        else:
+            seal_row(services, held)
+
+
+def seal_row(services: Services, grant: Grant) -> Grant | None:
+    """Seal a grant as it was read; None: it changed meanwhile."""
+    try:
+        return services.rows.replace_grant(replace(grant, sealed_at=services.clock(), proven=False))
+    except RowChangedError:
+        return None

@@ -1,0 +1,184 @@
+"""Make a firewall hold what its rows say, prove it by a fresh read, and say what is proven.
+
+Every trigger ends here. First the firewall is read, then its rows: the other way round, a stale
+list of grants would meet a fresh firewall, and a colleague's new rule be taken for an orphan.
+"""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import Enum
+
+from shared.domain.model import CloseReason, FirewallRows, Grant
+from shared.domain.rules import Plan, Wanted, allow_rules, plan, wanted
+from shared.use_cases.align import Aligner
+from shared.use_cases.closing import close_early
+from shared.use_cases.interfaces import (
+    FirewallChangedError,
+    FirewallRefusedError,
+    OutsideError,
+    Row,
+    Snapshot,
+    ThrottledError,
+)
+from shared.use_cases.prove import Prover
+from shared.use_cases.services import Services
+
+LEASE = timedelta(minutes=2)
+LONGEST_RUN = timedelta(minutes=5)  # well inside the platform's limits; the sweep goes on
+LONGEST_WAIT_SECONDS = 30.0
+_FAILURES_IN_A_ROW = 4
+_LOOKS = 25
+
+
+class Outcome(Enum):
+    """How a converge ended where nothing failed."""
+
+    DONE = "done"
+    BUSY = "busy"  # somebody else holds the lease, and will look again after releasing it
+
+
+class CloseRefusedError(Exception):
+    """A rule of ours should be gone, and the firewall refuses to let it go. Never final."""
+
+
+@dataclass
+class _Run:
+    """What one holder of the lease has learnt."""
+
+    refused: dict[str, str] = field(default_factory=dict)
+    touched: set[str] = field(default_factory=set)
+    failures: int = 0
+
+
+def converge(services: Services, firewall_id: str) -> Outcome:
+    """Converge one firewall, if nobody else is doing so.
+
+    Who gets the lease settles every row there, releases it, and looks again: whoever recorded
+    something meanwhile found the lease taken and left.
+    """
+    for _ in range(_LOOKS):
+        now = services.clock()
+        lease = services.rows.take_lease(firewall_id, services.new_id(), now, now + LEASE)
+        if lease is None:
+            return Outcome.BUSY
+        run = _Run()
+        try:
+            lease = _rounds(services, firewall_id, lease, run)
+        finally:
+            services.rows.drop_lease(lease, services.clock())
+            for other in sorted(run.touched):
+                services.queues.send_firewall(other)
+        if not _left_over(services.rows.read(firewall_id)):
+            return Outcome.DONE
+    services.queues.send_firewall(firewall_id)
+    return Outcome.DONE
+
+
+def _rounds(services: Services, firewall_id: str, lease: Row, run: _Run) -> Row:
+    """Read, plan, write; again until nothing is left to write."""
+    until = services.clock() + LONGEST_RUN
+    while services.clock() < until:
+        lease = services.rows.keep_lease(lease, services.clock() + LEASE)
+        try:
+            if _round(services, firewall_id, run):
+                _refuse_to_forget(services, firewall_id, run)
+                return lease
+            run.failures = 0
+        except FirewallChangedError:
+            services.sleep(1.0)
+        except FirewallRefusedError as refusal:
+            if not refusal.rule_name:
+                raise
+            run.refused[refusal.rule_name] = f"{refusal.code}: {refusal}"
+        except ThrottledError as throttled:
+            if throttled.retry_after > LONGEST_WAIT_SECONDS:
+                raise
+            services.sleep(throttled.retry_after)
+        except OutsideError as error:
+            run.failures += 1
+            if run.failures >= _FAILURES_IN_A_ROW:
+                raise
+            services.telemetry.fault("jit.converge.retry", error, firewall=firewall_id)
+            services.sleep(2.0 ** (run.failures - 1))
+    raise OutsideError(f"{firewall_id} did not converge within {LONGEST_RUN}")
+
+
+def _round(services: Services, firewall_id: str, run: _Run) -> bool:
+    """Go round once; True: nothing is left to do."""
+    snapshot = services.firewall.read(firewall_id)
+    now = services.clock()
+    read = services.rows.read(firewall_id)
+    rows = Aligner(services, firewall_id, run.touched).align(read, now)
+    want = wanted(rows, now, services.names)
+    changes = _plan(services, snapshot, want, run)
+    if not changes.is_empty:
+        services.firewall.write(snapshot, changes)
+        services.telemetry.event(
+            "jit.firewall.written",
+            firewall=firewall_id,
+            put=len(changes.put),
+            removed=len(changes.remove),
+        )
+    Prover(services, firewall_id, snapshot, rows, changes).prove()
+    if not changes.is_empty:
+        return False
+    return not _fail_blocked(services, rows, want, changes)
+
+
+def _plan(services: Services, snapshot: Snapshot, want: Wanted, run: _Run) -> Plan:
+    if not snapshot.exists:
+        gone = "the network security group no longer exists"
+        return Plan(blocked={rule.name: gone for rule in want.rules})
+    return plan(snapshot.rules, want.rules, services.names, services.band, run.refused)
+
+
+def _fail_blocked(services: Services, rows: FirewallRows, want: Wanted, changes: Plan) -> bool:
+    """End the grants that have no place, each with its reason; True: there were some."""
+    failed = False
+    for grant in rows.grants:
+        reason = _why_blocked(services, grant, want, changes)
+        if reason:
+            failed = True
+            _fail(services, grant, reason)
+    return failed
+
+
+def _why_blocked(services: Services, grant: Grant, want: Wanted, changes: Plan) -> str:
+    if grant.is_sealed:
+        return ""
+    if grant.key in want.impossible:
+        return want.impossible[grant.key]
+    names = (rule.name for rule in allow_rules(grant, services.names))
+    return next((changes.blocked[name] for name in names if name in changes.blocked), "")
+
+
+def _fail(services: Services, grant: Grant, reason: str) -> None:
+    close_early(
+        services,
+        grant.request_id,
+        lambda port: port.names(grant.vm_id, grant.port),
+        CloseReason.FAILED,
+        message=reason,
+    )
+
+
+def _refuse_to_forget(services: Services, firewall_id: str, run: _Run) -> None:
+    """Raise where a rule that should be gone was refused: closing has no terminal error."""
+    if not run.refused:
+        return
+    snapshot = services.firewall.read(firewall_id)
+    rows = services.rows.read(firewall_id)
+    want = wanted(rows, services.clock(), services.names)
+    left = plan(snapshot.rules, want.rules, services.names, services.band).remove
+    if left:
+        raise CloseRefusedError(
+            f"{firewall_id} refuses to give up {', '.join(left)}: "
+            f"{'; '.join(run.refused.get(name, '') for name in left)}"
+        )
+
+
+def _left_over(rows: FirewallRows) -> bool:
+    """Tell whether something was recorded that no read has settled yet."""
+    return any(not grant.proven for grant in rows.grants) or any(
+        each.lifted or not (each.proven or each.blocked) for each in rows.protections
+    )

@@ -1,0 +1,231 @@
+"""What the use cases need from the world outside, and how the world tells them it failed."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Protocol, TypeVar
+
+from shared.domain.model import Attachment, SecurityRule
+from shared.domain.permissions import Decision
+from shared.domain.rules import Plan
+
+Value = str | int | bool | float
+Clock = Callable[[], datetime]
+Sleep = Callable[[float], None]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+# --- tables ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Row:
+    """One stored row; `version` is its etag."""
+
+    partition: str
+    key: str
+    values: Mapping[str, Value]
+    version: str = ""
+
+
+class RowExistsError(Exception):
+    """An insert found its place taken."""
+
+
+class RowChangedError(Exception):
+    """A write found the row changed, or gone, since it was read."""
+
+
+class Table(Protocol):
+    """A table of rows by partition and key. A failed or partial answer raises, always."""
+
+    def get(self, partition: str, key: str) -> Row | None:
+        """Read one row; None only if the store says that there is none."""
+        ...
+
+    def query(
+        self, partition: str, *, start: str = "", stop: str = "", limit: int = 0
+    ) -> list[Row]:
+        """Read a partition's rows with start <= key < stop, in key order; limit 0: all."""
+        ...
+
+    def scan(self, start: str, stop: str, **equal: Value) -> list[Row]:
+        """Read the rows with start <= partition < stop whose values equal the given ones."""
+        ...
+
+    def insert(self, row: Row) -> str:
+        """Add a row and return its version; raises RowExistsError."""
+        ...
+
+    def replace(self, row: Row) -> str:
+        """Write over the version that was read; raises RowChangedError."""
+        ...
+
+    def upsert(self, row: Row) -> str:
+        """Write a row whatever was there."""
+        ...
+
+    def delete(self, row: Row) -> None:
+        """Remove the version that was read; a row that is gone is fine. RowChangedError."""
+        ...
+
+
+class Tables(Protocol):
+    """The tables of DESIGN section 5."""
+
+    @property
+    def policies(self) -> Table:
+        """Policies and their VMs."""
+        ...
+
+    @property
+    def requests(self) -> Table:
+        """Requests, newest first within their policy."""
+        ...
+
+    @property
+    def firewalls(self) -> Table:
+        """Protections, grants and leases."""
+        ...
+
+    @property
+    def due(self) -> Table:
+        """What must be looked at by when."""
+        ...
+
+    @property
+    def activity(self) -> Table:
+        """Who did what."""
+        ...
+
+
+# --- queues ------------------------------------------------------------------------------------
+
+
+class Queues(Protocol):
+    """Messages carry keys only; whoever reads one trusts nothing but the rows behind it."""
+
+    def send_request(self, request_id: str, *, delay: timedelta = timedelta(0)) -> None:
+        """Ask for open_access on jit-requests."""
+        ...
+
+    def send_firewall(self, firewall_id: str, *, delay: timedelta = timedelta(0)) -> None:
+        """Ask for converge_firewall on jit-firewalls."""
+        ...
+
+    def send_policy(self, policy_key: str, *, delay: timedelta = timedelta(0)) -> None:
+        """Ask for apply_policy on jit-policies."""
+        ...
+
+
+# --- firewalls ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A firewall as one settled read showed it. `exists` False: the service says it is gone."""
+
+    firewall_id: str
+    rules: tuple[SecurityRule, ...]
+    version: str = ""
+    exists: bool = True
+    raw: object = field(default=None, repr=False, compare=False)
+
+
+class FirewallChangedError(Exception):
+    """Somebody else was writing, or our write was cancelled: read again, plan again."""
+
+
+class FirewallRefusedError(Exception):
+    """The firewall turned a change down for good; `rule_name` says which, if one is to blame."""
+
+    def __init__(self, message: str, *, code: str, rule_name: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.rule_name = rule_name
+
+
+class ThrottledError(Exception):
+    """A quota is used up; `retry_after` is in seconds. Asking earlier is not processed."""
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class OutsideError(Exception):
+    """An outside system failed or did not answer. It proves nothing, least of all absence."""
+
+
+class Firewall(Protocol):
+    """A kind of firewall: read whole, written by plan."""
+
+    def read(self, firewall_id: str) -> Snapshot:
+        """Read a settled snapshot; raises OutsideError where it does not settle in time."""
+        ...
+
+    def write(self, snapshot: Snapshot, plan: Plan) -> None:
+        """Carry out a plan, or its first change; raises the errors above. Proves nothing."""
+        ...
+
+    def list_with_our_rules(self, scopes: Sequence[str]) -> list[str]:
+        """Find every firewall in reach that holds a rule of ours, from the service itself."""
+        ...
+
+
+# --- machines ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A VM as the cloud describes it, with the firewalls in front of it."""
+
+    id: str
+    location: str
+    system: str  # linux, windows or ""
+    attachments: tuple[Attachment, ...]
+    unreadable: str = ""  # why its way in cannot be judged, e.g. a floating-IP front end
+    bare_addresses: tuple[str, ...] = ()  # addresses with no firewall in front
+
+
+class Machines(Protocol):
+    """The cloud's inventory."""
+
+    def find(self, vm_id: str) -> Machine | None:
+        """Read one VM and its way in; None only if the cloud says that it does not exist."""
+        ...
+
+
+# --- people ------------------------------------------------------------------------------------
+
+
+class Authorizer(Protocol):
+    """Decide whether somebody may do something at a scope."""
+
+    def __call__(self, principal: object, action: object, scope: str) -> Decision:
+        """Return a decision with reasons; a check that could not be made is a refusal."""
+        ...
+
+
+# --- telling -----------------------------------------------------------------------------------
+
+
+class Telemetry(Protocol):
+    """One structured event per state change, by a stable name; never a token."""
+
+    def event(self, name: str, **facts: Value | None) -> None:
+        """Log an event."""
+        ...
+
+    def fault(self, name: str, error: BaseException, **facts: Value | None) -> None:
+        """Log something that failed and will be tried again or looked at."""
+        ...
+
+
+class Workers(Protocol):
+    """Run independent pieces of work side by side."""
+
+    def __call__(self, work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+        """Return the results in order; each piece handles its own errors."""
+        ...

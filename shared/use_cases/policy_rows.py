@@ -1,0 +1,145 @@
+"""The rows of policies: what each says, and beside it one row for each of its VMs."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from shared.domain.arm_ids import digest, key_of, parse_id
+from shared.domain.model import Policy
+from shared.use_cases.codec import pack, unpack
+from shared.use_cases.interfaces import Row, Table
+from shared.use_cases.rows import policy_key
+
+LAST = "\x7e"  # sorts after every character that our keys use
+
+
+@dataclass(frozen=True)
+class PolicyRow:
+    """A policy and the version of its row."""
+
+    policy: Policy
+    version: str = ""
+
+
+@dataclass(frozen=True)
+class VmRow:
+    """What was applied for one VM of a policy, and who was last let in."""
+
+    policy_id: str
+    vm_id: str
+    firewalls: tuple[str, ...] = ()
+    last_access_at: datetime | None = None
+    last_requestor: str = ""
+    version: str = ""
+
+
+class PolicyRows:
+    """Policies, by subscription, group and location; one row per VM beside each."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def get(self, policy_id: str) -> PolicyRow | None:
+        """Read a policy by its id."""
+        partition, name = _policy_place(policy_id)
+        row = self._table.get(partition, f"policy|{name}")
+        return _policy_row(row) if row else None
+
+    def put(self, policy: Policy) -> PolicyRow:
+        """Write a policy whatever was there: the newest PUT counts."""
+        return PolicyRow(policy, self._table.upsert(_encode_policy(policy)))
+
+    def replace(self, held: PolicyRow, policy: Policy) -> PolicyRow:
+        """Write over the version that was read; raises RowChangedError."""
+        row = replace(_encode_policy(policy), version=held.version)
+        return PolicyRow(policy, self._table.replace(row))
+
+    def delete(self, held: PolicyRow) -> None:
+        """Remove the version that was read; raises RowChangedError."""
+        self._table.delete(replace(_encode_policy(held.policy), version=held.version))
+
+    def listed(self, subscription: str, group: str = "", location: str = "") -> list[Policy]:
+        """List the policies of a subscription, narrowed by group and location."""
+        start = f"{subscription}|{group}|{location}" if group else f"{subscription}|"
+        start = start.casefold()
+        rows = self._table.scan(start, start + LAST, kind="policy")
+        found = [_policy_row(row).policy for row in rows]
+        return [
+            policy
+            for policy in found
+            if (not location or policy.location.casefold() == location.casefold())
+            and (not group or parse_policy(policy.id)[1] == group.casefold())
+        ]
+
+    def get_by_key(self, key: str) -> PolicyRow | None:
+        """Find a policy by its short key, as messages and request ids carry it."""
+        rows = self._table.scan("", LAST, kind="policy", short=key)
+        return _policy_row(rows[0]) if rows else None
+
+    def vm_rows(self, policy_id: str) -> list[VmRow]:
+        """Read the rows of a policy's VMs."""
+        partition, name = _policy_place(policy_id)
+        start = f"vm|{name}|"
+        return [_vm_row(r) for r in self._table.query(partition, start=start, stop=start + LAST)]
+
+    def vm_row(self, policy_id: str, vm_id: str) -> VmRow | None:
+        """Read the row of one VM of a policy."""
+        partition, key = _vm_place(policy_id, vm_id)
+        row = self._table.get(partition, key)
+        return _vm_row(row) if row else None
+
+    def policies_of(self, vm_id: str) -> list[str]:
+        """Find the ids of the policies that have a row for a VM."""
+        subscription = parse_id(vm_id).subscription.casefold()
+        rows = self._table.scan(
+            f"{subscription}|", f"{subscription}|{LAST}", kind="vm", vm=key_of(vm_id)
+        )
+        return sorted(_vm_row(row).policy_id for row in rows)
+
+    def put_vm(self, vm: VmRow) -> None:
+        """Write the row of a VM whatever was there."""
+        partition, key = _vm_place(vm.policy_id, vm.vm_id)
+        self._table.upsert(Row(partition, key, _vm_values(vm)))
+
+    def replace_vm(self, vm: VmRow) -> None:
+        """Write over the row of a VM as it was read; raises RowChangedError."""
+        partition, key = _vm_place(vm.policy_id, vm.vm_id)
+        self._table.replace(Row(partition, key, _vm_values(vm), vm.version))
+
+    def delete_vm(self, vm: VmRow) -> None:
+        """Remove the row of a VM as it was read; raises RowChangedError."""
+        partition, key = _vm_place(vm.policy_id, vm.vm_id)
+        self._table.delete(Row(partition, key, {}, vm.version))
+
+
+def parse_policy(policy_id: str) -> tuple[str, str, str, str]:
+    """Split a policy id into subscription, group, location and name, all in key form."""
+    parts = key_of(policy_id).split("/")
+    return parts[2], parts[4], parts[8], parts[10]
+
+
+def _policy_place(policy_id: str) -> tuple[str, str]:
+    subscription, group, location, name = parse_policy(policy_id)
+    return f"{subscription}|{group}|{location}", name
+
+
+def _vm_place(policy_id: str, vm_id: str) -> tuple[str, str]:
+    partition, name = _policy_place(policy_id)
+    return partition, f"vm|{name}|{digest(key_of(vm_id))}"
+
+
+def _encode_policy(policy: Policy) -> Row:
+    partition, name = _policy_place(policy.id)
+    values = {"kind": "policy", "short": policy_key(policy.id), **pack(policy)}
+    return Row(partition, f"policy|{name}", values)
+
+
+def _policy_row(row: Row) -> PolicyRow:
+    return PolicyRow(unpack(Policy, row.values), row.version)
+
+
+def _vm_values(vm: VmRow) -> dict[str, str | int | bool | float]:
+    return {"kind": "vm", "vm": key_of(vm.vm_id), **pack(replace(vm, version=""))}
+
+
+def _vm_row(row: Row) -> VmRow:
+    return replace(unpack(VmRow, row.values), version=row.version)

@@ -1,0 +1,255 @@
+"""Policies: keep them, and close the ports they govern on every firewall in front of their VMs."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+from shared.domain.arm_ids import key_of, name_of
+from shared.domain.errors import NotFoundError
+from shared.domain.model import (
+    MINUTE,
+    Attachment,
+    Policy,
+    PolicyState,
+    PolicyVm,
+    PortRule,
+    Protection,
+)
+from shared.domain.policy import USUAL_PORTS
+from shared.use_cases.converge import Outcome, converge
+from shared.use_cases.interfaces import Machine, RowChangedError
+from shared.use_cases.policy_rows import PolicyRow, VmRow
+from shared.use_cases.services import Services
+
+_SOON = timedelta(seconds=2)
+_TRIES = 10
+
+
+def put_policy(services: Services, policy: Policy) -> Policy:
+    """Record a policy, and have it applied; it replaces the one of that id, VM list and all."""
+    now = services.clock()
+    services.due.add(now + MINUTE, "policy", policy.id, since=now)
+    held = services.policies.put(replace(policy, state=PolicyState.UPDATING, error=""))
+    services.queues.send_policy(policy.id)
+    return held.policy
+
+
+def get_policy(services: Services, policy_id: str) -> Policy:
+    """Read a policy; raises NotFoundError."""
+    held = services.policies.get(policy_id)
+    if held is None or held.policy.state is PolicyState.DELETING:
+        raise NotFoundError(
+            f"There is no policy '{name_of(policy_id)}' here; PUT one to protect VMs.",
+            code="PolicyNotFound",
+        )
+    return held.policy
+
+
+def delete_policy(services: Services, policy_id: str) -> bool:
+    """Have a policy's deny rules removed and its grants closed; False: there is none."""
+    for _ in range(_TRIES):
+        held = services.policies.get(policy_id)
+        if held is None or held.policy.state is PolicyState.DELETING:
+            return False
+        now = services.clock()
+        services.due.add(now + MINUTE, "policy", policy_id, since=now)
+        try:
+            services.policies.replace(held, replace(held.policy, state=PolicyState.DELETING))
+        except RowChangedError:
+            continue
+        services.queues.send_policy(policy_id)
+        return True
+    raise RowChangedError(f"policy {policy_id} is being changed by others")
+
+
+def list_policies(
+    services: Services, subscription: str, group: str = "", location: str = ""
+) -> list[Policy]:
+    """List the policies of a subscription, narrowed by group and location."""
+    listed = services.policies.listed(subscription, group, location)
+    return [policy for policy in listed if policy.state is not PolicyState.DELETING]
+
+
+def fail_policy(services: Services, policy_id: str, message: str) -> None:
+    """Say on a policy that it could not be applied."""
+    held = services.policies.get(policy_id)
+    if held is not None and held.policy.state is PolicyState.UPDATING:
+        try:
+            failed = replace(held.policy, state=PolicyState.FAILED, error=message)
+            services.policies.replace(held, failed)
+        except RowChangedError:
+            return  # a newer PUT is under way, and has its own outcome
+
+
+@dataclass
+class _Applied:
+    """What one pass over a policy did and found wrong."""
+
+    firewalls: set[str] = field(default_factory=set)
+    problems: dict[str, str] = field(default_factory=dict)
+
+
+def apply_policy(services: Services, policy_id: str) -> None:
+    """Make every firewall hold what a policy says, until the policy stands still."""
+    for _ in range(_TRIES):
+        held = services.policies.get(policy_id)
+        applied = _apply(services, policy_id, held)
+        outcomes = services.workers(
+            lambda firewall_id: converge(services, firewall_id), sorted(applied.firewalls)
+        )
+        after = services.policies.get(policy_id)
+        if (after.version if after else "") != (held.version if held else ""):
+            continue  # another PUT or DELETE came meanwhile: what was written may be stale
+        if Outcome.BUSY in outcomes or not _finish(services, policy_id, after, applied):
+            services.queues.send_policy(policy_id, delay=_SOON)
+        return
+    services.queues.send_policy(policy_id, delay=_SOON)
+
+
+def _apply(services: Services, policy_id: str, held: PolicyRow | None) -> _Applied:
+    """Write protections for the VMs a policy lists, and lift those of the VMs it does not."""
+    deleting = held is None or held.policy.state is PolicyState.DELETING
+    vms = () if held is None or deleting else held.policy.vms
+    rows = {key_of(row.vm_id): row for row in services.policies.vm_rows(policy_id)}
+    applied = _Applied()
+
+    def protect(vm: PolicyVm) -> None:
+        row = rows.get(key_of(vm.id), VmRow(policy_id, vm.id))
+        _protect(services, row, vm, applied)
+
+    services.workers(protect, vms)
+    listed = {key_of(vm.id) for vm in vms}
+    for key, row in rows.items():
+        if key not in listed:
+            _lift(services, row, row.firewalls, applied)
+    return applied
+
+
+def _protect(services: Services, row: VmRow, vm: PolicyVm, applied: _Applied) -> None:
+    machine = services.machines.find(vm.id)
+    problem = _unprotectable(machine)
+    if problem:
+        applied.problems[vm.id] = problem
+    attachments = machine.attachments if machine else ()
+    current = {key_of(each.firewall_id) for each in attachments}
+    gone = [each for each in row.firewalls if key_of(each) not in current]
+    # The firewalls are noted before anything is written to them: what is not noted here could
+    # never be lifted.
+    noted = sorted({*row.firewalls, *(each.firewall_id for each in attachments)})
+    if tuple(noted) != row.firewalls or not row.version:
+        services.policies.put_vm(replace(row, vm_id=vm.id, firewalls=tuple(noted)))
+    ports = vm.ports or usual_ports(machine)
+    for attachment in attachments:
+        _write_protection(services, row.policy_id, vm.id, ports, attachment)
+        applied.firewalls.add(attachment.firewall_id)
+    _lift(services, row, gone, applied)
+
+
+def _unprotectable(machine: Machine | None) -> str:
+    if machine is None:
+        return "the VM does not exist"
+    if machine.unreadable:
+        return machine.unreadable
+    if not machine.attachments:
+        return "no network security group stands in front of it, on its network interface or subnet"
+    if machine.bare_addresses:
+        bare = ", ".join(machine.bare_addresses)
+        return f"no network security group stands in front of its address {bare}"
+    return ""
+
+
+def usual_ports(machine: Machine | None) -> tuple[PortRule, ...]:
+    """Return the ports Defender governs by default on a VM's system; both systems' if unknown."""
+    system = machine.system if machine else ""
+    numbers = USUAL_PORTS.get(system) or tuple(sorted(sum(USUAL_PORTS.values(), ())))
+    return tuple(PortRule(number) for number in numbers)
+
+
+def _write_protection(
+    services: Services,
+    policy_id: str,
+    vm_id: str,
+    ports: Iterable[PortRule],
+    attachment: Attachment,
+) -> None:
+    wanted = Protection(
+        firewall_id=attachment.firewall_id,
+        policy_id=policy_id,
+        vm_id=vm_id,
+        ports=tuple(sorted(rule.number for rule in ports)),
+        addresses=attachment.addresses,
+    )
+    held = services.rows.get_protection(attachment.firewall_id, policy_id, vm_id)
+    if held is None or replace(held, proven=False, blocked="", version="") != wanted:
+        services.rows.put_protection(wanted)
+
+
+def _lift(services: Services, row: VmRow, firewall_ids: Iterable[str], applied: _Applied) -> None:
+    for firewall_id in firewall_ids:
+        applied.firewalls.add(firewall_id)
+        for _ in range(_TRIES):
+            held = services.rows.get_protection(firewall_id, row.policy_id, row.vm_id)
+            if held is None or held.lifted:
+                break
+            try:
+                services.rows.replace_protection(replace(held, lifted=True, proven=False))
+            except RowChangedError:
+                continue
+            break
+
+
+def _finish(services: Services, policy_id: str, held: PolicyRow | None, applied: _Applied) -> bool:
+    """Say how applying ended, once every protection is settled; False: not yet."""
+    for row in services.policies.vm_rows(policy_id):
+        standing = [
+            protection
+            for firewall_id in row.firewalls
+            if (protection := services.rows.get_protection(firewall_id, policy_id, row.vm_id))
+        ]
+        if any(p.lifted or not (p.proven or p.blocked) for p in standing):
+            return False
+        blocked = next((p.blocked for p in standing if p.blocked), "")
+        if blocked:
+            applied.problems[row.vm_id] = blocked
+        _tidy(services, row, [p.firewall_id for p in standing], held)
+    return held is None or _conclude(services, held, applied)
+
+
+def _tidy(services: Services, row: VmRow, firewalls: list[str], held: PolicyRow | None) -> None:
+    """Keep in a VM's row only the firewalls that hold something; no policy, no row."""
+    listed = held is not None and held.policy.state is not PolicyState.DELETING
+    try:
+        if not firewalls and not (listed and held and held.policy.vm(row.vm_id)):
+            services.policies.delete_vm(row)
+        elif tuple(sorted(firewalls)) != row.firewalls:
+            services.policies.replace_vm(replace(row, firewalls=tuple(sorted(firewalls))))
+    except RowChangedError:
+        return  # somebody noted another firewall or an access meanwhile; the next pass tidies
+
+
+def _conclude(services: Services, held: PolicyRow, applied: _Applied) -> bool:
+    policy = held.policy
+    try:
+        if policy.state is PolicyState.DELETING:
+            services.policies.delete(held)
+            services.telemetry.event("jit.policy.deleted", policy=policy.id)
+            return True
+        error = "; ".join(f"{name_of(vm)}: {why}" for vm, why in sorted(applied.problems.items()))
+        state = PolicyState.FAILED if error else PolicyState.SUCCEEDED
+        concluded = replace(policy, vms=_with_ports(services, policy), state=state, error=error)
+        if concluded != policy:
+            services.policies.replace(held, concluded)
+            services.telemetry.event(
+                "jit.policy.applied", policy=policy.id, state=state.value, error=error
+            )
+    except RowChangedError:
+        return False
+    return True
+
+
+def _with_ports(services: Services, policy: Policy) -> tuple[PolicyVm, ...]:
+    """Fill in the usual ports of the VMs that were named without any."""
+    return tuple(
+        vm if vm.ports else replace(vm, ports=usual_ports(services.machines.find(vm.id)))
+        for vm in policy.vms
+    )

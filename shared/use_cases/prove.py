@@ -1,0 +1,184 @@
+"""Note what a settled read of a firewall proves: the request row first, the grant's mark last.
+
+The mark is removed from the list of what is left to do only once the fact is recorded, so that a
+stop in between leads to the same fact being recorded again, under the same id.
+"""
+
+from dataclasses import replace
+from datetime import datetime
+
+from shared.domain.arm_ids import key_of
+from shared.domain.lifecycle import change_port, mark_closed, mark_open
+from shared.domain.model import (
+    AccessRequest,
+    CloseReason,
+    FirewallRows,
+    Front,
+    Grant,
+    PortRequest,
+    Protection,
+)
+from shared.domain.rules import Plan, allow_rules, current_grants, deny_rules
+from shared.use_cases.align import by_request
+from shared.use_cases.interfaces import RowChangedError, Snapshot
+from shared.use_cases.rows import Fact
+from shared.use_cases.services import Services
+
+
+class Prover:
+    """Compares one snapshot with the rows that were read after it."""
+
+    def __init__(
+        self,
+        services: Services,
+        firewall_id: str,
+        snapshot: Snapshot,
+        rows: FirewallRows,
+        changes: Plan,
+    ) -> None:
+        self._services = services
+        self._firewall_id = firewall_id
+        self._rows = rows
+        self._present = {rule.name.lower() for rule in snapshot.rules}
+        self._unsettled = {rule.name.lower() for rule in changes.put} | {
+            name.lower() for name in changes.blocked
+        }
+        self._blocked = {name.lower(): why for name, why in changes.blocked.items()}
+
+    def prove(self) -> None:
+        """Settle every row that the snapshot proves."""
+        now = self._services.clock()
+        current = {grant.key for grant in current_grants(self._rows, now)}
+
+        def prove_those_of(request: list[Grant]) -> None:
+            for grant in request:
+                if grant.is_sealed:
+                    self._prove_closed(grant, now)
+                elif grant.key in current:
+                    self._prove_open(grant, now)
+
+        unproven = by_request(grant for grant in self._rows.grants if not grant.proven)
+        self._services.workers(prove_those_of, unproven)
+        for protection in self._rows.protections:
+            self._prove_protection(protection)
+
+    def _prove_open(self, grant: Grant, now: datetime) -> None:
+        names = [rule.name.lower() for rule in allow_rules(grant, self._services.names)]
+        if not all(self._stands(name) for name in names):
+            return
+        request = self._services.requests.change(
+            grant.request_id,
+            lambda held: change_port(
+                held, grant.vm_id, grant.port, lambda p: mark_open(p, self._firewall_id, now)
+            ),
+        )
+        port, front = self._place(request, grant)
+        if request is None or port is None or front is None or front.opened_at is None:
+            return  # closed meanwhile; the next round seals it
+        self._record(request, port, front, "opened", front.opened_at)
+        self._mark(grant)
+
+    def _prove_closed(self, grant: Grant, now: datetime) -> None:
+        if not self._names_of(grant).isdisjoint(self._present):
+            return
+        request = self._services.requests.change(
+            grant.request_id,
+            lambda held: change_port(
+                held, grant.vm_id, grant.port, lambda p: mark_closed(p, self._firewall_id, now)
+            ),
+        )
+        port, front = self._place(request, grant)
+        if request and port and front and front.closed_at:
+            self._record(request, port, front, "closed", front.closed_at)
+        elif port is not None and front is not None and not port.closing:
+            return  # sealed without a reason: aligning gives it one first
+        self._mark(grant)
+
+    def _names_of(self, grant: Grant) -> set[str]:
+        """Name the rules of a grant in both families, whatever its row says of addresses."""
+        name = self._services.names.allow
+        return {
+            name(grant.request_id, grant.vm_id, grant.port, family).lower() for family in (4, 6)
+        }
+
+    def _stands(self, name: str) -> bool:
+        return name in self._present and name not in self._unsettled
+
+    def _place(
+        self, request: AccessRequest | None, grant: Grant
+    ) -> tuple[PortRequest | None, Front | None]:
+        port = request.port(grant.vm_id, grant.port) if request else None
+        key = key_of(self._firewall_id)
+        fronts = port.fronts or () if port else ()
+        return port, next((f for f in fronts if key_of(f.firewall_id) == key), None)
+
+    def _mark(self, grant: Grant) -> None:
+        try:
+            self._services.rows.replace_grant(replace(grant, proven=True))
+        except RowChangedError:
+            return  # somebody has more to say about it; whoever looks next settles that
+
+    def _record(
+        self, request: AccessRequest, port: PortRequest, front: Front, what: str, at: datetime
+    ) -> None:
+        fact = rule_fact(request, port, front, what, at)
+        self._services.activity.record(fact)
+        self._services.telemetry.event(
+            f"jit.rule.{what}",
+            request=request.id,
+            vm=port.vm_id,
+            port=port.port,
+            firewall=front.firewall_id,
+            reason=fact.reason,
+            lateness_seconds=fact.lateness_seconds,
+        )
+
+    def _prove_protection(self, protection: Protection) -> None:
+        same_vm = [
+            each
+            for each in self._rows.protections
+            if key_of(each.vm_id) == key_of(protection.vm_id)
+        ]
+        wanted = {rule.name.lower() for rule in deny_rules(same_vm, self._services.names)}
+        blocked = next((self._blocked[name] for name in wanted if name in self._blocked), "")
+        lifted = replace(protection, lifted=False)
+        unwanted = {r.name.lower() for r in deny_rules([lifted], self._services.names)} - wanted
+        stands = all(self._stands(name) for name in wanted) and not unwanted & self._present
+        learnt = (stands, blocked) != (protection.proven, protection.blocked)
+        try:
+            if protection.lifted:
+                if stands:
+                    self._services.rows.delete_protection(protection)
+            elif learnt and (stands or blocked):
+                self._services.rows.replace_protection(
+                    replace(protection, proven=stands, blocked=blocked)
+                )
+        except RowChangedError:
+            return
+
+
+def rule_fact(
+    request: AccessRequest, port: PortRequest, front: Front, what: str, at: datetime
+) -> Fact:
+    """Describe an opening or a closing on one firewall; lateness is in seconds."""
+    due_at = None
+    if what == "closed" and port.closing:
+        expired = port.closing.reason is CloseReason.EXPIRED
+        due_at = port.end_at if expired else port.closing.at
+    return Fact(
+        id="|".join(
+            (request.id, key_of(port.vm_id), str(port.port), key_of(front.firewall_id), what)
+        ),
+        at=at,
+        operation=what,
+        principal=request.requestor.key,
+        principal_name=request.requestor.name,
+        request_id=request.id,
+        vm_id=port.vm_id,
+        port=port.port,
+        firewall_id=front.firewall_id,
+        policy_id=request.policy_id,
+        source_address=request.source_address,
+        reason=port.closing.reason.value if port.closing else "",
+        lateness_seconds=(at - due_at).total_seconds() if due_at else None,
+    )

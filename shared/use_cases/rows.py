@@ -1,0 +1,332 @@
+"""The rows of DESIGN section 5: their keys, and the reads and writes the use cases make."""
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from shared.domain.arm_ids import digest, key_of, row_key
+from shared.domain.model import (
+    AccessRequest,
+    FirewallRows,
+    Grant,
+    Protection,
+)
+from shared.domain.times import format_sortable
+from shared.use_cases.codec import UnreadableRowError, pack, unpack
+from shared.use_cases.interfaces import (
+    Row,
+    RowChangedError,
+    RowExistsError,
+    Table,
+    Telemetry,
+)
+
+_LATEST_MS = 9_999_999_999_999
+_POLICY_KEY = 24
+_TRIES = 50
+
+
+def policy_key(policy_id: str) -> str:
+    """Return the short key of a policy, from which request ids begin."""
+    return digest(key_of(policy_id), length=_POLICY_KEY).lower()
+
+
+def new_request_id(policy_id: str, now: datetime) -> str:
+    """Make a request id that sorts newest first within its policy."""
+    age = _LATEST_MS - int(now.timestamp() * 1000)
+    return f"{policy_key(policy_id)}-{age:013d}{secrets.token_hex(4)}"
+
+
+def is_request_id(text: str) -> bool:
+    """Tell whether a text has the form of a request id."""
+    policy, dash, order = text.partition("-")
+    plain = text.isascii() and (policy + order).isalnum()
+    return plain and dash == "-" and len(policy) == _POLICY_KEY and len(order) == 13 + 8
+
+
+# --- requests ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class RequestRow:
+    """A request and the version of its row."""
+
+    request: AccessRequest
+    version: str
+
+
+class RequestRows:
+    """Requests by id; a policy's newest come first."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def get(self, request_id: str) -> RequestRow | None:
+        """Read a request."""
+        row = self._table.get(*_request_place(request_id))
+        return _request_row(row) if row else None
+
+    def insert(self, request: AccessRequest) -> None:
+        """Record a new request; raises RowExistsError."""
+        self._table.insert(_encode_request(request))
+
+    def change(
+        self, request_id: str, step: Callable[[AccessRequest], AccessRequest]
+    ) -> AccessRequest | None:
+        """Apply one step of the lifecycle with one If-Match write; None: there is no such row.
+
+        The step is a pure function and is applied anew to what another writer left there.
+        """
+        for _ in range(_TRIES):
+            held = self.get(request_id)
+            if held is None:
+                return None
+            changed = step(held.request)
+            if changed == held.request:
+                return changed
+            try:
+                self._table.replace(replace(_encode_request(changed), version=held.version))
+            except RowChangedError:
+                continue
+            return changed
+        raise RowChangedError(f"request {request_id} changed {_TRIES} times while being written")
+
+    def newest(self, policy_id: str, limit: int) -> list[AccessRequest]:
+        """List a policy's newest requests."""
+        rows = self._table.query(policy_key(policy_id), limit=limit)
+        return [_request_row(row).request for row in rows]
+
+
+def _request_place(request_id: str) -> tuple[str, str]:
+    partition, _, key = request_id.partition("-")
+    return partition, key
+
+
+def _encode_request(request: AccessRequest) -> Row:
+    partition, key = _request_place(request.id)
+    return Row(partition, key, {"requestor": request.requestor.key, **pack(request)})
+
+
+def _request_row(row: Row) -> RequestRow:
+    return RequestRow(unpack(AccessRequest, row.values), row.version)
+
+
+# --- firewalls ---------------------------------------------------------------------------------
+
+
+class FirewallStore:
+    """Protections, grants and the lease of each firewall, a partition each."""
+
+    def __init__(self, table: Table, telemetry: Telemetry) -> None:
+        self._table = table
+        self._telemetry = telemetry
+
+    def read(self, firewall_id: str) -> FirewallRows:
+        """Read everything kept for a firewall, in one query.
+
+        A row that cannot be read is reported and left out: it is not wanted, so its rule goes,
+        and one bad row stops nobody's closing.
+        """
+        protections: list[Protection] = []
+        grants: list[Grant] = []
+        for row in self._table.query(row_key(firewall_id)):
+            try:
+                if row.key.startswith("protection|"):
+                    held = unpack(Protection, row.values)
+                    protections.append(replace(held, version=row.version))
+                elif row.key.startswith("grant|"):
+                    grants.append(replace(unpack(Grant, row.values), version=row.version))
+            except UnreadableRowError as error:
+                self._telemetry.fault("jit.row.unreadable", error, row=row.key)
+        return FirewallRows(tuple(protections), tuple(grants))
+
+    def insert_grant(self, grant: Grant) -> bool:
+        """Add a grant, wanted or sealed; False: its place is taken."""
+        try:
+            self._table.insert(_grant_row(grant))
+        except RowExistsError:
+            return False
+        return True
+
+    def get_grant(self, firewall_id: str, request_id: str, vm_id: str, port: int) -> Grant | None:
+        """Read one grant."""
+        row = self._table.get(row_key(firewall_id), _grant_key(request_id, vm_id, port))
+        return replace(unpack(Grant, row.values), version=row.version) if row else None
+
+    def replace_grant(self, grant: Grant) -> Grant:
+        """Write over the version that was read; raises RowChangedError."""
+        return replace(grant, version=self._table.replace(_grant_row(grant)))
+
+    def delete_grant(self, grant: Grant) -> None:
+        """Remove the version that was read; raises RowChangedError."""
+        self._table.delete(_grant_row(grant))
+
+    def get_protection(self, firewall_id: str, policy_id: str, vm_id: str) -> Protection | None:
+        """Read one protection."""
+        row = self._table.get(row_key(firewall_id), _protection_key(policy_id, vm_id))
+        return replace(unpack(Protection, row.values), version=row.version) if row else None
+
+    def put_protection(self, protection: Protection) -> None:
+        """Write a protection whatever was there."""
+        self._table.upsert(_protection_row(protection))
+
+    def replace_protection(self, protection: Protection) -> Protection:
+        """Write over the version that was read; raises RowChangedError."""
+        return replace(protection, version=self._table.replace(_protection_row(protection)))
+
+    def delete_protection(self, protection: Protection) -> None:
+        """Remove the version that was read; raises RowChangedError."""
+        self._table.delete(_protection_row(protection))
+
+    # The lease is advice only: it saves writes, and correctness never rests on it.
+
+    def take_lease(
+        self, firewall_id: str, owner: str, now: datetime, until: datetime
+    ) -> Row | None:
+        """Try for the lease of a firewall; None: somebody else holds it."""
+        wanted = Row(row_key(firewall_id), "lease", _lease_values(owner, until))
+        held = self._table.get(wanted.partition, wanted.key)
+        if held is not None and str(held.values["until"]) > format_sortable(now):
+            return None
+        try:
+            if held is None:
+                return replace(wanted, version=self._table.insert(wanted))
+            return self._write_lease(replace(wanted, version=held.version))
+        except (RowExistsError, RowChangedError):
+            return None
+
+    def keep_lease(self, lease: Row, until: datetime) -> Row:
+        """Hold a lease for longer; one that was lost stays lost."""
+        wanted = replace(lease, values={**lease.values, "until": format_sortable(until)})
+        try:
+            return self._write_lease(wanted)
+        except RowChangedError:
+            return lease
+
+    def drop_lease(self, lease: Row, now: datetime) -> None:
+        """Give back one's own lease, and nobody else's."""
+        self.keep_lease(lease, now)
+
+    def _write_lease(self, lease: Row) -> Row:
+        return replace(lease, version=self._table.replace(lease))
+
+
+def _lease_values(owner: str, until: datetime) -> dict[str, str | int | bool | float]:
+    return {"owner": owner, "until": format_sortable(until)}
+
+
+def _grant_key(request_id: str, vm_id: str, port: int) -> str:
+    return f"grant|{request_id}|{digest(key_of(vm_id))}|{port}"
+
+
+def _grant_row(grant: Grant) -> Row:
+    key = _grant_key(grant.request_id, grant.vm_id, grant.port)
+    values = {
+        "expires_at": format_sortable(grant.expires_at),
+        "sealed": grant.is_sealed,
+        **pack(replace(grant, version="")),
+    }
+    return Row(row_key(grant.firewall_id), key, values, grant.version)
+
+
+def _protection_key(policy_id: str, vm_id: str) -> str:
+    return f"protection|{policy_key(policy_id)}|{digest(key_of(vm_id))}"
+
+
+def _protection_row(protection: Protection) -> Row:
+    key = _protection_key(protection.policy_id, protection.vm_id)
+    values = pack(replace(protection, version=""))
+    return Row(row_key(protection.firewall_id), key, values, protection.version)
+
+
+# --- due ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Due:
+    """Something that must be looked at by a time. `since` tells how long it has been watched."""
+
+    at: datetime
+    kind: str  # firewall, request or policy
+    subject: str
+    since: datetime
+    version: str = ""
+
+
+class DueRows:
+    """What must be looked at by now; the sweep reads nothing else."""
+
+    def __init__(self, table: Table, telemetry: Telemetry) -> None:
+        self._table = table
+        self._telemetry = telemetry
+
+    def add(self, at: datetime, kind: str, subject: str, *, since: datetime) -> None:
+        """Note that something must be looked at."""
+        self._table.upsert(_due_row(Due(at, kind, subject, since)))
+
+    def until(self, at: datetime) -> list[Due]:
+        """Read what is due before an instant, oldest first."""
+        found = []
+        for row in self._table.query("due", stop=format_sortable(at)):
+            try:
+                found.append(replace(unpack(Due, row.values), version=row.version))
+            except UnreadableRowError as error:
+                self._telemetry.fault("jit.row.unreadable", error, row=row.key)
+        return found
+
+    def remove(self, due: Due) -> None:
+        """Take off what has been looked at, unless it was noted again meanwhile."""
+        try:
+            self._table.delete(_due_row(due))
+        except RowChangedError:
+            return
+
+
+def _due_row(due: Due) -> Row:
+    key = f"{format_sortable(due.at)}|{due.kind}|{digest(key_of(due.subject))}"
+    return Row("due", key, pack(replace(due, version="")), due.version)
+
+
+# --- activity ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Fact:
+    """Something that happened; the same fact has the same id however often it is recorded."""
+
+    id: str
+    at: datetime
+    operation: str
+    principal: str = ""
+    principal_name: str = ""
+    on_behalf_of: str = ""
+    request_id: str = ""
+    vm_id: str = ""
+    port: int = 0
+    firewall_id: str = ""
+    policy_id: str = ""
+    source_address: str = ""
+    reason: str = ""
+    lateness_seconds: float | None = None
+
+
+class ActivityRows:
+    """Who did what, append only, a partition a day."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def record(self, fact: Fact) -> None:
+        """Record a fact once. Its day comes from its own time, so a repeat finds it again."""
+        values = pack(fact)
+        row = Row(f"{fact.at:%Y-%m-%d}", f"{format_sortable(fact.at)}|{digest(fact.id)}", values)
+        try:
+            self._table.insert(row)
+        except RowExistsError:
+            return
+
+    def on(self, day: datetime, *, start: str = "", limit: int = 0) -> list[Fact]:
+        """Read the facts of a day, oldest first."""
+        rows = self._table.query(f"{day:%Y-%m-%d}", start=start, limit=limit)
+        return [unpack(Fact, row.values) for row in rows]

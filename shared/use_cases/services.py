@@ -1,0 +1,64 @@
+"""Everything a use case may reach, handed in by the composition root or by a test."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from shared.domain.arm_ids import RuleNames
+from shared.domain.policy import Limits
+from shared.domain.rules import Band
+from shared.use_cases.interfaces import (
+    Clock,
+    Firewall,
+    Machines,
+    Queues,
+    Sleep,
+    Tables,
+    Telemetry,
+    Workers,
+)
+from shared.use_cases.policy_rows import PolicyRows
+from shared.use_cases.rows import ActivityRows, DueRows, FirewallStore, RequestRows
+
+
+@dataclass(frozen=True)
+class Services:
+    """The app's parts. Nothing here is global, so a test holds as many apps as it likes."""
+
+    tables: Tables
+    queues: Queues
+    firewall: Firewall
+    machines: Machines
+    telemetry: Telemetry
+    clock: Clock
+    sleep: Sleep
+    new_id: Callable[[], str]
+    workers: Workers
+    names: RuleNames
+    scopes: tuple[str, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+    band: Band = field(default_factory=Band)
+
+    @property
+    def policies(self) -> PolicyRows:
+        """Return the rows of policies."""
+        return PolicyRows(self.tables.policies)
+
+    @property
+    def requests(self) -> RequestRows:
+        """Return the rows of requests."""
+        return RequestRows(self.tables.requests)
+
+    @property
+    def rows(self) -> FirewallStore:
+        """Return the rows of firewalls."""
+        return FirewallStore(self.tables.firewalls, self.telemetry)
+
+    @property
+    def due(self) -> DueRows:
+        """Return the rows of what is due."""
+        return DueRows(self.tables.due, self.telemetry)
+
+    @property
+    def activity(self) -> ActivityRows:
+        """Return the record of who did what."""
+        return ActivityRows(self.tables.activity)

@@ -1,0 +1,174 @@
+"""Look at what is due, and at nothing else. The sweep is the guarantee: it needs nobody."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from shared.domain.model import (
+    GRACE,
+    MINUTE,
+    FirewallRows,
+    Grant,
+    PolicyState,
+    PortRequest,
+    Status,
+)
+from shared.use_cases.closing import seal_closed
+from shared.use_cases.converge import Outcome, converge
+from shared.use_cases.interfaces import RowChangedError
+from shared.use_cases.rows import Due
+from shared.use_cases.services import Services
+
+
+def sweep_expired(services: Services) -> int:
+    """Converge each firewall with something due; return how many could not be finished.
+
+    It also looks one minute ahead: what falls due before the next tick gets a message that
+    becomes visible at that second. Losing the message costs promptness, never the closing.
+    """
+    started = services.clock()
+    dues = services.due.until(started + MINUTE)
+    now_due = [due for due in dues if due.at <= started]
+    _announce((due for due in dues if due.at > started), services)
+    for due in now_due:
+        if due.kind != "firewall":
+            _look_after(services, due)
+    left = services.workers(
+        lambda firewall: _sweep_firewall(services, *firewall), _by_firewall(now_due)
+    )
+    services.telemetry.event(
+        "jit.sweep.completed",
+        due=len(now_due),
+        firewalls=len(left),
+        unfinished=sum(left),
+        seconds=(services.clock() - started).total_seconds(),
+    )
+    return sum(left)
+
+
+def _announce(soon: Iterable[Due], services: Services) -> None:
+    now = services.clock()
+    for due in soon:
+        if due.kind == "firewall":
+            services.queues.send_firewall(due.subject, delay=max(due.at - now, timedelta(0)))
+
+
+def _by_firewall(dues: Iterable[Due]) -> list[tuple[str, list[Due]]]:
+    groups: dict[str, list[Due]] = {}
+    for due in dues:
+        if due.kind == "firewall":
+            groups.setdefault(due.subject, []).append(due)
+    return list(groups.items())
+
+
+def _sweep_firewall(services: Services, firewall_id: str, dues: list[Due]) -> bool:
+    """Converge one firewall and take off what is done; True: it has to be looked at again.
+
+    One firewall that fails keeps its due rows and stops no other.
+    """
+    try:
+        started = services.clock()
+        if converge(services, firewall_id) is Outcome.BUSY:
+            return True
+        rows = services.rows.read(firewall_id)
+        _forget(services, rows, started)
+        again = _next_look(services, services.rows.read(firewall_id))
+        if again is not None:
+            services.due.add(again, "firewall", firewall_id, since=started)
+        for due in dues:
+            services.due.remove(due)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the others must still be closed
+        services.telemetry.fault("jit.sweep.failed", error, firewall=firewall_id)
+        return True
+    return again is not None
+
+
+def _forget(services: Services, rows: FirewallRows, converged_at: datetime) -> None:
+    """Delete sealed grants whose grace is over and whose request is final; only the sweep does.
+
+    The converge that has just run began after the grace, so a write of ours that landed late has
+    been undone. A delete touches only the row that was read.
+    """
+    for grant in rows.grants:
+        if _is_over(grant, converged_at) and _request_is_final(services, grant):
+            try:
+                services.rows.delete_grant(grant)
+            except RowChangedError:
+                continue
+
+
+def _is_over(grant: Grant, at: datetime) -> bool:
+    return grant.sealed_at is not None and grant.proven and grant.sealed_at + GRACE <= at
+
+
+def _request_is_final(services: Services, grant: Grant) -> bool:
+    held = services.requests.get(grant.request_id)
+    port = held.request.port(grant.vm_id, grant.port) if held else None
+    return port is None or port.is_final
+
+
+def _next_look(services: Services, rows: FirewallRows) -> datetime | None:
+    """Say when a firewall's sealed and overdue grants need the next look; None: never.
+
+    Wanted grants have due rows of their own, at their expiry.
+    """
+    now = services.clock()
+    looks = [
+        max(grant.sealed_at + GRACE, now + MINUTE) if grant.proven else now + MINUTE
+        for grant in rows.grants
+        if grant.sealed_at is not None
+    ]
+    looks += [now + MINUTE for g in rows.grants if not g.is_sealed and g.expires_at <= now]
+    return min(looks, default=None)
+
+
+def _look_after(services: Services, due: Due) -> None:
+    try:
+        settled = (
+            _settle_request(services, due.subject)
+            if due.kind == "request"
+            else _settle_policy(services, due.subject)
+        )
+        _reschedule(services, due, settled=settled)
+    except Exception as error:  # noqa: BLE001 - the row stays due, and the others go on
+        services.telemetry.fault("jit.sweep.failed", error, subject=due.subject)
+
+
+def _reschedule(services: Services, due: Due, *, settled: bool) -> None:
+    """Move a due row on, or take it off.
+
+    A row is written before what it watches. So "settled" is believed only once the longest stall
+    has passed: until then the write it announces may still be on its way.
+    """
+    now = services.clock()
+    if not settled:
+        services.due.add(now + MINUTE, due.kind, due.subject, since=due.since)
+    elif now < due.since + GRACE:
+        services.due.add(due.since + GRACE, due.kind, due.subject, since=due.since)
+    services.due.remove(due)
+
+
+def _settle_request(services: Services, request_id: str) -> bool:
+    """Send a request on its way again where it is stuck; True: nothing is left to drive."""
+    held = services.requests.get(request_id)
+    if held is None or held.request.is_final:
+        return True
+    for firewall_id in seal_closed(services, held.request):
+        services.queues.send_firewall(firewall_id)
+    if any(_is_waiting(port) for port in held.request.ports):
+        services.queues.send_request(request_id)
+    return all(
+        port.is_final or (port.status is Status.INITIATED and not port.closing)
+        for port in held.request.ports
+    )
+
+
+def _is_waiting(port: PortRequest) -> bool:
+    return port.status is Status.INITIATING and not port.closing
+
+
+def _settle_policy(services: Services, policy_id: str) -> bool:
+    held = services.policies.get(policy_id)
+    if held is None or held.policy.state in {PolicyState.SUCCEEDED, PolicyState.FAILED}:
+        return True
+    services.queues.send_policy(policy_id)
+    return False
