@@ -5,7 +5,7 @@ import json
 import azure.functions as func
 
 from shared.bootstrap import app
-from shared.use_cases import access, protection
+from shared.use_cases import opening, protection
 from shared.use_cases.converge import converge
 
 _STORAGE = "JitStorage"
@@ -17,7 +17,7 @@ bp = func.Blueprint()
 @bp.queue_trigger("message", "jit-requests", _STORAGE)
 def open_access(message: func.QueueMessage) -> None:
     """Open what a request asks for, and record when it ends."""
-    access.open_access(app().services, _key(message, "request"))
+    opening.open_access(app().services, _key(message, "request"))
 
 
 @bp.function_name("converge_firewall")
@@ -41,7 +41,7 @@ def open_access_failed(message: func.QueueMessage) -> None:
     services = app().services
     services.telemetry.event("jit.poison", queue="jit-requests", body=_text(message))
     told = "it could not be opened: Azure did not let the rule be written in several attempts"
-    access.fail_request(services, _key(message, "request"), told)
+    opening.fail_request(services, _key(message, "request"), told)
 
 
 @bp.function_name("converge_failed")

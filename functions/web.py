@@ -26,8 +26,9 @@ from shared.domain.errors import (
     UnavailableError,
 )
 from shared.domain.model import Principal
-from shared.domain.permissions import Action, is_allowed
+from shared.domain.permissions import Action
 from shared.use_cases.interfaces import OutsideError, RowChangedError
+from shared.use_cases.permission import enforce
 
 JSON = "application/json; charset=utf-8"
 # The one table from what went wrong to what the caller is told.
@@ -122,12 +123,7 @@ def caller(req: func.HttpRequest) -> Principal:
 
 def require(principal: Principal, action: Action, scope: str) -> None:
     """Enforce a permission; raises NotPermittedError that names the action and the scope."""
-    decision = is_allowed(principal, action, scope, app_scopes=app().settings.scopes)
-    if not decision.allowed:
-        raise NotPermittedError(
-            f"The client '{principal.name}' with object id '{principal.object_id}' does not have "
-            f"authorization to perform action '{action}' over scope '{scope}'."
-        )
+    enforce(app().services, principal, action, scope)
 
 
 def require_in_scope(resource_id: str) -> None:

@@ -4,7 +4,6 @@ Field names, order and spelling are the real service's (docs/api.md). Unknown fi
 a misspelt restriction must not be a restriction that is silently missing.
 """
 
-import json
 import re
 from datetime import datetime, timedelta
 from typing import Annotated, Any, TypeVar
@@ -15,22 +14,27 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    StrictBool,
     StringConstraints,
     ValidationError,
     model_validator,
 )
 from pydantic.alias_generators import to_camel
 
+from functions.json_body import read_json
 from shared.domain.arm_ids import VM_TYPE, parse_id
 from shared.domain.errors import InvalidInputError, Reason
+from shared.domain.patterns import MAX_PATTERN, compile_pattern
 from shared.domain.policy import MAX_JUSTIFICATION, MAX_PORTS, MAX_SOURCES
 from shared.domain.prefixes import is_any, network
 from shared.domain.times import parse_duration, parse_instant
 
-MAX_BODY_BYTES = 1_048_576
 MAX_VMS = 500
-MAX_DEPTH = 20
 MAX_REASONS = 200
+VM_ID_PATTERN = (
+    "^/subscriptions/[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}/resourceGroups/[^/]{1,90}"
+    "/providers/Microsoft.Compute/virtualMachines/[^/]{1,64}$"
+)
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
@@ -38,6 +42,11 @@ def _duration(value: object) -> timedelta:
     if not isinstance(value, str):
         raise ValueError("must be a text, an ISO 8601 duration such as PT3H")  # noqa: TRY004 - pydantic turns only ValueError into an answer
     return parse_duration(value)
+
+
+def _duration_text(value: str) -> str:
+    parse_duration(value)
+    return value
 
 
 def _instant_text(value: str) -> str:
@@ -55,6 +64,18 @@ def _vm_id(value: str) -> str:
     return parse_id(value, VM_TYPE).text
 
 
+def _time_to_approve(value: timedelta) -> timedelta:
+    if not timedelta(minutes=1) <= value <= timedelta(days=1):
+        raise ValueError("must be from PT1M to P1D")
+    return value
+
+
+def _pattern(value: str) -> str:
+    if value:
+        compile_pattern(value)
+    return value
+
+
 def _prefix(value: str) -> str:
     if not is_any(value) and (network(value) is None or (value[0].isalpha() and ":" not in value)):
         raise ValueError(
@@ -64,12 +85,34 @@ def _prefix(value: str) -> str:
     return value
 
 
-Duration = Annotated[timedelta, BeforeValidator(_duration)]
-InstantText = Annotated[str, StringConstraints(max_length=40), AfterValidator(_instant_text)]
-VmId = Annotated[str, AfterValidator(_vm_id)]
-Prefix = Annotated[str, StringConstraints(min_length=1, max_length=64), AfterValidator(_prefix)]
+def _known_as(**schema: object) -> Any:
+    """Say in the OpenAPI document what a check written in Python asks for."""
+    return Field(json_schema_extra=lambda told: told.update(schema))
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration), _known_as(examples=["PT3H"])]
+DurationText = Annotated[
+    str,
+    StringConstraints(max_length=40),
+    AfterValidator(_duration_text),
+    _known_as(format="duration", examples=["PT3H"]),
+]
+InstantText = Annotated[
+    str,
+    StringConstraints(max_length=40),
+    AfterValidator(_instant_text),
+    _known_as(format="date-time", examples=["2026-11-22T15:00:00Z"]),
+]
+VmId = Annotated[str, AfterValidator(_vm_id), _known_as(pattern=VM_ID_PATTERN)]
+Prefix = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=64),
+    AfterValidator(_prefix),
+    _known_as(examples=["203.0.113.7", "203.0.113.0/28", "2001:db8::/64"]),
+]
 Prefixes = Annotated[list[Prefix], Field(min_length=1, max_length=MAX_SOURCES)]
-PortNumber = Annotated[int, Field(ge=1, le=65_535, strict=True)]
+# 0 is what the real service's specification allows.
+PortNumber = Annotated[int, Field(ge=0, le=65_535, strict=True)]
 Justification = Annotated[
     str, StringConstraints(max_length=MAX_JUSTIFICATION), AfterValidator(_printable)
 ]
@@ -115,8 +158,13 @@ class PortRuleWire(_OneSource):
 
     number: PortNumber
     protocol: Protocol
-    max_request_access_duration: Duration
+    max_request_access_duration: DurationText
     mapped_port: int | None = None
+
+    @property
+    def max_duration(self) -> timedelta:
+        """Return the longest access as a length."""
+        return parse_duration(self.max_request_access_duration)
 
 
 class PolicyVmWire(Wire):
@@ -127,13 +175,39 @@ class PolicyVmWire(Wire):
     public_ip_address: Prefix | None = None
 
 
+class ConditionsWire(Wire):
+    """What a policy asks for besides Defender's fields."""
+
+    justification_required: StrictBool = False
+    justification_pattern: Annotated[
+        str, StringConstraints(max_length=MAX_PATTERN), AfterValidator(_pattern)
+    ] = ""
+    widest_source_prefix_ipv4: Annotated[int, Field(ge=8, le=32, strict=True)] | None = None
+    widest_source_prefix_ipv6: Annotated[int, Field(ge=16, le=128, strict=True)] | None = None
+    own_address_only: StrictBool = False
+    approvers_needed: Annotated[int, Field(ge=0, le=5, strict=True)] = 0
+    approve_extensions: StrictBool = False
+    approval_timeout: Annotated[Duration, AfterValidator(_time_to_approve)] = timedelta(hours=1)
+    flush_connections: StrictBool = False
+
+
 class PolicyPropertiesWire(Wire):
     """A policy's content; what the service adds is accepted back and ignored."""
 
     virtual_machines: list[PolicyVmWire] = Field(max_length=MAX_VMS)
+    conditions: ConditionsWire | None = None
     requests: Any = None
     provisioning_state: Any = None
+    provisioning_error: Any = None
     append_mode: Any = None
+
+    @model_validator(mode="after")
+    def _no_append(self) -> "PolicyPropertiesWire":
+        if self.append_mode:
+            # Nobody has documented what it does. Replacing where somebody meant to add would
+            # leave machines unprotected.
+            raise ValueError("appendMode is answered and never set; a PUT replaces the list")
+        return self
 
 
 class PolicyWire(Wire):
@@ -247,49 +321,6 @@ def read_body(model: type[Model], body: bytes, code: str = "InvalidRequestConten
             code=code,
             details=reasons,
         ) from None
-
-
-def read_json(body: bytes) -> Any:
-    """Parse a JSON object, strictly: no duplicate members, no NaN, bounded size and depth."""
-    if not body:
-        raise InvalidInputError(
-            "a JSON body is needed, with a Content-Length (a chunked body arrives empty)",
-            code="MissingRequestBody",
-        )
-    if len(body) > MAX_BODY_BYTES:
-        raise InvalidInputError(
-            f"the body is larger than {MAX_BODY_BYTES} bytes", code="RequestBodyTooLarge"
-        )
-    try:
-        parsed = json.loads(
-            body.decode("utf-8"), object_pairs_hook=_no_duplicates, parse_constant=_no_constant
-        )
-    except (ValueError, RecursionError) as error:
-        told = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise InvalidInputError(f"the body is not JSON: {told}") from None
-    if not isinstance(parsed, dict):
-        raise InvalidInputError("the body must be a JSON object")
-    _check_depth(parsed)
-    return parsed
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError("a member is given twice")
-    return members
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _check_depth(value: Any, depth: int = 0) -> None:
-    if depth > MAX_DEPTH:
-        raise InvalidInputError(f"the body is nested more than {MAX_DEPTH} levels deep")
-    for child in value.values() if isinstance(value, dict) else value:
-        if isinstance(child, (dict, list)):
-            _check_depth(child, depth + 1)
 
 
 def target_of(location: tuple[int | str, ...]) -> str:

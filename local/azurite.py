@@ -18,7 +18,7 @@ _KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOt
 
 # Runs the script and leaves when standard input ends: its parent is gone (see Child).
 _TETHERED = (
-    "process.stdin.resume().on('end',()=>process.kill(process.pid,'SIGKILL'));"
+    "process.stdin.on('end',()=>process.kill(process.pid,'SIGKILL')).resume().unref();"
     "require(process.argv[1]=process.env.AZURITE_SCRIPT);"
 )
 _ATTEMPTS = 3
@@ -39,6 +39,7 @@ class Azurite:
         log: Path | None = None,
     ) -> None:
         node = _require_node()
+        self._is_persistent = location is not None
         self._log = log or ROOT / ".stack" / "azurite.log"
         for attempt in range(1, _ATTEMPTS + 1):
             # A port that was free can be taken by the time Azurite binds it; then others will do.
@@ -64,8 +65,11 @@ class Azurite:
 
     def stop(self) -> None:
         """Stop Azurite; what it held in memory is gone."""
-        # It has nothing to finish, and on SIGTERM it lingers on open connections.
-        self._child.kill()
+        if self._is_persistent:
+            # It saves every five seconds and when asked to end, if clients let go of it.
+            self._child.stop(seconds=8)
+        else:
+            self._child.kill()
 
     def _is_ready(self, ports: tuple[int, ...]) -> bool:
         return all(

@@ -1,8 +1,6 @@
 """Serve the token issuer over HTTP: discovery, keys, and tokens for the command line."""
 
-import argparse
 import json
-import time
 from datetime import timedelta
 
 from starlette.applications import Starlette
@@ -90,20 +88,3 @@ def _is_known(issuer: Issuer, request: Request) -> bool:
 def _unknown_tenant(request: Request) -> JSONResponse:
     text = f"AADSTS90002: Tenant '{request.path_params['tenant']}' not found."
     return JSONResponse({"error": "invalid_tenant", "error_description": text}, status_code=400)
-
-
-def main() -> None:
-    """Serve until interrupted."""
-    parser = argparse.ArgumentParser(prog="python -m local.issuer_server")
-    parser.add_argument("--port", type=int, default=0)
-    with IssuerServer(port=parser.parse_args().port) as server:
-        print(server.issuer.issuer_of("2.0"), flush=True)
-        try:
-            while server.is_alive:
-                time.sleep(0.5)
-        except KeyboardInterrupt:
-            pass
-
-
-if __name__ == "__main__":
-    main()

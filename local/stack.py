@@ -17,7 +17,7 @@ from local.arm.serve import ArmServer
 from local.arm.simulator import Settings
 from local.azurite import Azurite, AzuriteError
 from local.children import Child
-from local.issuer import LIFETIME
+from local.issuer import LIFETIME, Issuer
 from local.issuer_server import IssuerServer
 from local.json_calls import call
 from local.ports import LOOPBACK, PortTakenError, listen
@@ -86,9 +86,9 @@ class Stack:
         return mint(user, roles=roles, lifetime=lifetime)
 
     @property
-    def tokens(self) -> IssuerServer:
+    def token_issuer(self) -> Issuer:
         """Return the token issuer, for rotations and hostile tokens."""
-        return self._issuer
+        return self._issuer.issuer
 
     def invoke(self, function: str, text: str = "") -> None:
         """Run a queue or timer function now; it answers before the function has run."""
@@ -162,12 +162,12 @@ class Stack:
         self.host_log.unlink(missing_ok=True)
         azurite_log = self._directory / "azurite.log"
         azurite_log.unlink(missing_ok=True)
-        self._azurite = self._parts.enter_context(Azurite(log=azurite_log))
+        self.arm = self._parts.enter_context(self._arm_server()).url
         self._issuer = self._parts.enter_context(IssuerServer())
+        self.issuer = self._issuer.url
+        self._azurite = self._parts.enter_context(Azurite(log=azurite_log))
         self.storage = self._azurite.connection_string
         prepare(self.storage)
-        self.issuer = self._issuer.url
-        self.arm = self._parts.enter_context(self._arm_server()).url
 
     def _arm_server(self) -> ArmServer:
         settings = Settings() if self._settle is None else Settings(settle=self._settle)

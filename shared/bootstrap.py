@@ -16,10 +16,20 @@ from typing import TYPE_CHECKING, Any
 
 from shared.domain.arm_ids import RuleNames
 from shared.domain.model import Principal
+from shared.domain.permissions import Action, Decision
 from shared.domain.policy import Limits
 from shared.domain.rules import Band
 from shared.settings import Settings, read_settings
-from shared.use_cases.interfaces import Firewall, Item, Machines, Queues, Result, Snapshot, Tables
+from shared.use_cases.interfaces import (
+    Authorizer,
+    Firewall,
+    Item,
+    Machines,
+    Queues,
+    Result,
+    Snapshot,
+    Tables,
+)
 from shared.use_cases.services import Services
 
 if TYPE_CHECKING:
@@ -53,7 +63,9 @@ class App:
             new_id=lambda: secrets.token_hex(8),
             workers=side_by_side,
             names=self.names,
+            authorize=self._authorize,
             scopes=settings.scopes,
+            most_live_ports=settings.max_open_per_caller,
             limits=Limits(
                 settings.min_duration,
                 settings.max_duration,
@@ -83,6 +95,26 @@ class App:
             tenant=self.settings.tenant_id,
             scope=self.settings.token_scope,
         )
+
+    def _authorize(self, principal: Principal, action: Action, scope: str) -> Decision:
+        return self._authorizer(principal, action, scope)
+
+    @cached_property
+    def _authorizer(self) -> Authorizer:
+        from shared.adapters.roles import RoleAuthorizer
+
+        return RoleAuthorizer(
+            lambda: self._arm_as_authorizer, self.settings.scopes, lambda: datetime.now(UTC)
+        )
+
+    @cached_property
+    def _arm_as_authorizer(self) -> Any:
+        """Return the reader of role assignments: an identity apart from the network's."""
+        from shared.adapters.arm import ArmReader
+        from shared.adapters.arm_clients import arm_client
+
+        credential = self._arm_credential("authorizer", self.settings.authorizer_client_id)
+        return ArmReader(arm_client(self.settings.arm_url, credential))
 
     @cached_property
     def _tables(self) -> Tables:

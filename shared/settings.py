@@ -55,6 +55,7 @@ class Settings(BaseSettings):
     max_duration: Duration = timedelta(days=1)
     widest_ipv4: int = Field(24, ge=8, le=32)
     widest_ipv6: int = Field(48, ge=16, le=128)
+    max_open_per_caller: int = Field(100, ge=1, le=800)
 
     # The Functions host's own naming: one connection string locally, addresses and an identity
     # in Azure.

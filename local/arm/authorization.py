@@ -15,6 +15,8 @@ DENIALS = "microsoft.authorization/denyassignments"
 KINDS = (ASSIGNMENTS, DEFINITIONS, DENIALS)
 # Groups are no ARM resources; an estate may carry them to give `assignedTo` its members.
 GROUPS = "microsoft.graph/groups"
+# The principal of a deny assignment that is for all.
+EVERYONE = "00000000-0000-0000-0000-000000000000"
 
 _FILTER = re.compile(
     r"^(?:(?P<at>atScope)\(\)"
@@ -26,7 +28,7 @@ Test = Callable[[Resource], bool]
 
 
 def list_at_scope(sim: Simulator, call: Call) -> Answer:
-    """List what applies at a scope: what stands at it or above, and without filter below too."""
+    """List what stands at a scope, above it and below it; `atScope()` leaves out what is below."""
     tests = _tests(sim, call)
     found = [
         each
@@ -76,7 +78,7 @@ def _test(sim: Simulator, clause: re.Match[str], scope: str) -> Test:
         return lambda each: _stands_at_or_above(each, scope)
     if clause["assigned"]:
         holders = _with_groups(sim, clause["assignee"])
-        return lambda each: _stands_at_or_above(each, scope) and bool(_principals(each) & holders)
+        return lambda each: bool(_principals(each) & holders)
     member, value = clause["member"].lower(), clause["value"].lower()
     if member == "principalid":
         return lambda each: value in _principals(each)
@@ -87,7 +89,7 @@ def _test(sim: Simulator, clause: re.Match[str], scope: str) -> Test:
 def _with_groups(sim: Simulator, principal: str) -> frozenset[str]:
     """Return a principal with all groups around it: `assignedTo` is transitive."""
     groups = [each for each in sim.store.everything() if type_of(each) == GROUPS]
-    holders = {principal.lower()}
+    holders = {principal.lower(), EVERYONE}
     while True:
         around = {
             ids.last_name(group["id"]).lower()

@@ -154,7 +154,7 @@ def another_operation(operation_uri: str) -> ArmError:
 
 
 def locked_by(operation_name: str, operation_id: str, resource_id: str) -> ArmError:
-    """Return the 429 that means a lock, not a quota (azure-sdk-for-python#556)."""
+    """Return the 429 that means a lock, not a quota (azure-sdk-for-python#556; end by memory)."""
     return retryable(
         detail(
             "RetryableErrorDueToAnotherOperation",

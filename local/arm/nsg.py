@@ -47,6 +47,7 @@ class Group:
     pending: list[Change] = field(default_factory=list)
     at_rest: str = "Succeeded"
     etag: str = ""
+    is_removed: bool = False
 
     def __post_init__(self) -> None:
         self.etag = self.etag or self.new_etag()
@@ -82,6 +83,12 @@ class Group:
     def default_rule_state(self) -> str:
         """Return the provisioning state of the default rules."""
         return "Updating" if any(change.whole for change in self.pending) else "Succeeded"
+
+    def standing(self) -> Rules:
+        """Return the rules that are not on their way out."""
+        return {
+            name: rule for name, rule in self.rules.items() if self.rule_state(name) != "Deleting"
+        }
 
     def without_pending(self) -> Rules:
         """Return the rules as they would read had the writes on their way never come."""
@@ -128,6 +135,7 @@ class Group:
         self.touch()
 
     def _take_effect(self, change: Change) -> None:
+        self.is_removed = change.removes_group
         for name, rule in change.after.items():
             if rule is not None:
                 self.settled[name] = rule

@@ -1,19 +1,23 @@
 """Writes to network security groups and their rules, with the lifecycle of the real service."""
 
 import uuid
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from local.arm import errors, ids, shapes
 from local.arm.nsg import NSG_TYPE, Change, Group, Rules, written_group, written_rule
 from local.arm.operations import RESULT_PATH, STATUS_PATH, Operation, pause_headers
+from local.arm.rule_sets import (
+    check_conflicts,
+    check_limits,
+    check_references,
+    difference,
+    read_rules,
+)
 from local.arm.rules import RULE, Rule, read_rule
 from local.arm.simulator import Answer, Call, Simulator
 from local.arm.store import new_etag
 
-MAX_RULES = 1000
-MAX_PREFIXES = 4000
 PUT_GROUP, PUT_RULE = "PutNetworkSecurityGroupOperation", "PutSecurityRuleOperation"
 DELETE_GROUP, DELETE_RULE = "DeleteNetworkSecurityGroupOperation", "DeleteSecurityRuleOperation"
 # The first answers seen to carry Azure-AsyncNotification are of 2019-11-01, on creations only.
@@ -53,9 +57,10 @@ def put_rule(sim: Simulator, call: Call) -> Answer:
     _match_etag(call, group, exists=present is not None)
     if present is not None:
         rule = Rule(present.name, rule.properties)  # the first spelling of a name stays
+    check_references(sim.store, [rule], base, group)
     others = [other for other in base.values() if other is not present]
-    _check_limits([*others, rule])
-    _check_conflicts([*others, rule])
+    check_limits([*others, rule])
+    check_conflicts([*others, rule])
     _admit(sim, call, group)
     if present is not None and present.properties == rule.properties:
         headers = _nothing_to_do(sim, call, group, PUT_RULE)
@@ -89,12 +94,13 @@ def put_group(sim: Simulator, call: Call) -> Answer:
     group = present or _new_group(call, _location(body))
     _check_same_location(group, _location(body))
     given = body.get("properties", {})
-    rules = _read_rules(given.get("securityRules", []), group)
+    rules = read_rules(given.get("securityRules", []), group)
+    check_references(sim.store, rules.values(), group.rules, group)
     _admit(sim, call, group)
     sim.store.groups[ids.key(group.group_id)] = group
     group.tags = body.get("tags")
-    changes = _difference(_base(sim, group), rules)
-    flush = given.get("flushConnection", group.flush_connection)
+    changes = difference(_base(sim, group), rules)
+    flush = given.get("flushConnection")  # a PUT replaces: what it leaves out is gone
     if present is not None and not changes and flush == group.flush_connection:
         headers = _nothing_to_do(sim, call, group, PUT_GROUP)
     else:
@@ -150,7 +156,7 @@ def shown(sim: Simulator, call: Call, group: Group) -> dict[str, Any]:
 
 def _base(sim: Simulator, group: Group) -> Rules:
     """Return the rules a new write is judged against."""
-    return group.without_pending() if sim.concurrency() == "supersede" else dict(group.rules)
+    return group.without_pending() if sim.concurrency() == "supersede" else group.standing()
 
 
 def _match_etag(call: Call, group: Group | None, *, exists: bool) -> None:
@@ -170,7 +176,7 @@ def _admit(sim: Simulator, call: Call, group: Group) -> None:
     under_way = group.pending[-1].operation
     if sim.concurrency() == "locked":
         raise errors.locked_by(under_way.name, under_way.operation_id, group.group_id)
-    if sim.concurrency() == "conflict":
+    if sim.concurrency() == "conflict" or group.state == "Deleting":
         uri = under_way.uri(call.base_url, STATUS_PATH, call.api_version)
         raise errors.another_operation(uri)
 
@@ -243,81 +249,3 @@ def _check_same_location(group: Group, location: str) -> None:
             f"the same name cannot be created in location '{location}'. Please select a new "
             "resource name.",
         )
-
-
-def _read_rules(bodies: Iterable[Mapping[str, Any]], group: Group) -> Rules:
-    rules: Rules = {}
-    for at, body in enumerate(bodies):
-        rule = read_rule(body, _name_of(body, at), group.group_id)
-        if rule.name.lower() in rules:  # code and text from memory
-            raise errors.provider(
-                400,
-                "DuplicateResourceName",
-                f"Resource {group.group_id} has two child resources with the same name "
-                f"({rule.name}).",
-            )
-        rules[rule.name.lower()] = rule
-    _check_limits(rules.values())
-    _check_conflicts(rules.values())
-    return rules
-
-
-def _name_of(body: Mapping[str, Any], at: int) -> str:
-    if not body.get("name"):  # code and text from memory
-        path = f"properties.securityRules[{at}]"
-        raise errors.provider(
-            400,
-            "InvalidRequestFormat",
-            "Cannot parse the request.",
-            errors.detail(
-                "MissingJsonReferenceId", f"Value for reference id is missing. Path {path}."
-            ),
-        )
-    return str(body["name"])
-
-
-def _check_limits(rules: Iterable[Rule]) -> None:
-    rules = list(rules)
-    if len(rules) > MAX_RULES:
-        raise errors.provider(
-            400,
-            "SecurityRuleCountLimitReached",
-            f"A security group cannot have more than {MAX_RULES} security rules.",
-        )
-    counted: Counter[tuple[str, str]] = Counter()
-    for rule in rules:
-        for side in ("source", "destination"):
-            own = rule.properties[f"{side}AddressPrefixes"]
-            single = f"{side}AddressPrefix" in rule.properties
-            counted[rule.properties["direction"], side] += len(own) + single
-    if counted and max(counted.values()) > MAX_PREFIXES:
-        # The limit is documented (azure-limits 1.2); no record of the code or text was found.
-        raise errors.provider(
-            400,
-            "SecurityGroupAddressPrefixCountLimitReached",
-            f"A security group cannot have more than {MAX_PREFIXES} address prefixes in one "
-            "direction.",
-        )
-
-
-def _check_conflicts(rules: Iterable[Rule]) -> None:
-    taken: dict[tuple[str, int], Rule] = {}
-    for rule in rules:
-        other = taken.setdefault(rule.slot, rule)
-        if other is not rule:
-            raise errors.provider(
-                400,
-                "SecurityRuleConflict",
-                f"Security rule {other.name} conflicts with rule {rule.name}. Rules cannot have "
-                "the same Priority and Direction. To learn more, see aka.ms/nsgrules.",
-            )
-
-
-def _difference(before: Rules, wanted: Rules) -> dict[str, Rule | None]:
-    """Return what a replacement changes, by name: the new rule, or None for one to go."""
-    changes: dict[str, Rule | None] = dict.fromkeys(name for name in before if name not in wanted)
-    for name, rule in wanted.items():
-        old = before.get(name)
-        if old is None or old.properties != rule.properties:
-            changes[name] = Rule(old.name, rule.properties) if old else rule
-    return changes

@@ -45,13 +45,14 @@ def server(app: Starlette) -> uvicorn.Server:
 
 
 def listen(port: int, host: str = HOST) -> socket.socket:
-    """Take a port, 0 for any free one.
+    """Take a port, 0 for any free one; from then on nobody is turned away.
 
     With the protocol named, asyncio turns Nagle off; without, each answer waits 40 ms.
     """
     taken = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     taken.bind((host, port))
+    taken.listen(128)
     return taken
 
 

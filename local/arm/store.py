@@ -26,6 +26,7 @@ class Store:
 
     def __init__(self, resources: Iterable[Mapping[str, Any]]) -> None:
         self._resources: dict[str, Resource] = {}
+        self._attached: dict[str, dict[str, list[str]]] | None = None
         self.groups: dict[str, Group] = {}
         self.subscriptions: dict[str, str] = {}
         self.resource_groups: dict[str, str] = {}
@@ -37,6 +38,7 @@ class Store:
         """Add or replace one resource, written as ARM returns it."""
         resource_id = resource["id"]
         kind = type_of(resource)
+        self._attached = None
         self._note_scopes(resource_id)
         if kind == NSG:
             group = read_group(resource, new_etag, str(uuid.uuid4()))
@@ -63,6 +65,7 @@ class Store:
     def remove(self, resource_id: str) -> None:
         """Remove one resource and what refers to it by a back reference."""
         key = ids.key(resource_id)
+        self._attached = None
         self.groups.pop(key, None)
         self._resources.pop(key, None)
         for nic in self.of_type(NIC):
@@ -93,9 +96,8 @@ class Store:
 
     def of_type(self, kind: str) -> Iterator[Resource]:
         """Return all resources of a type, ordered by id as ARM lists them [recorded]."""
-        for key in sorted(self._resources):
-            if type_of(self._resources[key]) == kind:
-                yield self._resources[key]
+        found = {key: each for key, each in self._resources.items() if type_of(each) == kind}
+        yield from (found[key] for key in sorted(found))
 
     def everything(self) -> Iterator[Resource]:
         """Return all resources other than network security groups."""
@@ -103,9 +105,19 @@ class Store:
 
     def attached(self, group_id: str) -> dict[str, list[str]]:
         """Return what a network security group is attached to."""
-        nics = [nic["id"] for nic in self.of_type(NIC) if _is_behind(nic, group_id)]
-        subnets = [each["id"] for each in self.subnets() if _is_behind(each, group_id)]
-        return {"networkInterfaces": nics, "subnets": subnets}
+        if self._attached is None:  # asked for each group of a list: looked up once
+            self._attached = {}
+            for nic in self.of_type(NIC):
+                self._note_attachment("networkInterfaces", nic)
+            for subnet in self.subnets():
+                self._note_attachment("subnets", subnet)
+        return self._attached.get(ids.key(group_id), {})
+
+    def _note_attachment(self, member: str, holder: Resource) -> None:
+        group_id = reference(holder, "networkSecurityGroup")
+        if group_id is not None and self._attached is not None:
+            kinds = self._attached.setdefault(ids.key(group_id), {})
+            kinds.setdefault(member, []).append(holder["id"])
 
     def subnets(self) -> Iterator[Resource]:
         """Return all subnets."""
@@ -116,10 +128,9 @@ class Store:
         """End every write whose time has come."""
         for key, group in list(self.groups.items()):
             if group.pending:
-                gone = any(each.removes_group and each.ends_by(now) for each in group.pending)
                 group.settle(now)
-                if gone:
-                    del self.groups[key]
+            if group.is_removed:
+                del self.groups[key]
 
     def _note_scopes(self, resource_id: str) -> None:
         subscription = ids.segment(resource_id, "subscriptions")
@@ -166,11 +177,6 @@ def reference(resource: Mapping[str, Any], member: str) -> str | None:
     """Return the id that a property refers to."""
     given = resource.get("properties", {}).get(member)
     return str(given["id"]) if given else None
-
-
-def _is_behind(resource: Mapping[str, Any], group_id: str) -> bool:
-    found = reference(resource, "networkSecurityGroup")
-    return found is not None and ids.same(found, group_id)
 
 
 def _give_etag(body: Resource, fresh: Callable[[], str] = new_etag) -> None:

@@ -20,7 +20,7 @@ from local.functions_host.host import FunctionsHost
 from local.functions_host.web import web_app
 from local.ports import LOOPBACK, PortTakenError, listen
 
-_DRAIN = timedelta(seconds=15)
+_DRAIN = timedelta(seconds=10)
 
 
 class _Server(uvicorn.Server):
@@ -57,25 +57,27 @@ async def _serve(host: FunctionsHost, listener: socket.socket, ready_file: Path 
             lifespan="off",
             log_config=None,
             access_log=False,
+            server_header=False,
             timeout_graceful_shutdown=int(_DRAIN.total_seconds()),
         )
     )
+    stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, _ask_to_exit, server)
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     await host.start()
     if ready_file:
         # The socket listens already; who connects now waits a moment.
         url = f"http://{LOOPBACK}:{listener.getsockname()[1]}"
         await asyncio.to_thread(ready_file.write_text, url, encoding="utf-8")
-    await server.serve([listener])
-    await host.stop(_DRAIN)
+    serving = asyncio.create_task(server.serve([listener]))
+    serving.add_done_callback(lambda _: stopping.set())
+    await stopping.wait()
+    server.should_exit = True
+    await asyncio.gather(serving, host.drain(_DRAIN))
+    host.close()
     logging.shutdown()
     # Functions that outlast the drain are cut off here, as on the platform.
     os._exit(0)
-
-
-def _ask_to_exit(server: uvicorn.Server) -> None:
-    server.should_exit = True
 
 
 def _leave_with_parent() -> None:

@@ -1,7 +1,6 @@
 """Microsoft's worker engine: index an app, invoke its functions."""
 
 import json
-import logging
 import sys
 import uuid
 from collections.abc import Mapping
@@ -13,8 +12,6 @@ from typing import Any
 import azure_functions_runtime as runtime
 from azure_functions_runtime.bindings.datumdef import Datum
 from azure_functions_runtime.native_invocation import invocation_request_native
-
-log = logging.getLogger("functions_host.engine")
 
 _TRIGGERS = ("httpTrigger", "queueTrigger", "timerTrigger")
 _OUTPUTS = ("http", "queue")
@@ -88,10 +85,6 @@ class Engine:
             dict(metadata),
         )
         return Outcome(ok, returned, tuple(outputs), error or "")
-
-    def stop(self) -> None:
-        """Wait for the threads that still run functions."""
-        runtime.stop_threadpool_executor()
 
 
 def _function(found: Any) -> Function:

@@ -66,14 +66,17 @@ class FunctionsHost:
         for function in enabled:
             self._listen(function)
 
-    async def stop(self, grace: timedelta) -> None:
-        """Take no more work, finish what is at hand within the grace, then let go."""
+    async def drain(self, grace: timedelta) -> None:
+        """Take no more messages and ticks, and finish what is at hand within the grace."""
         stopping = [asyncio.create_task(one.stop()) for one in self._listeners.values()]
         stopping += [task for task in self._tasks if task.get_name() == "by hand"]
         if stopping:
             _, unfinished = await asyncio.wait(stopping, timeout=grace.total_seconds())
             if unfinished:
                 log.warning("Stopped with work unfinished; the queues bring it again")
+
+    def close(self) -> None:
+        """Let go of everything."""
         for task in self._tasks:
             task.cancel()
         self._connections.close()
@@ -81,6 +84,8 @@ class FunctionsHost:
     async def serve(self, request: Request) -> Response:
         """Answer an HTTP request by the function whose route fits, 404 where none does."""
         path = request_path(request)
+        if "\0" in path:
+            return Response(status_code=400)  # as Kestrel does
         match = self._router.match(request.method, path)
         if match is None:
             return Response(status_code=404)

@@ -97,7 +97,7 @@ def is_past_due(status: ScheduleStatus, now: datetime) -> bool:
 
 
 def status_after(
-    schedule: Schedule, status: ScheduleStatus, invoked_at: datetime, *, past_due: bool
+    schedule: Schedule, status: ScheduleStatus, invoked_at: datetime, *, on_schedule: bool
 ) -> ScheduleStatus:
     """Return the status after a run that began at that time (TimerListener.InvokeJobFunction).
 
@@ -105,7 +105,7 @@ def status_after(
     past, which gives exactly one immediate catch-up, however many occurrences were missed.
     """
     # A tick that comes a moment too early must not lead to a second one on time.
-    began = invoked_at if past_due else max(invoked_at, status.next)
+    began = max(invoked_at, status.next) if on_schedule else invoked_at
     return ScheduleStatus(began, schedule.next_after(began), began)
 
 

@@ -80,10 +80,10 @@ class TimerListener:
         """Run on schedule until cancelled."""
         past_due = self._file is not None and is_past_due(self._status, self._now())
         if past_due or self._timer.run_on_startup:
-            await self._invoke(past_due=past_due)
+            await self._invoke(past_due=past_due, on_schedule=False)
         while not self._is_stopping:
             await self._sleep(wait(self._status, self._now()).total_seconds())
-            await self._invoke(past_due=False)
+            await self._invoke(past_due=False, on_schedule=True)
 
     async def stop(self) -> None:
         """Begin no more runs and finish the one at hand."""
@@ -98,14 +98,16 @@ class TimerListener:
             {"Schedule": {"AdjustForDST": True}, "ScheduleStatus": status, "IsPastDue": past_due}
         )
 
-    async def _invoke(self, *, past_due: bool) -> None:
+    async def _invoke(self, *, past_due: bool, on_schedule: bool) -> None:
         async with self._running:
             if self._is_stopping:
                 return
             began = self._now()
             # A failed run is logged by who ran it, and counts as a run: no retry.
             await self._execute(self.payload(past_due=past_due))
-            self._status = status_after(self._schedule, self._status, began, past_due=past_due)
+            self._status = status_after(
+                self._schedule, self._status, began, on_schedule=on_schedule
+            )
             self._keep()
 
     def _keep(self) -> None:

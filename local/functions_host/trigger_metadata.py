@@ -34,8 +34,8 @@ def queue_metadata(message: Message) -> dict[str, Datum]:
 def _properties(text: str) -> dict[str, Datum]:
     try:
         payload = json.loads(text)
-    except ValueError:
-        return {}
+    except (ValueError, RecursionError):
+        return {}  # no JSON, or too deep for the host as well
     if not isinstance(payload, Mapping):
         return {}
     data = ((name, _datum(value)) for name, value in payload.items())

@@ -5,13 +5,14 @@ import math
 from datetime import timedelta
 
 from azure.core.credentials import TokenCredential
-from azure.core.exceptions import AzureError
+from azure.core.exceptions import AzureError, ResourceNotFoundError
 from azure.storage.queue import QueueClient, QueueServiceClient, TextBase64EncodePolicy
 
 from shared.use_cases.interfaces import OutsideError
 
 REQUESTS, FIREWALLS, POLICIES = "jit-requests", "jit-firewalls", "jit-policies"
-NAMES = (REQUESTS, FIREWALLS, POLICIES)
+NOTICES = "jit-notices"
+NAMES = (REQUESTS, FIREWALLS, POLICIES, NOTICES)
 _NOW = timedelta(0)
 
 
@@ -47,6 +48,22 @@ class AzureQueues:
     def send_policy(self, policy_id: str, *, delay: timedelta = _NOW) -> None:
         """Ask for apply_policy."""
         self._send(POLICIES, {"policy": policy_id}, delay)
+
+    def send_notice(self, request_id: str) -> None:
+        """Have approvers told."""
+        self._send(NOTICES, {"request": request_id}, _NOW)
+
+    def poisoned(self) -> int:
+        """Count the messages on the poison queues; the host makes those when it needs them."""
+        return sum(self._count(f"{name}-poison") for name in NAMES)
+
+    def _count(self, queue: str) -> int:
+        try:
+            return self._client(queue).get_queue_properties().approximate_message_count or 0
+        except ResourceNotFoundError:
+            return 0
+        except AzureError as error:
+            raise OutsideError(str(error)) from error
 
     def _send(self, queue: str, message: dict[str, str], delay: timedelta) -> None:
         # Rounded up: a message that came before its second would find nothing expired.

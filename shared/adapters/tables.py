@@ -18,6 +18,7 @@ from shared.use_cases.interfaces import OutsideError, Row, RowChangedError, RowE
 
 NAMES = ("policies", "requests", "firewalls", "due", "activity")
 _KEYS = frozenset({"PartitionKey", "RowKey"})
+_LONGEST_PAGE = 1000  # the service refuses to be asked for more at once
 
 
 class AzureTable:
@@ -31,9 +32,7 @@ class AzureTable:
         try:
             return _row(self._client.get_entity(partition, key))
         except ResourceNotFoundError as error:
-            # NB. A missing table answers 404 too, and it proves nothing about the row.
-            if getattr(error, "error_code", "") == "TableNotFound":
-                raise OutsideError(f"table {self._client.table_name} is missing") from error
+            self._require_table(error)
             return None
         except AzureError as error:
             raise OutsideError(str(error)) from error
@@ -76,6 +75,7 @@ class AzureTable:
                 match_condition=MatchConditions.IfNotModified,
             )
         except (ResourceModifiedError, ResourceNotFoundError) as error:
+            self._require_table(error)
             raise RowChangedError(row.key) from error
         except AzureError as error:
             raise OutsideError(str(error)) from error
@@ -102,11 +102,16 @@ class AzureTable:
         except AzureError as error:
             raise OutsideError(str(error)) from error
 
+    def _require_table(self, error: AzureError) -> None:
+        """Raise OutsideError for a missing table: its 404 proves nothing about a row."""
+        if getattr(error, "error_code", "") == "TableNotFound":
+            raise OutsideError(f"table {self._client.table_name} is missing") from error
+
     def _read(self, wanted: str, values: dict[str, Any], limit: int) -> list[Row]:
         found: list[Row] = []
         try:
             pages = self._client.query_entities(
-                wanted, parameters=values, results_per_page=limit or None
+                wanted, parameters=values, results_per_page=min(limit, _LONGEST_PAGE) or None
             )
             for entity in pages:
                 found.append(_row(entity))

@@ -13,7 +13,7 @@ _RESOURCE = re.compile(
     rf"/resourceGroups/(?P<group>{_SEGMENT})"
     rf"/providers/(?P<type>[A-Za-z.]{{3,64}}/[A-Za-z]{{3,64}})/(?P<name>{_SEGMENT})"
     rf"(?P<child>(?:/[A-Za-z]{{3,64}}/{_SEGMENT})*)",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 VM_TYPE = "microsoft.compute/virtualmachines"
 NSG_TYPE = "microsoft.network/networksecuritygroups"
@@ -106,7 +106,7 @@ class RuleNames:
     def is_ours(self, rule_name: str) -> bool:
         """Tell our rules from Defender's, another installation's and everybody else's."""
         ours = rf".*([-_]){re.escape(self.deployment)}\1[0-9A-F]{{32}}"
-        return re.fullmatch(ours, rule_name, re.IGNORECASE) is not None
+        return re.fullmatch(ours, rule_name, re.IGNORECASE | re.ASCII) is not None
 
 
 def allow_description(request_id: str, expires_at: datetime, requestor: str = "") -> str:

@@ -10,6 +10,7 @@ from shared.domain.model import (
     Attachment,
     CloseReason,
     Closing,
+    Extended,
     Front,
     PortRequest,
     Status,
@@ -79,6 +80,32 @@ def mark_closed(port: PortRequest, firewall_id: str, now: datetime) -> PortReque
     )
     marked = replace(port, fronts=fronts)
     return _end(marked, now) if all(front.closed_at for front in fronts) else marked
+
+
+def extend(port: PortRequest, end_at: datetime, now: datetime) -> PortRequest:
+    """Move the end of an open port request further away; one that is ending stays as it is."""
+    if not is_open(port, now) or port.end_at is None or end_at <= port.end_at:
+        return port
+    return replace(port, end_at=end_at, end_text="")
+
+
+def extend_all(request: AccessRequest, end_at: datetime, now: datetime) -> AccessRequest:
+    """Give every open port request of a request a later end, and keep a note of it."""
+    later = change_ports(request, lambda port: extend(port, end_at, now))
+    if later == request:
+        return request
+    return replace(later, extended=(*request.extended, Extended(end_at, now)))
+
+
+def is_open(port: PortRequest, now: datetime) -> bool:
+    """Tell whether a port request is opening or open, and has not ended."""
+    return bool(
+        port.status in {Status.INITIATING, Status.INITIATED}
+        and port.fronts
+        and port.closing is None
+        and port.end_at is not None
+        and port.end_at > now
+    )
 
 
 def _mark(port: PortRequest, firewall_id: str, mark: Callable[[Front], Front]) -> tuple[Front, ...]:

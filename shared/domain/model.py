@@ -66,6 +66,7 @@ class PortRule:
     sources: tuple[str, ...] = (ANY,)
     max_duration: timedelta = timedelta(hours=3)
     sources_listed: bool = False  # whether the wire form was the plural field
+    max_duration_text: str = ""  # as it was sent, where that is not how we write it
 
 
 @dataclass(frozen=True)
@@ -195,6 +196,53 @@ class PortRequest:
 
 
 @dataclass(frozen=True)
+class Vote:
+    """What one person decided, and which app carried the message, if one did."""
+
+    approver: Principal
+    approved: bool
+    at: datetime
+    comment: str = ""
+    relayed_by: Principal | None = None
+
+
+@dataclass(frozen=True)
+class Approval:
+    """How many people must agree, until when, and who has decided."""
+
+    needed: int
+    deadline: datetime
+    votes: tuple[Vote, ...] = ()
+
+    @property
+    def agreed(self) -> int:
+        """Count the people who agreed; the same person counts once."""
+        return len({vote.approver.key for vote in self.votes if vote.approved})
+
+    @property
+    def is_met(self) -> bool:
+        """Tell whether enough people agreed and nobody refused."""
+        return self.agreed >= self.needed and all(vote.approved for vote in self.votes)
+
+
+@dataclass(frozen=True)
+class Extension:
+    """A longer end that still waits for approval."""
+
+    end_at: datetime
+    approval: Approval
+    asked_at: datetime
+
+
+@dataclass(frozen=True)
+class Extended:
+    """A later end that was given."""
+
+    end_at: datetime
+    at: datetime
+
+
+@dataclass(frozen=True)
 class AccessRequest:
     """One `initiate`: who asked for which ports, why, and what became of each."""
 
@@ -205,7 +253,12 @@ class AccessRequest:
     ports: tuple[PortRequest, ...]
     justification: str | None = None
     source_address: str = ""  # where the call came from
-    relayed_by: Principal | None = None
+    relayed_by: Principal | None = None  # the app that asked for the requestor
+    authorized_by: str = ""  # the role that allowed it when it was asked
+    approval: Approval | None = None  # None: the policy asked for none
+    break_glass: bool = False
+    extension: Extension | None = None
+    extended: tuple[Extended, ...] = ()
 
     @property
     def is_final(self) -> bool:

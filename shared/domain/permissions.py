@@ -30,6 +30,7 @@ class Action(StrEnum):
     REVOKE = f"{_JIT}/revoke/action"
 
 
+_MANAGEMENT_GROUPS = "/providers/microsoft.management/managementgroups/"
 _READS = frozenset({Action.READ, Action.READ_VM})
 APP_ROLES: dict[str, frozenset[Action]] = {
     "Jit.Request": frozenset({Action.INITIATE, *_READS}),
@@ -41,6 +42,11 @@ APP_ROLES: dict[str, frozenset[Action]] = {
     "Jit.BreakGlass": frozenset({Action.BREAK_GLASS, Action.INITIATE, *_READS}),
     "Jit.Relay": frozenset({Action.RELAY, *_READS}),
 }
+
+
+# Wildcards reach far: everybody with `*` would carry other people's approvals, or skip them. These
+# two are held only where somebody gave them by name.
+_BY_APP_ROLE_ONLY = frozenset({Action.RELAY, Action.BREAK_GLASS})
 
 
 @dataclass(frozen=True)
@@ -84,24 +90,25 @@ def is_allowed(
 ) -> Decision:
     """Decide whether a principal may do something at a scope.
 
-    NB. A deny assignment wins over everything, app roles included, and an assignment with a
-    condition grants nothing: we cannot evaluate conditions, so we do not guess.
+    NB. A deny assignment wins over every role assignment, and an assignment with a condition
+    grants nothing: we cannot evaluate conditions, so we do not guess.
     """
+    held = by_app_role(principal, action, scope, app_scopes)
+    if held:
+        return Decision(True, (f"app role {held}",))
+    if action in _BY_APP_ROLE_ONLY:
+        return Decision(False, (f"'{action}' is held through an app role only",))
     denial = next((d for d in denials if _applies(d, action, scope)), None)
     if denial is not None:
         return Decision(False, (f"deny assignment '{denial.name}' at {denial.scope}",))
-    held = _by_app_role(principal, action, scope, tuple(app_scopes))
-    if held:
-        return Decision(True, (f"app role {held}",))
     for each in assignments:
         if not each.has_condition and _applies(each, action, scope):
             return Decision(True, (f"role '{each.role}' at {each.scope}",))
     return Decision(False, (f"'{action}' is not held at {scope}",))
 
 
-def _by_app_role(
-    principal: Principal, action: Action, scope: str, app_scopes: tuple[str, ...]
-) -> str:
+def by_app_role(principal: Principal, action: Action, scope: str, app_scopes: Iterable[str]) -> str:
+    """Name the app role that gives an action at a scope; empty if none does."""
     if not any(is_within(scope, root) for root in app_scopes):
         return ""
     return next(
@@ -112,10 +119,16 @@ def _by_app_role(
 
 def _applies(held: RoleAssignment | DenyAssignment, action: Action, scope: str) -> bool:
     return (
-        is_within(scope, held.scope)
+        _reaches(held.scope, scope)
         and _matches(action, held.actions)
         and not _matches(action, held.not_actions)
     )
+
+
+def _reaches(held_at: str, scope: str) -> bool:
+    """Tell whether what is held at one scope counts at another; management groups lie above."""
+    above = held_at == "/" or held_at.lower().startswith(_MANAGEMENT_GROUPS)
+    return above or is_within(scope, held_at)
 
 
 def _matches(action: str, patterns: Iterable[str]) -> bool:

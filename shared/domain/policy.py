@@ -1,6 +1,5 @@
 """Is this request within the policy? A decision that names every line it breaks."""
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -9,12 +8,24 @@ from ipaddress import IPv4Network
 from shared.domain.arm_ids import name_of
 from shared.domain.errors import Reason
 from shared.domain.model import Policy, PortRule
-from shared.domain.prefixes import covers, is_any, is_special, names_special, network
+from shared.domain.patterns import PatternError, compile_pattern
+from shared.domain.prefixes import (
+    canonical,
+    covers,
+    is_any,
+    is_special,
+    names_special,
+    network,
+    of_family,
+)
 from shared.domain.times import format_duration, format_instant
 
 MAX_PORTS = 100
 MAX_SOURCES = 64
 MAX_JUSTIFICATION = 1024
+# All sources of a port together may be as wide as this many of the widest single prefix:
+# otherwise many small prefixes would be one big one.
+WIDEST_TOGETHER = 4
 DEFAULT_DURATION = timedelta(hours=3)
 USUAL_PORTS = {"linux": (22,), "windows": (3389, 5985, 5986)}
 
@@ -147,15 +158,32 @@ def _check_sources(
     target = f"{port.at}.allowedSourceAddressPrefix"
     widest4 = max(policy.conditions.widest_ipv4, limits.widest_ipv4)
     widest6 = max(policy.conditions.widest_ipv6, limits.widest_ipv6)
+    own = canonical((caller,)) if caller else frozenset()
     for source in port.sources:
         problem = check_source(source, rule.sources, widest4, widest6)
         if problem:
             yield Reason("SourceNotAllowed", problem, target)
-        elif policy.conditions.own_address_only and source not in {caller, f"{caller}/32"}:
+        elif policy.conditions.own_address_only and canonical((source,)) != own:
             message = (
                 f"policy '{policy.name}' opens only to your own address, {caller or 'unknown'}"
             )
             yield Reason("SourceNotOwnAddress", message, target)
+    for family, widest in ((4, widest4), (6, widest6)):
+        problem = _check_width(port.sources, family, widest)
+        if problem:
+            yield Reason("SourcesTooWide", problem, target)
+
+
+def _check_width(sources: Sequence[str], family: int, widest: int) -> str:
+    """Say that sources are together too wide; each alone has its own check."""
+    nets = [net for each in of_family(sources, family) if (net := network(each)) is not None]
+    longest = 32 if family == 4 else 128  # noqa: PLR2004 - the address families
+    if sum(net.num_addresses for net in nets) <= WIDEST_TOGETHER * 2 ** (longest - widest):
+        return ""
+    return (
+        f"the IPv{family} sources are together wider than {WIDEST_TOGETHER} prefixes of "
+        f"/{widest}; ask for fewer"
+    )
 
 
 def check_source(source: str, allowed: Sequence[str], widest_ipv4: int, widest_ipv6: int) -> str:
@@ -178,5 +206,8 @@ def check_source(source: str, allowed: Sequence[str], widest_ipv4: int, widest_i
 
 
 def matches_pattern(pattern: str, text: str) -> bool:
-    """Match a whole text against a policy's pattern."""
-    return re.fullmatch(pattern, text) is not None
+    """Match a whole text against a policy's pattern; a pattern that cannot be read fits nothing."""
+    try:
+        return compile_pattern(pattern).matches(text)
+    except PatternError:
+        return False

@@ -22,6 +22,7 @@ from shared.domain.model import (
 from shared.domain.prefixes import (
     canonical,
     canonical_ports,
+    covers,
     of_family,
     overlaps,
     ports_meet,
@@ -102,13 +103,12 @@ def is_covered(grant: Grant, rows: FirewallRows) -> bool:
 
     An address that the VM has lost may be another VM's tomorrow.
     """
-    addresses = canonical(grant.addresses)
     return any(
         not protection.lifted
         and key_of(protection.vm_id) == key_of(grant.vm_id)
         and key_of(protection.policy_id) == key_of(grant.policy_id)
         and grant.port in protection.ports
-        and addresses <= canonical(protection.addresses)
+        and all(covers(protection.addresses, address) for address in grant.addresses)
         for protection in rows.protections
     )
 
@@ -129,15 +129,15 @@ def _sameness(grant: Grant) -> tuple[str, str, int, str, list[str]]:
 
 def _other_vm_at(rows: FirewallRows, grant: Grant) -> str:
     """Find another protected VM that has one of this grant's addresses."""
-    return next(
+    return min(
         (
             protection.vm_id
             for protection in rows.protections
             if not protection.lifted
             and key_of(protection.vm_id) != key_of(grant.vm_id)
-            and canonical(protection.addresses) & canonical(grant.addresses)
+            and overlaps(protection.addresses, grant.addresses)
         ),
-        "",
+        default="",
     )
 
 
@@ -168,7 +168,8 @@ def deny_rules(protections: Iterable[Protection], names: RuleNames) -> list[Secu
     Protocol and source are `*` whatever the policy says, as Defender writes them: a port that is
     governed is closed.
     """
-    standing = sorted((p for p in protections if not p.lifted), key=lambda p: key_of(p.vm_id))
+    in_force = (p for p in protections if not p.lifted)
+    standing = sorted(in_force, key=lambda p: (key_of(p.vm_id), p.vm_id))
     rules = []
     for _, of_vm in groupby(standing, key=lambda p: key_of(p.vm_id)):
         same = list(of_vm)

@@ -41,7 +41,10 @@ def parse_instant(text: str) -> datetime:
     """
     if not _INSTANT.fullmatch(text):
         raise ValueError(f"{text[:40]!r} is not a UTC instant such as 2026-11-22T15:00:00Z")
-    return datetime.fromisoformat(text).astimezone(UTC)
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{text[:40]!r} lies outside the calendar") from None
 
 
 def format_instant(at: datetime) -> str:

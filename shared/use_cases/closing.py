@@ -61,6 +61,8 @@ def close_early(
     if request is not None:
         for firewall_id in seal_closed(services, request):
             services.queues.send_firewall(firewall_id)
+        if request.is_final:
+            services.requests.forget_live(request)
     return request
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
-from shared.domain.model import Attachment, SecurityRule
-from shared.domain.permissions import Decision
+from shared.domain.model import Attachment, Principal, SecurityRule
+from shared.domain.permissions import Action, Decision
 from shared.domain.rules import Plan
 
 Value = str | int | bool | float
@@ -118,6 +118,14 @@ class Queues(Protocol):
         """Ask for apply_policy on jit-policies."""
         ...
 
+    def send_notice(self, request_id: str) -> None:
+        """Have approvers told, on jit-notices; never waited for."""
+        ...
+
+    def poisoned(self) -> int:
+        """Count the messages that nobody could handle."""
+        ...
+
 
 # --- firewalls ---------------------------------------------------------------------------------
 
@@ -203,7 +211,7 @@ class Machines(Protocol):
 class Authorizer(Protocol):
     """Decide whether somebody may do something at a scope."""
 
-    def __call__(self, principal: object, action: object, scope: str) -> Decision:
+    def __call__(self, principal: Principal, action: Action, scope: str) -> Decision:
         """Return a decision with reasons; a check that could not be made is a refusal."""
         ...
 

@@ -11,7 +11,6 @@ from shared.domain.arm_ids import key_of
 from shared.domain.lifecycle import change_port, mark_closed, mark_open
 from shared.domain.model import (
     AccessRequest,
-    CloseReason,
     FirewallRows,
     Front,
     Grant,
@@ -20,8 +19,8 @@ from shared.domain.model import (
 )
 from shared.domain.rules import Plan, allow_rules, current_grants, deny_rules
 from shared.use_cases.align import by_request
+from shared.use_cases.facts import rule_fact
 from shared.use_cases.interfaces import RowChangedError, Snapshot
-from shared.use_cases.rows import Fact
 from shared.use_cases.services import Services
 
 
@@ -90,6 +89,8 @@ class Prover:
         port, front = self._place(request, grant)
         if request and port and front and front.closed_at:
             self._record(request, port, front, "closed", front.closed_at)
+            if request.is_final:
+                self._services.requests.forget_live(request)
         elif port is not None and front is not None and not port.closing:
             return  # sealed without a reason: aligning gives it one first
         self._mark(grant)
@@ -155,30 +156,3 @@ class Prover:
                 )
         except RowChangedError:
             return
-
-
-def rule_fact(
-    request: AccessRequest, port: PortRequest, front: Front, what: str, at: datetime
-) -> Fact:
-    """Describe an opening or a closing on one firewall; lateness is in seconds."""
-    due_at = None
-    if what == "closed" and port.closing:
-        expired = port.closing.reason is CloseReason.EXPIRED
-        due_at = port.end_at if expired else port.closing.at
-    return Fact(
-        id="|".join(
-            (request.id, key_of(port.vm_id), str(port.port), key_of(front.firewall_id), what)
-        ),
-        at=at,
-        operation=what,
-        principal=request.requestor.key,
-        principal_name=request.requestor.name,
-        request_id=request.id,
-        vm_id=port.vm_id,
-        port=port.port,
-        firewall_id=front.firewall_id,
-        policy_id=request.policy_id,
-        source_address=request.source_address,
-        reason=port.closing.reason.value if port.closing else "",
-        lateness_seconds=(at - due_at).total_seconds() if due_at else None,
-    )

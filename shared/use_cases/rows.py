@@ -92,10 +92,40 @@ class RequestRows:
             return changed
         raise RowChangedError(f"request {request_id} changed {_TRIES} times while being written")
 
+    # Live requests are listed apart, so that finding what somebody holds, or what is open on a
+    # VM, does not grow with the history. The note comes first and goes last.
+
+    def note_live(self, request: AccessRequest) -> None:
+        """List a request under its requestor and its VMs."""
+        for subject in _live_subjects(request):
+            self._table.upsert(Row(f"live|{subject}", request.id, {"ports": len(request.ports)}))
+
+    def forget_live(self, request: AccessRequest) -> None:
+        """Take a request that has ended off the lists."""
+        for subject in _live_subjects(request):
+            row = self._table.get(f"live|{subject}", request.id)
+            if row is not None:
+                self._table.delete(row)
+
+    def live(self, *, vm_id: str = "", requestor: str = "") -> list[str]:
+        """List the ids of the requests that may be live on a VM, or for a requestor."""
+        subject = digest("vm", key_of(vm_id)) if vm_id else digest("requestor", requestor)
+        return [row.key for row in self._table.query(f"live|{subject}")]
+
+    def live_ports(self, requestor: str) -> int:
+        """Count the ports of a requestor's live requests."""
+        rows = self._table.query(f"live|{digest('requestor', requestor)}")
+        return sum(int(row.values["ports"]) for row in rows)
+
     def newest(self, policy_id: str, limit: int) -> list[AccessRequest]:
         """List a policy's newest requests."""
         rows = self._table.query(policy_key(policy_id), limit=limit)
         return [_request_row(row).request for row in rows]
+
+
+def _live_subjects(request: AccessRequest) -> list[str]:
+    vms = {digest("vm", key_of(port.vm_id)) for port in request.ports}
+    return [digest("requestor", request.requestor.key), *sorted(vms)]
 
 
 def _request_place(request_id: str) -> tuple[str, str]:
@@ -301,6 +331,7 @@ class Fact:
     principal: str = ""
     principal_name: str = ""
     on_behalf_of: str = ""
+    relayed_by: str = ""
     request_id: str = ""
     vm_id: str = ""
     port: int = 0

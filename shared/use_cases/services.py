@@ -7,6 +7,7 @@ from shared.domain.arm_ids import RuleNames
 from shared.domain.policy import Limits
 from shared.domain.rules import Band
 from shared.use_cases.interfaces import (
+    Authorizer,
     Clock,
     Firewall,
     Machines,
@@ -34,7 +35,9 @@ class Services:
     new_id: Callable[[], str]
     workers: Workers
     names: RuleNames
+    authorize: Authorizer
     scopes: tuple[str, ...] = ()
+    most_live_ports: int = 100  # open or awaited by one caller
     limits: Limits = field(default_factory=Limits)
     band: Band = field(default_factory=Band)
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
+from shared.domain.approval import pending
 from shared.domain.model import (
     GRACE,
     MINUTE,
@@ -12,8 +13,10 @@ from shared.domain.model import (
     PortRequest,
     Status,
 )
+from shared.use_cases.approval import copy_ends, time_out_approval
 from shared.use_cases.closing import seal_closed
 from shared.use_cases.converge import Outcome, converge
+from shared.use_cases.facts import record
 from shared.use_cases.interfaces import RowChangedError
 from shared.use_cases.rows import Due
 from shared.use_cases.services import Services
@@ -123,52 +126,56 @@ def _next_look(services: Services, rows: FirewallRows) -> datetime | None:
 
 def _look_after(services: Services, due: Due) -> None:
     try:
-        settled = (
-            _settle_request(services, due.subject)
-            if due.kind == "request"
-            else _settle_policy(services, due.subject)
-        )
-        _reschedule(services, due, settled=settled)
+        look = _settle_request if due.kind == "request" else _settle_policy
+        _reschedule(services, due, look(services, due.subject))
     except Exception as error:  # noqa: BLE001 - the row stays due, and the others go on
         services.telemetry.fault("jit.sweep.failed", error, subject=due.subject)
 
 
-def _reschedule(services: Services, due: Due, *, settled: bool) -> None:
+def _reschedule(services: Services, due: Due, again: datetime | None) -> None:
     """Move a due row on, or take it off.
 
-    A row is written before what it watches. So "settled" is believed only once the longest stall
-    has passed: until then the write it announces may still be on its way.
+    A row is written before what it watches. So "nothing left" is believed only once the longest
+    stall has passed: until then the write it announces may still be on its way.
     """
-    now = services.clock()
-    if not settled:
-        services.due.add(now + MINUTE, due.kind, due.subject, since=due.since)
-    elif now < due.since + GRACE:
-        services.due.add(due.since + GRACE, due.kind, due.subject, since=due.since)
+    settled_at = due.since + GRACE
+    if again is None and services.clock() < settled_at:
+        again = settled_at
+    if again is not None:
+        services.due.add(again, due.kind, due.subject, since=due.since)
     services.due.remove(due)
 
 
-def _settle_request(services: Services, request_id: str) -> bool:
-    """Send a request on its way again where it is stuck; True: nothing is left to drive."""
+def _settle_request(services: Services, request_id: str) -> datetime | None:
+    """Send a request on its way where it is stuck; return when to look again, None: never."""
     held = services.requests.get(request_id)
-    if held is None or held.request.is_final:
-        return True
-    for firewall_id in seal_closed(services, held.request):
+    if held is None:
+        return None
+    request = time_out_approval(services, held.request)
+    record(services, request)
+    if request.is_final:
+        services.requests.forget_live(request)
+        return None
+    for firewall_id in seal_closed(services, request):
         services.queues.send_firewall(firewall_id)
-    if any(_is_waiting(port) for port in held.request.ports):
+    copy_ends(services, request)
+    now = services.clock()
+    if any(_is_waiting(port) for port in request.ports):
         services.queues.send_request(request_id)
-    return all(
-        port.is_final or (port.status is Status.INITIATED and not port.closing)
-        for port in held.request.ports
-    )
+        return now + MINUTE
+    if any(port.closing and not port.is_final for port in request.ports):
+        return now + MINUTE
+    approval = pending(request)
+    return approval.deadline if approval else None
 
 
 def _is_waiting(port: PortRequest) -> bool:
     return port.status is Status.INITIATING and not port.closing
 
 
-def _settle_policy(services: Services, policy_id: str) -> bool:
+def _settle_policy(services: Services, policy_id: str) -> datetime | None:
     held = services.policies.get(policy_id)
     if held is None or held.policy.state in {PolicyState.SUCCEEDED, PolicyState.FAILED}:
-        return True
+        return None
     services.queues.send_policy(policy_id)
-    return False
+    return services.clock() + MINUTE

@@ -14,13 +14,13 @@ from local.arm.simulator import Settings
 from tests.contract.arm.place import (
     GROUP,
     LOCATION,
+    SETTLE_SECONDS,
     SUBSCRIPTION,
     Clock,
     Place,
     StaticToken,
 )
 
-SETTLE_SECONDS = 5.0
 QUICK_SECONDS = 0.02
 
 
@@ -77,14 +77,14 @@ def place(request: pytest.FixtureRequest) -> Iterator[Place]:
     found.close()
 
 
-def sdk(url: str, token: str = "local:sdk") -> NetworkManagementClient:
+def sdk(url: str) -> NetworkManagementClient:
     """Point Microsoft's own client at plain HTTP, where it would refuse to send a token."""
     return NetworkManagementClient(
-        StaticToken(token),
+        StaticToken("local:sdk"),
         SUBSCRIPTION,
         base_url=url,
         authentication_policy=SansIOHTTPPolicy(),
-        headers={"Authorization": f"Bearer {token}"},
+        headers={"Authorization": "Bearer local:sdk"},
         retry_total=0,
     )
 

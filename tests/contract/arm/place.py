@@ -4,6 +4,7 @@ from typing import Any
 
 from azure.core.credentials import AccessToken
 from azure.mgmt.network import NetworkManagementClient
+from azure.mgmt.network.models import NetworkSecurityGroup, SecurityRule
 
 SUBSCRIPTION = "3f1c7d1e-5a0b-4c6e-9b1f-2d7a90c4e815"
 GROUP = "app-rg"
@@ -13,6 +14,7 @@ OPS_SCOPE = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/ops-rg"
 NETWORK = "providers/Microsoft.Network"
 WEB_NSG = f"{SCOPE}/{NETWORK}/networkSecurityGroups/web-nsg"
 EMPTY_NSG = f"{OPS_SCOPE}/{NETWORK}/networkSecurityGroups/jit-probe"
+SETTLE_SECONDS = 5.0
 START = 1_750_000_000.0
 
 
@@ -56,7 +58,7 @@ class Place:
         """Make the group."""
         self.nsg = nsg
         self.client.network_security_groups.begin_create_or_update(
-            self.group, nsg, {"location": self.location}
+            self.group, nsg, NetworkSecurityGroup({"location": self.location})
         ).result()
 
     def close(self) -> None:
@@ -67,7 +69,7 @@ class Place:
     def put(self, name: str, **properties: Any) -> Any:
         """Put a rule and wait until it is settled."""
         return self.client.security_rules.begin_create_or_update(
-            self.group, self.nsg, name, rule(**properties)
+            self.group, self.nsg, name, SecurityRule(rule(**properties))
         ).result()
 
     def read(self) -> Any:

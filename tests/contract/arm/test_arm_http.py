@@ -3,12 +3,12 @@
 import pytest
 
 from local.arm.client import ArmClient
-from tests.contract.arm.conftest import SETTLE_SECONDS
 from tests.contract.arm.place import (
     EMPTY_NSG,
     NETWORK,
     OPS_SCOPE,
     SCOPE,
+    SETTLE_SECONDS,
     SUBSCRIPTION,
     WEB_NSG,
     Clock,
@@ -177,6 +177,14 @@ def test_rules_had_no_type_in_2017(arm: ArmClient) -> None:
         ),
         (WEB_NSG.replace("app-rg", "no-rg"), 404, "ResourceGroupNotFound"),
         (WEB_NSG.replace(SUBSCRIPTION, "0" * 8), 404, "SubscriptionNotFound"),
+        (f"{SCOPE}/{NETWORK}/virtualNetworks/nobody/subnets/x", 404, "ResourceNotFound"),
+        (f"{SCOPE}/{NETWORK}/virtualNetworks/app-vnet/subnets/x", 404, "NotFound"),
+        (f"{WEB_NSG}/defaultSecurityRules/nobody", 404, "NotFound"),
+        (
+            f"/subscriptions/{SUBSCRIPTION}/{NETWORK}/locations/westeurope/operations/x",
+            404,
+            "OperationNotFound",
+        ),
         (f"{SCOPE}/{NETWORK}/routeTables/any", 404, "NotSimulated"),
         (f"{SCOPE}/providers/Microsoft.Sql/servers", 404, "NotSimulated"),
         ("/", 404, "NotSimulated"),
@@ -203,6 +211,14 @@ def test_the_front_door_is_compact_and_the_provider_indents(arm: ArmClient) -> N
     provider = arm.call("GET", child(WEB_NSG, "nobody"))
     assert provider.content.startswith(b'{\r\n  "error": {\r\n    "code": "NotFound"')
     assert provider.body["error"]["details"] == []
+
+
+def test_a_default_rule_is_read_as_any_other(arm: ArmClient) -> None:
+    """The default rules have ids of their own, with their words as recorded."""
+    read = arm.call("GET", f"{WEB_NSG}/defaultSecurityRules/denyallinbound").body
+    assert read["id"] == f"{WEB_NSG}/defaultSecurityRules/DenyAllInBound"
+    assert read["properties"]["description"] == "Deny all inbound traffic"
+    assert read["properties"]["priority"] == 65500
 
 
 def test_an_api_version_is_required_and_any_will_do(arm: ArmClient) -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+from azure.mgmt.network.models import NetworkSecurityGroup, SecurityRule
 
 from tests.contract.arm.place import Place, named
 
@@ -55,7 +56,7 @@ def test_a_group_is_replaced_as_a_whole(place: Place) -> None:
         "properties": {"securityRules": [named("a"), named("b", priority=300)]},
     }
     place.client.network_security_groups.begin_create_or_update(
-        place.group, place.nsg, body
+        place.group, place.nsg, NetworkSecurityGroup(body)
     ).result()
     read = place.read()
     assert [rule.name for rule in read.security_rules] == ["a", "b"]
@@ -82,12 +83,12 @@ def write(place: Place, kind: str, headers: dict[str, str]) -> None:
     changed = named("one", destinationPortRange="2022")
     if kind == "rule":
         place.client.security_rules.begin_create_or_update(
-            place.group, place.nsg, "one", changed, headers=headers
+            place.group, place.nsg, "one", SecurityRule(changed), headers=headers
         ).result()
         return
     body = {"location": place.location, "properties": {"securityRules": [changed]}}
     place.client.network_security_groups.begin_create_or_update(
-        place.group, place.nsg, body, headers=headers
+        place.group, place.nsg, NetworkSecurityGroup(body), headers=headers
     ).result()
 
 

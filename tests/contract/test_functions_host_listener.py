@@ -1,22 +1,18 @@
-"""Parts of the functions host on their own: what cannot be timed or counted from outside."""
+"""The queue listener on a queue in memory: what cannot be timed or counted from outside."""
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 from azure.core.exceptions import ServiceRequestError
 
-from local.azurite import Azurite
 from local.functions_host.backoff import RandomizedExponentialBackoff
-from local.functions_host.config import ConfigError, HostConfig, QueueOptions, resolve, time_span
-from local.functions_host.engine import Function
+from local.functions_host.config import QueueOptions
 from local.functions_host.queue_listener import QueueListener, QueueWatcher, poison_queue_name
-from local.functions_host.queues import INVISIBLE, Connections, Message, Queue
-from local.functions_host.routes import RouteError, Router
+from local.functions_host.queues import INVISIBLE, Message, Queue
 from local.functions_host.trigger_metadata import queue_metadata
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -63,7 +59,7 @@ class FakeQueue(Queue):
 
 
 def _message(name: str, *, dequeue_count: int = 1, text: str = "body") -> Message:
-    return Message(name, text, text, True, "receipt", dequeue_count, NOW, NOW, NOW)  # noqa: FBT003
+    return Message(name, text, text, True, "receipt", dequeue_count, NOW, NOW, NOW)
 
 
 async def _succeed(_: Message) -> bool:
@@ -72,6 +68,11 @@ async def _succeed(_: Message) -> bool:
 
 async def _fail(_: Message) -> bool:
     return False
+
+
+async def _reached(condition: Callable[[], bool]) -> None:
+    while not condition():  # noqa: ASYNC110  what is watched is a plain list
+        await asyncio.sleep(0.001)
 
 
 def _listen(
@@ -94,8 +95,7 @@ def _listen(
         listener.renewal_interval = renewal
         running = asyncio.create_task(listener.run())
         async with asyncio.timeout(10):
-            while not until():
-                await asyncio.sleep(0.001)
+            await _reached(until)
             await listener.stop()
             await running
 
@@ -132,8 +132,7 @@ def test_visibility_is_renewed_while_the_function_runs() -> None:
     queue = FakeQueue("work", [[_message("m")]])
 
     async def slow(_: Message) -> bool:
-        while queue.asked.count("renew") < 3:
-            await asyncio.sleep(0.001)
+        await _reached(lambda: queue.asked.count("renew") >= 3)
         return True
 
     renewal = timedelta(milliseconds=2)
@@ -203,8 +202,7 @@ def test_next_batch_comes_at_the_threshold() -> None:
         done.append(message.id)
         return True
 
-    options = {"batch_size": 4, "new_batch_threshold": 1}
-    _listen(queue, execute, until=lambda: len(done) == 20, **options)
+    _listen(queue, execute, until=lambda: len(done) == 20, batch_size=4, new_batch_threshold=1)
     assert most == 5
 
 
@@ -240,8 +238,7 @@ def test_output_in_this_process_wakes_the_listener() -> None:
         running = asyncio.create_task(listener.run())
         async with asyncio.timeout(10):
             for looks in (1, 2, 3):
-                while len(queue.asked) < looks:
-                    await asyncio.sleep(0.001)
+                await _reached(lambda: len(queue.asked) >= looks)  # noqa: B023  used at once
                 await asyncio.sleep(0.005)
                 assert len(queue.asked) == looks
                 watcher.notify("work")
@@ -280,177 +277,3 @@ def test_payload_is_merged_over_the_metadata() -> None:
         "n": ("2", "string"),
         "o": ('{"a":1}', "json"),
     }
-
-
-@pytest.fixture(scope="module")
-def storage() -> Iterator[str]:
-    """Run Azurite."""
-    with Azurite() as azurite:
-        yield azurite.connection_string
-
-
-@pytest.mark.parametrize("name", ["Store", "AzureWebJobsStore"])
-def test_connection_is_found_by_either_name(storage: str, name: str) -> None:
-    """A connection is looked up with the WebJobs prefix and without."""
-    connections = Connections({name: storage}, "none")
-    asyncio.run(connections.queue("Store", "Made-On-Demand").send("text"))
-    (message,) = asyncio.run(connections.queue("Store", "made-on-demand").receive(1))
-    assert (message.text, message.dequeue_count) == ("text", 1)
-    assert message.next_visible_at > datetime.now(UTC) + 0.9 * INVISIBLE
-    asyncio.run(connections.queue("Store", "made-on-demand").delete(message))
-    connections.close()
-
-
-@pytest.mark.parametrize(
-    ("setting", "value"),
-    [
-        ("Store__queueServiceUri", "https://a.queue.core.windows.net"),
-        ("AzureWebJobsStore__queueServiceUri", "https://a.queue.core.windows.net"),
-        ("Store__accountName", "a"),
-    ],
-)
-def test_connection_by_identity(setting: str, value: str) -> None:
-    """A connection without a secret names the service, and gets the app's identity."""
-    connections = Connections({setting: value}, "base64")
-    assert connections.queue("Store", "jobs").name == "jobs"
-    connections.close()
-
-
-def test_missing_connection_is_named() -> None:
-    """A connection setting that is missing is an error that names it."""
-    with pytest.raises(ConfigError, match="JitStorage"):
-        Connections({}, "base64").queue("JitStorage", "jobs")
-
-
-def test_message_taken_over_by_another_is_let_go(storage: str) -> None:
-    """A stale pop receipt and a message that is gone are ignored, on every operation."""
-    queue = Connections({"S": storage}, "base64").queue("S", "taken-over")
-
-    async def play() -> None:
-        await queue.send("text")
-        (mine,) = await queue.receive(1)
-        await queue.release(mine, timedelta(0))
-        mine.pop_receipt = "AAAA"
-        await queue.delete(mine)
-        await queue.renew(mine)
-        (theirs,) = await queue.receive(1)
-        assert theirs.dequeue_count == 2
-        await queue.delete(theirs)
-        await queue.delete(theirs)
-        await queue.release(theirs, timedelta(0))
-
-    asyncio.run(play())
-
-
-def _app(tmp_path: Path, **queues: object) -> Path:
-    content = {"extensions": {"queues": queues, "http": {"routePrefix": ""}}}
-    (tmp_path / "host.json").write_text(json.dumps(content), encoding="utf-8")
-    return tmp_path
-
-
-def test_host_json_is_read(tmp_path: Path) -> None:
-    """The queue options are taken from host.json, and app settings override them."""
-    app = _app(tmp_path, batchSize=4, maxPollingInterval="00:00:02", messageEncoding="none")
-    settings = {"AzureFunctionsJobHost__extensions__queues__maxDequeueCount": "9"}
-    config = HostConfig.load(app, settings)
-    assert config.route_prefix == ""
-    assert config.queues.batch_size == 4
-    assert config.queues.max_polling_interval == timedelta(seconds=2)
-    assert config.queues.message_encoding == "none"
-    assert config.queues.max_dequeue_count == 9
-
-
-@pytest.mark.parametrize(
-    ("environment", "interval"),
-    [
-        ({}, timedelta(minutes=1)),
-        ({"AZURE_FUNCTIONS_ENVIRONMENT": "Development"}, timedelta(seconds=2)),
-    ],
-)
-def test_host_json_defaults(
-    tmp_path: Path, environment: dict[str, str], interval: timedelta
-) -> None:
-    """What host.json leaves out has the platform's defaults; development polls faster."""
-    (tmp_path / "host.json").write_text('{"version": "2.0"}', encoding="utf-8")
-    config = HostConfig.load(tmp_path, environment)
-    assert config.route_prefix == "api"
-    options = config.queues
-    assert (options.batch_size, options.max_dequeue_count) == (16, 5)
-    assert options.visibility_timeout == timedelta(0)
-    assert options.max_polling_interval == interval
-    assert options.message_encoding == "base64"
-
-
-@pytest.mark.parametrize(
-    "queues", [{"batchSize": 33}, {"messageEncoding": "utf8"}, {"visibilityTimeout": "7"}]
-)
-def test_host_json_mistakes(tmp_path: Path, queues: dict[str, object]) -> None:
-    """A value the platform would refuse is refused."""
-    with pytest.raises(ConfigError):
-        HostConfig.load(_app(tmp_path, **queues), {})
-
-
-def test_time_spans() -> None:
-    """Time spans are .NET's."""
-    assert time_span("1.02:03:04.5") == timedelta(days=1, hours=2, minutes=3, seconds=4.5)
-
-
-def test_settings_in_names() -> None:
-    """%NAME% is the value of an app setting, and a missing one is an error."""
-    assert resolve("a-%B%-c", {"B": "b"}) == "a-b-c"
-    with pytest.raises(ConfigError, match="%MISSING%"):
-        resolve("%MISSING%", {})
-
-
-def _http(name: str, route: str | None, *methods: str) -> Function:
-    trigger = {"type": "httpTrigger", "name": "req", "route": route, "methods": methods}
-    return Function(name, name, trigger, ())
-
-
-def _parameters(route: str, path: str) -> Mapping[str, str] | None:
-    match = Router([_http("f", route)], "").match("GET", path)
-    return match.parameters if match else None
-
-
-@pytest.mark.parametrize(
-    ("route", "path", "parameters"),
-    [
-        ("{a:int:range}", "", RouteError),
-        ("a/{b=c}", "", RouteError),
-        ("a/{b", "", RouteError),
-        (
-            "{g:guid}",
-            "/9d2cf024-54cb-4b1e-9d0e-950da78fe86b",
-            {"g": "9d2cf024-54cb-4b1e-9d0e-950da78fe86b"},
-        ),
-        ("{g:guid}", "/1", None),
-        ("{a:alpha}", "/abc", {"a": "abc"}),
-        ("{a:alpha}", "/ab1", None),
-        ("{a:minlength(2):maxlength(3)}", "/abc", {"a": "abc"}),
-        ("{a:minlength(2):maxlength(3)}", "/abcd", None),
-        ("{a:length(2)}", "/ab", {"a": "ab"}),
-        ("{a:regex(^v[0-9]+$)}", "/V12", {"a": "V12"}),
-        ("{a:bool}", "/TRUE", {"a": "TRUE"}),
-        ("file-{name}.{kind}", "/File-a.b.txt", {"name": "a", "kind": "b.txt"}),
-        ("x/{*rest}", "/x/a/b/", {"rest": "a/b"}),
-        ("x/{*rest}", "/x", {"rest": ""}),
-        ("{*rest}", "/", {"rest": ""}),
-    ],
-)
-def test_route_templates(
-    route: str, path: str, parameters: dict[str, str] | type[Exception] | None
-) -> None:
-    """Templates match as ASP.NET's do; what is not known is refused, never guessed."""
-    if isinstance(parameters, type):
-        with pytest.raises(parameters):
-            _parameters(route, path)
-    else:
-        assert _parameters(route, path) == parameters
-
-
-def test_prefix_and_name_make_the_default_route() -> None:
-    """Without a route the function's name is the route, after the prefix."""
-    router = Router([_http("Hello", None, "GET")], "api")
-    assert router.match("GET", "/API/hello")
-    assert router.match("GET", "/hello") is None
-    assert router.match("POST", "/api/hello") is None

@@ -1,0 +1,129 @@
+"""What happened, told from the rows: the same rows tell the same facts, under the same ids.
+
+So whoever finds a request may record its facts again, and a stop between a write and its record
+loses nothing.
+"""
+
+from datetime import datetime
+
+from shared.domain.arm_ids import key_of
+from shared.domain.model import AccessRequest, CloseReason, Front, PortRequest
+from shared.domain.times import format_instant
+from shared.use_cases.rows import Fact
+from shared.use_cases.services import Services
+
+
+def record(services: Services, request: AccessRequest) -> None:
+    """Record every fact that a request's row tells, but what its firewalls have proven."""
+    for fact in request_facts(request):
+        services.activity.record(fact)
+
+
+def request_facts(request: AccessRequest) -> list[Fact]:
+    """Tell a request's facts: asked, decided, extended, revoked, ended without opening."""
+    facts = [_asked(request), *_decisions(request)]
+    facts += [
+        _fact(
+            request,
+            f"extended|{each.end_at.isoformat()}",
+            each.at,
+            "extended",
+            reason=f"until {format_instant(each.end_at)}",
+        )
+        for each in request.extended
+    ]
+    for port in request.ports:
+        if port.closing and port.closing.by:
+            facts.append(_closing(request, port, "revoked", port.closing.at))
+        if port.closed_at and not port.fronts:
+            facts.append(_closing(request, port, "ended", port.closed_at))
+    return facts
+
+
+def _asked(request: AccessRequest) -> Fact:
+    operation = "breakGlass" if request.break_glass else "requested"
+    return _fact(
+        request, "requested", request.requested_at, operation, reason=request.justification or ""
+    )
+
+
+def _decisions(request: AccessRequest) -> list[Fact]:
+    votes = request.approval.votes if request.approval else ()
+    return [
+        Fact(
+            id=f"{request.id}|vote|{vote.approver.key}",
+            at=vote.at,
+            operation="approved" if vote.approved else "denied",
+            principal=vote.approver.key,
+            principal_name=vote.approver.name,
+            on_behalf_of=request.requestor.key,
+            relayed_by=vote.relayed_by.key if vote.relayed_by else "",
+            request_id=request.id,
+            policy_id=request.policy_id,
+            reason=vote.comment,
+        )
+        for vote in votes
+    ]
+
+
+def _closing(request: AccessRequest, port: PortRequest, operation: str, at: datetime) -> Fact:
+    assert port.closing is not None  # noqa: S101 - the callers have just seen it
+    fact_id = f"{key_of(port.vm_id)}|{port.port}|{operation}"
+    told = ": ".join(filter(None, (port.closing.reason.value, port.closing.message)))
+    return _fact(request, fact_id, at, operation, reason=told, port=port, principal=port.closing.by)
+
+
+def _fact(  # noqa: PLR0913 - a fact has that many parts, and each is named
+    request: AccessRequest,
+    fact_id: str,
+    at: datetime,
+    operation: str,
+    *,
+    reason: str = "",
+    port: PortRequest | None = None,
+    principal: str = "",
+) -> Fact:
+    vms = {each.vm_id for each in request.ports}
+    by_requestor = principal in {"", request.requestor.key}
+    return Fact(
+        id=f"{request.id}|{fact_id}",
+        at=at,
+        operation=operation,
+        principal=principal or request.requestor.key,
+        principal_name=request.requestor.name if by_requestor else "",
+        on_behalf_of="" if by_requestor else request.requestor.key,
+        relayed_by=request.relayed_by.key if request.relayed_by else "",
+        request_id=request.id,
+        vm_id=port.vm_id if port else next(iter(vms)) if len(vms) == 1 else "",
+        port=port.port if port else 0,
+        policy_id=request.policy_id,
+        source_address=request.source_address,
+        reason=reason,
+    )
+
+
+def rule_fact(
+    request: AccessRequest, port: PortRequest, front: Front, what: str, at: datetime
+) -> Fact:
+    """Tell that a rule was seen open or gone on one firewall; lateness is in seconds."""
+    due_at = None
+    if what == "closed" and port.closing:
+        expired = port.closing.reason is CloseReason.EXPIRED
+        due_at = port.end_at if expired else port.closing.at
+    return Fact(
+        id="|".join(
+            (request.id, key_of(port.vm_id), str(port.port), key_of(front.firewall_id), what)
+        ),
+        at=at,
+        operation=what,
+        principal=request.requestor.key,
+        principal_name=request.requestor.name,
+        request_id=request.id,
+        vm_id=port.vm_id,
+        port=port.port,
+        firewall_id=front.firewall_id,
+        policy_id=request.policy_id,
+        source_address=request.source_address,
+        reason=port.closing.reason.value if port.closing else "",
+        lateness_seconds=(at - due_at).total_seconds() if due_at else None,
+    )

@@ -1,0 +1,75 @@
+import os
+from pathlib import Path
+
+import pathspec
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TOP = {"function_app.py", "functions", "shared", "host.json", "requirements.txt"}
+# What each line of .gitignore keeps out of the repository, and what a deployment must not carry.
+LEFT_BEHIND = [
+    ".venv/bin/python",
+    ".venv-3.12/bin/python",
+    "node_modules/azurite/package.json",
+    ".stack/stack.json",
+    "local.settings.json",
+    "functions/__pycache__/web.cpython-313.pyc",
+    "shared/domain/model.pyc",
+    ".mypy_cache/CACHEDIR.TAG",
+    ".ruff_cache/CACHEDIR.TAG",
+    ".pytest_cache/README.md",
+    ".hypothesis/examples/0",
+    ".import_linter_cache/CACHEDIR.TAG",
+    ".coverage.host.1",
+    ".package/app.zip",
+    "htmlcov/index.html",
+]
+
+
+def test_what_is_deployed_is_the_app_and_nothing_else() -> None:
+    """The files that .funcignore lets through are the app's code, host.json and the pins."""
+    code = [*ROOT.glob("functions/**/*.py"), *ROOT.glob("shared/**/*.py")]
+    expected = {"function_app.py", "host.json", "requirements.txt"}
+    expected |= {path.relative_to(ROOT).as_posix() for path in code}
+
+    shipped = _shipped()
+
+    assert shipped == expected
+    assert {path.partition("/")[0] for path in shipped} == TOP
+
+
+@pytest.mark.parametrize("path", LEFT_BEHIND)
+def test_what_a_developer_leaves_behind_is_not_deployed(path: str) -> None:
+    """Caches, environments, secrets and reports lie in the work tree and stay there."""
+    assert _rules(".funcignore").match_file(path)
+
+
+def test_every_line_of_gitignore_has_its_example() -> None:
+    """The list above is complete: each pattern of .gitignore matches one of its paths."""
+    patterns = (ROOT / ".gitignore").read_text(encoding="utf-8").split()
+
+    unmatched = [
+        pattern
+        for pattern in patterns
+        if not any(pathspec.GitIgnoreSpec.from_lines([pattern]).match_files(LEFT_BEHIND))
+    ]
+
+    assert unmatched == []
+
+
+def _rules(name: str) -> pathspec.GitIgnoreSpec:
+    lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+    return pathspec.GitIgnoreSpec.from_lines(lines)
+
+
+def _shipped() -> set[str]:
+    rules = _rules(".funcignore")
+    found = set()
+    for folder, folders, files in os.walk(ROOT):
+        here = Path(folder).relative_to(ROOT)
+        folders[:] = [
+            name for name in folders if not rules.match_file(f"{(here / name).as_posix()}/")
+        ]
+        paths = ((here / name).as_posix() for name in files)
+        found |= {path for path in paths if not rules.match_file(path)}
+    return found

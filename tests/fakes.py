@@ -1,0 +1,289 @@
+"""In-memory parts that keep the contracts of the real ones; tests/contract holds them to it."""
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from shared.domain.arm_ids import RuleNames, key_of
+from shared.domain.model import Access, Attachment, SecurityRule
+from shared.domain.rules import Plan, in_order
+from shared.use_cases.interfaces import (
+    FirewallChangedError,
+    FirewallRefusedError,
+    Item,
+    Machine,
+    Result,
+    Row,
+    RowChangedError,
+    RowExistsError,
+    Snapshot,
+    Value,
+)
+
+START = datetime(2026, 11, 22, 14, 0, tzinfo=UTC)
+NAMES = RuleNames("SecurityCenter-JITRule", "test1")
+
+
+class Clock:
+    """A clock that moves when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = START
+
+    def __call__(self) -> datetime:
+        """Return the time."""
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += timedelta(seconds=seconds)
+
+
+class MemoryTable:
+    """A table in memory: etags, key order, and the same refusals as Table Storage."""
+
+    def __init__(self) -> None:
+        self.rows: dict[tuple[str, str], Row] = {}
+        self._versions = itertools.count(1)
+        self.rows_read = 0
+
+    def get(self, partition: str, key: str) -> Row | None:
+        """Read one row."""
+        self.rows_read += 1
+        return self.rows.get((partition, key))
+
+    def query(
+        self, partition: str, *, start: str = "", stop: str = "", limit: int = 0
+    ) -> list[Row]:
+        """Read a partition's rows in key order."""
+        found = [
+            row
+            for (held, key), row in sorted(self.rows.items())
+            if held == partition and key >= start and (not stop or key < stop)
+        ]
+        found = found[:limit] if limit else found
+        self.rows_read += len(found)
+        return found
+
+    def scan(self, start: str, stop: str, **equal: Value) -> list[Row]:
+        """Read the rows of several partitions whose values equal the given ones."""
+        found = [
+            row
+            for (partition, _), row in sorted(self.rows.items())
+            if start <= partition < stop
+            and all(row.values.get(name) == value for name, value in equal.items())
+        ]
+        self.rows_read += len(found)
+        return found
+
+    def insert(self, row: Row) -> str:
+        """Add a row."""
+        if (row.partition, row.key) in self.rows:
+            raise RowExistsError(row.key)
+        return self.upsert(row)
+
+    def replace(self, row: Row) -> str:
+        """Write over the version that was read."""
+        self._require(row)
+        return self.upsert(row)
+
+    def upsert(self, row: Row) -> str:
+        """Write a row whatever was there."""
+        version = f'W/"{next(self._versions)}"'
+        self.rows[row.partition, row.key] = replace(row, version=version)
+        return version
+
+    def delete(self, row: Row) -> None:
+        """Remove the version that was read; a row that is gone is fine."""
+        if (row.partition, row.key) in self.rows:
+            self._require(row)
+            del self.rows[row.partition, row.key]
+
+    def _require(self, row: Row) -> None:
+        held = self.rows.get((row.partition, row.key))
+        if held is None or held.version != row.version:
+            raise RowChangedError(row.key)
+
+
+@dataclass
+class MemoryTables:
+    """The app's tables in memory."""
+
+    policies: MemoryTable = field(default_factory=MemoryTable)
+    requests: MemoryTable = field(default_factory=MemoryTable)
+    firewalls: MemoryTable = field(default_factory=MemoryTable)
+    due: MemoryTable = field(default_factory=MemoryTable)
+    activity: MemoryTable = field(default_factory=MemoryTable)
+
+    def all(self) -> list[MemoryTable]:
+        """Return every table."""
+        return [self.policies, self.requests, self.firewalls, self.due, self.activity]
+
+
+@dataclass
+class Message:
+    """A message waiting on a queue."""
+
+    kind: str
+    subject: str
+    visible_at: datetime
+    attempts: int = 0
+
+
+class MemoryQueues:
+    """The app's queues in memory: at least once, in no promised order."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.waiting: list[Message] = []
+        self.notices: list[str] = []
+        self.poison_count = 0
+
+    def send_request(self, request_id: str, *, delay: timedelta = timedelta(0)) -> None:
+        """Ask for open_access."""
+        self._send("request", request_id, delay)
+
+    def send_firewall(self, firewall_id: str, *, delay: timedelta = timedelta(0)) -> None:
+        """Ask for converge_firewall."""
+        self._send("firewall", firewall_id, delay)
+
+    def send_policy(self, policy_id: str, *, delay: timedelta = timedelta(0)) -> None:
+        """Ask for apply_policy."""
+        self._send("policy", policy_id, delay)
+
+    def send_notice(self, request_id: str) -> None:
+        """Have approvers told."""
+        self.notices.append(request_id)
+
+    def poisoned(self) -> int:
+        """Count the messages that nobody could handle."""
+        return self.poison_count
+
+    def _send(self, kind: str, subject: str, delay: timedelta) -> None:
+        self.waiting.append(Message(kind, subject, self._clock() + delay))
+
+    def visible(self) -> list[Message]:
+        """Return what a worker would be handed now."""
+        return [each for each in self.waiting if each.visible_at <= self._clock()]
+
+
+class MemoryFirewall:
+    """NSGs in memory: one version over all rules, child and whole writes, and foreign editors."""
+
+    def __init__(self, names: RuleNames = NAMES) -> None:
+        self._names = names
+        self.groups: dict[str, dict[str, SecurityRule]] = {}
+        self.writes: Counter[str] = Counter()
+        self.whole = True
+        self.refuse: dict[str, str] = {}  # rule name -> code
+        self.before_write: Callable[[Snapshot, Plan], None] = lambda _snapshot, _plan: None
+        self._versions: Counter[str] = Counter()
+
+    def add(self, firewall_id: str, *rules: SecurityRule) -> None:
+        """Put a group there."""
+        self.groups[key_of(firewall_id)] = {rule.name: rule for rule in rules}
+
+    def rules(self, firewall_id: str) -> dict[str, SecurityRule]:
+        """Return a group's rules by name."""
+        return self.groups[key_of(firewall_id)]
+
+    def ours(self, firewall_id: str, access: Access | None = None) -> list[SecurityRule]:
+        """Return our rules on a group."""
+        return [
+            rule
+            for rule in self.groups.get(key_of(firewall_id), {}).values()
+            if self._names.is_ours(rule.name) and access in {None, rule.access}
+        ]
+
+    def edit(self, firewall_id: str, *put: SecurityRule, remove: Iterable[str] = ()) -> None:
+        """Edit a group as somebody else."""
+        group = self.groups[key_of(firewall_id)]
+        group.update({rule.name: rule for rule in put})
+        for name in remove:
+            group.pop(name, None)
+        self._versions[key_of(firewall_id)] += 1
+
+    def read(self, firewall_id: str) -> Snapshot:
+        """Read a settled snapshot."""
+        key = key_of(firewall_id)
+        if key not in self.groups:
+            return Snapshot(firewall_id, (), exists=False)
+        return Snapshot(firewall_id, tuple(self.groups[key].values()), str(self._versions[key]))
+
+    def write(self, snapshot: Snapshot, plan: Plan) -> None:
+        """Carry out a plan, or its first change."""
+        self.before_write(snapshot, plan)
+        key = key_of(snapshot.firewall_id)
+        if str(self._versions[key]) != snapshot.version or key not in self.groups:
+            raise FirewallChangedError(key)
+        changes = in_order(plan, snapshot.rules)
+        for change in changes if self.whole else changes[:1]:
+            name = change if isinstance(change, str) else change.name
+            if name in self.refuse:
+                raise FirewallRefusedError("turned down", code=self.refuse[name], rule_name=name)
+        self.writes[key] += 1
+        group = self.groups[key]
+        for change in changes if self.whole else changes[:1]:
+            if isinstance(change, str):
+                group.pop(change, None)
+            else:
+                group[change.name] = change
+        self._versions[key] += 1
+        assert_legal(group.values())
+
+    def list_with_our_rules(self, scopes: Sequence[str]) -> list[str]:
+        """Find every group that holds a rule of ours."""
+        del scopes
+        return [key for key in self.groups if self.ours(key)]
+
+
+def assert_legal(rules: Iterable[SecurityRule]) -> None:
+    """Fail where Azure would refuse a group: equal priorities, texts too long."""
+    held = list(rules)
+    taken = Counter(rule.priority for rule in held if rule.inbound)
+    assert all(count == 1 for count in taken.values()), "two rules have one priority"
+    assert all(100 <= rule.priority <= 4096 for rule in held)
+    assert all(len(rule.description) <= 140 for rule in held)
+
+
+class MemoryMachines:
+    """The cloud's inventory in memory."""
+
+    def __init__(self) -> None:
+        self.machines: dict[str, Machine] = {}
+
+    def add(self, vm_id: str, *attachments: Attachment, system: str = "linux") -> None:
+        """Put a VM there."""
+        self.machines[key_of(vm_id)] = Machine(vm_id, "westeurope", system, attachments)
+
+    def find(self, vm_id: str) -> Machine | None:
+        """Read one VM."""
+        return self.machines.get(key_of(vm_id))
+
+
+class MemoryTelemetry:
+    """Events kept for tests to look at."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, Mapping[str, Value | None]]] = []
+        self.faults: list[tuple[str, BaseException]] = []
+
+    def event(self, name: str, **facts: Value | None) -> None:
+        """Keep an event."""
+        self.events.append((name, facts))
+
+    def fault(self, name: str, error: BaseException, **facts: Value | None) -> None:
+        """Keep a fault."""
+        self.faults.append((name, error))
+        self.events.append((name, facts))
+
+    def named(self, name: str) -> list[Mapping[str, Value | None]]:
+        """Return the events of a name."""
+        return [facts for held, facts in self.events if held == name]
+
+
+def one_by_one(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """Run pieces of work in order: a test repeats exactly."""
+    return [work(item) for item in items]
