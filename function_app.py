@@ -2,9 +2,25 @@
 
 import azure.functions as func
 
-from functions import http_access, http_policies, http_reports, queue_open, timer_sweep
+from functions import (
+    http_access,
+    http_decisions,
+    http_operations,
+    http_policies,
+    http_reports,
+    queue_open,
+    timer_sweep,
+)
 
 # Keys are shared secrets that name nobody. Every HTTP trigger verifies a token by itself.
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
-for part in (http_access, http_policies, http_reports, queue_open, timer_sweep):
+for part in (
+    http_access,
+    http_decisions,
+    http_operations,
+    http_policies,
+    http_reports,
+    queue_open,
+    timer_sweep,
+):
     app.register_functions(part.bp)

@@ -18,6 +18,8 @@ def policy_answer(policy: Policy, requests: list[AccessRequest]) -> dict[str, An
     }
     if policy.error:
         properties["provisioningError"] = policy.error
+    if policy.conditions != Conditions():
+        properties["conditions"] = _conditions(policy.conditions)
     return {
         "kind": policy.kind,
         "properties": properties,
@@ -40,7 +42,7 @@ def _port_rule(rule: PortRule) -> dict[str, Any]:
         "number": rule.number,
         "protocol": rule.protocol,
         **_sources(rule.sources, listed=rule.sources_listed),
-        "maxRequestAccessDuration": format_duration(rule.max_duration),
+        "maxRequestAccessDuration": rule.max_duration_text or format_duration(rule.max_duration),
     }
 
 

@@ -1,41 +1,57 @@
 """request_access: ARM's initiate and the short form; and what became of a request."""
 
+from dataclasses import dataclass
 from http import HTTPStatus
 
 import azure.functions as func
 
-from functions.answers import is_undecided, request_answer, status_answer
-from functions.http_policies import policy_id_of
+from functions.answers import (
+    explained_request,
+    is_undecided,
+    request_answer,
+    status_answer,
+)
+from functions.http_policies import LISTED_REQUESTS, ONE_POLICY, policy_id_of
+from functions.people import speaking_for
+from functions.query import is_dry_run, page_of, query_of
+from functions.request_body import InitiateWire, ShortRequestWire
 from functions.web import absolute, answer, caller, caller_address, handled, require
-from functions.wire import InitiateWire, ShortRequestWire, read_body
+from functions.wire import read_body
 from shared.bootstrap import app
+from shared.domain.arm_ids import digest, name_of
 from shared.domain.errors import InvalidInputError, Reason
-from shared.domain.model import Principal
+from shared.domain.model import AccessRequest, Principal
 from shared.domain.permissions import Action
 from shared.domain.policy import Asked, AskedPort
 from shared.use_cases import access
+from shared.use_cases.approval import Caller
+from shared.use_cases.explain import explain_request
+from shared.use_cases.permission import enforce
+from shared.use_cases.repeat import Repeat
 
 _POLL_SECONDS = "2"
 _INVALID = "InvalidInitiateInput"
+# Both name a call so that it can be repeated: the first is the standard's (OASIS Repeatable
+# Requests), the second is what Azure's SDKs send with every call and keep when they retry.
+_REPEAT_HEADERS = ("Repeatability-Request-ID", "x-ms-client-request-id")
+_LONGEST_REPEAT_ID = 128
 
 bp = func.Blueprint()
 
-_POLICY = (
-    "subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Security"
-    "/locations/{location}/jitNetworkAccessPolicies/{name}"
-)
-
 
 @bp.function_name("request_access")
-@bp.route(f"{_POLICY}/initiate", methods=["POST"])
+@bp.route(f"{ONE_POLICY}/initiate", methods=["POST"])
 @handled
 def request_access(req: func.HttpRequest) -> func.HttpResponse:
     """Take in an access request at Microsoft's path."""
     principal = caller(req)
     policy_id = policy_id_of(req)
     body = read_body(InitiateWire, req.get_body(), _INVALID)
-    request = access.request_access(app().services, _wish(req, principal, policy_id, body))
-    return answer(HTTPStatus.ACCEPTED, request_answer(request), _polling(req, request.id))
+    wish = _wish(req, principal, policy_id, body)
+    if is_dry_run(req):
+        return _explained(wish)
+    request = access.request_access(app().services, wish)
+    return answer(HTTPStatus.ACCEPTED, request_answer(request), _taken_in(req, request))
 
 
 @bp.function_name("request_access_short")
@@ -45,11 +61,18 @@ def request_access_short(req: func.HttpRequest) -> func.HttpResponse:
     """Take in an access request that names a VM and lets the app find its policy."""
     principal = caller(req)
     short = read_body(ShortRequestWire, req.get_body(), _INVALID)
-    require(principal, Action.INITIATE, short.virtual_machine)
+    who = speaking_for(principal, short.on_behalf_of)
+    require(who.person, Action.INITIATE, short.virtual_machine)
     policy_id = access.policy_covering(app().services, short.virtual_machine, short.ports)
     wish = _wish(req, principal, policy_id, short.as_initiate())
+    if is_dry_run(req):
+        return _explained(wish)
     request = access.request_access(app().services, wish)
-    return answer(HTTPStatus.ACCEPTED, status_answer(request), _polling(req, request.id))
+    return answer(HTTPStatus.ACCEPTED, status_answer(request), _taken_in(req, request))
+
+
+def _explained(wish: access.Wish) -> func.HttpResponse:
+    return answer(HTTPStatus.OK, explained_request(explain_request(app().services, wish)))
 
 
 @bp.function_name("get_request")
@@ -59,43 +82,126 @@ def get_request(req: func.HttpRequest) -> func.HttpResponse:
     """Say what became of a request: 202 while a poller has to come again, then 200."""
     principal = caller(req)
     request = access.get_request(app().services, req.route_params["id"])
-    if principal.key != request.requestor.key:
+    if principal.key not in _parties(request):
         require(principal, Action.READ, request.policy_id)
     if is_undecided(request):
         return answer(HTTPStatus.ACCEPTED, status_answer(request), _polling(req, request.id))
     return answer(HTTPStatus.OK, status_answer(request))
 
 
+def _parties(request: AccessRequest) -> set[str]:
+    """Return who may always look: the requestor, and the app that carried the request."""
+    relay = {request.relayed_by.key} if request.relayed_by else set()
+    return {request.requestor.key} | relay
+
+
+@bp.function_name("list_requests")
+@bp.route("api/requests", methods=["GET"])
+@handled
+def list_requests(req: func.HttpRequest) -> func.HttpResponse:
+    """List the newest requests of each policy: all where the caller may read it, else their own."""
+    principal = caller(req)
+    services = app().services
+    policies = access.policies_in_scope(services)
+    wanted = query_of(req, "policy").casefold()
+
+    def newest(policy_id: str) -> list[AccessRequest]:
+        found = services.requests.newest(policy_id, LISTED_REQUESTS)
+        if services.authorize(principal, Action.READ, policy_id).allowed:
+            return found
+        return [request for request in found if principal.key in _parties(request)]
+
+    chosen = [
+        policy.id
+        for policy in policies
+        if not wanted or wanted in {policy.id.casefold(), name_of(policy.id).casefold()}
+    ]
+    found = [request for those in services.workers(newest, chosen) for request in those]
+    page = page_of(req, found, _newest_first, most=LISTED_REQUESTS)
+    return answer(
+        HTTPStatus.OK, {"value": [status_answer(request) for request in page.items], **page.link()}
+    )
+
+
+def _newest_first(request: AccessRequest) -> str:
+    """Order by the age in a request's id, whichever policy it belongs to."""
+    return f"{request.id.partition('-')[2]}|{request.id}"
+
+
+@dataclass(frozen=True)
+class _Asking:
+    """Who asks, for whom, from where."""
+
+    caller: Principal
+    who: Caller
+    address: str
+
+
 def _wish(
     req: func.HttpRequest, principal: Principal, policy_id: str, body: InitiateWire
 ) -> access.Wish:
-    for vm in body.virtual_machines:
-        require(principal, Action.INITIATE, vm.id)
-    address = caller_address(req)
-    ports, end_texts, listed, given = [], [], [], []
+    asking = _Asking(principal, speaking_for(principal, body.on_behalf_of), caller_address(req))
+    held = sorted({"; ".join(_permit(asking, vm.id)) for vm in body.virtual_machines})
+    asked = Asked(tuple(_asked_ports(asking, body)), body.justification, asking.address)
+    each = [port for vm in body.virtual_machines for port in vm.ports]
+    return access.Wish(
+        policy_id,
+        asked,
+        asking.who.person,
+        end_texts=tuple(port.end_time_utc or "" for port in each),
+        sources_listed=tuple(port.allowed_source_address_prefixes is not None for port in each),
+        sources_given=tuple(port.sources is not None for port in each),
+        relayed_by=asking.who.relayed_by,
+        authorized_by="; ".join(held),
+        break_glass=body.break_glass,
+        repeat=_repeat(req, principal, body),
+    )
+
+
+def _permit(asking: _Asking, vm_id: str) -> tuple[str, ...]:
+    """Enforce the permission on a VM; return by what it is held."""
+    return enforce(app().services, asking.who.person, Action.INITIATE, vm_id).reasons
+
+
+def _asked_ports(asking: _Asking, body: InitiateWire) -> list[AskedPort]:
+    asked = []
     for v, vm in enumerate(body.virtual_machines):
         for p, port in enumerate(vm.ports):
             at = f"virtualMachines[{v}].ports[{p}]"
-            sources = port.sources or _own_address(principal, address, at)
-            ports.append(AskedPort(at, vm.id, port.number, sources, port.end_at, port.duration))
-            end_texts.append(port.end_time_utc or "")
-            listed.append(port.allowed_source_address_prefixes is not None)
-            given.append(port.sources is not None)
-    asked = Asked(tuple(ports), body.justification, address)
-    return access.Wish(policy_id, asked, principal, tuple(end_texts), tuple(listed), tuple(given))
+            sources = port.sources or _own_address(asking, at)
+            asked.append(AskedPort(at, vm.id, port.number, sources, port.end_at, port.duration))
+    return asked
 
 
-def _own_address(principal: Principal, address: str, at: str) -> tuple[str, ...]:
+def _own_address(asking: _Asking, at: str) -> tuple[str, ...]:
     """Take the caller's address as source; an app's own address is not where a person sits."""
-    if principal.is_app or not address:
-        told = (
-            "an app must name the source address: it does not know where its user sits"
-            if principal.is_app
-            else "your address cannot be told; name the source"
-        )
-        reason = Reason(_INVALID, told, f"{at}.allowedSourceAddressPrefix")
-        raise InvalidInputError(f"{reason.target}: {told}", code=_INVALID, details=(reason,))
-    return (address,)
+    if asking.address and not asking.caller.is_app:
+        return (asking.address,)
+    told = (
+        "an app must name the source address: it does not know where its user sits"
+        if asking.caller.is_app
+        else "your address cannot be told; name the source"
+    )
+    reason = Reason(_INVALID, told, f"{at}.allowedSourceAddressPrefix")
+    raise InvalidInputError(f"{reason.target}: {told}", code=_INVALID, details=(reason,))
+
+
+def _repeat(req: func.HttpRequest, principal: Principal, body: InitiateWire) -> Repeat | None:
+    """Read the id that the caller gave this call; None: it has none."""
+    given = next((req.headers[name] for name in _REPEAT_HEADERS if req.headers.get(name)), "")
+    if not given:
+        return None
+    if len(given) > _LONGEST_REPEAT_ID or not given.isprintable():
+        told = f"{_REPEAT_HEADERS[0]} must be at most {_LONGEST_REPEAT_ID} printable characters"
+        raise InvalidInputError(told, code="InvalidRequestId")
+    return Repeat(principal.key, given, digest(body.said()))
+
+
+def _taken_in(req: func.HttpRequest, request: AccessRequest) -> dict[str, str]:
+    headers = _polling(req, request.id)
+    if req.headers.get(_REPEAT_HEADERS[0]):
+        headers["Repeatability-Result"] = "accepted"
+    return headers
 
 
 def _polling(req: func.HttpRequest, request_id: str) -> dict[str, str]:

@@ -4,28 +4,33 @@ import re
 from http import HTTPStatus
 
 import azure.functions as func
+from shared.use_cases.explain import explain_policy
 
-from functions.answers import policy_answer
+from functions.answers import explained_policy, policy_answer
+from functions.policy_body import policy_of
+from functions.query import is_dry_run, page_of
 from functions.web import answer, caller, handled, require, require_in_scope
 from functions.wire import PolicyWire, read_body
 from shared.bootstrap import app
-from shared.domain.arm_ids import key_of, parse_id
-from shared.domain.errors import InvalidInputError, Reason
-from shared.domain.model import ANY, Policy, PolicyVm, PortRule
+from shared.domain.arm_ids import key_of
+from shared.domain.errors import InvalidInputError
+from shared.domain.model import Policy
 from shared.domain.permissions import Action
-from shared.domain.policy import Limits
-from shared.domain.times import format_duration
 from shared.use_cases import protection
 
-_LISTED_REQUESTS = 100
-_SEGMENT = re.compile(r"[\w().-]{1,90}(?<!\.)")
-_GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+LISTED_REQUESTS = 100
+# A page holds this many policies, and fewer where they list many VMs: an answer stays well
+# below what clients and gateways take.
+_PAGE = 50
+_VMS_IN_ONE = 10
+_SEGMENT = re.compile(r"[\w().-]{1,90}(?<!\.)", re.ASCII)
+_GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
 _ROOT = "subscriptions/{subscription}"
 _GROUP = "/resourceGroups/{group}"
 _PROVIDER = "/providers/Microsoft.Security"
 _LOCATION = "/locations/{location}"
 _POLICIES = "/jitNetworkAccessPolicies"
-_ONE = f"{_ROOT}{_GROUP}{_PROVIDER}{_LOCATION}{_POLICIES}/{{name}}"
+ONE_POLICY = f"{_ROOT}{_GROUP}{_PROVIDER}{_LOCATION}{_POLICIES}/{{name}}"
 
 bp = func.Blueprint()
 
@@ -49,7 +54,7 @@ def _checked_route(req: func.HttpRequest) -> dict[str, str]:
 
 
 @bp.function_name("put_policy")
-@bp.route(_ONE, methods=["PUT"])
+@bp.route(ONE_POLICY, methods=["PUT"])
 @handled
 def put_policy(req: func.HttpRequest) -> func.HttpResponse:
     """Write a policy; it replaces what was there, VM list and all."""
@@ -57,15 +62,21 @@ def put_policy(req: func.HttpRequest) -> func.HttpResponse:
     policy_id = policy_id_of(req)
     require(principal, Action.WRITE, policy_id)
     body = read_body(PolicyWire, req.get_body())
-    policy = _policy(policy_id, req.route_params["location"], body)
+    services = app().services
+    policy = policy_of(policy_id, req.route_params["location"], body, services.limits)
     for vm in policy.vms:
         require_in_scope(vm.id)
-    # The real service's answer to a PUT shows no requests, though it keeps them.
-    return answer(HTTPStatus.OK, policy_answer(protection.put_policy(app().services, policy), []))
+    keep = body.properties.conditions is None
+    if is_dry_run(req):
+        explained = explain_policy(services, app().inventory, policy, keep_conditions=keep)
+        return answer(HTTPStatus.OK, explained_policy(explained))
+    held = protection.put_policy(services, policy, keep_conditions=keep)
+    # The real service's answer to a PUT shows no requests, though it keeps them [recorded].
+    return answer(HTTPStatus.OK, policy_answer(held, []))
 
 
 @bp.function_name("get_policy")
-@bp.route(_ONE, methods=["GET"])
+@bp.route(ONE_POLICY, methods=["GET"])
 @handled
 def get_policy(req: func.HttpRequest) -> func.HttpResponse:
     """Read a policy and its newest requests."""
@@ -75,7 +86,7 @@ def get_policy(req: func.HttpRequest) -> func.HttpResponse:
 
 
 @bp.function_name("delete_policy")
-@bp.route(_ONE, methods=["DELETE"])
+@bp.route(ONE_POLICY, methods=["DELETE"])
 @handled
 def delete_policy(req: func.HttpRequest) -> func.HttpResponse:
     """Delete a policy: its deny rules go, and its grants are closed."""
@@ -127,67 +138,18 @@ def _list(req: func.HttpRequest) -> func.HttpResponse:
     found = protection.list_policies(
         app().services, part["subscription"], part.get("group", ""), part.get("location", "")
     )
-    return answer(HTTPStatus.OK, {"value": [_full(policy) for policy in found]})
+    page = page_of(
+        req,
+        found,
+        lambda policy: key_of(policy.id),
+        most=_PAGE * _VMS_IN_ONE,
+        weight=lambda policy: max(_VMS_IN_ONE, len(policy.vms)),
+    )
+    return answer(
+        HTTPStatus.OK, {"value": app().services.workers(_full, page.items), **page.link()}
+    )
 
 
 def _full(policy: Policy) -> dict[str, object]:
-    requests = app().services.requests.newest(policy.id, _LISTED_REQUESTS)
+    requests = app().services.requests.newest(policy.id, LISTED_REQUESTS)
     return policy_answer(policy, requests)
-
-
-def _policy(policy_id: str, location: str, body: PolicyWire) -> Policy:
-    """Map a PUT to the domain; raises InvalidInputError with every line that is wrong."""
-    wire = body.properties.virtual_machines
-    reasons = [*_repeated_vms(policy_id, body), *_bad_rules(body, app().services.limits)]
-    if reasons:
-        first = reasons[0]
-        message = f"{first.target}: {first.message}"
-        raise InvalidInputError(message, details=tuple(reasons))
-    vms = tuple(
-        PolicyVm(
-            vm.id,
-            tuple(
-                PortRule(
-                    rule.number,
-                    rule.protocol,
-                    rule.sources or (ANY,),
-                    rule.max_request_access_duration,
-                    rule.allowed_source_address_prefixes is not None,
-                )
-                for rule in vm.ports or ()
-            ),
-            vm.public_ip_address or "",
-        )
-        for vm in wire
-    )
-    return Policy(policy_id, location, vms, kind=body.kind or "Basic")
-
-
-def _repeated_vms(policy_id: str, body: PolicyWire) -> list[Reason]:
-    subscription = policy_id.split("/")[2].lower()
-    seen: set[str] = set()
-    reasons = []
-    for number, vm in enumerate(body.properties.virtual_machines):
-        at = f"properties.virtualMachines[{number}].id"
-        if parse_id(vm.id).subscription.lower() != subscription:
-            reasons.append(Reason("InvalidSubscription", "must be in the path's subscription", at))
-        if key_of(vm.id) in seen:
-            reasons.append(Reason("DuplicateVirtualMachine", "this VM is named twice", at))
-        seen.add(key_of(vm.id))
-    return reasons
-
-
-def _bad_rules(body: PolicyWire, limits: Limits) -> list[Reason]:
-    reasons = []
-    shortest, longest = limits.min_duration, limits.max_duration
-    for v, vm in enumerate(body.properties.virtual_machines):
-        numbers = [rule.number for rule in vm.ports or ()]
-        for p, rule in enumerate(vm.ports or ()):
-            at = f"properties.virtualMachines[{v}].ports[{p}]"
-            if not shortest <= rule.max_request_access_duration <= longest:
-                message = f"must be from {format_duration(shortest)} to {format_duration(longest)}"
-                reasons.append(Reason("InvalidDuration", message, f"{at}.maxRequestAccessDuration"))
-            if numbers.index(rule.number) != p:
-                message = "this port is listed twice on the VM; use protocol * for both"
-                reasons.append(Reason("DuplicatePort", message, f"{at}.number"))
-    return reasons

@@ -5,7 +5,7 @@ import json
 import azure.functions as func
 
 from shared.bootstrap import app
-from shared.use_cases import opening, protection
+from shared.use_cases import notices, opening, protection, sweep
 from shared.use_cases.converge import converge
 
 _STORAGE = "JitStorage"
@@ -18,6 +18,7 @@ bp = func.Blueprint()
 def open_access(message: func.QueueMessage) -> None:
     """Open what a request asks for, and record when it ends."""
     opening.open_access(app().services, _key(message, "request"))
+    sweep.sweep_if_late(app().services)
 
 
 @bp.function_name("converge_firewall")
@@ -25,6 +26,7 @@ def open_access(message: func.QueueMessage) -> None:
 def converge_firewall(message: func.QueueMessage) -> None:
     """Make one firewall hold what its rows say."""
     converge(app().services, _key(message, "firewall"))
+    sweep.sweep_if_late(app().services)
 
 
 @bp.function_name("apply_policy")
@@ -32,6 +34,20 @@ def converge_firewall(message: func.QueueMessage) -> None:
 def apply_policy(message: func.QueueMessage) -> None:
     """Close the ports that a policy governs."""
     protection.apply_policy(app().services, _key(message, "policy"))
+
+
+@bp.function_name("notify_approvers")
+@bp.queue_trigger("message", "jit-notices", _STORAGE)
+def notify_approvers(message: func.QueueMessage) -> None:
+    """Tell the approval workflow that a request waits for people."""
+    notices.notify(app().services, app().post_event, _key(message, "request"))
+
+
+@bp.function_name("notify_approvers_failed")
+@bp.queue_trigger("message", "jit-notices-poison", _STORAGE)
+def notify_approvers_failed(message: func.QueueMessage) -> None:
+    """Note that nobody could be told. The request still waits, and can still be decided."""
+    app().services.telemetry.event("jit.poison", queue="jit-notices", body=_text(message))
 
 
 @bp.function_name("open_access_failed")

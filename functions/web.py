@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import azure.functions as func
 
+from functions.throttle import Throttle
 from shared.bootstrap import app
 from shared.domain.arm_ids import is_within
 from shared.domain.errors import (
@@ -49,6 +50,8 @@ _FIXED_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
 }
+
+_throttle = Throttle()
 
 Handler = Callable[[func.HttpRequest], func.HttpResponse]
 
@@ -117,8 +120,13 @@ def envelope(code: str, message: str, details: tuple[Reason, ...] = ()) -> dict[
 
 
 def caller(req: func.HttpRequest) -> Principal:
-    """Verify who is calling, from the bearer token alone; raises NotAuthenticatedError."""
-    return app().verify(req.headers.get("Authorization"))
+    """Verify who is calling, from the bearer token alone.
+
+    Raises NotAuthenticatedError, and TooManyRequestsError past the calls of a minute.
+    """
+    principal = app().verify(req.headers.get("Authorization"))
+    _throttle.count(principal.key, app().settings.calls_per_minute)
+    return principal
 
 
 def require(principal: Principal, action: Action, scope: str) -> None:
@@ -135,11 +143,13 @@ def require_in_scope(resource_id: str) -> None:
 def caller_address(req: func.HttpRequest) -> str:
     """Return the address the call came from; empty if it cannot be told.
 
-    NB. The platform appends the last hop to X-Forwarded-For; everything before it is whatever
-    the caller wrote, and is never looked at.
+    NB. Each proxy appends the address it was called from to X-Forwarded-For. Counted from the
+    end are the platform's hop and the proxies the deployer named; everything before them is
+    whatever the caller wrote, and is never looked at.
     """
-    last = req.headers.get("X-Forwarded-For", "").rsplit(",", 1)[-1].strip()
-    return plain_address(last)
+    hops = req.headers.get("X-Forwarded-For", "").split(",")
+    trusted = app().settings.trusted_proxies
+    return plain_address(hops[-1 - trusted].strip()) if len(hops) > trusted else ""
 
 
 def plain_address(hop: str) -> str:

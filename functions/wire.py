@@ -1,11 +1,11 @@
-"""The JIT API's models, and their mapping to the domain.
+"""What the bodies have in common, and policies.
 
 Field names, order and spelling are the real service's (docs/api.md). Unknown fields are refused:
 a misspelt restriction must not be a restriction that is silently missing.
 """
 
 import re
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Annotated, Any, TypeVar
 
 from pydantic import (
@@ -131,12 +131,14 @@ class Wire(BaseModel):
     )
 
 
-class _OneSource(Wire):
+class OneSource(Wire):
+    """A source: one prefix or several, or none for the caller's own address."""
+
     allowed_source_address_prefix: Prefix | None = None
     allowed_source_address_prefixes: Prefixes | None = None
 
     @model_validator(mode="after")
-    def _at_most_one(self) -> "_OneSource":
+    def _at_most_one(self) -> "OneSource":
         if self.allowed_source_address_prefix and self.allowed_source_address_prefixes:
             raise ValueError(
                 "only one of 'allowedSourceAddressPrefix' and 'allowedSourceAddressPrefixes' "
@@ -153,7 +155,7 @@ class _OneSource(Wire):
         return (one,) if one else None
 
 
-class PortRuleWire(_OneSource):
+class PortRuleWire(OneSource):
     """What a policy allows on a port."""
 
     number: PortNumber
@@ -221,86 +223,6 @@ class PolicyWire(Wire):
     location: Any = None
 
 
-class PortRequestWire(_OneSource):
-    """One port asked for."""
-
-    number: PortNumber
-    end_time_utc: InstantText | None = None
-    duration: Duration | None = None
-
-    @model_validator(mode="after")
-    def _one_end(self) -> "PortRequestWire":
-        if (self.end_time_utc is None) == (self.duration is None):
-            # The real service's own sentence, for neither and for both.
-            raise ValueError("Only one of fields 'EndTimeUtc' and 'Duration' can be set.")
-        return self
-
-    @property
-    def end_at(self) -> datetime | None:
-        """Return the end as an instant."""
-        return parse_instant(self.end_time_utc) if self.end_time_utc else None
-
-
-class RequestVmWire(Wire):
-    """The ports asked for on one VM."""
-
-    id: VmId
-    ports: list[PortRequestWire] = Field(min_length=1, max_length=MAX_PORTS)
-
-
-class InitiateWire(Wire):
-    """The body of an initiate."""
-
-    virtual_machines: list[RequestVmWire] = Field(min_length=1, max_length=MAX_PORTS)
-    justification: Justification | None = None
-
-    @model_validator(mode="after")
-    def _not_too_many(self) -> "InitiateWire":
-        if sum(len(vm.ports) for vm in self.virtual_machines) > MAX_PORTS:
-            raise ValueError(f"one request holds at most {MAX_PORTS} ports; send several")
-        return self
-
-
-class ShortRequestWire(_OneSource):
-    """The body of the short form: one VM, some ports, one end."""
-
-    virtual_machine: VmId
-    ports: list[PortNumber] = Field(min_length=1, max_length=MAX_PORTS)
-    end_time_utc: InstantText | None = None
-    duration: Duration | None = None
-    justification: Justification | None = None
-
-    @model_validator(mode="after")
-    def _one_end(self) -> "ShortRequestWire":
-        if (self.end_time_utc is None) == (self.duration is None):
-            raise ValueError("Only one of fields 'EndTimeUtc' and 'Duration' can be set.")
-        return self
-
-    def as_initiate(self) -> InitiateWire:
-        """Say the same in the long form."""
-        shared = self.model_dump(
-            by_alias=True,
-            include={
-                "end_time_utc",
-                "allowed_source_address_prefix",
-                "allowed_source_address_prefixes",
-            },
-            exclude_none=True,
-        )
-        ports = [
-            PortRequestWire.model_construct(
-                number=number,
-                end_time_utc=self.end_time_utc,
-                duration=self.duration,
-                allowed_source_address_prefix=shared.get("allowedSourceAddressPrefix"),
-                allowed_source_address_prefixes=shared.get("allowedSourceAddressPrefixes"),
-            )
-            for number in self.ports
-        ]
-        vm = RequestVmWire.model_construct(id=self.virtual_machine, ports=ports)
-        return InitiateWire.model_construct(virtual_machines=[vm], justification=self.justification)
-
-
 Model = TypeVar("Model", bound=Wire)
 
 
@@ -314,13 +236,16 @@ def read_body(model: type[Model], body: bytes, code: str = "InvalidRequestConten
             Reason(code, _told(each["type"], each["msg"]), target_of(each["loc"]))
             for each in found[:MAX_REASONS]
         )
-        first = reasons[0]
-        raise InvalidInputError(
-            f"{first.target or 'the body'}: {first.message}"
-            + (f" ({len(found) - 1} more in details)" if len(found) > 1 else ""),
-            code=code,
-            details=reasons,
-        ) from None
+        raise InvalidInputError(_summed_up(reasons), code=code, details=reasons) from None
+
+
+def _summed_up(reasons: tuple[Reason, ...]) -> str:
+    """Say the first of several things; where it stands is in the details too."""
+    first = reasons[0]
+    # A whole sentence is the real service's own, which scripts compare.
+    alone = first.message.endswith(".")
+    told = first.message if alone else f"{first.target or 'the body'}: {first.message}"
+    return told if len(reasons) == 1 else f"{told} ({len(reasons) - 1} more in details)"
 
 
 def target_of(location: tuple[int | str, ...]) -> str:

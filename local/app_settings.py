@@ -31,7 +31,7 @@ def app_environment(at: Addresses, estate: Path) -> dict[str, str]:
         "FUNCTIONS_WORKER_RUNTIME": "python",
         "AZURE_FUNCTIONS_ENVIRONMENT": "Development",
         "PYTHON_THREADPOOL_THREAD_COUNT": "32",
-        # Without it `/` would be the platform's own page, not the app's.
+        # Without it the platform's own page shows at `/` where the app has no route.
         "AzureWebJobsDisableHomepage": "true",
         "JIT_ARM_URL": at.arm,
         "JIT_TENANT_ID": TENANT_ID,

@@ -20,6 +20,7 @@ from shared.domain.permissions import Action, Decision
 from shared.domain.policy import Limits
 from shared.domain.rules import Band
 from shared.settings import Settings, read_settings
+from shared.use_cases import watch
 from shared.use_cases.interfaces import (
     Authorizer,
     Firewall,
@@ -84,6 +85,19 @@ class App:
         """Verify who is calling; raises NotAuthenticatedError."""
         return self._verifier.verify(authorization)  # type: ignore[no-any-return]
 
+    @property
+    def post_event(self) -> Callable[[dict[str, Any]], None] | None:
+        """Return how the approval workflow is told, if the deployer named one."""
+        return self._logic_app.post if self.settings.logic_app_url else None
+
+    @cached_property
+    def _logic_app(self) -> Any:
+        from shared.adapters.logic_app import LogicApp
+
+        settings = self.settings
+        credential = None if settings.is_local else self._identity(settings.storage_client_id)
+        return LogicApp(settings.logic_app_url, credential, settings.logic_app_audience)
+
     @cached_property
     def _verifier(self) -> Any:
         from shared.adapters.tokens import TokenVerifier
@@ -146,7 +160,10 @@ class App:
             ),
             self.names,
             time.sleep,
-            whole_writes=lambda: self.settings.nsg_write == "auto",
+            whole_writes=lambda: (
+                self.settings.nsg_write == "auto" and watch.may_write_whole(self.services)
+            ),
+            probe_nsg=self.settings.probe_nsg,
         )
 
     @cached_property
@@ -185,6 +202,9 @@ class _WhenUsed:
 
     def list_with_our_rules(self, scopes: Iterable[str]) -> list[str]:
         return self.made().list_with_our_rules(tuple(scopes))
+
+    def probe(self) -> str:
+        return self.made().probe()
 
 
 @dataclass(frozen=True)

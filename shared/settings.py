@@ -51,6 +51,10 @@ class Settings(BaseSettings):
     allow_from: int = Field(200, ge=100, le=989)
     nsg_write: Literal["auto", "rules"] = "auto"
     probe_nsg: str = ""
+    logic_app_url: str = ""
+    logic_app_audience: str = "https://management.azure.com"
+    trusted_proxies: int = Field(0, ge=0, le=5)
+    calls_per_minute: int = Field(120, ge=10, le=10_000)
     min_duration: Duration = timedelta(minutes=5)
     max_duration: Duration = timedelta(days=1)
     widest_ipv4: int = Field(24, ge=8, le=32)
@@ -79,7 +83,7 @@ class Settings(BaseSettings):
             parse_id(probe, NSG_TYPE)
         return probe
 
-    @field_validator("arm_url", "jwks_url")
+    @field_validator("arm_url", "jwks_url", "logic_app_url")
     @classmethod
     def _no_plain_http(cls, url: str) -> str:
         """Accept plain HTTP on this machine only: tokens and keys never cross a network so."""

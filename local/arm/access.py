@@ -120,7 +120,7 @@ class Evaluator:
         if found is not None:
             return address in found
         match prefix.lower():
-            case "*" | "any":
+            case "*":
                 return True
             case "virtualnetwork":
                 return self._in_vnet(address, flow)

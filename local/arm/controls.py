@@ -113,10 +113,11 @@ class Controls:
             "settle": settings.settle,
             "concurrency": settings.concurrency,
             "pageSize": settings.page_size,
+            "normalise": settings.normalise,
         }
 
     def _set_settings(self, given: Mapping[str, Any]) -> Json:
-        unknown = set(given) - {"settle", "concurrency", "pageSize"}
+        unknown = set(given) - {"settle", "concurrency", "pageSize", "normalise"}
         if unknown:
             raise ValueError(f"unknown settings: {', '.join(sorted(unknown))}")
         now = self.sim.settings
@@ -128,6 +129,7 @@ class Controls:
             settle=float(given.get("settle", now.settle)),
             concurrency=concurrency,
             page_size=int(given.get("pageSize", now.page_size)),
+            normalise=bool(given.get("normalise", now.normalise)),
         )
         return self._show_settings(given)
 

@@ -210,6 +210,16 @@ def invalid_json(reason: str) -> ArmError:
     )
 
 
+def missing_reference(path: str) -> ArmError:
+    """Return the 400 for a name or an id that must be there (code and text from memory)."""
+    return provider(
+        400,
+        "InvalidRequestFormat",
+        "Cannot parse the request.",
+        detail("MissingJsonReferenceId", f"Value for reference id is missing. Path {path}."),
+    )
+
+
 def invalid_reference(referenced: str, by: str) -> ArmError:
     """Return the 400 for a reference to nothing."""
     return provider(

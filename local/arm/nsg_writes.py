@@ -14,7 +14,7 @@ from local.arm.rule_sets import (
     difference,
     read_rules,
 )
-from local.arm.rules import RULE, Rule, read_rule
+from local.arm.rules import RULE, Rule, read_rule, respelled
 from local.arm.simulator import Answer, Call, Simulator
 from local.arm.store import new_etag
 
@@ -27,7 +27,7 @@ GROUP = shapes.Shape(
     "NetworkSecurityGroup",
     dict.fromkeys(("name", "id", "etag", "type", "location"), shapes.text)
     | {
-        "tags": shapes.anything,
+        "tags": shapes.tags,
         "properties": shapes.Shape(
             "NetworkSecurityGroupProperties",
             {
@@ -42,7 +42,7 @@ GROUP = shapes.Shape(
         ),
     },
 )
-TAGS = shapes.Shape("TagsObject", {"tags": shapes.anything})
+TAGS = shapes.Shape("TagsObject", {"tags": shapes.tags})
 
 
 def put_rule(sim: Simulator, call: Call) -> Answer:
@@ -52,6 +52,7 @@ def put_rule(sim: Simulator, call: Call) -> Answer:
         raise errors.parent_not_found("networkSecurityGroups/securityRules", call.path.parent_id)
     raw, source = shapes.read_json(call.body)
     rule = read_rule(RULE(raw, "", source), call.path.names[-1], group.group_id)
+    rule = respelled(rule) if sim.settings.normalise else rule
     base = _base(sim, group)
     present = base.get(rule.name.lower())
     _match_etag(call, group, exists=present is not None)
@@ -95,6 +96,8 @@ def put_group(sim: Simulator, call: Call) -> Answer:
     _check_same_location(group, _location(body))
     given = body.get("properties", {})
     rules = read_rules(given.get("securityRules", []), group)
+    if sim.settings.normalise:
+        rules = {name: respelled(rule) for name, rule in rules.items()}
     check_references(sim.store, rules.values(), group.rules, group)
     _admit(sim, call, group)
     sim.store.groups[ids.key(group.group_id)] = group

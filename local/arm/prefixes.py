@@ -8,10 +8,11 @@ from itertools import pairwise
 from typing import Any
 
 from local.arm.errors import ArmError, provider
+from local.arm.service_tags import is_service_tag, usual_case
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-# A service tag: VirtualNetwork, Internet, Storage.WestEurope, AzureCloud.germanyn ...
-TAG = re.compile(r"^[A-Za-z][A-Za-z0-9]*(?:\.[A-Za-z0-9]+)?$")
+# Python would also take a netmask after the slash, and a zone in an IPv6 address.
+SYNTAX = re.compile(r"[0-9A-Fa-f.:]+(?:/[0-9]{1,3})?")
 
 
 @lru_cache(maxsize=16384)
@@ -20,15 +21,20 @@ def network(prefix: str) -> Network | None:
 
     That a prefix with host bits is refused is azure-powershell#4557 (50.206.209.68/27).
     """
+    if SYNTAX.fullmatch(prefix) is None:
+        return None
     try:
         return ipaddress.ip_network(prefix)
     except ValueError:
         return None
 
 
-def is_tag(prefix: str) -> bool:
-    """Tell whether a prefix has the syntax of a service tag."""
-    return bool(TAG.match(prefix))
+def respelled_prefix(prefix: str) -> str:
+    """Write a prefix in the one usual way: no mask for a host, tags in their own letter case."""
+    found = network(prefix)
+    if found is None:
+        return usual_case(prefix)
+    return str(found.network_address if found.num_addresses == 1 else found)
 
 
 def check_prefixes(given: Mapping[str, Any], rule_id: str) -> None:
@@ -51,10 +57,10 @@ def check_prefixes(given: Mapping[str, Any], rule_id: str) -> None:
 def _checked_networks(given: Mapping[str, Any], side: str, rule_id: str) -> list[Network]:
     networks = []
     single = given.get(f"{side}AddressPrefix", "")
-    if single and single != "*" and not is_tag(single):
+    if single and single != "*" and not is_service_tag(single):
         networks.append(_checked(single, rule_id))
     for prefix in given.get(f"{side}AddressPrefixes", []):
-        if prefix == "*" or is_tag(prefix):
+        if prefix == "*" or is_service_tag(prefix):
             raise _unsupported(prefix, side, rule_id)
         networks.append(_checked(prefix, rule_id))
     return networks

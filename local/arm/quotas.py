@@ -1,6 +1,6 @@
 """The real quotas: ARM's token buckets and the network provider's five-minute windows.
 
-Figures from azure-limits-and-practice 1.1: per subscription and principal 200 writes and 200
+Figures from Azure's documentation of request limits and throttling: per subscription and principal 200 writes and 200
 deletes refilled at 10 a second, 250 reads refilled at 25 a second; Microsoft.Network takes 1,000
 writes and 10,000 reads per subscription in five minutes.
 """

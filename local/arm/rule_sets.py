@@ -32,16 +32,8 @@ def read_rules(bodies: Iterable[Mapping[str, Any]], group: Group) -> Rules:
 
 
 def _name_of(body: Mapping[str, Any], at: int) -> str:
-    if not body.get("name"):  # code and text from memory
-        path = f"properties.securityRules[{at}]"
-        raise errors.provider(
-            400,
-            "InvalidRequestFormat",
-            "Cannot parse the request.",
-            errors.detail(
-                "MissingJsonReferenceId", f"Value for reference id is missing. Path {path}."
-            ),
-        )
+    if not body.get("name"):
+        raise errors.missing_reference(f"properties.securityRules[{at}]")
     return str(body["name"])
 
 
@@ -61,7 +53,7 @@ def check_limits(rules: Iterable[Rule]) -> None:
             single = f"{side}AddressPrefix" in rule.properties
             counted[rule.properties["direction"], side] += len(own) + single
     if counted and max(counted.values()) > MAX_PREFIXES:
-        # The limit is documented (azure-limits 1.2); no record of the code or text was found.
+        # The limit is documented; no record of the code or text was found.
         raise errors.provider(
             400,
             "SecurityGroupAddressPrefixCountLimitReached",

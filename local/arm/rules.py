@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from local.arm import shapes
-from local.arm.errors import ArmError, provider
-from local.arm.prefixes import check_prefixes
+from local.arm.errors import ArmError, missing_reference, provider
+from local.arm.prefixes import check_prefixes, respelled_prefix
 
 RULE_TYPE = "Microsoft.Network/networkSecurityGroups/securityRules"
 DEFAULT_RULE_TYPE = "Microsoft.Network/networkSecurityGroups/defaultSecurityRules"
 LOWEST_PRIORITY, HIGHEST_PRIORITY = 100, 4096
 MAX_DESCRIPTION = 140
 MAX_PORT = 65535
-# azure-limits-and-practice 1.2: starts with a word character, ends with one (which `_` is).
-RULE_NAME = re.compile(r"^\w(?:[\w.-]{0,78}\w)?$", re.ASCII)
+# Documented: up to 80 characters, first a word character, last a word character (which `_` is).
+RULE_NAME = re.compile(r"\w(?:[\w.-]{0,78}\w)?", re.ASCII)
 # The first api-version seen to send a rule's `type` is 2019-09-01; 2017-10-01 has none.
 TYPED_SINCE = "2019"
 
@@ -95,6 +95,7 @@ def read_rule(body: Mapping[str, Any], name: str, nsg_id: str) -> Rule:
         )
     for side in _SIDES:
         _check_ports(given, side, rule_id)
+        _check_groups_named(given, side)
     check_prefixes(given, rule_id)
     return Rule(name, normalised(given))
 
@@ -103,8 +104,8 @@ def normalised(given: Mapping[str, Any]) -> Properties:
     """Return the properties as they read back.
 
     The plural lists are always there, `[]` when empty; a singular that was not given is left
-    out, and so is an empty description [recorded]. Prefixes keep their spelling: the recordings
-    show none rewritten, and the one documented change ("/32" folded away) is the portal's.
+    out, and so is a description that was not set [recorded]. Prefixes keep their spelling: no
+    recording shows one rewritten. `respelled` is there for the day one is.
     """
     kept = {member: value for member, value in given.items() if value not in (None, "", [])}
     for side in _SIDES:
@@ -114,6 +115,18 @@ def normalised(given: Mapping[str, Any]) -> Properties:
         if groups in kept:
             kept[groups] = [{"id": group["id"]} for group in kept[groups]]
     return {member: kept[member] for member in _ORDER if member in kept}
+
+
+def respelled(rule: Rule) -> Rule:
+    """Write protocol and prefixes in one way each, as the service might: a switch, no record."""
+    kept = dict(rule.properties)
+    kept["protocol"] = kept["protocol"].capitalize()
+    for side in _SIDES:
+        single, several = f"{side}AddressPrefix", f"{side}AddressPrefixes"
+        if single in kept:
+            kept[single] = respelled_prefix(kept[single])
+        kept[several] = [respelled_prefix(prefix) for prefix in kept[several]]
+    return Rule(rule.name, kept)
 
 
 def written(
@@ -134,7 +147,7 @@ def written(
 
 def _check_name(name: str) -> None:
     # Code from memory of the live service, wording of the documented syntax.
-    if not RULE_NAME.match(name):
+    if not RULE_NAME.fullmatch(name):
         raise _refused(
             "InvalidResourceName",
             f"Resource name {name} is invalid. The name can be up to 80 characters long. It must "
@@ -200,6 +213,12 @@ def _check_ports(given: Properties, side: str, rule_id: str) -> None:
                 f"{rule_id} cannot specify '*'. Use {side.capitalize()}PortRange instead.",
             )
         _check_port_range(several)
+
+
+def _check_groups_named(given: Properties, side: str) -> None:
+    for at, group in enumerate(given.get(f"{side}ApplicationSecurityGroups", [])):
+        if "id" not in group:
+            raise missing_reference(f"properties.{side}ApplicationSecurityGroups[{at}]")
 
 
 def _check_port_range(value: str) -> None:

@@ -87,6 +87,13 @@ def anything(value: Any, path: str, source: Source) -> Any:
     return value
 
 
+def tags(value: Any, path: str, source: Source) -> dict[str, str]:
+    """Read resource tags: texts by name."""
+    if not isinstance(value, dict):
+        raise _cannot_convert(value, "tags", path, source)
+    return {name: text(item, f"{path}.{name}", source) for name, item in value.items()}
+
+
 def one_of(type_name: str, *values: str, keep_case: bool = False) -> Reader:
     """Make a reader of an enumeration."""
     known = {value.lower(): value for value in values}

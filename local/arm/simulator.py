@@ -22,12 +22,14 @@ class Settings:
     """What can be set while the simulator runs.
 
     `concurrency` is what a second write to a group meets while the first is under way: no record
-    settles which of the four the service does when (arm-network 2.4), so it is a switch.
+    settles which of the four the service does when, so it is a switch. `normalise` writes protocol
+    and prefixes of a rule in one spelling, which no record shows and none rules out.
     """
 
     settle: float = DEFAULT_SETTLE_SECONDS
     concurrency: Concurrency = "accept"
     page_size: int = DEFAULT_PAGE_SIZE
+    normalise: bool = False
 
 
 @dataclass(frozen=True)

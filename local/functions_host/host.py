@@ -88,10 +88,18 @@ class FunctionsHost:
             return Response(status_code=400)  # as Kestrel does
         match = self._router.match(request.method, path)
         if match is None:
-            return Response(status_code=404)
+            return self._unmatched(path)
         value = await to_datum(request, path, match.parameters)
         outcome = await self._invoke(match.function, value, {})
         return to_response(outcome.returned) if outcome.ok else Response(status_code=500)
+
+    def _unmatched(self, path: str) -> Response:
+        if path != "/":
+            return Response(status_code=404)
+        # HomepageMiddleware: the root that no function takes is the host's own page.
+        if self._settings.get("AzureWebJobsDisableHomepage", "").lower() == "true":
+            return Response(status_code=204)
+        return Response("Your Functions app is up and running", media_type="text/html")
 
     def invoke_by_hand(self, function: Function, text: str) -> None:
         """Run a queue or timer function now, as POST /admin/functions/<name> does."""

@@ -7,6 +7,7 @@ import io
 import json
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from azure.core.exceptions import AzureError, HttpResponseError
@@ -31,6 +32,7 @@ _GONE = frozenset({"ResourceNotFound", "ResourceGroupNotFound", "NotFound"})
 _LOCKED = frozenset({"RetryableErrorDueToAnotherOperation", "ReferencedResourceNotProvisioned"})
 _TRY_AGAIN = frozenset({"SecurityRuleConflict", "AnotherOperationInProgress", "Canceled"})
 _DEFAULT_RETRY_SECONDS = 10.0
+_IMPOSSIBLE_ETAG = 'W/"00000000-0000-0000-0000-000000000000"'
 
 
 class NetworkSecurityGroups:
@@ -43,11 +45,13 @@ class NetworkSecurityGroups:
         sleep: Sleep,
         *,
         whole_writes: Callable[[], bool],
+        probe_nsg: str = "",
     ) -> None:
         self._client = client
         self._names = names
         self._sleep = sleep
         self._whole_writes = whole_writes
+        self._probe_nsg = probe_nsg
 
     def read(self, firewall_id: str) -> Snapshot:
         """Read a settled snapshot.
@@ -110,6 +114,24 @@ class NetworkSecurityGroups:
                 raise OutsideError(str(error)) from error
         return found
 
+    def probe(self) -> str:
+        """Ask on an empty group of our own whether If-Match is honoured.
+
+        The etag that is sent cannot match. Only a 412 is a yes; an accepted write is a no.
+        """
+        if not self._probe_nsg:
+            return "unknown"
+        snapshot = self.read(self._probe_nsg)
+        if not snapshot.exists:
+            return "unknown"
+        try:
+            self._put_group(replace(snapshot, version=_IMPOSSIBLE_ETAG), Plan())
+        except FirewallChangedError as error:
+            return "honoured" if "412" in error.args else "unknown"
+        except (FirewallRefusedError, ThrottledError, OutsideError):
+            return "unknown"
+        return "ignored"
+
     def _get(self, firewall_id: str) -> dict[str, Any]:
         nsg = parse_id(firewall_id, NSG_TYPE)
         raw: dict[str, Any] = self._client(nsg.subscription).network_security_groups.get(
@@ -149,6 +171,7 @@ class NetworkSecurityGroups:
                     nsg.group, nsg.name, name, headers=headers, polling=False
                 ),
                 [name],
+                alone=True,
             )
         else:
             self._send(
@@ -161,6 +184,7 @@ class NetworkSecurityGroups:
                     polling=False,
                 ),
                 [name],
+                alone=True,
             )
 
     def _close_by_another_door(
@@ -176,11 +200,13 @@ class NetworkSecurityGroups:
             self._write_child(snapshot, _as_deny(rule))
         raise refusal
 
-    def _send(self, write: Callable[[], object], rule_names: list[str]) -> None:
+    def _send(
+        self, write: Callable[[], object], rule_names: list[str], *, alone: bool = False
+    ) -> None:
         try:
             write()
         except HttpResponseError as error:
-            raise _translated(error, rule_names) from error
+            raise _translated(error, rule_names, alone=alone) from error
         except AzureError as error:
             raise OutsideError(str(error)) from error
 
@@ -220,11 +246,13 @@ def _codes(error: HttpResponseError) -> set[str]:
     return {_code(error), *(detail.code or "" for detail in details)}
 
 
-def _translated(error: HttpResponseError, rule_names: Sequence[str] = ()) -> Exception:
+def _translated(
+    error: HttpResponseError, rule_names: Sequence[str] = (), *, alone: bool = False
+) -> Exception:
     """Say in the use cases' words what an answer of ARM or the network provider means."""
     status, codes, text = error.status_code or 0, _codes(error), error.message
     if status == 412 or codes & _TRY_AGAIN or codes & _LOCKED:  # noqa: PLR2004 - HTTP
-        return FirewallChangedError(text)
+        return FirewallChangedError(text, str(status))
     if status == 429:  # noqa: PLR2004 - HTTP
         return ThrottledError(text, retry_after=_retry_after(error))
     if status == 409 and "ScopeLocked" not in codes:  # noqa: PLR2004 - HTTP
@@ -232,14 +260,13 @@ def _translated(error: HttpResponseError, rule_names: Sequence[str] = ()) -> Exc
     if status == 404 and rule_names:  # noqa: PLR2004 - HTTP
         return FirewallChangedError(text)
     if status in {400, 403, 409}:
-        return FirewallRefusedError(text, code=_code(error), rule_name=_blamed(text, rule_names))
+        blamed = rule_names[0] if alone else _named(text, rule_names)
+        return FirewallRefusedError(text, code=_code(error), rule_name=blamed)
     return OutsideError(f"{status} {_code(error)}: {text}")
 
 
-def _blamed(text: str, rule_names: Sequence[str]) -> str:
-    """Find the rule an error is about: the only one written, or the one the message names."""
-    if len(rule_names) == 1:
-        return rule_names[0]
+def _named(text: str, rule_names: Sequence[str]) -> str:
+    """Find the rule that an error about a whole write names; it may be about the group itself."""
     return next((name for name in rule_names if re.search(rf"{re.escape(name)}\b", text)), "")
 
 

@@ -1,5 +1,7 @@
 """Access tokens of Entra ID: verified here, or refused with what would be right."""
 
+import math
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -11,8 +13,29 @@ from shared.domain.model import Principal
 _LEEWAY_SECONDS = 60
 _KEYS_LIVE_SECONDS = 3600
 _UNKNOWN_KEY_PAUSE_SECONDS = 30
+_FAILED_FETCH_PAUSE_SECONDS = 5
 _LONGEST_TOKEN = 16_384
 _REQUIRED = ["exp", "nbf", "iat", "iss", "aud", "tid", "oid"]
+
+
+class PublishedKeys(jwt.PyJWKClient):
+    """A tenant's keys. An answer without keys is no answer, and a failure is not asked again at once.
+
+    The base class pauses after a success only, and callers wait for its fetches in line: made-up
+    key ids must not keep everybody waiting for a provider that is ill.
+    """
+
+    _failed_at = -math.inf
+
+    def fetch_data(self) -> Any:
+        """Fetch the keys; raises PyJWKClientConnectionError."""
+        if time.monotonic() - self._failed_at < _FAILED_FETCH_PAUSE_SECONDS:
+            raise jwt.PyJWKClientConnectionError("reading the keys failed a moment ago")
+        try:
+            return super().fetch_data()
+        except (jwt.PyJWTError, ValueError) as error:
+            self._failed_at = time.monotonic()
+            raise jwt.PyJWKClientConnectionError(str(error)) from error
 
 
 class TokenVerifier:
@@ -31,7 +54,7 @@ class TokenVerifier:
         tenant: str,
         scope: str,
     ) -> None:
-        self._keys = jwt.PyJWKClient(
+        self._keys = PublishedKeys(
             keys_url,
             cache_keys=False,
             lifespan=_KEYS_LIVE_SECONDS,
@@ -75,7 +98,7 @@ class TokenVerifier:
         return self._principal(claims)
 
     def _principal(self, claims: Mapping[str, Any]) -> Principal:
-        if claims["iss"] not in self._issuers or claims["tid"] != self._tenant:
+        if _text(claims, "iss") not in self._issuers or claims["tid"] != self._tenant:
             raise NotAuthenticatedError("The token is of another tenant.")
         is_app = "scp" not in claims
         if is_app and claims.get("idtyp", "app") != "app":

@@ -85,7 +85,8 @@ def covers(allowed: Iterable[str], asked: str) -> bool:
 
 def overlaps(left: Iterable[str], right: Iterable[str]) -> bool:
     """Tell whether two sets of prefixes may share an address; what cannot be resolved may."""
-    return any(_pair_overlaps(a, b) for a in left for b in tuple(right))
+    others = tuple(right)
+    return any(_pair_overlaps(a, b) for a in left for b in others)
 
 
 def is_special(prefix: Network) -> bool:

@@ -22,11 +22,17 @@ from shared.domain.model import (
 )
 from shared.domain.permissions import Action
 from shared.domain.policy import Asked, check_request
+from shared.use_cases.codec import MAX_DOCUMENT, size_of
 from shared.use_cases.facts import record
+from shared.use_cases.interfaces import RowExistsError
 from shared.use_cases.permission import enforce
 from shared.use_cases.protection import get_policy
+from shared.use_cases.repeat import Repeat, claim, find_repeated
 from shared.use_cases.rows import new_request_id
 from shared.use_cases.services import Services
+
+# The row grows later by the firewalls of each port.
+MOST_STORED = MAX_DOCUMENT // 2
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,7 @@ class Wish:
     relayed_by: Principal | None = None
     authorized_by: str = ""
     break_glass: bool = False
+    repeat: Repeat | None = None
 
 
 def request_access(services: Services, wish: Wish) -> AccessRequest:
@@ -50,6 +57,9 @@ def request_access(services: Services, wish: Wish) -> AccessRequest:
     Raises NotFoundError for a policy that does not exist and OutsidePolicyError with every line
     of the policy that the request breaks. Nothing is stored or queued then.
     """
+    earlier = find_repeated(services, wish.policy_id, wish.repeat)
+    if earlier is not None:
+        return earlier
     now = services.clock()
     policy = get_policy(services, wish.policy_id)
     decision = check_request(policy, wish.asked, services.limits, now)
@@ -62,12 +72,18 @@ def request_access(services: Services, wish: Wish) -> AccessRequest:
     if wish.break_glass:
         _allow_break_glass(services, wish)
     _bound(services, wish)
-    request = _new_request(services, policy, wish)
+    request = new_request(services, policy, wish)
+    if size_of(request) > MOST_STORED:
+        raise InvalidInputError("the request is too large to be kept; send several")
+    request = claim(services, request, wish.repeat)
     services.due.add(now + MINUTE, "request", request.id, since=now)
     services.requests.note_live(request)
     if request.approval is not None:
         services.due.add(request.approval.deadline, "request", request.id, since=now)
-    services.requests.insert(request)
+    try:
+        services.requests.insert(request)
+    except RowExistsError:  # a repeat at the same instant was quicker
+        return get_request(services, request.id)
     record(services, request)
     if request.approval is None:
         services.queues.send_request(request.id)
@@ -109,7 +125,8 @@ def _bound(services: Services, wish: Wish) -> None:
         )
 
 
-def _new_request(services: Services, policy: Policy, wish: Wish) -> AccessRequest:
+def new_request(services: Services, policy: Policy, wish: Wish) -> AccessRequest:
+    """Make the request of a wish that the policy allows."""
     now = services.clock()
     ports = []
     for number, asked in enumerate(wish.asked.ports):

@@ -12,6 +12,7 @@ from shared.domain.model import CloseReason, FirewallRows, Grant
 from shared.domain.rules import Plan, Wanted, allow_rules, plan, wanted
 from shared.use_cases.align import Aligner
 from shared.use_cases.closing import close_early
+from shared.use_cases.drift import record_repairs
 from shared.use_cases.interfaces import (
     FirewallChangedError,
     FirewallRefusedError,
@@ -119,6 +120,7 @@ def _round(services: Services, firewall_id: str, run: _Run) -> bool:
             put=len(changes.put),
             removed=len(changes.remove),
         )
+        record_repairs(services, firewall_id, snapshot, rows, changes)
     Prover(services, firewall_id, snapshot, rows, changes).prove()
     if not changes.is_empty:
         return False

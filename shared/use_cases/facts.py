@@ -14,13 +14,13 @@ from shared.use_cases.services import Services
 
 
 def record(services: Services, request: AccessRequest) -> None:
-    """Record every fact that a request's row tells, but what its firewalls have proven."""
+    """Record every fact that a request's row tells."""
     for fact in request_facts(request):
         services.activity.record(fact)
 
 
 def request_facts(request: AccessRequest) -> list[Fact]:
-    """Tell a request's facts: asked, decided, extended, revoked, ended without opening."""
+    """Tell a request's facts: asked, decided, extended, revoked, opened, closed, ended."""
     facts = [_asked(request), *_decisions(request)]
     facts += [
         _fact(
@@ -37,6 +37,10 @@ def request_facts(request: AccessRequest) -> list[Fact]:
             facts.append(_closing(request, port, "revoked", port.closing.at))
         if port.closed_at and not port.fronts:
             facts.append(_closing(request, port, "ended", port.closed_at))
+        for front in port.fronts or ():
+            for what, at in (("opened", front.opened_at), ("closed", front.closed_at)):
+                if at is not None:
+                    facts.append(rule_fact(request, port, front, what, at))
     return facts
 
 
@@ -124,6 +128,6 @@ def rule_fact(
         firewall_id=front.firewall_id,
         policy_id=request.policy_id,
         source_address=request.source_address,
-        reason=port.closing.reason.value if port.closing else "",
+        reason=port.closing.reason.value if port.closing and what == "closed" else "",
         lateness_seconds=(at - due_at).total_seconds() if due_at else None,
     )

@@ -181,6 +181,10 @@ class Firewall(Protocol):
         """Find every firewall in reach that holds a rule of ours, from the service itself."""
         ...
 
+    def probe(self) -> str:
+        """Ask whether guarded whole writes are honoured: honoured, ignored or unknown."""
+        ...
+
 
 # --- machines ----------------------------------------------------------------------------------
 

@@ -5,8 +5,8 @@ from datetime import datetime
 
 from shared.domain.arm_ids import digest, key_of, parse_id
 from shared.domain.model import Policy
-from shared.use_cases.codec import pack, unpack
-from shared.use_cases.interfaces import Row, Table
+from shared.use_cases.codec import UnreadableRowError, pack, unpack
+from shared.use_cases.interfaces import Row, Table, Telemetry
 from shared.use_cases.rows import policy_key
 
 LAST = "\x7e"  # sorts after every character that our keys use
@@ -35,8 +35,9 @@ class VmRow:
 class PolicyRows:
     """Policies, by subscription, group and location; one row per VM beside each."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, telemetry: Telemetry) -> None:
         self._table = table
+        self._telemetry = telemetry
 
     def get(self, policy_id: str) -> PolicyRow | None:
         """Read a policy by its id."""
@@ -61,14 +62,26 @@ class PolicyRows:
         """List the policies of a subscription, narrowed by group and location."""
         start = f"{subscription}|{group}|{location}" if group else f"{subscription}|"
         start = start.casefold()
-        rows = self._table.scan(start, start + LAST, kind="policy")
-        found = [_policy_row(row).policy for row in rows]
+        found = self._readable(self._table.scan(start, start + LAST, kind="policy"))
         return [
             policy
             for policy in found
             if (not location or policy.location.casefold() == location.casefold())
             and (not group or parse_policy(policy.id)[1] == group.casefold())
         ]
+
+    def everything(self) -> list[Policy]:
+        """List every policy there is."""
+        return self._readable(self._table.scan("", LAST, kind="policy"))
+
+    def _readable(self, rows: list[Row]) -> list[Policy]:
+        found = []
+        for row in rows:
+            try:
+                found.append(_policy_row(row).policy)
+            except UnreadableRowError as error:
+                self._telemetry.fault("jit.row.unreadable", error, row=row.key)
+        return found
 
     def get_by_key(self, key: str) -> PolicyRow | None:
         """Find a policy by its short key, as messages and request ids carry it."""

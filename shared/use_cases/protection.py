@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from shared.domain.arm_ids import key_of, name_of
-from shared.domain.errors import NotFoundError
+from shared.domain.errors import InvalidInputError, NotFoundError
 from shared.domain.model import (
     MINUTE,
     Attachment,
@@ -16,6 +16,7 @@ from shared.domain.model import (
     Protection,
 )
 from shared.domain.policy import USUAL_PORTS
+from shared.use_cases.codec import MAX_DOCUMENT, size_of
 from shared.use_cases.converge import Outcome, converge
 from shared.use_cases.interfaces import Machine, RowChangedError
 from shared.use_cases.policy_rows import PolicyRow, VmRow
@@ -25,13 +26,40 @@ _SOON = timedelta(seconds=2)
 _TRIES = 10
 
 
-def put_policy(services: Services, policy: Policy) -> Policy:
+def put_policy(services: Services, policy: Policy, *, keep_conditions: bool = False) -> Policy:
     """Record a policy, and have it applied; it replaces the one of that id, VM list and all."""
+    if size_of(policy) > MAX_DOCUMENT:
+        raise InvalidInputError(
+            "the policy is too large to be kept; spread its VMs over several", code="PolicyTooLarge"
+        )
     now = services.clock()
     services.due.add(now + MINUTE, "policy", policy.id, since=now)
-    held = services.policies.put(replace(policy, state=PolicyState.UPDATING, error=""))
-    services.queues.send_policy(policy.id)
-    return held.policy
+    for _ in range(_TRIES):
+        held = services.policies.get(policy.id)
+        written = succeeding(held, policy, keep_conditions=keep_conditions)
+        try:
+            stored = (
+                services.policies.replace(held, written) if held else services.policies.put(written)
+            )
+        except RowChangedError:
+            continue
+        services.queues.send_policy(policy.id)
+        return stored.policy
+    raise RowChangedError(f"policy {policy.id} is being changed by others")
+
+
+def succeeding(held: PolicyRow | None, policy: Policy, *, keep_conditions: bool) -> Policy:
+    """Return a policy as it is written over another: the first spelling of an id stays.
+
+    NB. Defender's clients read a policy, lose what they do not know, and PUT the rest back. So
+    the conditions go only when a PUT says so, never because it does not mention them.
+    """
+    written = replace(policy, state=PolicyState.UPDATING, error="")
+    if held is None or held.policy.state is PolicyState.DELETING:
+        return written
+    if keep_conditions:
+        written = replace(written, conditions=held.policy.conditions)
+    return replace(written, id=held.policy.id, location=held.policy.location)
 
 
 def get_policy(services: Services, policy_id: str) -> Policy:
@@ -127,7 +155,7 @@ def _apply(services: Services, policy_id: str, held: PolicyRow | None) -> _Appli
 
 def _protect(services: Services, row: VmRow, vm: PolicyVm, applied: _Applied) -> None:
     machine = services.machines.find(vm.id)
-    problem = _unprotectable(machine)
+    problem = unprotectable(machine)
     if problem:
         applied.problems[vm.id] = problem
     attachments = machine.attachments if machine else ()
@@ -145,7 +173,7 @@ def _protect(services: Services, row: VmRow, vm: PolicyVm, applied: _Applied) ->
     _lift(services, row, gone, applied)
 
 
-def _unprotectable(machine: Machine | None) -> str:
+def unprotectable(machine: Machine | None) -> str:
     if machine is None:
         return "the VM does not exist"
     if machine.unreadable:

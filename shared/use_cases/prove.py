@@ -88,6 +88,9 @@ class Prover:
         )
         port, front = self._place(request, grant)
         if request and port and front and front.closed_at:
+            if front.opened_at:  # who noted that may have stopped before telling it
+                opened = rule_fact(request, port, front, "opened", front.opened_at)
+                self._services.activity.record(opened)
             self._record(request, port, front, "closed", front.closed_at)
             if request.is_final:
                 self._services.requests.forget_live(request)

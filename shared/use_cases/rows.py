@@ -342,6 +342,14 @@ class Fact:
     lateness_seconds: float | None = None
 
 
+_CLOSES = "closes"  # beside the days: how late each close was, newest first
+
+
+def _lateness_row(fact: Fact) -> Row:
+    age = _LATEST_MS - int(fact.at.timestamp() * 1000)
+    return Row(_CLOSES, f"{age:013d}|{digest(fact.id)}", {"seconds": fact.lateness_seconds or 0.0})
+
+
 class ActivityRows:
     """Who did what, append only, a partition a day."""
 
@@ -352,12 +360,22 @@ class ActivityRows:
         """Record a fact once. Its day comes from its own time, so a repeat finds it again."""
         values = pack(fact)
         row = Row(f"{fact.at:%Y-%m-%d}", f"{format_sortable(fact.at)}|{digest(fact.id)}", values)
+        if fact.lateness_seconds is not None:
+            self._insert(_lateness_row(fact))
+        self._insert(row)
+
+    def _insert(self, row: Row) -> None:
         try:
             self._table.insert(row)
         except RowExistsError:
             return
 
-    def on(self, day: datetime, *, start: str = "", limit: int = 0) -> list[Fact]:
-        """Read the facts of a day, oldest first."""
+    def newest_lateness(self, limit: int) -> list[float]:
+        """Read how late the newest closes were, in seconds."""
+        rows = self._table.query(_CLOSES, limit=limit)
+        return [float(row.values["seconds"]) for row in rows]
+
+    def on(self, day: datetime, *, start: str = "", limit: int = 0) -> list[tuple[str, Fact]]:
+        """Read the facts of a day with their keys, oldest first."""
         rows = self._table.query(f"{day:%Y-%m-%d}", start=start, limit=limit)
-        return [unpack(Fact, row.values) for row in rows]
+        return [(row.key, unpack(Fact, row.values)) for row in rows]

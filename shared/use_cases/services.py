@@ -44,7 +44,7 @@ class Services:
     @property
     def policies(self) -> PolicyRows:
         """Return the rows of policies."""
-        return PolicyRows(self.tables.policies)
+        return PolicyRows(self.tables.policies, self.telemetry)
 
     @property
     def requests(self) -> RequestRows:

@@ -13,6 +13,7 @@ from shared.domain.model import (
     PortRequest,
     Status,
 )
+from shared.use_cases import watch
 from shared.use_cases.approval import copy_ends, time_out_approval
 from shared.use_cases.closing import seal_closed
 from shared.use_cases.converge import Outcome, converge
@@ -29,6 +30,7 @@ def sweep_expired(services: Services) -> int:
     becomes visible at that second. Losing the message costs promptness, never the closing.
     """
     started = services.clock()
+    watch.note_sweep(services, started)
     dues = services.due.until(started + MINUTE)
     now_due = [due for due in dues if due.at <= started]
     _announce((due for due in dues if due.at > started), services)
@@ -42,10 +44,16 @@ def sweep_expired(services: Services) -> int:
         "jit.sweep.completed",
         due=len(now_due),
         firewalls=len(left),
-        unfinished=sum(left),
+        overdue=sum(left),
         seconds=(services.clock() - started).total_seconds(),
     )
     return sum(left)
+
+
+def sweep_if_late(services: Services) -> None:
+    """Run the sweep where the timer has been silent too long; the first to notice does it."""
+    if watch.claim_late_sweep(services):
+        sweep_expired(services)
 
 
 def _announce(soon: Iterable[Due], services: Services) -> None:
@@ -72,9 +80,9 @@ def _sweep_firewall(services: Services, firewall_id: str, dues: list[Due]) -> bo
         started = services.clock()
         if converge(services, firewall_id) is Outcome.BUSY:
             return True
+        _forget(services, services.rows.read(firewall_id), started)
         rows = services.rows.read(firewall_id)
-        _forget(services, rows, started)
-        again = _next_look(services, services.rows.read(firewall_id))
+        again = _next_look(services, rows)
         if again is not None:
             services.due.add(again, "firewall", firewall_id, since=started)
         for due in dues:
@@ -82,7 +90,15 @@ def _sweep_firewall(services: Services, firewall_id: str, dues: list[Due]) -> bo
     except Exception as error:  # noqa: BLE001 - whatever it is, the others must still be closed
         services.telemetry.fault("jit.sweep.failed", error, firewall=firewall_id)
         return True
-    return again is not None
+    return _is_overdue(services, rows)
+
+
+def _is_overdue(services: Services, rows: FirewallRows) -> bool:
+    """Tell whether something here should have been closed and is not seen gone."""
+    now = services.clock()
+    return any(
+        not grant.proven if grant.is_sealed else grant.expires_at <= now for grant in rows.grants
+    )
 
 
 def _forget(services: Services, rows: FirewallRows, converged_at: datetime) -> None:

@@ -14,8 +14,9 @@ LIST_MODULES = "import function_app, json, sys; print(json.dumps(sorted(sys.modu
 def test_the_app_loads_without_any_cloud_library() -> None:
     """After `import function_app` no SDK is loaded: a cold HTTP call never pays for them."""
     done = subprocess.run(
-        [sys.executable, "-c", LIST_MODULES], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", LIST_MODULES], cwd=ROOT, capture_output=True, text=True, check=False
     )
+    assert done.returncode == 0, done.stderr
 
     loaded = json.loads(done.stdout)
 

@@ -72,7 +72,7 @@ def _default(field: FieldInfo) -> str:
     value = field.default
     if isinstance(value, timedelta):
         return format_duration(value)
-    return str(value) if value else "none"
+    return "none" if value in ("", ()) else str(value)
 
 
 def _documented_settings() -> dict[str, str]:
@@ -99,7 +99,7 @@ def _sample() -> dict[str, str]:
 
 def _flat(value: Any, prefix: str = "") -> dict[str, str]:
     if not isinstance(value, dict):
-        return {prefix: value if isinstance(value, str) else json.dumps(value)}
+        return {prefix: (isinstance(value, str) and value) or json.dumps(value)}
     found: dict[str, str] = {}
     for name, held in value.items():
         found |= _flat(held, f"{prefix}.{name}" if prefix else name)

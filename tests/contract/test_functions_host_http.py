@@ -74,6 +74,11 @@ def test_unknown_path_is_a_bare_404(platform: Platform) -> None:
     assert (answer.status, answer.body) == (404, b"")
 
 
+def test_root_is_the_host_s_own(platform: Platform) -> None:
+    """The root that no function takes has no content where the home page is disabled."""
+    assert platform.call("GET", "/").status == 204
+
+
 def test_routes_are_tried_in_the_order_of_the_function_names(platform: Platform) -> None:
     """The first function by name wins, even where a later one fits literally."""
     assert platform.call("GET", "/order/literal").json == {"function": "order_a_parameter"}

@@ -73,7 +73,7 @@ class MemoryBench:
         self._clock.advance(seconds)
 
 
-class Watched(RequestsTransport):  # type: ignore[misc] - it is loaded lazily, without a type
+class Watched(RequestsTransport):  # type: ignore[misc]  # its type is not known
     """Sends as ever, and keeps the addresses that messages were posted to."""
 
     def __init__(self) -> None:

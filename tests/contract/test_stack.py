@@ -59,6 +59,13 @@ def test_functions_run_by_hand(stack: Stack) -> None:
         stack.invoke("nobody")
 
 
+def test_listener_that_cannot_start_is_logged(stack: Stack) -> None:
+    """The listener of one function that cannot start is named in the log; the others run."""
+    log = stack.host_log.read_text(encoding="utf-8")
+    assert "The listener for function 'broken' was unable to start" in log
+    assert "%PLATFORM_SETTING_THAT_IS_MISSING%" in log
+
+
 def test_host_comes_back_at_its_address(stack: Stack) -> None:
     """A host that is killed or restarted comes back where it was, and goes on."""
     address = stack.api

@@ -243,7 +243,9 @@ def test_a_deployment_is_no_pattern() -> None:
 def test_the_description_of_a_grant() -> None:
     """It names the request and the expiry, and the requestor only if that is asked for."""
     assert allow_description("id1", UNTIL) == "JIT access request id1 until 2026-11-22T15:00:00Z"
-    assert allow_description("id1", UNTIL, "alice").endswith(" until 2026-11-22T15:00:00Z for alice")
+    assert allow_description("id1", UNTIL, "alice").endswith(
+        " until 2026-11-22T15:00:00Z for alice"
+    )
 
 
 @given(st.text(alphabet="abc0-", min_size=1, max_size=60), st.text(max_size=300))

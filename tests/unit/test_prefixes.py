@@ -32,9 +32,7 @@ SMALL_V4 = st.builds(
     st.integers(27, 32),
 )
 SMALL_V6 = st.builds(
-    lambda low, length: ip_network(
-        (int(ip_address("2001:db8::")) + low, length), strict=False
-    ),
+    lambda low, length: ip_network((int(ip_address("2001:db8::")) + low, length), strict=False),
     st.integers(0, 31),
     st.integers(123, 128),
 )

@@ -172,7 +172,12 @@ def test_reset_brings_everything_back(arm: ArmClient) -> None:
     arm.control("reset")
     assert arm.ask("log")["calls"] == []
     assert arm.ask("faults")["faults"] == []
-    assert arm.ask("settings") == {"settle": 5.0, "concurrency": "accept", "pageSize": 100}
+    assert arm.ask("settings") == {
+        "settle": 5.0,
+        "concurrency": "accept",
+        "pageSize": 100,
+        "normalise": False,
+    }
     assert arm.ask("quotas") == {"enabled": False}
     assert arm.call("GET", child(WEB_NSG, "allow-http")).status == 200
 
@@ -249,6 +254,14 @@ def test_the_default_estate_is_whole() -> None:
         "Linux",
         "Windows",
     }
+
+
+def test_every_group_of_the_default_estate_may_be_put_back_as_read(arm: ArmClient) -> None:
+    """Its foreign rules pass the provider's checks, so a whole write can succeed."""
+    path = f"/subscriptions/{SUBSCRIPTION}/{NETWORK}/networkSecurityGroups"
+    for body in arm.call("GET", path).body["value"]:
+        done = arm.call("PUT", body["id"], body)
+        assert (done.status, done.body["properties"]["provisioningState"]) == (200, "Succeeded")
 
 
 def test_two_simulators_serve_side_by_side() -> None:

@@ -3,8 +3,11 @@
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from local.arm.client import ArmClient, Reply
+from local.arm.rules import RULE_PROPERTIES
 from tests.contract.arm.place import (
     NETWORK,
     SCOPE,
@@ -66,6 +69,9 @@ OVERLAP = ["167.220.64.0/19", "167.220.70.64/26"]
         ),
         ({"sourceAddressPrefix": "50.206.209.68/27"}, "SecurityRuleInvalidAddressPrefix", "/27"),
         ({"sourceAddressPrefix": "10.0.0.1,10.0.0.2"}, "SecurityRuleInvalidAddressPrefix", ","),
+        ({"sourceAddressPrefix": "example.com"}, "SecurityRuleInvalidAddressPrefix", "example"),
+        ({"sourceAddressPrefix": "Any"}, "SecurityRuleInvalidAddressPrefix", "provided: Any"),
+        ({"sourceAddressPrefix": "10.0.0.0/255.0.0.0"}, "SecurityRuleInvalidAddressPrefix", "255"),
         (
             {**UNUSED},
             "SecurityRuleParametersMissing",
@@ -167,6 +173,7 @@ def test_a_wrong_rule_is_refused_in_the_providers_words(
         (rule(sourceAddressPrefixes="10.0.0.1"), "to type 'list'"),
         (rule(description=["a"]), "to type 'string'"),
         ({"properties": []}, "to type 'SecurityRuleProperties'"),
+        (rule(flags=None) | {"tags": {}}, "Could not find member 'tags'"),
         ([], "to type 'SecurityRule'"),
     ],
 )
@@ -249,6 +256,22 @@ def test_prefixes_keep_their_spelling(arm: ArmClient, prefix: str) -> None:
     assert arm.call("GET", RULE).body["properties"]["sourceAddressPrefix"] == prefix
 
 
+@pytest.mark.parametrize("whole", [False, True])
+def test_prefixes_may_be_rewritten_on_request(arm: ArmClient, whole: bool) -> None:
+    """With the switch on, a host loses its mask and all else takes its usual spelling."""
+    arm.control("settings", {"normalise": True})
+    prefixes = ["2001:DB8:0::1/128", "2001:DB8:1:0::/64"]
+    wanted = {"protocol": "TCP", **UNUSED, "sourceAddressPrefixes": prefixes}
+    body = rule(**wanted, destinationAddressPrefix="VIRTUALNETWORK")
+    if whole:
+        put_rules(arm, [{"name": "new", **body}])
+    else:
+        arm.call("PUT", RULE, body)
+    kept = arm.call("GET", RULE).body["properties"]
+    assert kept["sourceAddressPrefixes"] == ["2001:db8::1", "2001:db8:1::/64"]
+    assert (kept["protocol"], kept["destinationAddressPrefix"]) == ("Tcp", "VirtualNetwork")
+
+
 def test_a_rule_keeps_the_spelling_of_its_first_name(arm: ArmClient) -> None:
     """Names compare without regard to case, in paths and in bodies."""
     changed = arm.call("PUT", child(WEB_NSG, "ALLOW-HTTP"), rule(priority=320))
@@ -304,6 +327,8 @@ def test_a_group_refuses_rules_that_do_not_go_together(
         ({}, "LocationRequired"),
         ({"location": "northeurope"}, "InvalidResourceLocation"),
         ({"location": "westeurope", "sku": {}}, "InvalidRequestFormat"),
+        ({"location": "westeurope", "tags": "red"}, "InvalidRequestFormat"),
+        ({"location": "westeurope", "tags": {"colour": []}}, "InvalidRequestFormat"),
         ({"location": "westeurope", "properties": {"rules": []}}, "InvalidRequestFormat"),
     ],
 )
@@ -320,6 +345,27 @@ def test_a_group_is_put_back_as_it_was_read(arm: ArmClient) -> None:
     assert {**done["properties"]} | {"securityRules": 0, "defaultSecurityRules": 0} == {
         **body["properties"]
     } | {"securityRules": 0, "defaultSecurityRules": 0}
+
+
+JUNK = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=6),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner),
+    max_leaves=4,
+)
+MEMBERS = [*RULE_PROPERTIES.members, "nonsense"]
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.dictionaries(st.sampled_from(MEMBERS), JUNK, max_size=4))
+def test_no_body_breaks_the_provider(arm: ArmClient, junk: dict[str, Any]) -> None:
+    """Whatever the members hold, the answer is a 2xx or a 400 in the envelope, in both PUTs."""
+    body = rule()
+    body["properties"] |= junk
+    group = {"location": "westeurope", "properties": {"securityRules": [{"name": "x", **body}]}}
+    for reply in (arm.call("PUT", child(WEB_NSG, "x"), body), arm.call("PUT", WEB_NSG, group)):
+        assert reply.status in (200, 201) or (reply.status == 400 and reply.code)
 
 
 def test_flush_connection_is_kept_and_counts_as_a_change(arm: ArmClient) -> None:

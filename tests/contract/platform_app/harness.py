@@ -4,7 +4,7 @@ By default the host is the local one, on a fresh stack. The same tests run again
 Azure Functions Core Tools for one, that serves this folder's app:
 
     python -m local up --without-host --app tests/contract/platform_app
-    cd tests/contract/platform_app && PLATFORM_QUEUE=platform-work func start
+    (cd tests/contract/platform_app && PLATFORM_QUEUE=platform-work func start)
     JIT_PLATFORM_BASE_URL=http://127.0.0.1:7071 \
     JIT_PLATFORM_STORAGE=<"storage" of .stack/stack.json> pytest tests/contract -k functions_host
 """

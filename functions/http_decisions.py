@@ -1,0 +1,141 @@
+"""What people decide about a request: approve, deny, revoke, extend; and the red button."""
+
+from http import HTTPStatus
+
+import azure.functions as func
+from pydantic import Field, model_validator
+
+from functions.answers import status_answer
+from functions.people import ObjectId, PersonWire, speaking_for
+from functions.web import answer, caller, handled
+from functions.wire import Duration, InstantText, Justification, VmId, Wire, read_body
+from shared.bootstrap import app
+from shared.domain.model import AccessRequest
+from shared.domain.times import parse_instant
+from shared.use_cases import approval
+
+bp = func.Blueprint()
+
+
+class DecisionWire(Wire):
+    """An approval, a denial or a revocation, with what its maker says."""
+
+    comment: Justification = ""
+    on_behalf_of: PersonWire | None = None
+    virtual_machine: VmId | None = Field(None, description="revoke only the ports of this VM")
+
+
+class ExtendWire(Wire):
+    """A later end."""
+
+    end_time_utc: InstantText | None = None
+    duration: Duration | None = None
+    on_behalf_of: PersonWire | None = None
+
+    @model_validator(mode="after")
+    def _one_end(self) -> "ExtendWire":
+        if (self.end_time_utc is None) == (self.duration is None):
+            raise ValueError("Only one of fields 'EndTimeUtc' and 'Duration' can be set.")
+        return self
+
+
+class RevokeAllWire(Wire):
+    """The red button: everything on a VM, or everything of a requestor."""
+
+    virtual_machine: VmId | None = None
+    requestor_object_id: ObjectId | None = None
+    comment: Justification = ""
+    on_behalf_of: PersonWire | None = None
+
+    @model_validator(mode="after")
+    def _one_target(self) -> "RevokeAllWire":
+        if (self.virtual_machine is None) == (self.requestor_object_id is None):
+            raise ValueError("name either 'virtualMachine' or 'requestorObjectId'")
+        return self
+
+
+@bp.function_name("approve_request")
+@bp.route("api/requests/{id}/approve", methods=["POST"])
+@handled
+def approve_request(req: func.HttpRequest) -> func.HttpResponse:
+    """Agree that a request may open."""
+    return _decide(req, approved=True)
+
+
+@bp.function_name("deny_request")
+@bp.route("api/requests/{id}/deny", methods=["POST"])
+@handled
+def deny_request(req: func.HttpRequest) -> func.HttpResponse:
+    """Refuse a request; one refusal is enough."""
+    return _decide(req, approved=False)
+
+
+def _decide(req: func.HttpRequest, *, approved: bool) -> func.HttpResponse:
+    body, who = _read(req)
+    request = approval.decide(
+        app().services, req.route_params["id"], who, approved=approved, comment=body.comment
+    )
+    return _status(request)
+
+
+@bp.function_name("revoke_request")
+@bp.route("api/requests/{id}/revoke", methods=["POST"])
+@handled
+def revoke_request(req: func.HttpRequest) -> func.HttpResponse:
+    """Close a request before its end."""
+    body, who = _read(req)
+    request = approval.revoke(
+        app().services,
+        req.route_params["id"],
+        who,
+        vm_id=body.virtual_machine or "",
+        reason=body.comment,
+    )
+    return _status(request)
+
+
+@bp.function_name("extend_request")
+@bp.route("api/requests/{id}/extend", methods=["POST"])
+@handled
+def extend_request(req: func.HttpRequest) -> func.HttpResponse:
+    """Give an open request a later end, in place."""
+    principal = caller(req)
+    body = read_body(ExtendWire, req.get_body())
+    request = approval.extend_access(
+        app().services,
+        req.route_params["id"],
+        speaking_for(principal, body.on_behalf_of),
+        end_at=parse_instant(body.end_time_utc) if body.end_time_utc else None,
+        duration=body.duration,
+    )
+    return _status(request)
+
+
+@bp.function_name("revoke_all")
+@bp.route("api/revoke", methods=["POST"])
+@handled
+def revoke_all(req: func.HttpRequest) -> func.HttpResponse:
+    """Press the red button."""
+    principal = caller(req)
+    body = read_body(RevokeAllWire, req.get_body())
+    who = speaking_for(principal, body.on_behalf_of)
+    requestor = f"{who.person.tenant}/{body.requestor_object_id}".lower()
+    revoked = approval.revoke_all(
+        app().services,
+        who,
+        vm_id=body.virtual_machine or "",
+        requestor=requestor if body.requestor_object_id else "",
+        reason=body.comment,
+    )
+    return answer(HTTPStatus.OK, {"value": [status_answer(request) for request in revoked]})
+
+
+def _read(req: func.HttpRequest) -> tuple[DecisionWire, approval.Caller]:
+    principal = caller(req)
+    raw = req.get_body()
+    body = read_body(DecisionWire, raw or b"{}")
+    return body, speaking_for(principal, body.on_behalf_of)
+
+
+def _status(request: AccessRequest) -> func.HttpResponse:
+    return answer(HTTPStatus.OK, status_answer(request))

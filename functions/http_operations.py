@@ -1,0 +1,156 @@
+"""What happened and how the app is: activity and health."""
+
+import csv
+import io
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from typing import Any
+
+import azure.functions as func
+
+from functions.web import absolute, answer, caller, handled, require
+from shared.bootstrap import app
+from shared.domain.arm_ids import key_of
+from shared.domain.errors import InvalidInputError, NotAuthenticatedError, NotPermittedError
+from shared.domain.permissions import Action
+from shared.domain.times import format_ticks, parse_instant
+from shared.use_cases import watch
+from shared.use_cases.activity import Asked, Page, read_activity
+from shared.use_cases.rows import Fact
+
+bp = func.Blueprint()
+_A_DAY = timedelta(days=1)
+_LONGEST = timedelta(days=92)
+_MOST = 1000
+_COLUMNS = (
+    "time", "operation", "principal", "principalName", "onBehalfOf", "relayedBy", "requestId",
+    "virtualMachine", "port", "firewall", "policyId", "sourceAddress", "reason",
+    "latenessSeconds",
+)  # fmt: skip
+
+
+@bp.function_name("get_activity")
+@bp.route("api/activity", methods=["GET"])
+@handled
+def get_activity(req: func.HttpRequest) -> func.HttpResponse:
+    """Say who did what: by time, person, VM and operation, in pages, as JSON or CSV."""
+    principal = caller(req)
+    for scope in app().settings.scopes:
+        require(principal, Action.READ_ACTIVITY, scope)
+    page = read_activity(app().services, _asked(req))
+    if req.params.get("format", "json") == "csv":
+        return _csv(page)
+    body: dict[str, Any] = {"value": [_line(fact) for fact in page.facts]}
+    if page.next:
+        body["nextLink"] = absolute(req, f"/api/activity?{_query(req, page.next)}")
+    return answer(HTTPStatus.OK, body)
+
+
+def _asked(req: func.HttpRequest) -> Asked:
+    now = datetime.now(UTC)
+    try:
+        top = int(req.params.get("top", "200"))
+        since = _instant(req, "from", now - _A_DAY)
+        until = _instant(req, "to", now + _A_DAY)
+    except ValueError as error:
+        raise InvalidInputError(f"the query: {error}", code="InvalidQuery") from None
+    if not 1 <= top <= _MOST or until - since > _LONGEST:
+        raise InvalidInputError(
+            "the query: 'top' goes from 1 to 1000, and 'from' to 'to' over 92 days at most",
+            code="InvalidQuery",
+        )
+    return Asked(
+        since=since,
+        until=until,
+        person=req.params.get("person", "").lower(),
+        vm_id=key_of(req.params.get("virtualMachine", "")),
+        operation=req.params.get("operation", ""),
+        after=req.params.get("skipToken", ""),
+        top=top,
+    )
+
+
+def _instant(req: func.HttpRequest, name: str, otherwise: datetime) -> datetime:
+    text = req.params.get(name)
+    return parse_instant(text) if text else otherwise
+
+
+def _query(req: func.HttpRequest, token: str) -> str:
+    from urllib.parse import urlencode  # noqa: PLC0415 - only a second page needs it
+
+    return urlencode({**req.params, "skipToken": token})
+
+
+def _line(fact: Fact) -> dict[str, Any]:
+    values = (
+        format_ticks(fact.at), fact.operation, fact.principal, fact.principal_name,
+        fact.on_behalf_of, fact.relayed_by, fact.request_id, fact.vm_id, fact.port or None,
+        fact.firewall_id, fact.policy_id, fact.source_address, fact.reason,
+        fact.lateness_seconds,
+    )  # fmt: skip
+    return {
+        name: value for name, value in zip(_COLUMNS, values, strict=True) if value not in {"", None}
+    }
+
+
+def _csv(page: Page) -> func.HttpResponse:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, _COLUMNS)
+    writer.writeheader()
+    for fact in page.facts:
+        writer.writerow({name: neutral(value) for name, value in _line(fact).items()})
+    headers = {"Content-Disposition": 'attachment; filename="activity.csv"'}
+    if page.next:
+        headers["x-next-skip-token"] = page.next
+    return func.HttpResponse(
+        text.getvalue(), status_code=200, headers=headers, mimetype="text/csv; charset=utf-8"
+    )
+
+
+def neutral(value: Any) -> Any:
+    """Keep a spreadsheet from running a cell: a justification may begin with `=`."""
+    if isinstance(value, str) and value[:1] in set("=+-@\t\r\n"):
+        return f"'{value}"
+    return value
+
+
+@bp.function_name("get_health")
+@bp.route("api/health", methods=["GET"])
+@handled
+def get_health(req: func.HttpRequest) -> func.HttpResponse:
+    """Say whether the app closes what it opened: 200, or 503 where it may not.
+
+    Anybody may ask for the verdict, so that a test from outside needs no secret. The figures are
+    for those who may read the activity.
+    """
+    health = watch.report(app().services)
+    verdict = "Unhealthy" if health.problems else "Degraded" if health.warnings else "Healthy"
+    body: dict[str, Any] = {"status": verdict}
+    if _may_see_figures(req):
+        late = health.lateness
+        body |= {
+            "problems": list(health.problems),
+            "warnings": list(health.warnings),
+            "lastSweep": format_ticks(health.last_sweep_at) if health.last_sweep_at else None,
+            "overdue": health.overdue,
+            "poisonMessages": health.poisoned,
+            "ifMatchProbe": {
+                "state": health.probe,
+                "at": format_ticks(health.probed_at) if health.probed_at else None,
+            },
+            "closeLatenessSeconds": {
+                "count": late.count, "p50": late.p50, "p99": late.p99, "max": late.max,
+            },
+        }  # fmt: skip
+    bad = verdict == "Unhealthy"
+    return answer(HTTPStatus.SERVICE_UNAVAILABLE if bad else HTTPStatus.OK, body)
+
+
+def _may_see_figures(req: func.HttpRequest) -> bool:
+    if not req.headers.get("Authorization"):
+        return False
+    try:
+        require(caller(req), Action.READ_ACTIVITY, app().settings.scopes[0])
+    except (NotAuthenticatedError, NotPermittedError):
+        return False
+    return True

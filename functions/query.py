@@ -1,0 +1,95 @@
+"""Query parameters, and the links from one page of a list to the next."""
+
+import base64
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import azure.functions as func
+
+from shared.domain.errors import InvalidInputError
+
+SKIP_TOKEN = "$skipToken"  # noqa: S105 - the name ARM's lists give it
+_LONGEST_TOKEN = 2048
+
+Item = TypeVar("Item")
+
+
+def query_of(req: func.HttpRequest, name: str) -> str:
+    """Return a query parameter; ARM's names ignore letter case."""
+    wanted = name.casefold()
+    return next((value for key, value in req.params.items() if key.casefold() == wanted), "")
+
+
+def is_dry_run(req: func.HttpRequest) -> bool:
+    """Tell whether only an explanation is asked for.
+
+    NB. What is neither true nor false is refused: a dry run that is misspelt must not be real.
+    """
+    given = query_of(req, "dryRun").casefold()
+    if given in {"", "false"}:
+        return False
+    if given != "true":
+        raise InvalidInputError("dryRun must be true or false", code="InvalidQueryParameter")
+    return True
+
+
+@dataclass(frozen=True)
+class Page(Generic[Item]):
+    """Some items, and where the rest is."""
+
+    items: list[Item]
+    next_link: str = ""
+
+    def link(self) -> dict[str, str]:
+        """Return what goes beside `value`: nothing on the last page, as ARM has it."""
+        return {"nextLink": self.next_link} if self.next_link else {}
+
+
+def page_of(
+    req: func.HttpRequest,
+    items: Sequence[Item],
+    key: Callable[[Item], str],
+    *,
+    most: int,
+    weight: Callable[[Item], int] = lambda _: 1,
+) -> Page[Item]:
+    """Cut the page that a request asks for out of a whole list.
+
+    A page ends where the weights sum up to `most`. The next one begins after the last key, not
+    at a position: what is added or removed in between makes nobody miss anything.
+    """
+    ordered = sorted(items, key=key)
+    after = _token_of(req)
+    left = [item for item in ordered if key(item) > after] if after else ordered
+    taken: list[Item] = []
+    total = 0
+    for item in left:
+        total += weight(item)
+        if taken and total > most:
+            return Page(taken, _next_link(req, key(taken[-1])))
+        taken.append(item)
+    return Page(taken)
+
+
+def _token_of(req: func.HttpRequest) -> str:
+    token = query_of(req, SKIP_TOKEN)
+    if not token:
+        return ""
+    try:
+        padded = token.encode("ascii") + b"=" * (-len(token) % 4)
+        return base64.b64decode(padded[:_LONGEST_TOKEN], altchars=b"-_", validate=True).decode()
+    except ValueError:
+        raise InvalidInputError(
+            f"{SKIP_TOKEN} is not one that this service gave", code="InvalidSkipToken"
+        ) from None
+
+
+def _next_link(req: func.HttpRequest, last: str) -> str:
+    parts = urlsplit(req.url)
+    given = parse_qsl(parts.query, keep_blank_values=True)
+    kept = [(name, value) for name, value in given if name.casefold() != SKIP_TOKEN.casefold()]
+    token = base64.urlsafe_b64encode(last.encode()).decode().rstrip("=")
+    query = urlencode([*kept, (SKIP_TOKEN, token)], safe="$")
+    return urlunsplit((parts.scheme, parts.netloc, parts.path, query, ""))

@@ -1,0 +1,88 @@
+"""The bodies that ask for access: the JIT API's own, and the short form."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import Field, StrictBool, model_validator
+
+from functions.people import PersonWire
+from functions.wire import Duration, InstantText, Justification, OneSource, PortNumber, VmId, Wire
+from shared.domain.policy import MAX_PORTS
+from shared.domain.times import parse_instant
+
+# The real service's own sentence, for neither and for both.
+_ONE_END = "Only one of fields 'EndTimeUtc' and 'Duration' can be set."
+
+
+class _OneEnd(Wire):
+    end_time_utc: InstantText | None = None
+    duration: Duration | None = None
+
+    @model_validator(mode="after")
+    def _one_end(self) -> "_OneEnd":
+        if (self.end_time_utc is None) == (self.duration is None):
+            raise ValueError(_ONE_END)
+        return self
+
+    @property
+    def end_at(self) -> datetime | None:
+        """Return the end as an instant."""
+        return parse_instant(self.end_time_utc) if self.end_time_utc else None
+
+
+class PortRequestWire(OneSource, _OneEnd):
+    """One port asked for."""
+
+    number: PortNumber
+
+
+class RequestVmWire(Wire):
+    """The ports asked for on one VM."""
+
+    id: VmId
+    ports: list[PortRequestWire] = Field(min_length=1, max_length=MAX_PORTS)
+
+
+class _Asking(Wire):
+    """What both forms say of the request as a whole; the last two are ours."""
+
+    justification: Justification | None = None
+    break_glass: StrictBool = Field(
+        default=False, description="skip the approval, with a justification; announced loudly"
+    )
+    on_behalf_of: PersonWire | None = Field(
+        None, description="whom an app that relays requests speaks for"
+    )
+
+
+class InitiateWire(_Asking):
+    """The body of an initiate."""
+
+    virtual_machines: list[RequestVmWire] = Field(min_length=1, max_length=MAX_PORTS)
+
+    @model_validator(mode="after")
+    def _not_too_many(self) -> "InitiateWire":
+        if sum(len(vm.ports) for vm in self.virtual_machines) > MAX_PORTS:
+            raise ValueError(f"one request holds at most {MAX_PORTS} ports; send several")
+        return self
+
+    def said(self) -> str:
+        """Return what a request says, in one spelling: how repeats of it are recognised."""
+        return self.model_dump_json(by_alias=True, exclude_none=True)
+
+
+class ShortRequestWire(_Asking, OneSource, _OneEnd):
+    """The body of the short form: one VM, some ports, one end."""
+
+    virtual_machine: VmId
+    ports: Annotated[list[PortNumber], Field(min_length=1, max_length=MAX_PORTS)]
+
+    def as_initiate(self) -> InitiateWire:
+        """Say the same in the long form."""
+        each: dict[str, Any] = {
+            name: getattr(self, name) for name in (*OneSource.model_fields, *_OneEnd.model_fields)
+        }
+        whole = {name: getattr(self, name) for name in _Asking.model_fields}
+        ports = [PortRequestWire.model_construct(number=number, **each) for number in self.ports]
+        vm = RequestVmWire.model_construct(id=self.virtual_machine, ports=ports)
+        return InitiateWire.model_construct(virtual_machines=[vm], **whole)

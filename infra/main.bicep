@@ -1,0 +1,357 @@
+// Just-in-time VM access: everything the app needs in one subscription.
+// What each part creates and which rights it takes: docs/deploy.md and docs/permissions.md.
+targetScope = 'subscription'
+
+@description('Name of the azd environment; part of the resource group\'s name and of every tag.')
+@minLength(1)
+@maxLength(24)
+param environmentName string
+
+@description('Region of every resource. Flex Consumption and Python 3.13 must be available there.')
+@minLength(1)
+@metadata({
+  azd: {
+    type: 'location'
+  }
+})
+param location string
+
+@description('Object id of whoever deploys; becomes Jit.Admin of the app and nothing else. Empty: nobody does.')
+param principalId string = ''
+
+@description('Where the app may open ports: subscriptions or resource groups, comma separated, e.g. /subscriptions/{guid}/resourceGroups/app-rg. The two ARM identities get their roles exactly there, and every VM must lie there.')
+@minLength(51)
+param scopes string
+
+@description('Name of the resource group to create. Empty: rg-jit-{environmentName}.')
+param resourceGroupName string = ''
+
+@description('Mark of this installation in every rule name. Never change it while rules are live: rules with another mark are not ours. Empty: derived from subscription and environment name, so that it survives redeployment.')
+@maxLength(16)
+param deploymentId string = ''
+
+@description('auto: several changes to an NSG in one guarded write, once the app has proven that the service honours the guard. rules: child rules only, with a narrower role.')
+@allowed(['auto', 'rules'])
+param nsgWrite string = 'auto'
+
+@description('Beginning of every rule name. The default is Defender\'s own, which scripts look for.')
+@maxLength(28)
+param rulePrefix string = 'SecurityCenter-JITRule'
+
+@description('First priority for allow rules. Whatever lies below it outranks the app.')
+@minValue(100)
+@maxValue(989)
+param allowFrom int = 200
+
+@description('Shortest access anybody can ask for (ISO 8601).')
+param minDuration string = 'PT5M'
+
+@description('Ceiling that no policy exceeds (ISO 8601, at most P1D).')
+param maxDuration string = 'P1D'
+
+@description('Widest IPv4 source that no policy exceeds, as a prefix length.')
+@minValue(8)
+@maxValue(32)
+param widestIpv4 int = 24
+
+@description('Widest IPv6 source that no policy exceeds, as a prefix length.')
+@minValue(16)
+@maxValue(128)
+param widestIpv6 int = 48
+
+@description('Ports that one caller may have open or waiting.')
+@minValue(1)
+@maxValue(800)
+param maxOpenPerCaller int = 100
+
+@description('Calls that one caller may make in a minute.')
+@minValue(10)
+@maxValue(10000)
+param callsPerMinute int = 120
+
+@description('Proxies of yours in front of the app that append to X-Forwarded-For.')
+@minValue(0)
+@maxValue(5)
+param trustedProxies int = 0
+
+@description('Memory of one instance in MB.')
+@allowed([512, 2048, 4096])
+param instanceMemoryMB int = 2048
+
+@description('Most instances of one function. More instances do not open rules faster: an NSG takes one write at a time.')
+@minValue(40)
+@maxValue(1000)
+param maximumInstanceCount int = 40
+
+@description('Calls that one instance handles at once. The platform\'s default for Python is 1.')
+@minValue(1)
+@maxValue(100)
+param httpConcurrency int = 16
+
+@description('HTTP instances that never go cold. 0 saves money and costs the first caller a cold start.')
+@minValue(0)
+@maxValue(20)
+param alwaysReadyHttp int = 1
+
+@description('Instances kept ready for the sweep, which runs every minute anyway.')
+@minValue(0)
+@maxValue(20)
+param alwaysReadySweep int = 1
+
+@description('Redundancy of the storage account. Where a region has no zones, take Standard_LRS: the sweep needs this account to close.')
+@allowed(['Standard_LRS', 'Standard_ZRS', 'Standard_GZRS'])
+param storageSku string = 'Standard_ZRS'
+
+@description('Days that logs are kept.')
+@minValue(30)
+@maxValue(730)
+param logRetentionDays int = 90
+
+@description('Mail address that alerts go to. Empty: alerts fire without telling anybody.')
+param alertEmail string = ''
+
+@description('Send the activity log of this subscription to the workspace; the alert on foreign changes reads it.')
+param collectActivityLog bool = true
+
+@description('How the approval workflow asks: by mail, in Teams, or not at all (people approve through the API).')
+@allowed(['none', 'outlook', 'teams'])
+param approvalChannel string = 'none'
+
+@description('Mailbox or group that is asked to approve (approvalChannel outlook).')
+param approverMail string = ''
+
+@description('Object id of the team that is asked to approve (approvalChannel teams).')
+param teamsGroupId string = ''
+
+@description('Id of the channel that is asked to approve (approvalChannel teams).')
+param teamsChannelId string = ''
+
+@description('Deploy the sample workflow that collects an approval first and then asks on behalf of the person.')
+param deployFrontDoor bool = false
+
+@description('Create the Entra app registration. false: name an existing one in appClientId and appIdUri.')
+param createAppRegistration bool = true
+
+@description('Client id of an existing app registration (createAppRegistration false).')
+param appClientId string = ''
+
+@description('Application id URI of an existing app registration (createAppRegistration false).')
+param appIdUri string = ''
+
+@description('Clients that may ask for a token without consent. The default is Azure CLI.')
+param preAuthorizedClients array = ['04b07795-8ddb-461a-bbee-02f9e1bf7b46']
+
+var token = toLower(uniqueString(subscription().id, environmentName))
+var mark = empty(deploymentId) ? 'j${take(token, 11)}' : deploymentId
+var groupName = empty(resourceGroupName) ? 'rg-jit-${environmentName}' : resourceGroupName
+var functionAppName = 'func-jit-${token}'
+var tags = {
+  'azd-env-name': environmentName
+  'jit-deployment': mark
+}
+var scopeList = split(replace(scopes, ' ', ''), ',')
+var scopeSubscriptions = [for scope in scopeList: '/subscriptions/${split(scope, '/')[2]}']
+var clientId = createAppRegistration ? appRegistration.outputs.clientId : appClientId
+var idUri = createAppRegistration ? appRegistration.outputs.idUri : appIdUri
+var apiUrl = 'https://${functionAppName}.azurewebsites.net'
+
+resource group 'Microsoft.Resources/resourceGroups@2024-03-01' = {
+  name: groupName
+  location: location
+  tags: tags
+}
+
+module identities 'modules/identities.bicep' = {
+  name: 'jit-identities'
+  scope: group
+  params: {
+    location: location
+    tags: tags
+    token: token
+  }
+}
+
+module appRegistration 'app-registration.bicep' = if (createAppRegistration) {
+  name: 'jit-app-registration'
+  scope: group
+  params: {
+    displayName: 'JIT VM access (${environmentName})'
+    uniqueName: 'jit-vm-access-${mark}'
+    idUri: 'api://${tenant().tenantId}/jit-${mark}'
+    adminPrincipalId: principalId
+    relayPrincipalId: identities.outputs.relayPrincipalId
+    preAuthorizedClients: preAuthorizedClients
+  }
+}
+
+module roles 'modules/roles.bicep' = {
+  name: 'jit-roles-${mark}'
+  params: {
+    mark: mark
+    assignableScopes: union([subscription().id], scopeSubscriptions)
+  }
+}
+
+module subscriptionRights 'modules/rights-subscription.bicep' = [for (scope, i) in scopeList: if (!contains(toLower(scope), '/resourcegroups/')) {
+  name: 'jit-rights-${mark}-${i}'
+  scope: subscription(split(scope, '/')[2])
+  params: {
+    networkPrincipalId: identities.outputs.networkPrincipalId
+    authorizerPrincipalId: identities.outputs.authorizerPrincipalId
+    networkRoleName: nsgWrite == 'rules' ? roles.outputs.networkRulesRoleName : roles.outputs.networkRoleName
+    authorizerRoleName: roles.outputs.authorizerRoleName
+  }
+}]
+
+module groupRights 'modules/rights-group.bicep' = [for (scope, i) in scopeList: if (contains(toLower(scope), '/resourcegroups/')) {
+  name: 'jit-rights-${mark}-${i}'
+  scope: resourceGroup(split(scope, '/')[2], contains(toLower(scope), '/resourcegroups/') ? split(scope, '/')[4] : groupName)
+  params: {
+    networkPrincipalId: identities.outputs.networkPrincipalId
+    authorizerPrincipalId: identities.outputs.authorizerPrincipalId
+    networkRoleName: nsgWrite == 'rules' ? roles.outputs.networkRulesRoleName : roles.outputs.networkRoleName
+    authorizerRoleName: roles.outputs.authorizerRoleName
+  }
+}]
+
+module probe 'modules/probe.bicep' = if (nsgWrite == 'auto') {
+  name: 'jit-probe'
+  scope: group
+  params: {
+    location: location
+    tags: tags
+    token: token
+    networkPrincipalId: identities.outputs.networkPrincipalId
+    networkRoleName: roles.outputs.networkRoleName
+  }
+}
+
+module storage 'modules/storage.bicep' = {
+  name: 'jit-storage'
+  scope: group
+  params: {
+    location: location
+    tags: tags
+    token: token
+    sku: storageSku
+    hostPrincipalId: identities.outputs.hostPrincipalId
+  }
+}
+
+module monitoring 'modules/monitoring.bicep' = {
+  name: 'jit-monitoring'
+  scope: group
+  params: {
+    location: location
+    tags: tags
+    token: token
+    retentionDays: logRetentionDays
+    hostPrincipalId: identities.outputs.hostPrincipalId
+  }
+}
+
+module approval 'modules/approval.bicep' = {
+  name: 'jit-approval'
+  scope: group
+  params: {
+    location: location
+    tags: tags
+    token: token
+    channel: approvalChannel
+    approverMail: approverMail
+    teamsGroupId: teamsGroupId
+    teamsChannelId: teamsChannelId
+    deployFrontDoor: deployFrontDoor
+    apiUrl: apiUrl
+    clientId: clientId
+    idUri: idUri
+    hostPrincipalId: identities.outputs.hostPrincipalId
+    relayIdentityId: identities.outputs.relayIdentityId
+    workspaceId: monitoring.outputs.workspaceId
+  }
+}
+
+module app 'modules/app.bicep' = {
+  name: 'jit-app'
+  scope: group
+  params: {
+    location: location
+    tags: tags
+    token: token
+    name: functionAppName
+    instanceMemoryMB: instanceMemoryMB
+    maximumInstanceCount: maximumInstanceCount
+    httpConcurrency: httpConcurrency
+    alwaysReadyHttp: alwaysReadyHttp
+    alwaysReadySweep: alwaysReadySweep
+    hostIdentityId: identities.outputs.hostIdentityId
+    hostClientId: identities.outputs.hostClientId
+    networkIdentityId: identities.outputs.networkIdentityId
+    networkClientId: identities.outputs.networkClientId
+    authorizerIdentityId: identities.outputs.authorizerIdentityId
+    authorizerClientId: identities.outputs.authorizerClientId
+    blobEndpoint: storage.outputs.blobEndpoint
+    queueEndpoint: storage.outputs.queueEndpoint
+    tableEndpoint: storage.outputs.tableEndpoint
+    packageContainer: storage.outputs.packageContainer
+    insightsConnection: monitoring.outputs.insightsConnection
+    workspaceId: monitoring.outputs.workspaceId
+    clientId: clientId
+    idUri: idUri
+    mark: mark
+    scopes: join(scopeList, ',')
+    nsgWrite: nsgWrite
+    probeNsg: nsgWrite == 'auto' ? probe.outputs.nsgId : ''
+    rulePrefix: rulePrefix
+    allowFrom: allowFrom
+    minDuration: minDuration
+    maxDuration: maxDuration
+    widestIpv4: widestIpv4
+    widestIpv6: widestIpv6
+    maxOpenPerCaller: maxOpenPerCaller
+    callsPerMinute: callsPerMinute
+    trustedProxies: trustedProxies
+    logicAppUrl: approval.outputs.triggerUrl
+  }
+}
+
+module activityLog 'modules/activity-log.bicep' = if (collectActivityLog) {
+  name: 'jit-activity-log-${mark}'
+  params: {
+    name: 'jit-${mark}'
+    workspaceId: monitoring.outputs.workspaceId
+  }
+}
+
+module alerts 'modules/alerts.bicep' = {
+  name: 'jit-alerts'
+  scope: group
+  params: {
+    location: location
+    tags: tags
+    mark: mark
+    email: alertEmail
+    workspaceId: monitoring.outputs.workspaceId
+    hostPrincipalId: identities.outputs.hostPrincipalId
+    networkPrincipalId: identities.outputs.networkPrincipalId
+  }
+}
+
+// azd keeps these in its environment; the hooks and docs/operations.md use them.
+output AZURE_LOCATION string = location
+output AZURE_TENANT_ID string = tenant().tenantId
+output AZURE_RESOURCE_GROUP string = group.name
+output AZURE_FUNCTION_NAME string = app.outputs.name
+output JIT_API_URL string = app.outputs.url
+output JIT_API_AUDIENCE string = idUri
+output JIT_API_CLIENT_ID string = clientId
+output JIT_DEPLOYMENT_ID string = mark
+output JIT_SCOPES string = join(scopeList, ',')
+output JIT_STORAGE_ACCOUNT string = storage.outputs.accountName
+output JIT_WORKSPACE_ID string = monitoring.outputs.workspaceId
+output JIT_INSIGHTS_ID string = monitoring.outputs.insightsId
+output JIT_APPROVAL_WORKFLOW string = approval.outputs.workflowName
+output JIT_REQUESTOR_ROLE string = roles.outputs.requestorRoleName
+output JIT_APPROVER_ROLE string = roles.outputs.approverRoleName
+output JIT_POLICY_ADMIN_ROLE string = roles.outputs.policyAdminRoleName
+output JIT_AUDITOR_ROLE string = roles.outputs.auditorRoleName

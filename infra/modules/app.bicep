@@ -1,0 +1,404 @@
+// The function app on Flex Consumption, its settings, and platform authentication in front of it.
+@description('Region.')
+param location string
+
+@description('Tags of every resource.')
+param tags object
+
+@description('Unique part of names.')
+param token string
+
+@description('Name of the function app; unique in its first 32 characters, from which the host takes its lock names.')
+@maxLength(32)
+param name string
+
+@description('Memory of one instance in MB.')
+param instanceMemoryMB int
+
+@description('Most instances of one function.')
+param maximumInstanceCount int
+
+@description('Calls that one instance handles at once.')
+param httpConcurrency int
+
+@description('HTTP instances that never go cold.')
+param alwaysReadyHttp int
+
+@description('Instances kept ready for the sweep.')
+param alwaysReadySweep int
+
+@description('Resource id of the host identity.')
+param hostIdentityId string
+
+@description('Client id of the host identity.')
+param hostClientId string
+
+@description('Resource id of the network identity.')
+param networkIdentityId string
+
+@description('Client id of the network identity.')
+param networkClientId string
+
+@description('Resource id of the authorizer identity.')
+param authorizerIdentityId string
+
+@description('Client id of the authorizer identity.')
+param authorizerClientId string
+
+@description('Blob endpoint of the storage account.')
+param blobEndpoint string
+
+@description('Queue endpoint of the storage account.')
+param queueEndpoint string
+
+@description('Table endpoint of the storage account.')
+param tableEndpoint string
+
+@description('Container that the deployed package lies in.')
+param packageContainer string
+
+@description('Where telemetry goes; carries no secret, because local authentication is off.')
+param insightsConnection string
+
+@description('Workspace that receives the platform\'s own logs.')
+param workspaceId string
+
+@description('Client id of the app registration: the audience of version 2 tokens.')
+param clientId string
+
+@description('Application id URI: the audience that callers ask for.')
+param idUri string
+
+@description('Mark of this installation in every rule name.')
+param mark string
+
+@description('JIT_SCOPES.')
+param scopes string
+
+@description('JIT_NSG_WRITE.')
+param nsgWrite string
+
+@description('JIT_PROBE_NSG; empty where rules are written one by one.')
+param probeNsg string
+
+@description('JIT_RULE_PREFIX.')
+param rulePrefix string
+
+@description('JIT_ALLOW_FROM.')
+param allowFrom int
+
+@description('JIT_MIN_DURATION.')
+param minDuration string
+
+@description('JIT_MAX_DURATION.')
+param maxDuration string
+
+@description('JIT_WIDEST_IPV4.')
+param widestIpv4 int
+
+@description('JIT_WIDEST_IPV6.')
+param widestIpv6 int
+
+@description('JIT_MAX_OPEN_PER_CALLER.')
+param maxOpenPerCaller int
+
+@description('JIT_CALLS_PER_MINUTE.')
+param callsPerMinute int
+
+@description('JIT_TRUSTED_PROXIES.')
+param trustedProxies int
+
+@description('JIT_LOGIC_APP_URL: the trigger that is told of requests that wait for people.')
+param logicAppUrl string
+
+var tenantId = tenant().tenantId
+var login = environment().authentication.loginEndpoint
+// Health is what the availability test calls, without a token; it tells counts and times only.
+var openPaths = ['/api/health']
+var readyHttp = alwaysReadyHttp > 0 ? [{ name: 'http', instanceCount: alwaysReadyHttp }] : []
+var readySweep = alwaysReadySweep > 0 ? [{ name: 'function:sweep_expired', instanceCount: alwaysReadySweep }] : []
+
+resource plan 'Microsoft.Web/serverfarms@2024-04-01' = {
+  // checkov:skip=CKV_AZURE_225: zone redundancy of Flex Consumption is not in every region; docs/deploy.md tells how to turn it on
+  name: 'plan-jit-${token}'
+  location: location
+  tags: tags
+  kind: 'functionapp'
+  sku: {
+    name: 'FC1'
+    tier: 'FlexConsumption'
+  }
+  properties: {
+    reserved: true
+  }
+}
+
+resource site 'Microsoft.Web/sites@2024-04-01' = {
+  // checkov:skip=CKV_AZURE_222: callers sit on the internet and bring a token; who may reach the API is a decision for the network in front
+  // checkov:skip=CKV_AZURE_17: callers are people and workflows with Entra tokens, none has a certificate
+  // checkov:skip=CKV_AZURE_212: Flex Consumption keeps instances through alwaysReady, which this check does not know
+  // checkov:skip=CKV_AZURE_213: Flex Consumption replaces instances itself; the availability test calls /api/health from outside
+  name: name
+  location: location
+  tags: union(tags, {
+    'azd-service-name': 'api'
+  })
+  kind: 'functionapp,linux'
+  identity: {
+    type: 'UserAssigned'
+    userAssignedIdentities: {
+      '${hostIdentityId}': {}
+      '${networkIdentityId}': {}
+      '${authorizerIdentityId}': {}
+    }
+  }
+  properties: {
+    serverFarmId: plan.id
+    httpsOnly: true
+    clientAffinityEnabled: false
+    publicNetworkAccess: 'Enabled'
+    functionAppConfig: {
+      deployment: {
+        storage: {
+          type: 'blobContainer'
+          value: '${blobEndpoint}${packageContainer}'
+          authentication: {
+            type: 'UserAssignedIdentity'
+            userAssignedIdentityResourceId: hostIdentityId
+          }
+        }
+      }
+      runtime: {
+        name: 'python'
+        version: '3.13'
+      }
+      scaleAndConcurrency: {
+        instanceMemoryMB: instanceMemoryMB
+        maximumInstanceCount: maximumInstanceCount
+        alwaysReady: concat(readyHttp, readySweep)
+        triggers: {
+          http: {
+            perInstanceConcurrency: httpConcurrency
+          }
+        }
+      }
+    }
+    siteConfig: {
+      minTlsVersion: '1.2'
+      scmMinTlsVersion: '1.2'
+      ftpsState: 'Disabled'
+      http20Enabled: true
+      appSettings: [
+        {
+          name: 'AzureWebJobsStorage__blobServiceUri'
+          value: blobEndpoint
+        }
+        {
+          name: 'AzureWebJobsStorage__queueServiceUri'
+          value: queueEndpoint
+        }
+        {
+          name: 'AzureWebJobsStorage__tableServiceUri'
+          value: tableEndpoint
+        }
+        {
+          name: 'AzureWebJobsStorage__credential'
+          value: 'managedidentity'
+        }
+        {
+          name: 'AzureWebJobsStorage__clientId'
+          value: hostClientId
+        }
+        {
+          name: 'AzureWebJobsDisableHomepage'
+          value: 'true'
+        }
+        {
+          name: 'APPLICATIONINSIGHTS_CONNECTION_STRING'
+          value: insightsConnection
+        }
+        {
+          name: 'APPLICATIONINSIGHTS_AUTHENTICATION_STRING'
+          value: 'ClientId=${hostClientId};Authorization=AAD'
+        }
+        {
+          name: 'PYTHON_THREADPOOL_THREAD_COUNT'
+          value: '32'
+        }
+        {
+          name: 'JitStorage__tableServiceUri'
+          value: tableEndpoint
+        }
+        {
+          name: 'JitStorage__queueServiceUri'
+          value: queueEndpoint
+        }
+        {
+          name: 'JitStorage__credential'
+          value: 'managedidentity'
+        }
+        {
+          name: 'JitStorage__clientId'
+          value: hostClientId
+        }
+        {
+          name: 'JIT_DEPLOYMENT_ID'
+          value: mark
+        }
+        {
+          name: 'JIT_TENANT_ID'
+          value: tenantId
+        }
+        {
+          // The first is the one that refusals tell callers to ask for.
+          name: 'JIT_AUDIENCE'
+          value: '${idUri},${clientId}'
+        }
+        {
+          name: 'JIT_ISSUERS'
+          value: '${login}${tenantId}/v2.0,https://sts.windows.net/${tenantId}/'
+        }
+        {
+          name: 'JIT_JWKS_URL'
+          value: '${login}${tenantId}/discovery/v2.0/keys'
+        }
+        {
+          name: 'JIT_TOKEN_SCOPE'
+          value: 'user_impersonation'
+        }
+        {
+          name: 'JIT_SCOPES'
+          value: scopes
+        }
+        {
+          name: 'JIT_ARM_URL'
+          value: environment().resourceManager
+        }
+        {
+          name: 'JIT_NETWORK_CLIENT_ID'
+          value: networkClientId
+        }
+        {
+          name: 'JIT_AUTHORIZER_CLIENT_ID'
+          value: authorizerClientId
+        }
+        {
+          name: 'JIT_NSG_WRITE'
+          value: nsgWrite
+        }
+        {
+          name: 'JIT_PROBE_NSG'
+          value: probeNsg
+        }
+        {
+          name: 'JIT_RULE_PREFIX'
+          value: rulePrefix
+        }
+        {
+          name: 'JIT_ALLOW_FROM'
+          value: string(allowFrom)
+        }
+        {
+          name: 'JIT_LOGIC_APP_URL'
+          value: logicAppUrl
+        }
+        {
+          // A token for our own API: where it leaks, it opens nothing.
+          name: 'JIT_LOGIC_APP_AUDIENCE'
+          value: idUri
+        }
+        {
+          name: 'JIT_TRUSTED_PROXIES'
+          value: string(trustedProxies)
+        }
+        {
+          name: 'JIT_CALLS_PER_MINUTE'
+          value: string(callsPerMinute)
+        }
+        {
+          name: 'JIT_MAX_OPEN_PER_CALLER'
+          value: string(maxOpenPerCaller)
+        }
+        {
+          name: 'JIT_MIN_DURATION'
+          value: minDuration
+        }
+        {
+          name: 'JIT_MAX_DURATION'
+          value: maxDuration
+        }
+        {
+          name: 'JIT_WIDEST_IPV4'
+          value: string(widestIpv4)
+        }
+        {
+          name: 'JIT_WIDEST_IPV6'
+          value: string(widestIpv6)
+        }
+      ]
+    }
+  }
+}
+
+// Defence in depth: the app verifies every token by itself and trusts no header from here.
+resource authentication 'Microsoft.Web/sites/config@2024-04-01' = {
+  // checkov:skip=CKV_AZURE_13: this config is authsettingsV2; the check is about another one
+  // checkov:skip=CKV_AZURE_63: this config is authsettingsV2; the check is about another one
+  // checkov:skip=CKV_AZURE_65: this config is authsettingsV2; the check is about another one
+  // checkov:skip=CKV_AZURE_66: this config is authsettingsV2; the check is about another one
+  // checkov:skip=CKV_AZURE_80: this config is authsettingsV2; the check is about another one
+  // checkov:skip=CKV_AZURE_88: this config is authsettingsV2; the check is about another one
+  // checkov:skip=CKV_AZURE_222: this config is authsettingsV2; the check is about another one
+  parent: site
+  name: 'authsettingsV2'
+  properties: {
+    platform: {
+      enabled: true
+    }
+    globalValidation: {
+      requireAuthentication: true
+      unauthenticatedClientAction: 'Return401'
+      excludedPaths: openPaths
+    }
+    httpSettings: {
+      requireHttps: true
+    }
+    identityProviders: {
+      azureActiveDirectory: {
+        enabled: true
+        registration: {
+          clientId: clientId
+          openIdIssuer: '${login}${tenantId}/v2.0'
+        }
+        validation: {
+          allowedAudiences: [
+            clientId
+            idUri
+          ]
+        }
+      }
+    }
+    login: {
+      tokenStore: {
+        enabled: false
+      }
+    }
+  }
+}
+
+resource logs 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
+  name: 'jit'
+  scope: site
+  properties: {
+    workspaceId: workspaceId
+    logs: [
+      {
+        category: 'AppServiceAuthenticationLogs'
+        enabled: true
+      }
+    ]
+  }
+}
+
+output name string = site.name
+output url string = 'https://${site.properties.defaultHostName}'

@@ -1,0 +1,46 @@
+"""Tell the approval workflow of requests that wait for people. Nothing waits for the telling."""
+
+from collections.abc import Callable
+from typing import Any
+
+from shared.domain.approval import pending
+from shared.domain.times import format_instant
+from shared.use_cases.services import Services
+
+Post = Callable[[dict[str, Any]], None]
+
+
+def notify(services: Services, post: Post | None, request_id: str) -> None:
+    """Post one event; raises what the post raises, so that the queue tries again.
+
+    The event carries no address to call back: the workflow knows the app it answers to.
+    """
+    held = services.requests.get(request_id)
+    approval = pending(held.request) if held else None
+    if post is None or held is None or approval is None:
+        return  # nobody to tell, or it was decided meanwhile
+    request = held.request
+    post(
+        {
+            "event": "approvalRequested",
+            "requestId": request.id,
+            "policyId": request.policy_id,
+            "requestor": request.requestor.name,
+            "requestorObjectId": request.requestor.object_id,
+            "justification": request.justification or "",
+            "isExtension": request.extension is not None,
+            "approvalsNeeded": approval.needed,
+            "deadline": format_instant(approval.deadline),
+            "ports": [
+                {
+                    "virtualMachine": port.vm_id,
+                    "number": port.port,
+                    "sources": list(port.sources),
+                    "until": format_instant(port.end_at) if port.end_at else "",
+                    "minutes": int(port.duration.total_seconds() // 60) if port.duration else 0,
+                }
+                for port in request.ports
+            ],
+        }
+    )
+    services.telemetry.event("jit.notice.sent", request=request.id)
