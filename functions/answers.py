@@ -1,8 +1,20 @@
 """Domain values in the JIT API's words: fields, order and spelling as the real service has them."""
 
+from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
-from shared.domain.model import AccessRequest, Policy, PolicyVm, PortRequest, PortRule, Status
+from shared.domain.approval import pending
+from shared.domain.model import (
+    AccessRequest,
+    Conditions,
+    Policy,
+    PolicyVm,
+    PortRequest,
+    PortRule,
+    Status,
+    Vote,
+)
 from shared.domain.times import format_duration, format_instant, format_ticks
 
 TYPE = "Microsoft.Security/locations/jitNetworkAccessPolicies"
@@ -30,14 +42,30 @@ def policy_answer(policy: Policy, requests: list[AccessRequest]) -> dict[str, An
     }
 
 
+def _conditions(held: Conditions) -> dict[str, Any]:
+    """Write our own extras; a client that does not know them skips them."""
+    return {
+        "justificationRequired": held.justification_required,
+        "justificationPattern": held.justification_pattern,
+        "widestSourcePrefixIpv4": held.widest_ipv4 or None,
+        "widestSourcePrefixIpv6": held.widest_ipv6 or None,
+        "ownAddressOnly": held.own_address_only,
+        "approversNeeded": held.approvers_needed,
+        "approveExtensions": held.approve_extensions,
+        "approvalTimeout": format_duration(held.approval_timeout),
+        "flushConnections": held.flush_connections,
+    }
+
+
 def _policy_vm(vm: PolicyVm) -> dict[str, Any]:
-    answer: dict[str, Any] = {"id": vm.id, "ports": [_port_rule(rule) for rule in vm.ports]}
+    answer: dict[str, Any] = {"id": vm.id, "ports": [port_rule(rule) for rule in vm.ports]}
     if vm.public_ip:
         answer["publicIpAddress"] = vm.public_ip
     return answer
 
 
-def _port_rule(rule: PortRule) -> dict[str, Any]:
+def port_rule(rule: PortRule) -> dict[str, Any]:
+    """Write what a policy allows on a port."""
     return {
         "number": rule.number,
         "protocol": rule.protocol,
@@ -85,7 +113,7 @@ def _port_request(port: PortRequest) -> dict[str, Any]:
 
 def status_answer(request: AccessRequest) -> dict[str, Any]:
     """Write a request as the short form's callers poll it."""
-    return {
+    answer: dict[str, Any] = {
         "id": request.id,
         "status": overall_status(request),
         "policyId": request.policy_id,
@@ -93,9 +121,38 @@ def status_answer(request: AccessRequest) -> dict[str, Any]:
         "openedAt": _latest(port.opened_at for port in request.ports),
         "closedAt": _latest(port.closed_at for port in request.ports),
     }
+    if request.break_glass:
+        answer["breakGlass"] = True
+    if request.relayed_by is not None:
+        answer["relayedBy"] = request.relayed_by.app_id or request.relayed_by.object_id
+    return answer | _approval(request)
 
 
-def _latest(instants: Any) -> str | None:
+def _approval(request: AccessRequest) -> dict[str, Any]:
+    """Say what is awaited, or what was decided; nothing where the policy asks for nobody."""
+    held = pending(request) or request.approval
+    if held is None:
+        return {}
+    return {
+        "approval": {
+            "needed": held.needed,
+            "agreed": held.agreed,
+            "deadline": format_instant(held.deadline),
+            "decisions": [_vote(vote) for vote in held.votes],
+        }
+    }
+
+
+def _vote(vote: Vote) -> dict[str, Any]:
+    return {
+        "approver": vote.approver.name or vote.approver.object_id,
+        "approved": vote.approved,
+        "at": format_instant(vote.at),
+        "comment": vote.comment,
+    }
+
+
+def _latest(instants: Iterable[datetime | None]) -> str | None:
     known = [at for at in instants if at is not None]
     return format_instant(max(known)) if known else None
 

@@ -5,15 +5,11 @@ from http import HTTPStatus
 
 import azure.functions as func
 
-from functions.answers import (
-    explained_request,
-    is_undecided,
-    request_answer,
-    status_answer,
-)
+from functions.answers import is_undecided, request_answer, status_answer
 from functions.http_policies import LISTED_REQUESTS, ONE_POLICY, policy_id_of
 from functions.people import speaking_for
 from functions.query import is_dry_run, page_of, query_of
+from functions.report_answers import explained_request
 from functions.request_body import InitiateWire, ShortRequestWire
 from functions.web import absolute, answer, caller, caller_address, handled, require
 from functions.wire import read_body
@@ -27,6 +23,7 @@ from shared.use_cases import access
 from shared.use_cases.approval import Caller
 from shared.use_cases.explain import explain_request
 from shared.use_cases.permission import enforce
+from shared.use_cases.protection import policies_in_reach
 from shared.use_cases.repeat import Repeat
 
 _POLL_SECONDS = "2"
@@ -102,7 +99,7 @@ def list_requests(req: func.HttpRequest) -> func.HttpResponse:
     """List the newest requests of each policy: all where the caller may read it, else their own."""
     principal = caller(req)
     services = app().services
-    policies = access.policies_in_scope(services)
+    policies = policies_in_reach(services)
     wanted = query_of(req, "policy").casefold()
 
     def newest(policy_id: str) -> list[AccessRequest]:

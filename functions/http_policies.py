@@ -4,11 +4,11 @@ import re
 from http import HTTPStatus
 
 import azure.functions as func
-from shared.use_cases.explain import explain_policy
 
-from functions.answers import explained_policy, policy_answer
+from functions.answers import policy_answer
 from functions.policy_body import policy_of
 from functions.query import is_dry_run, page_of
+from functions.report_answers import explained_policy
 from functions.web import answer, caller, handled, require, require_in_scope
 from functions.wire import PolicyWire, read_body
 from shared.bootstrap import app
@@ -17,6 +17,7 @@ from shared.domain.errors import InvalidInputError
 from shared.domain.model import Policy
 from shared.domain.permissions import Action
 from shared.use_cases import protection
+from shared.use_cases.explain import explain_policy
 
 LISTED_REQUESTS = 100
 # A page holds this many policies, and fewer where they list many VMs: an answer stays well

@@ -1,13 +1,71 @@
-"""What the app says of itself, and the answer to every path it does not have."""
+"""The machines in reach, the API's own description, and the answer to unknown paths."""
 
+import re
 from http import HTTPStatus
 
 import azure.functions as func
 
-from functions.web import answer, envelope, handled
+from functions.openapi import document
+from functions.query import page_of, query_of
+from functions.report_answers import machine_answer
+from functions.web import absolute, answer, caller, envelope, handled, require
+from shared.bootstrap import app
+from shared.domain.arm_ids import is_within, key_of
+from shared.domain.errors import InvalidInputError
+from shared.domain.model import Principal
+from shared.domain.permissions import Action
+from shared.use_cases.machines import report_machines
 
 bp = func.Blueprint()
 _ALL = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
+_PAGE = 500
+_SCOPE = re.compile(
+    r"/subscriptions/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+    r"(/resourceGroups/[\w().-]{1,90}(/providers/Microsoft\.Compute/virtualMachines/[\w.-]{1,64})?)?",
+    re.IGNORECASE | re.ASCII,
+)
+
+
+@bp.function_name("list_machines")
+@bp.route("api/machines", methods=["GET"])
+@handled
+def list_machines(req: func.HttpRequest) -> func.HttpResponse:
+    """Say of every VM in reach whether its management ports are governed, and really closed."""
+    principal = caller(req)
+    scopes = _scopes(req, principal)
+    reports = report_machines(app().services, app().inventory, scopes)
+    page = page_of(req, reports, lambda report: key_of(report.machine.id), most=_PAGE)
+    value = [machine_answer(report) for report in page.items]
+    return answer(HTTPStatus.OK, {"value": value, **page.link()})
+
+
+def _scopes(req: func.HttpRequest, principal: Principal) -> list[str]:
+    """Return the scopes to list: the one asked for, or those of the app that the caller may read.
+
+    Permission is asked for once per scope. Who may read single VMs or groups only names that
+    scope.
+    """
+    asked = query_of(req, "scope").rstrip("/")
+    held = app().settings.scopes
+    if asked:
+        if not _SCOPE.fullmatch(asked) or not any(is_within(asked, scope) for scope in held):
+            told = f"scope must lie within {', '.join(held)}"
+            raise InvalidInputError(told, code="InvalidScope")
+        require(principal, Action.READ_VM, asked)
+        return [asked]
+    authorize = app().services.authorize
+    readable = [scope for scope in held if authorize(principal, Action.READ_VM, scope).allowed]
+    if not readable:
+        require(principal, Action.READ_VM, held[0])
+    return readable
+
+
+@bp.function_name("get_openapi")
+@bp.route("api/openapi.json", methods=["GET"])
+@handled
+def get_openapi(req: func.HttpRequest) -> func.HttpResponse:
+    """Describe this API. It holds nothing secret, so that a designer can read it unasked."""
+    return answer(HTTPStatus.OK, document(absolute(req, "")))
 
 
 @bp.function_name("unknown_route")

@@ -92,4 +92,4 @@ def _next_link(req: func.HttpRequest, last: str) -> str:
     kept = [(name, value) for name, value in given if name.casefold() != SKIP_TOKEN.casefold()]
     token = base64.urlsafe_b64encode(last.encode()).decode().rstrip("=")
     query = urlencode([*kept, (SKIP_TOKEN, token)], safe="$")
-    return urlunsplit((parts.scheme, parts.netloc, parts.path, query, ""))
+    return str(urlunsplit((parts.scheme, parts.netloc, parts.path, query, "")))

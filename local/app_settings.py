@@ -36,7 +36,6 @@ def app_environment(at: Addresses, estate: Path) -> dict[str, str]:
         "JIT_ARM_URL": at.arm,
         "JIT_TENANT_ID": TENANT_ID,
         "JIT_AUDIENCE": AUDIENCE,
-        "JIT_ISSUER": tenant,
         "JIT_ISSUERS": f"{tenant}/v2.0,{tenant}/",
         "JIT_JWKS_URL": f"{tenant}/discovery/v2.0/keys",
         "JIT_SCOPES": f"/subscriptions/{_subscription(resources)}",

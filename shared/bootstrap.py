@@ -31,6 +31,7 @@ from shared.use_cases.interfaces import (
     Snapshot,
     Tables,
 )
+from shared.use_cases.inventory import Inventory
 from shared.use_cases.services import Services
 
 if TYPE_CHECKING:
@@ -168,11 +169,25 @@ class App:
 
     @cached_property
     def _machines(self) -> Machines:
-        from shared.adapters.arm import ArmReader, VirtualMachines
+        from shared.adapters.arm import VirtualMachines
+
+        return VirtualMachines(self._arm_as_network)
+
+    @cached_property
+    def inventory(self) -> Inventory:
+        """Return the lists of what is in reach."""
+        from shared.adapters.arm import ArmInventory
+
+        return ArmInventory(self._arm_as_network)
+
+    @cached_property
+    def _arm_as_network(self) -> Any:
+        """Return the reader of VMs and what stands in front of them."""
+        from shared.adapters.arm import ArmReader
         from shared.adapters.arm_clients import arm_client
 
         credential = self._arm_credential("network", self.settings.network_client_id)
-        return VirtualMachines(ArmReader(arm_client(self.settings.arm_url, credential)))
+        return ArmReader(arm_client(self.settings.arm_url, credential))
 
     def _arm_credential(self, name: str, client_id: str) -> Any:
         """Return an identity for ARM; the simulator on this machine gets a name, no token."""

@@ -76,7 +76,7 @@ class World:
             telemetry=self.telemetry,
             clock=self.clock,
             sleep=self.clock.advance,
-            new_id=lambda: f"id{next(ids)}",
+            new_id=lambda: f"{next(ids):016x}",
             workers=workers,
             names=NAMES,
             authorize=self.authorize,

@@ -1,6 +1,7 @@
 """The few other reads of Azure Resource Manager, on azure-core's ARM pipeline."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -8,14 +9,27 @@ from azure.core.exceptions import AzureError
 from azure.core.rest import HttpRequest, HttpResponse
 from azure.mgmt.core import ARMPipelineClient
 
+from shared.adapters.arm_network import (
+    FloatingFronts,
+    balancer_ids,
+    describe,
+    interface_ids,
+    join,
+    subnet_ids,
+)
 from shared.domain.arm_ids import VM_TYPE, parse_id
-from shared.domain.model import Attachment
 from shared.use_cases.interfaces import Machine, OutsideError
+from shared.use_cases.inventory import Listed
 
 _COMPUTE, _NETWORK = "2024-07-01", "2024-05-01"
 _GONE = frozenset({"ResourceNotFound", "ResourceGroupNotFound", "NotFound"})
 _NOT_FOUND = 404
+_FORBIDDEN = 403
 _OK = 200
+
+
+class NotReadableError(OutsideError):
+    """ARM does not let this app read something."""
 
 
 class ArmReader:
@@ -55,6 +69,8 @@ class ArmReader:
 
     @staticmethod
     def _body(answer: HttpResponse) -> dict[str, Any]:
+        if answer.status_code == _FORBIDDEN:
+            raise NotReadableError(f"{_error_code(answer)} from ARM for {answer.request.url}")
         if answer.status_code != _OK:
             raise OutsideError(f"{answer.status_code} {_error_code(answer)} from ARM")
         body: dict[str, Any] = answer.json()
@@ -79,12 +95,19 @@ class VirtualMachines:
         vm = self._arm.get(parse_id(vm_id, VM_TYPE).text, _COMPUTE)
         if vm is None:
             return None
-        interfaces = [
-            self._read(reference["id"])
-            for reference in vm["properties"]["networkProfile"]["networkInterfaces"]
-        ]
-        subnets = {subnet: self._read(subnet) for nic in interfaces for subnet in _subnets(nic)}
-        return describe(vm, interfaces, subnets)
+        interfaces = [self._read(reference) for reference in interface_ids(vm)]
+        subnets = {subnet: self._read(subnet) for nic in interfaces for subnet in subnet_ids(nic)}
+        machine = describe(vm, interfaces, subnets)
+        return replace(machine, unreadable=self._unreadable(interfaces))
+
+    def _unreadable(self, interfaces: list[dict[str, Any]]) -> str:
+        """Say why rules on the VM's own addresses do not tell who reaches it; empty: they do."""
+        balancers = sorted({each for nic in interfaces for each in balancer_ids(nic)})
+        try:
+            fronts = FloatingFronts([self._read(each) for each in balancers])
+        except NotReadableError as error:
+            return f"its load balancer cannot be read: {error}"
+        return next((why for nic in interfaces if (why := fronts.before(nic))), "")
 
     def _read(self, resource_id: str) -> dict[str, Any]:
         found = self._arm.get(resource_id, _NETWORK)
@@ -94,42 +117,24 @@ class VirtualMachines:
         return found
 
 
-def _subnets(nic: dict[str, Any]) -> set[str]:
-    return {
-        config["properties"]["subnet"]["id"]
-        for config in nic["properties"].get("ipConfigurations", ())
-        if config["properties"].get("subnet")
-    }
+class ArmInventory:
+    """Reads a subscription whole: four lists, joined here."""
 
+    def __init__(self, arm: ArmReader) -> None:
+        self._arm = arm
 
-def describe(
-    vm: dict[str, Any], interfaces: list[dict[str, Any]], subnets: dict[str, dict[str, Any]]
-) -> Machine:
-    """Work out which firewall stands in front of which of a VM's addresses."""
-    behind: dict[str, dict[str, None]] = {}
-    spelled: dict[str, str] = {}
-    bare = []
-    for nic in interfaces:
-        for config in nic["properties"].get("ipConfigurations", ()):
-            held = config["properties"]
-            address = held.get("privateIPAddress")
-            subnet = subnets.get((held.get("subnet") or {}).get("id", ""), {})
-            firewalls = [each for each in (_nsg_of(nic), _nsg_of(subnet)) if each]
-            if address and not firewalls:
-                bare.append(address)
-            for firewall in firewalls if address else ():
-                key = spelled.setdefault(firewall.casefold(), firewall)
-                behind.setdefault(key, {})[address] = None
-    disk = vm["properties"].get("storageProfile", {}).get("osDisk", {})
-    return Machine(
-        id=vm["id"],
-        location=vm.get("location", ""),
-        system=str(disk.get("osType", "")).lower(),
-        attachments=tuple(Attachment(nsg, tuple(held)) for nsg, held in sorted(behind.items())),
-        bare_addresses=tuple(bare),
-    )
+    def read(self, subscription: str) -> Listed:
+        """Read the VMs of a subscription, and everything in front of them."""
+        vms = self._all(subscription, "Microsoft.Compute/virtualMachines", _COMPUTE)
+        nics = self._all(subscription, "Microsoft.Network/networkInterfaces", _NETWORK)
+        groups = self._all(subscription, "Microsoft.Network/networkSecurityGroups", _NETWORK)
+        return join(vms, nics, groups, self._balancers(subscription))
 
+    def _balancers(self, subscription: str) -> list[dict[str, Any]] | None:
+        try:
+            return self._all(subscription, "Microsoft.Network/loadBalancers", _NETWORK)
+        except NotReadableError:
+            return None
 
-def _nsg_of(resource: dict[str, Any]) -> str:
-    reference = resource.get("properties", {}).get("networkSecurityGroup") or {}
-    return str(reference.get("id", ""))
+    def _all(self, subscription: str, kind: str, version: str) -> list[dict[str, Any]]:
+        return [*self._arm.list(f"/subscriptions/{subscription}/providers/{kind}", version)]

@@ -152,7 +152,7 @@ def new_request(services: Services, policy: Policy, wish: Wish) -> AccessRequest
         approval = Approval(policy.conditions.approvers_needed, deadline)
         ports = [replace(port, status=Status.PENDING_APPROVAL) for port in ports]
     return AccessRequest(
-        id=new_request_id(policy.id, now),
+        id=new_request_id(policy.id, now, services.new_id()),
         policy_id=policy.id,
         requestor=wish.requestor,
         requested_at=now,

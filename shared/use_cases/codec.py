@@ -6,12 +6,12 @@ or a newer version are still read: an upgrade in the middle of a grant must not 
 
 import json
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from functools import cache
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from shared.use_cases.interfaces import Value
 
@@ -43,7 +43,7 @@ def unpack(kind: type[T], values: Mapping[str, Value]) -> T:
     while f"doc{len(chunks)}" in values:
         chunks.append(str(values[f"doc{len(chunks)}"]))
     try:
-        decoded: T = _decode(kind, json.loads("".join(chunks)))
+        decoded: T = _decoder(cast("Hashable", kind))(json.loads("".join(chunks)))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise UnreadableRowError(f"not a {kind.__name__}: {error}") from error
     return decoded
@@ -72,34 +72,47 @@ def _default(field: Any) -> object:
 
 
 @cache
-def _hints(kind: type) -> dict[str, Any]:
-    return get_type_hints(kind)
-
-
-def _decode(kind: Any, data: Any) -> Any:
+def _decoder(kind: Any) -> Callable[[Any], Any]:
+    """Make, once for each type, what reads it from JSON."""
     origin = get_origin(kind)
     if origin in {Union, types.UnionType}:
-        inner = next(arg for arg in get_args(kind) if arg is not type(None))
-        return None if data is None else _decode(inner, data)
+        inner = _decoder(next(arg for arg in get_args(kind) if arg is not type(None)))
+        return lambda data: None if data is None else inner(data)
     if origin in {tuple, frozenset}:
-        return origin(_decode(get_args(kind)[0], item) for item in data)
+        item = _decoder(get_args(kind)[0])
+        return lambda data: origin(map(item, data))
     if is_dataclass(kind):
-        hints = _hints(kind)  # type: ignore[arg-type]
-        known = {each.name for each in fields(kind)} & data.keys()
-        return kind(**{name: _decode(hints[name], data[name]) for name in known})  # type: ignore[operator]
-    return _decode_plain(kind, data)
-
-
-def _decode_plain(kind: Any, data: Any) -> Any:
-    if kind is datetime:
-        at = datetime.fromisoformat(data)
-        if at.tzinfo is None:
-            raise ValueError(f"{data!r} names no offset")
-        return at
-    if kind is timedelta:
-        return timedelta(seconds=data)
+        return _dataclass_decoder(kind)
+    if kind in _PLAIN:
+        return _PLAIN[kind]
     if issubclass(kind, Enum):
-        return kind(data)
+        return cast("Callable[[Any], Any]", kind)
+    return lambda data: _checked(kind, data)
+
+
+def _dataclass_decoder(kind: Any) -> Callable[[Any], Any]:
+    hints = get_type_hints(kind)
+    members = {each.name: _decoder(hints[each.name]) for each in fields(kind)}
+    return lambda data: kind(
+        **{name: members[name](value) for name, value in data.items() if name in members}
+    )
+
+
+def _instant(text: str) -> datetime:
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        raise ValueError(f"{text!r} names no offset")
+    return at
+
+
+def _checked(kind: type, data: object) -> object:
     if not isinstance(data, kind):
         raise TypeError(f"{data!r} is not {kind.__name__}")
     return data
+
+
+_PLAIN: dict[Any, Callable[[Any], Any]] = {
+    datetime: _instant,
+    timedelta: lambda seconds: timedelta(seconds=seconds),
+    float: float,
+}

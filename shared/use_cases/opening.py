@@ -19,6 +19,7 @@ from shared.use_cases.closing import close_early, grant_of
 from shared.use_cases.converge import converge
 from shared.use_cases.facts import record
 from shared.use_cases.interfaces import OutsideError
+from shared.use_cases.last_access import note_access
 from shared.use_cases.protection import apply_policy
 from shared.use_cases.services import Services
 
@@ -39,6 +40,7 @@ def open_access(services: Services, request_id: str) -> None:
     request = _begin(services, request, attachments)
     firewalls = _insert_grants(services, request)
     outcomes = services.workers(lambda each: _try(services, each), firewalls)
+    note_access(services, request)
     for error in (*errors, *outcomes):
         if error is not None:
             raise error
@@ -191,6 +193,7 @@ def _insert_grants(services: Services, request: AccessRequest) -> list[str]:
                 _protect_first(services, grant.policy_id, port, front.firewall_id)
                 protected.add((key_of(front.firewall_id), key_of(port.vm_id)))
             services.due.add(grant.expires_at, "firewall", front.firewall_id, since=now)
+            services.due.add(grant.expires_at + MINUTE, "request", request.id, since=now)
             services.rows.insert_grant(grant)
             if grant.expires_at - now <= MINUTE:
                 # It may fall due before the next sweep looks ahead.

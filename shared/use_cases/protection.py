@@ -98,6 +98,12 @@ def list_policies(
     return [policy for policy in listed if policy.state is not PolicyState.DELETING]
 
 
+def policies_in_reach(services: Services) -> list[Policy]:
+    """List the policies of every subscription this app works in."""
+    subscriptions = sorted({scope.split("/")[2].lower() for scope in services.scopes})
+    return [policy for each in subscriptions for policy in list_policies(services, each)]
+
+
 def fail_policy(services: Services, policy_id: str, message: str) -> None:
     """Say on a policy that it could not be applied."""
     held = services.policies.get(policy_id)
@@ -174,6 +180,7 @@ def _protect(services: Services, row: VmRow, vm: PolicyVm, applied: _Applied) ->
 
 
 def unprotectable(machine: Machine | None) -> str:
+    """Say why the ports of a VM cannot be closed for certain; empty: they can."""
     if machine is None:
         return "the VM does not exist"
     if machine.unreadable:

@@ -51,9 +51,7 @@ def find_repeated(
     return found.request if found else None
 
 
-def claim(
-    services: Services, request: AccessRequest, repeat: Repeat | None
-) -> AccessRequest:
+def claim(services: Services, request: AccessRequest, repeat: Repeat | None) -> AccessRequest:
     """Note which request an id leads to, before it is made.
 
     Returns the request under the id it is to have: another's, where another call came first.

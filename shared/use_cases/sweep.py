@@ -4,9 +4,12 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from shared.domain.approval import pending
+from shared.domain.lifecycle import change_ports, close
 from shared.domain.model import (
     GRACE,
     MINUTE,
+    AccessRequest,
+    CloseReason,
     FirewallRows,
     Grant,
     PolicyState,
@@ -167,7 +170,7 @@ def _settle_request(services: Services, request_id: str) -> datetime | None:
     held = services.requests.get(request_id)
     if held is None:
         return None
-    request = time_out_approval(services, held.request)
+    request = _end_overdue(services, time_out_approval(services, held.request))
     record(services, request)
     if request.is_final:
         services.requests.forget_live(request)
@@ -183,6 +186,17 @@ def _settle_request(services: Services, request_id: str) -> datetime | None:
         return now + MINUTE
     approval = pending(request)
     return approval.deadline if approval else None
+
+
+def _end_overdue(services: Services, request: AccessRequest) -> AccessRequest:
+    """Close what its firewalls should have closed a minute ago: their rows may be lost."""
+    now = services.clock()
+
+    def end(port: PortRequest) -> PortRequest:
+        overdue = port.fronts and port.end_at is not None and port.end_at + MINUTE <= now
+        return close(port, CloseReason.EXPIRED, now) if overdue else port
+
+    return services.requests.change(request.id, lambda r: change_ports(r, end)) or request
 
 
 def _is_waiting(port: PortRequest) -> bool:

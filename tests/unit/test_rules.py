@@ -1,8 +1,8 @@
 """What a firewall should hold and the changes that make it so, each bound pinned."""
 
 from collections.abc import Callable
-from dataclasses import replace
-from datetime import timedelta
+from dataclasses import FrozenInstanceError, replace
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -17,6 +17,7 @@ from shared.domain.model import (
 from shared.domain.rules import (
     Band,
     Plan,
+    Wanted,
     allow_rules,
     current_grants,
     deny_rules,
@@ -54,6 +55,13 @@ def ours(number: int, priority: int, access: Access = Access.ALLOW) -> SecurityR
     """Make a rule of ours for some grant."""
     name = NAMES.allow(f"other{number}", DB, 22, 4)
     return replace(RULE, name=name, priority=priority, access=access, destinations=("10.0.0.5",))
+
+
+@pytest.mark.parametrize("value", [BAND, Plan(), Wanted()])
+def test_what_was_decided_is_not_changed_afterwards(value: object) -> None:
+    """Bands, plans and what is wanted are values."""
+    with pytest.raises(FrozenInstanceError):
+        value.put = ()  # type: ignore[attr-defined]
 
 
 # --- what is wanted
@@ -96,7 +104,7 @@ def test_the_rules_of_a_grant_and_its_protection() -> None:
     ],
 )
 def test_a_grant_is_held_until_its_expiry_and_never_for_long(
-    expires_at: timedelta, held: bool
+    expires_at: datetime, held: bool
 ) -> None:
     """Neither a grant that is over nor one that claims to last too long is wanted."""
     one = replace(grant(), expires_at=expires_at)

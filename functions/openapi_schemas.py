@@ -1,0 +1,272 @@
+"""What is answered, and the parameters, as the OpenAPI document describes them.
+
+Objects are closed: a field that is answered and not described here fails a test.
+"""
+
+from typing import Any
+
+from shared.domain.model import CloseReason, PolicyState, Status
+from shared.use_cases.machines import Category, State
+
+Schema = dict[str, Any]
+
+_TEXT: Schema = {"type": "string"}
+_FLAG: Schema = {"type": "boolean"}
+_COUNT: Schema = {"type": "integer", "minimum": 0}
+_INSTANT: Schema = {"type": "string", "format": "date-time"}
+_DURATION: Schema = {"type": "string", "examples": ["PT3H"]}
+_PORT: Schema = {"type": "integer", "minimum": 0, "maximum": 65535}
+_ID: Schema = {"type": "string", "pattern": "^/subscriptions/"}
+
+
+def _object(required: Schema, optional: Schema | None = None) -> Schema:
+    return {
+        "type": "object",
+        "properties": {**required, **(optional or {})},
+        "required": list(required),
+        "additionalProperties": False,
+    }
+
+
+def _list(item: Schema) -> Schema:
+    return {"type": "array", "items": item}
+
+
+def _page(item: Schema) -> Schema:
+    """Describe a list as ARM writes it: nextLink only where there is more."""
+    return _object({"value": _list(item)}, {"nextLink": {"type": "string", "format": "uri"}})
+
+
+def _or_null(schema: Schema) -> Schema:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def _one_of(*words: str) -> Schema:
+    return {"type": "string", "enum": list(words)}
+
+
+def _see(name: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+# One or the other: whichever was sent.
+_SOURCES: Schema = {
+    "allowedSourceAddressPrefix": _TEXT,
+    "allowedSourceAddressPrefixes": _list(_TEXT),
+}
+_REASON = _object({"code": _TEXT, "message": _TEXT, "target": _TEXT})
+_PORT_RULE = _object(
+    {
+        "number": _PORT,
+        "protocol": _one_of("TCP", "UDP", "*"),
+        "maxRequestAccessDuration": _DURATION,
+    },
+    _SOURCES,
+)
+_CONDITIONS = _object(
+    {
+        "justificationRequired": _FLAG,
+        "justificationPattern": _TEXT,
+        "widestSourcePrefixIpv4": _or_null(_COUNT),
+        "widestSourcePrefixIpv6": _or_null(_COUNT),
+        "ownAddressOnly": _FLAG,
+        "approversNeeded": _COUNT,
+        "approveExtensions": _FLAG,
+        "approvalTimeout": _DURATION,
+        "flushConnections": _FLAG,
+    }
+)
+_PORT_REQUEST = _object(
+    {
+        "number": _PORT,
+        "status": _one_of(*(status.value for status in Status)),
+        "statusReason": _one_of("UserRequested", *(reason.value for reason in CloseReason)),
+    },
+    {
+        **_SOURCES,
+        "endTimeUtc": _INSTANT,
+        "duration": _DURATION,
+        "error": _object({"code": _TEXT, "message": _TEXT}),
+    },
+)
+_REQUEST: Schema = {
+    "virtualMachines": _list(_object({"id": _ID, "ports": _list(_PORT_REQUEST)})),
+    "startTimeUtc": _INSTANT,
+    "requestor": _TEXT,
+}
+_DECISION = _object(
+    {"approver": _TEXT, "approved": _FLAG, "at": _INSTANT, "comment": _TEXT},
+)
+_STATUS = _object(
+    {
+        "id": _TEXT,
+        "status": _one_of(*(status.value for status in Status)),
+        "policyId": _ID,
+        **_REQUEST,
+        "openedAt": _or_null(_INSTANT),
+        "closedAt": _or_null(_INSTANT),
+    },
+    {
+        "justification": _TEXT,
+        "breakGlass": _FLAG,
+        "relayedBy": _TEXT,
+        "approval": _object(
+            {
+                "needed": _COUNT,
+                "agreed": _COUNT,
+                "deadline": _INSTANT,
+                "decisions": _list(_DECISION),
+            }
+        ),
+    },
+)
+_POLICY_VM = _object({"id": _ID, "ports": _list(_PORT_RULE)}, {"publicIpAddress": _TEXT})
+_POLICY = _object(
+    {
+        "kind": _TEXT,
+        "properties": _object(
+            {
+                "virtualMachines": _list(_POLICY_VM),
+                "requests": _list(_see("Request")),
+                "provisioningState": _one_of(*(state.value for state in PolicyState)),
+                "appendMode": _FLAG,
+            },
+            {"provisioningError": _TEXT, "conditions": _CONDITIONS},
+        ),
+        "id": _ID,
+        "name": _TEXT,
+        "type": _TEXT,
+        "location": _TEXT,
+    }
+)
+_CHANGE = _object(
+    {
+        "id": _ID,
+        "put": _list(_object({"name": _TEXT, "properties": {"type": "object"}})),
+        "remove": _list(_TEXT),
+        "blocked": _list(_object({"rule": _TEXT, "reason": _TEXT})),
+    }
+)
+_DRY_RUN: Schema = {
+    "dryRun": {"const": True},
+    "allowed": _FLAG,
+    "reasons": _list(_REASON),
+    "problems": _list(_REASON),
+    "firewalls": _list(_CHANGE),
+}
+_MACHINE = _object(
+    {
+        "id": _ID,
+        "location": _TEXT,
+        "system": _or_null(_TEXT),
+        "category": _one_of(*(category.value for category in Category)),
+        "reason": _TEXT,
+        "exposedBy": _list(
+            _object(
+                {
+                    "firewall": _ID,
+                    "rule": _TEXT,
+                    "priority": _COUNT,
+                    "port": _PORT,
+                    "sources": _list(_TEXT),
+                }
+            )
+        ),
+        "recommendation": _object(
+            {"state": _one_of(*(state.value for state in State)), "reason": _TEXT}
+        ),
+        "policies": _list(_ID),
+        "ports": _list(_PORT_RULE),
+        "firewalls": _list(_ID),
+        "lastAccess": _or_null(_INSTANT),
+        "lastRequestor": _or_null(_TEXT),
+    }
+)
+_ACTIVITY = _object(
+    {"time": _INSTANT, "operation": _TEXT},
+    {
+        **dict.fromkeys(
+            (
+                *("principal", "principalName", "onBehalfOf", "relayedBy", "requestId"),
+                *("virtualMachine", "firewall", "policyId", "sourceAddress", "reason"),
+            ),
+            _TEXT,
+        ),
+        "port": _PORT,
+        "latenessSeconds": {"type": "number"},
+    },
+)
+_HEALTH: Schema = {
+    "type": "object",
+    "properties": {"status": _one_of("Healthy", "Degraded", "Unhealthy")},
+    "required": ["status"],
+}
+_ERROR = _object(
+    {
+        "error": _object(
+            {"code": _TEXT, "message": _TEXT},
+            {"details": _list(_object({"code": _TEXT, "message": _TEXT}, {"target": _TEXT}))},
+        )
+    }
+)
+
+SCHEMAS: dict[str, Schema] = {
+    "ActivityList": _page(_ACTIVITY),
+    "Document": {"type": "object", "required": ["openapi", "paths"]},
+    "ErrorResponse": _ERROR,
+    "Health": _HEALTH,
+    "MachineList": _page(_MACHINE),
+    "Policy": _POLICY,
+    "PolicyDryRun": _object({**_DRY_RUN, "policy": _or_null(_see("Policy"))}),
+    "PolicyList": _page(_see("Policy")),
+    "PolicyOrDryRun": {"anyOf": [_see("Policy"), _see("PolicyDryRun")]},
+    "Request": _object(_REQUEST, {"justification": _TEXT}),
+    "RequestDryRun": _object({**_DRY_RUN, "request": _or_null(_see("Request"))}),
+    "RequestList": _page(_see("RequestStatus")),
+    "RequestStatus": _STATUS,
+}
+
+
+def _in_path(name: str, pattern: str, told: str) -> Schema:
+    schema = {"type": "string", "pattern": pattern}
+    return {"name": name, "in": "path", "required": True, "description": told, "schema": schema}
+
+
+def _in_query(name: str, told: str, **schema: Any) -> Schema:
+    return {"name": name, "in": "query", "description": told, "schema": {"type": "string"} | schema}
+
+
+_NAME = r"^[A-Za-z0-9_().-]{0,89}[A-Za-z0-9_()-]$"
+_GUID = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
+
+PARAMETERS: dict[str, Schema] = {
+    "subscription": _in_path("subscription", _GUID, "The subscription's id."),
+    "group": _in_path("group", _NAME, "The resource group."),
+    "location": _in_path("location", _NAME, "The region the policy is kept under."),
+    "name": _in_path("name", _NAME, "The policy's name; Defender calls its own `default`."),
+    "id": _in_path("id", "^[0-9a-z-]{1,64}$", "The request's id."),
+    "api-version": _in_query("api-version", "Any is accepted.", examples=["2020-01-01"]),
+    "dryRun": _in_query(
+        "dryRun", "true: say what it would lead to, and change nothing.", enum=["true", "false"]
+    ),
+    "skipToken": _in_query("$skipToken", "From nextLink; not to be made up.", maxLength=2048),
+    "policy": _in_query("policy", "Only requests of this policy, by name or id."),
+    "scope": _in_query("scope", "Only VMs within this subscription, resource group or VM."),
+    "repeatId": {
+        "name": "Repeatability-Request-ID",
+        "in": "header",
+        "description": (
+            "The same id with the same body leads to the same request for 24 hours; "
+            "x-ms-client-request-id does too."
+        ),
+        "schema": {"type": "string", "minLength": 1, "maxLength": 128},
+    },
+    "from": _in_query("from", "The earliest; a day ago if left out.", format="date-time"),
+    "to": _in_query("to", "The latest.", format="date-time"),
+    "person": _in_query("person", "Only what this person did."),
+    "virtualMachine": _in_query("virtualMachine", "Only what concerns this VM."),
+    "operation": _in_query("operation", "Only this kind of event."),
+    "top": _in_query("top", "How many on a page.", type="integer", minimum=1, maximum=1000),
+    "format": _in_query("format", "JSON or CSV.", enum=["json", "csv"]),
+    "activityToken": _in_query("skipToken", "From nextLink; not to be made up."),
+}

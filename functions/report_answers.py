@@ -1,0 +1,77 @@
+"""Dry runs and machines as they are answered: what Defender's API has no words for."""
+
+from typing import Any
+
+from functions.answers import policy_answer, port_rule, request_answer
+from shared.adapters.nsg_rules import write_rule
+from shared.domain.errors import Reason
+from shared.domain.times import format_instant
+from shared.use_cases.explain import Explained, FirewallChange
+from shared.use_cases.machines import MachineReport, Opening
+
+
+def explained_request(explained: Explained) -> dict[str, Any]:
+    """Write what a request would lead to."""
+    request = explained.request
+    return {
+        **_explained(explained),
+        "request": request_answer(request) if request else None,
+    }
+
+
+def explained_policy(explained: Explained) -> dict[str, Any]:
+    """Write what a PUT would lead to."""
+    policy = explained.policy
+    return {**_explained(explained), "policy": policy_answer(policy, []) if policy else None}
+
+
+def _explained(explained: Explained) -> dict[str, Any]:
+    return {
+        "dryRun": True,
+        "allowed": explained.decision.allowed,
+        "reasons": [_reason(each) for each in explained.decision.broken],
+        "problems": [_reason(each) for each in explained.problems],
+        "firewalls": [_change(each) for each in explained.changes],
+    }
+
+
+def _reason(reason: Reason) -> dict[str, str]:
+    return {"code": reason.code, "message": reason.message, "target": reason.target}
+
+
+def _change(change: FirewallChange) -> dict[str, Any]:
+    return {
+        "id": change.firewall_id,
+        "put": [write_rule(rule) for rule in change.put],
+        "remove": list(change.remove),
+        "blocked": [{"rule": name, "reason": why} for name, why in change.blocked.items()],
+    }
+
+
+def machine_answer(report: MachineReport) -> dict[str, Any]:
+    """Write where a VM stands."""
+    machine = report.machine
+    return {
+        "id": machine.id,
+        "location": machine.location,
+        "system": machine.system or None,
+        "category": report.category.value,
+        "reason": report.reason,
+        "exposedBy": [_opening(each) for each in report.openings],
+        "recommendation": {"state": report.state.value, "reason": report.state_reason},
+        "policies": list(report.policies),
+        "ports": [port_rule(rule) for rule in report.ports],
+        "firewalls": [each.firewall_id for each in machine.attachments],
+        "lastAccess": format_instant(report.last_access_at) if report.last_access_at else None,
+        "lastRequestor": report.last_requestor or None,
+    }
+
+
+def _opening(opening: Opening) -> dict[str, Any]:
+    return {
+        "firewall": opening.firewall_id,
+        "rule": opening.rule.name,
+        "priority": opening.rule.priority,
+        "port": opening.port,
+        "sources": list(opening.rule.sources),
+    }

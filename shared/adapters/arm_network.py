@@ -1,0 +1,206 @@
+"""How Azure's resources describe a VM's way in, joined in memory."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from shared.adapters.nsg_rules import read_rule
+from shared.domain.arm_ids import key_of, name_of
+from shared.domain.model import Attachment
+from shared.use_cases.interfaces import Machine, Snapshot
+from shared.use_cases.inventory import Listed
+
+Resource = Mapping[str, Any]
+
+
+def interface_ids(vm: Resource) -> list[str]:
+    """Return the ids of a VM's network interfaces."""
+    profile = vm["properties"].get("networkProfile") or {}
+    return [reference["id"] for reference in profile.get("networkInterfaces") or ()]
+
+
+def subnet_ids(nic: Resource) -> set[str]:
+    """Return the ids of the subnets that a network interface stands in."""
+    return {
+        config["properties"]["subnet"]["id"]
+        for config in _configs(nic)
+        if config["properties"].get("subnet")
+    }
+
+
+def describe(
+    vm: Resource, interfaces: Iterable[Resource], subnets: Mapping[str, Resource]
+) -> Machine:
+    """Work out which firewall stands in front of which of a VM's addresses."""
+    behind: dict[str, dict[str, None]] = {}
+    spelled: dict[str, str] = {}
+    bare = []
+    for nic in interfaces:
+        for config in _configs(nic):
+            held = config["properties"]
+            address = held.get("privateIPAddress")
+            subnet = subnets.get((held.get("subnet") or {}).get("id", ""), {})
+            firewalls = [each for each in (_nsg_of(nic), _nsg_of(subnet)) if each]
+            if address and not firewalls:
+                bare.append(address)
+            for firewall in firewalls if address else ():
+                key = spelled.setdefault(key_of(firewall), firewall)
+                behind.setdefault(key, {})[address] = None
+    disk = vm["properties"].get("storageProfile", {}).get("osDisk", {})
+    return Machine(
+        id=vm["id"],
+        location=vm.get("location", ""),
+        system=str(disk.get("osType", "")).lower(),
+        attachments=tuple(Attachment(nsg, tuple(held)) for nsg, held in sorted(behind.items())),
+        bare_addresses=tuple(bare),
+    )
+
+
+def join(
+    vms: Iterable[Resource],
+    nics: Iterable[Resource],
+    groups: Iterable[Resource],
+    balancers: Iterable[Resource] | None,
+) -> Listed:
+    """Join the lists of a subscription; no list of load balancers: they could not be read.
+
+    Which group stands before a subnet is read from the group: it names its subnets, so that
+    virtual networks need not be listed.
+    """
+    known = list(groups)
+    guarded = {
+        key_of(subnet["id"]): {"properties": {"networkSecurityGroup": {"id": group["id"]}}}
+        for group in known
+        for subnet in group["properties"].get("subnets") or ()
+    }
+    fronts = FloatingFronts(balancers or ())
+    by_id = {key_of(nic["id"]): nic for nic in nics}
+    machines = tuple(_joined(vm, by_id, guarded, fronts) for vm in vms)
+    if balancers is None:
+        told = "the subscription's load balancers could not be read, so what they do is not known"
+        machines = tuple(replace(each, unreadable=told) for each in machines)
+    return Listed(machines, {key_of(group["id"]): _snapshot(group) for group in known})
+
+
+def _joined(
+    vm: Resource,
+    nics: Mapping[str, Resource],
+    guarded: Mapping[str, Resource],
+    fronts: "FloatingFronts",
+) -> Machine:
+    named = interface_ids(vm)
+    found = [nics[key_of(each)] for each in named if key_of(each) in nics]
+    subnets = {
+        each: guarded[key_of(each)]
+        for nic in found
+        for each in subnet_ids(nic)
+        if key_of(each) in guarded
+    }
+    machine = describe(vm, found, subnets)
+    missing = next((each for each in named if key_of(each) not in nics), "")
+    if missing:
+        told = f"its network interface '{name_of(missing)}' could not be read"
+        return replace(machine, unreadable=told)
+    return replace(
+        machine, unreadable=next((why for nic in found if (why := fronts.before(nic))), "")
+    )
+
+
+def _snapshot(group: Resource) -> Snapshot:
+    rules = group["properties"].get("securityRules") or ()
+    return Snapshot(group["id"], tuple(read_rule(rule) for rule in rules), group.get("etag", ""))
+
+
+def balancer_ids(nic: Resource) -> set[str]:
+    """Return the ids of the load balancers that a network interface names."""
+    references = [
+        reference["id"]
+        for config in _configs(nic)
+        for field in ("loadBalancerBackendAddressPools", "loadBalancerInboundNatRules")
+        for reference in config["properties"].get(field) or ()
+    ]
+    # /.../loadBalancers/{name}/{pools or rules}/{name}
+    return {reference.rsplit("/", 2)[0] for reference in references}
+
+
+class FloatingFronts:
+    """Front ends with a floating IP: packets arrive for the front end's address, not the VM's.
+
+    Rules that name the VM's addresses then do not decide, so who reaches it cannot be told.
+    """
+
+    def __init__(self, balancers: Iterable[Resource]) -> None:
+        self._rules: dict[str, str] = {}  # ip configuration, pool or NAT rule -> front end's rule
+        self._addresses: dict[tuple[str, str], str] = {}
+        self._known: set[str] = set()
+        for balancer in balancers:
+            self._known.add(key_of(balancer["id"]))
+            self._note(balancer["properties"])
+
+    def before(self, nic: Resource) -> str:
+        """Say which floating IP stands before a network interface; empty: none."""
+        for balancer in sorted(balancer_ids(nic)):
+            if key_of(balancer) not in self._known:
+                return f"its load balancer '{name_of(balancer)}' could not be read"
+        for config in _configs(nic):
+            held = config["properties"]
+            rule = next((self._rules[key] for key in _names(config) if key in self._rules), "")
+            place = _place(held.get("subnet"), held.get("privateIPAddress", ""))
+            rule = rule or self._addresses.get(place, "")
+            if rule:
+                return (
+                    f"load balancing rule '{rule}' has a floating IP, so packets do not carry the "
+                    "VM's address and rules on it do not decide"
+                )
+        return ""
+
+    def _note(self, balancer: Resource) -> None:
+        for rule in _floating(balancer, "inboundNatRules"):
+            self._rules[key_of(rule["id"])] = rule["name"]
+        for rule in _floating(balancer, "loadBalancingRules"):
+            held = rule["properties"]
+            pools = [held.get("backendAddressPool"), *(held.get("backendAddressPools") or ())]
+            for pool in filter(None, pools):
+                self._rules[key_of(pool["id"])] = rule["name"]
+        for pool in balancer.get("backendAddressPools") or ():
+            if key_of(pool["id"]) in self._rules:
+                self._note_pool(pool["properties"], self._rules[key_of(pool["id"])])
+
+    def _note_pool(self, pool: Resource, rule: str) -> None:
+        """Note whom a pool serves: by network interface, or by address within a network."""
+        for config in pool.get("backendIPConfigurations") or ():
+            self._rules[key_of(config["id"])] = rule
+        for member in pool.get("loadBalancerBackendAddresses") or ():
+            held = member.get("properties", {})
+            network = held.get("virtualNetwork") or held.get("subnet")
+            self._addresses[_place(network, held.get("ipAddress", ""))] = rule
+
+
+def _floating(balancer: Resource, field: str) -> list[Resource]:
+    rules = balancer.get(field) or ()
+    return [rule for rule in rules if rule["properties"].get("enableFloatingIP")]
+
+
+def _names(config: Resource) -> list[str]:
+    """Return every name under which a load balancer may serve an IP configuration."""
+    held = config["properties"]
+    references = (
+        *(held.get("loadBalancerBackendAddressPools") or ()),
+        *(held.get("loadBalancerInboundNatRules") or ()),
+    )
+    return [key_of(each["id"]) for each in (config, *references)]
+
+
+def _place(network: Resource | None, address: str) -> tuple[str, str]:
+    """Return an address within its virtual network."""
+    return key_of((network or {}).get("id", "")).partition("/subnets/")[0], address
+
+
+def _configs(nic: Resource) -> Iterable[Resource]:
+    configs: Iterable[Resource] = nic["properties"].get("ipConfigurations") or ()
+    return configs
+
+
+def _nsg_of(resource: Resource) -> str:
+    reference = resource.get("properties", {}).get("networkSecurityGroup") or {}
+    return str(reference.get("id", ""))

@@ -1,0 +1,59 @@
+"""Sixty people at once on one network security group: few writes open it, fewer close it."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+from tests.e2e.playing import Caller, Json, Play, until, utc
+
+CROWD = 60
+MOST_WRITES_TO_OPEN = 5
+MOST_WRITES_TO_CLOSE = 3
+# Long enough for all to be open before the first one ends, also on a busy machine.
+LASTING = timedelta(seconds=20)
+
+
+def test_sixty_at_once_are_opened_and_closed_in_a_few_writes(play: Play) -> None:
+    """Each records, one converges: at most five writes open them all, three close them."""
+    azure = play.azure
+    site = play.protected(CROWD)
+    assert len(azure.ours(site.nic_nsg, "Deny")) == CROWD
+    foreign = azure.foreign(site.nic_nsg)
+    people = [play.person(f"person-{number}", "Jit.Request") for number in range(CROWD)]
+    before = len(azure.writes(site.nic_nsg))
+    end = datetime.now(UTC).replace(microsecond=0) + LASTING
+
+    def ask(person: Caller, vm: str) -> str:
+        return person.initiate(site.policy_id, site.asked(vm, endTimeUtc=utc(end)))
+
+    with ThreadPoolExecutor(CROWD) as pool:
+        locations = list(pool.map(ask, people, site.vms))
+
+    def hear() -> list[Json]:
+        return [p.status(at) for p, at in zip(people, locations, strict=True)]
+
+    def all_are(status: str) -> list[Json] | None:
+        allows = azure.ours(site.nic_nsg, "Allow")
+        if len(allows) != (CROWD if status == "Initiated" else 0):
+            return None
+        told = hear()
+        return told if all(each["status"] == status for each in told) else None
+
+    until(lambda: all_are("Initiated"), "all are open")
+    assert datetime.now(UTC) < end, "the machine is too slow for this test"
+    opened = len(azure.writes(site.nic_nsg))
+    assert 1 <= opened - before <= MOST_WRITES_TO_OPEN
+    rules = azure.ours(site.nic_nsg, "Allow").values()
+    assert len({rule["priority"] for rule in rules}) == CROWD
+    assert {rule["destinationAddressPrefix"] for rule in rules} == set(site.addresses)
+
+    told = until(lambda: all_are("Revoked"), "all are closed", seconds=45)
+    closed = len(azure.writes(site.nic_nsg))
+    assert 1 <= closed - opened <= MOST_WRITES_TO_CLOSE
+    reasons = {port["statusReason"] for each in told for port in _ports(each)}
+    assert reasons == {"Expired"}
+    assert len(azure.ours(site.nic_nsg, "Deny")) == CROWD
+    assert azure.foreign(site.nic_nsg) == foreign
+
+
+def _ports(told: Json) -> list[Json]:
+    return [port for vm in told["virtualMachines"] for port in vm["ports"]]

@@ -1,0 +1,194 @@
+import json
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from tests.infra.bicep import (
+    APP_REGISTRATION,
+    FILES,
+    INFRA,
+    ROOT,
+    Bicep,
+    everywhere,
+    read,
+    source,
+    walk,
+)
+
+TOOLS = ROOT.parent / "shared" / "tools"
+MAIN = read(INFRA / "main.bicep")
+PARAMETERS = INFRA / "main.parameters.json"
+# What the parser in the tests, or the one in checkov, does not read. The Graph registration needs
+# `extension`; nothing else may.
+OUTSIDE_THE_SUBSET = {
+    "import_statement": "import",
+    "type_declaration": "user-defined type",
+    "user_defined_function": "user-defined function",
+    "lambda_expression": "lambda",
+    "spread_expression": "spread",
+    "assert_statement": "assert",
+}
+ids = pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+
+
+@ids
+def test_every_file_parses(path: Path) -> None:
+    """The syntax is understood throughout, but for the one line that names an extension."""
+    faults = read(path).faults
+
+    if path == APP_REGISTRATION:
+        assert len(faults) == 1
+        assert "extension microsoftGraphV1" in faults[0]
+    else:
+        assert faults == []
+
+
+@ids
+def test_every_file_stays_in_the_subset(path: Path) -> None:
+    """Only constructs that both parsers read are used: a file nobody can read is not checked."""
+    found = {OUTSIDE_THE_SUBSET.get(node.type) for node in walk(read(path).root)} - {None}
+
+    assert found == set()
+
+
+@ids
+def test_every_name_is_declared_once_and_used(path: Path) -> None:
+    """No parameter, variable, resource or module is declared twice, and no input is ignored."""
+    file = read(path)
+    twice = [name for name, count in Counter(file.names).items() if count > 1]
+    unused = {*file.parameters, *file.variables} - file.used
+
+    assert twice == []
+    assert unused == set()
+
+
+@ids
+def test_every_parameter_says_what_it_is(path: Path) -> None:
+    """Each parameter carries a description; azd and the portal show it to the deployer."""
+    undescribed = [
+        name
+        for name, parameter in read(path).parameters.items()
+        if not parameter.decorators.get("description")
+    ]
+
+    assert undescribed == []
+
+
+@ids
+def test_modules_get_what_they_ask_for(path: Path) -> None:
+    """A module gets exactly the parameters it declares, none missing and none unknown."""
+    for module in read(path).modules:
+        declared = Bicep(module.path).parameters
+        required = {name for name, each in declared.items() if not each.is_optional}
+
+        assert set(module.parameters) <= set(declared), module.symbol
+        assert required <= set(module.parameters), module.symbol
+
+
+def test_outputs_that_are_read_exist() -> None:
+    """Whatever is read of a module is an output of it, and no output goes unread."""
+    read_outputs: dict[str, set[str]] = {}
+    for symbol, name in re.findall(r"\b(\w+)\.outputs\.(\w+)", MAIN.text):
+        read_outputs.setdefault(symbol, set()).add(name)
+
+    for module in MAIN.modules:
+        assert read_outputs.get(module.symbol, set()) == set(Bicep(module.path).outputs), (
+            module.symbol
+        )
+
+
+def test_every_file_is_deployed() -> None:
+    """Each file is the main one or a module of it: nothing lies about that no deployment reads."""
+    used = {module.path for file in everywhere() for module in file.modules}
+
+    assert {*used, MAIN.path.resolve()} == {path.resolve() for path in FILES}
+
+
+def test_modules_are_files_of_ours() -> None:
+    """No module comes from a registry: what is deployed is what is read here."""
+    for file in everywhere():
+        for module in file.modules:
+            assert module.path.is_relative_to(INFRA.resolve())
+
+
+def test_azd_gives_parameters_that_exist() -> None:
+    """The parameters file names parameters of main.bicep, and every required one."""
+    given = json.loads(PARAMETERS.read_text(encoding="utf-8"))["parameters"]
+    required = {name for name, each in MAIN.parameters.items() if not each.is_optional}
+
+    assert set(given) <= set(MAIN.parameters)
+    assert required <= set(given)
+
+
+def test_the_deployment_id_survives_redeployment() -> None:
+    """It is given back to the next deployment, and derived from what does not change."""
+    given = json.loads(PARAMETERS.read_text(encoding="utf-8"))["parameters"]
+    token = MAIN.variables["token"].source
+
+    assert given["deploymentId"]["value"] == "${JIT_DEPLOYMENT_ID}"
+    assert "JIT_DEPLOYMENT_ID" in MAIN.outputs
+    assert "utcNow" not in MAIN.text
+    assert "newGuid" not in MAIN.text
+    assert re.findall(r"\w+(?:\(\)\.id)?", token.partition("uniqueString(")[2]) == [
+        "subscription().id",
+        "environmentName",
+    ]
+
+
+@pytest.mark.skipif(not TOOLS.is_dir(), reason="../shared/tools is not at hand")
+def test_the_checker_finds_nothing() -> None:
+    """Types, properties, enums and names hold, but for the one line that names an extension."""
+    done = subprocess.run(
+        [
+            sys.executable,
+            TOOLS / "bicepcheck.py",
+            TOOLS / "bicep-types.json",
+            *(str(path) for path in FILES),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    *findings, summary = done.stdout.splitlines()
+    assert summary == f"{len(findings)} findings", done.stderr
+    assert len(findings) == 1
+    assert "app-registration.bicep" in findings[0]
+    assert "extension microsoftGraphV1" in findings[0]
+
+
+@pytest.mark.skipif(not TOOLS.is_dir(), reason="../shared/tools is not at hand")
+def test_every_type_can_be_checked() -> None:
+    """Each resource type has an API version that the checker knows; Graph's are outside ARM."""
+    known = {name.lower() for name in json.loads((TOOLS / "bicep-types.json").read_text("utf-8"))}
+    used = {
+        f"{found.type}@{found.version}".lower()
+        for file in everywhere()
+        for found in file.resources
+        if file.path != APP_REGISTRATION
+    }
+
+    assert used <= known
+
+
+def test_conditions_and_loops_cover_every_scope() -> None:
+    """A scope is a subscription or a resource group, and each gets the same two assignments."""
+    subscription = read(INFRA / "modules" / "rights-subscription.bicep")
+    group = read(INFRA / "modules" / "rights-group.bicep")
+    conditions = [
+        source(node.children[1])
+        for module in MAIN.root.children
+        if module.type == "module_declaration" and "Rights" in source(module.children[1])
+        for node in walk(module)
+        if node.type == "if_statement"
+    ]
+
+    assert [each.symbol for each in subscription.resources] == ["network", "authorizer"]
+    assert [each.symbol for each in group.resources] == ["network", "authorizer"]
+    assert conditions == [
+        "(!contains(toLower(scope), '/resourcegroups/'))",
+        "(contains(toLower(scope), '/resourcegroups/'))",
+    ]

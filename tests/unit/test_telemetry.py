@@ -1,0 +1,120 @@
+"""Structured log events: one line each, cleaned, with stable names."""
+
+import json
+import logging
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.adapters.telemetry import LogTelemetry, clean
+
+LONGEST = 2048
+# What breaks a line, or makes one look like another.
+DISGUISES = (
+    *map(chr, range(0x20)),
+    *map(chr, range(0x7F, 0xA0)),
+    *("\u2028", "\u2029", "\u202a", "\u202e", "\u2066", "\u2069"),
+)
+
+
+@pytest.fixture
+def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """Catch what is logged."""
+    caplog.set_level(logging.INFO, logger="jit")
+    return caplog
+
+
+def test_an_event_is_one_json_object(log: pytest.LogCaptureFixture) -> None:
+    """Its name first, then its facts; numbers stay numbers, and what is empty is left out."""
+    LogTelemetry().event(
+        "jit.rule.opened", vm="web", port=22, late=0.5, none=None, empty="", zero=0, no=False
+    )
+    record = log.records[0]
+    assert (record.name, record.levelno) == ("jit", logging.INFO)
+    assert record.getMessage() == (
+        '{"event": "jit.rule.opened", "vm": "web", "port": 22, "late": 0.5, "zero": 0, "no": false}'
+    )
+
+
+def test_a_fault_is_an_error_with_its_text(log: pytest.LogCaptureFixture) -> None:
+    """The kind of error, what it says and its notes, beside the facts; no traceback, no locals."""
+    error = ValueError("told\nforged line")
+    error.add_note("which row")
+    error.add_note("which table")
+    LogTelemetry().fault("jit.sweep.failed", error, firewall="nsg")
+    record = log.records[0]
+    assert (record.levelno, record.exc_info) == (logging.ERROR, None)
+    assert json.loads(record.getMessage()) == {
+        "event": "jit.sweep.failed",
+        "firewall": "nsg",
+        "error": "ValueError: told?forged line; which row; which table",
+    }
+
+
+def test_an_error_without_notes_is_told_alone(log: pytest.LogCaptureFixture) -> None:
+    """Nothing is added to what the error says."""
+    LogTelemetry().fault("x", RuntimeError("told"))
+    assert json.loads(log.records[0].getMessage())["error"] == "RuntimeError: told"
+
+
+def test_percent_signs_are_text(log: pytest.LogCaptureFixture) -> None:
+    """What a caller sends is never a format."""
+    LogTelemetry().event("x", text="100 %s %(name)s {0}")
+    assert json.loads(log.records[0].getMessage())["text"] == "100 %s %(name)s {0}"
+
+
+@pytest.mark.parametrize("disguise", DISGUISES)
+def test_what_breaks_or_disguises_a_line_is_replaced(disguise: str) -> None:
+    """Control characters, line separators and changes of direction become a question mark."""
+    assert clean(f"a{disguise}b") == "a?b"
+
+
+@pytest.mark.parametrize("plain", [" ", "~", "\xa0", "é", "\u2027", "\u202f", "\u2065", "😀"])
+def test_ordinary_characters_stay(plain: str) -> None:
+    """The neighbours of what is replaced are left alone."""
+    assert clean(plain) == plain
+
+
+def test_a_long_text_is_cut() -> None:
+    """A line stays within bounds, whatever is sent."""
+    assert clean("x" * LONGEST) == "x" * LONGEST
+    assert clean("x" * (LONGEST + 1)) == "x" * LONGEST
+
+
+@pytest.mark.parametrize("value", [None, 0, 7, 0.5, True])
+def test_what_is_no_text_stays_as_it_is(value: float | None) -> None:
+    """Only text can disguise anything."""
+    assert clean(value) is value
+
+
+@given(st.text(max_size=60), st.text(max_size=3000))
+def test_every_event_is_one_line_of_plain_ascii(vm: str, text: str) -> None:
+    """Whatever is sent, a reader of the log sees one object on one line."""
+    handler = _Kept()
+    logger = logging.getLogger("jit")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        LogTelemetry().event("x", vm=vm, text=text)
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+    line = handler.lines[0]
+    assert line.isascii()
+    assert line.isprintable()
+    facts = json.loads(line)
+    assert facts["event"] == "x"
+    assert len(facts.get("text", "")) <= LONGEST
+
+
+class _Kept(logging.Handler):
+    """Keeps the lines that are logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
