@@ -1,11 +1,12 @@
 """Each use case is broken at each of its calls, in each way; ordinary recovery mends it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from shared.domain.model import AccessRequest
+from shared.domain.model import AccessRequest, Conditions, Principal
 from shared.use_cases import approval, protection
 from shared.use_cases.reconcile import reconcile
 from tests.faults.harness import FOREIGN, FragileWorld, Kind, check, check_all_over
@@ -13,6 +14,7 @@ from tests.world import ALICE, BOB, DB, POLICY, SOURCE, WEB
 
 Scene = tuple[Callable[[FragileWorld], object], Callable[[FragileWorld], object]]
 _MOST_CALLS = 2_000
+CAROL = Principal("tenant", "carol-id", "carol@contoso.example", roles=frozenset({"Jit.Approve"}))
 
 
 def _protected(world: FragileWorld) -> None:
@@ -22,6 +24,41 @@ def _protected(world: FragileWorld) -> None:
 def _open(world: FragileWorld) -> AccessRequest:
     world.protect()
     return world.ask()
+
+
+def _open_long(world: FragileWorld) -> AccessRequest:
+    """Open for so long, and so long ago, that no due row of the opening is left to help."""
+    world.protect()
+    request = world.ask(minutes=90)
+    world.pass_time(20)
+    return request
+
+
+def _await_approval(world: FragileWorld) -> AccessRequest:
+    policy = replace(world.protect(), conditions=Conditions(approvers_needed=1))
+    protection.put_policy(world.services, policy)
+    world.work()
+    return world.ask()
+
+
+def _decide(world: FragileWorld, *, approved: bool) -> None:
+    request, caller = _first(world), approval.Caller(CAROL)
+    world.attempt(lambda: approval.decide(world.services, request, caller, approved=approved))
+    world.work()
+
+
+def _approve(world: FragileWorld) -> None:
+    _decide(world, approved=True)
+
+
+def _deny(world: FragileWorld) -> None:
+    _decide(world, approved=False)
+
+
+def _let_approval_time_out(world: FragileWorld) -> None:
+    world.clock.advance(61 * 60)
+    world.sweep()
+    world.work()
 
 
 def _apply(world: FragileWorld) -> None:
@@ -55,10 +92,6 @@ def _somebody_else(world: FragileWorld) -> None:
     world.work()
 
 
-def _newest(world: FragileWorld) -> AccessRequest:
-    return world.services.requests.newest(POLICY, 1)[0]
-
-
 def _revoke(world: FragileWorld) -> None:
     request = _first(world)
     world.attempt(lambda: approval.revoke(world.services, request, approval.Caller(ALICE)))
@@ -75,7 +108,7 @@ def _extend(world: FragileWorld) -> None:
     request = _first(world)
     world.attempt(
         lambda: approval.extend_access(
-            world.services, request, approval.Caller(ALICE), duration=timedelta(minutes=30)
+            world.services, request, approval.Caller(ALICE), duration=timedelta(minutes=100)
         )
     )
     world.work()
@@ -108,8 +141,11 @@ SCENES: dict[str, Scene] = {
     "request and open": (_protected, _request_and_open),
     "ask again for the same": (_open, _newer),
     "ask beside somebody else": (_open, _somebody_else),
-    "revoke": (_open, _revoke),
-    "extend": (_open, _extend),
+    "revoke": (_open_long, _revoke),
+    "extend": (_open_long, _extend),
+    "approve": (_await_approval, _approve),
+    "deny": (_await_approval, _deny),
+    "let an approval time out": (_await_approval, _let_approval_time_out),
     "expire": (_open, _expire),
     "forget": (_open, _forget),
     "reconcile": (_open, _reconcile),
@@ -132,7 +168,7 @@ def test_recovery_from_a_fault_at_every_call(
         fired = world.faults.fired
         world.recover()
         check(world, where)
-        world.pass_time(60)
+        world.pass_time(130)
         check_all_over(world, where)
         if not fired:
             fault_points(f"{scene} ({kind.name.lower()})", at - 1)
