@@ -21,7 +21,7 @@ _ALL = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
 _PAGE = 500
 _SCOPE = re.compile(
     r"/subscriptions/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-    r"(/resourceGroups/[\w().-]{1,90}(/providers/Microsoft\.Compute/virtualMachines/[\w.-]{1,64})?)?",
+    r"(/resourceGroups/[\w().-]{1,90}(/providers/Microsoft\.Compute/virtualMachines/[\w.-]{1,64})?)?/?",
     re.IGNORECASE | re.ASCII,
 )
 
@@ -45,7 +45,7 @@ def _scopes(req: func.HttpRequest, principal: Principal) -> list[str]:
     Permission is asked for once per scope. Who may read single VMs or groups only names that
     scope.
     """
-    asked = query_of(req, "scope").rstrip("/")
+    asked = query_of(req, "scope")
     held = app().settings.scopes
     if asked:
         if not _SCOPE.fullmatch(asked) or not any(is_within(asked, scope) for scope in held):

@@ -261,8 +261,13 @@ def _translated(
         return FirewallChangedError(text)
     if status in {400, 403, 409}:
         blamed = rule_names[0] if alone else _named(text, rule_names)
-        return FirewallRefusedError(text, code=_code(error), rule_name=blamed)
+        return FirewallRefusedError(_said(error), code=_code(error), rule_name=blamed)
     return OutsideError(f"{status} {_code(error)}: {text}")
+
+
+def _said(error: HttpResponseError) -> str:
+    """Return the service's own sentence: a person reads it as the reason of a failed request."""
+    return (error.error.message if error.error else "") or error.message
 
 
 def _named(text: str, rule_names: Sequence[str]) -> str:

@@ -46,6 +46,7 @@ class CloseRefusedError(Exception):
 class _Run:
     """What one holder of the lease has learnt."""
 
+    lease: Row
     refused: dict[str, str] = field(default_factory=dict)
     touched: set[str] = field(default_factory=set)
     failures: int = 0
@@ -62,11 +63,11 @@ def converge(services: Services, firewall_id: str) -> Outcome:
         lease = services.rows.take_lease(firewall_id, services.new_id(), now, now + LEASE)
         if lease is None:
             return Outcome.BUSY
-        run = _Run()
+        run = _Run(lease)
         try:
-            lease = _rounds(services, firewall_id, lease, run)
+            _rounds(services, firewall_id, run)
         finally:
-            services.rows.drop_lease(lease, services.clock())
+            services.rows.drop_lease(run.lease, services.clock())
             for other in sorted(run.touched):
                 services.queues.send_firewall(other)
         if not _left_over(services.rows.read(firewall_id)):
@@ -75,15 +76,15 @@ def converge(services: Services, firewall_id: str) -> Outcome:
     return Outcome.DONE
 
 
-def _rounds(services: Services, firewall_id: str, lease: Row, run: _Run) -> Row:
+def _rounds(services: Services, firewall_id: str, run: _Run) -> None:
     """Read, plan, write; again until nothing is left to write."""
     until = services.clock() + LONGEST_RUN
     while services.clock() < until:
-        lease = services.rows.keep_lease(lease, services.clock() + LEASE)
+        run.lease = services.rows.keep_lease(run.lease, services.clock() + LEASE)
         try:
             if _round(services, firewall_id, run):
                 _refuse_to_forget(services, firewall_id, run)
-                return lease
+                return
             run.failures = 0
         except FirewallChangedError:
             services.sleep(1.0)

@@ -979,3 +979,6 @@ def test_the_doors_are_for_closing_only(real: AzureGround) -> None:
         snapshot_write(real, firewall_id, Plan(put=(allow(1),)))
     assert caught.value.code == "LinkedAuthorizationFailed"
     assert real.calls(firewall_id) == [("PUT", "rule")]
+    # The service's sentence, once: a person reads it as the reason.
+    assert str(caught.value).startswith("The client 'network'")
+    assert "\n" not in str(caught.value)

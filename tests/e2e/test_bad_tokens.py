@@ -64,7 +64,7 @@ def test_no_token_is_refused_everywhere(
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_a_hostile_token_is_refused(play: Play, kind: str) -> None:
     """Expired, of others, unsigned, signed with the public key, of an unknown key: each is 401."""
-    token = hostile_tokens(play.stack.tokens.issuer)[kind]
+    token = hostile_tokens(play.stack.token_issuer)[kind]
     for method, path in (
         ("PUT", POLICY),
         ("POST", f"{POLICY}/initiate"),
@@ -85,7 +85,7 @@ def test_a_token_that_ends_is_refused_from_then_on(play: Play) -> None:
 def test_no_token_is_in_any_log(play: Play) -> None:
     """Neither good tokens nor bad ones, whether the call went well, was refused or failed."""
     site = play.protected()
-    hostile = hostile_tokens(play.stack.tokens.issuer).values()
+    hostile = hostile_tokens(play.stack.token_issuer).values()
     people = [play.admin, play.alice, play.person("mallory")]
     for token in hostile:
         check_refused(play.bearer(token).call("POST", "/api/requests", BODY))
@@ -98,7 +98,8 @@ def test_no_token_is_in_any_log(play: Play) -> None:
     people[1].wait(location, "Initiated")
 
     marker = site.vm.rpartition("/")[2]
-    text = until(lambda: (held := logs(play)) if marker in (held := logs(play)) else "", "the log")
+    until(lambda: marker in logs(play), "the log speaks of the VM")
+    text = logs(play)
     assert secrets(hostile)
     leaked = secrets([*hostile, *(person.token for person in people)])
     assert not [part[:12] for part in leaked if part in text]

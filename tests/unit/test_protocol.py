@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from shared.domain.errors import ConflictError, NotPermittedError
-from shared.domain.lifecycle import change_ports
+from shared.domain.lifecycle import change_ports, close
 from shared.domain.model import (
     GRACE,
     Access,
@@ -22,7 +22,13 @@ from shared.domain.rules import Plan
 from shared.use_cases import approval, facts, opening, protection
 from shared.use_cases.closing import close_early, grant_of
 from shared.use_cases.converge import Outcome, converge
-from shared.use_cases.interfaces import FirewallChangedError, RowChangedError, Snapshot
+from shared.use_cases.interfaces import (
+    FirewallChangedError,
+    OutsideError,
+    Row,
+    RowChangedError,
+    Snapshot,
+)
 from shared.use_cases.reconcile import reconcile
 from tests.fakes import NAMES, START
 from tests.world import ALICE, BOB, DB, NSG_NIC, NSG_SUBNET, POLICY, SOURCE, WEB, World
@@ -447,3 +453,92 @@ def test_change_ports_keeps_what_a_step_leaves() -> None:
     world.protect()
     request = world.ask()
     assert change_ports(request, lambda port: port) == request
+
+
+def test_rule_1_an_extension_in_the_very_moment_of_expiring_wins() -> None:
+    """An end moved between converge's read and its write of the reason keeps the grant."""
+    world = World()
+    world.protect()
+    request = world.ask(minutes=10)
+    world.clock.advance(10 * 60)
+    later = world.clock() + timedelta(minutes=30)
+    replace_row = world.tables.requests.replace
+    get_row = world.tables.requests.get
+    reads = 0
+
+    def racing(partition: str, key: str) -> Row | None:
+        nonlocal reads
+        reads += 1
+        row = get_row(partition, key)
+        if reads == 1 and row is not None:
+            held = world.services.requests
+            world.tables.requests.get = get_row  # type: ignore[method-assign]
+            held.change(
+                request.id, lambda r: change_ports(r, lambda port: replace(port, end_at=later))
+            )
+        return row
+
+    world.tables.requests.get = racing  # type: ignore[method-assign]
+    world.tables.requests.replace = replace_row  # type: ignore[method-assign]
+    converge(world.services, NSG_NIC)
+    assert world.request(request.id).ports[0].closing is None
+    assert not world.services.rows.read(NSG_NIC).grants[0].is_sealed
+    assert allows(world)
+
+
+def test_rule_5_closed_only_once_the_rule_is_seen_gone() -> None:
+    """While the firewall does not let the rule go, nothing says that it is closed."""
+    world = World()
+    world.protect()
+    request = world.ask(DB, minutes=5)
+
+    def fail(_snapshot: Snapshot, _plan: Plan) -> None:
+        raise OutsideError("down")
+
+    world.firewall.before_write = fail
+    world.pass_time(8)
+    assert world.status(request.id) is Status.INITIATED
+    assert not any("|closed" in str(r.values) for r in world.tables.activity.rows.values())
+    world.firewall.before_write = lambda _snapshot, _plan: None
+    world.pass_time(1)
+    assert world.status(request.id) is Status.REVOKED
+    assert not allows(world, NSG_SUBNET)
+
+
+def test_rule_5_a_write_that_answered_and_did_not_take_proves_nothing() -> None:
+    """After a write that had no effect the request is still opening, and is opened by the next."""
+    world = World()
+    world.protect()
+    write = world.firewall.write
+    tried = 0
+
+    def not_taken(snapshot: Snapshot, plan: Plan) -> None:
+        nonlocal tried
+        tried += 1
+        if tried > 1:
+            write(snapshot, plan)
+        else:
+            assert world.services.requests.newest(POLICY, 1)[0].ports[0].opened_at is None
+
+    world.firewall.write = not_taken  # type: ignore[method-assign]
+    request = world.ask(DB)
+    assert tried == 2
+    assert world.status(request.id) is Status.INITIATED
+
+
+def test_rule_7_a_stalled_writer_that_dies_is_still_finished() -> None:
+    """A reason written long after its due row was looked at still leads to the seal."""
+    world = World()
+    world.protect()
+    request = world.ask(DB, minutes=60)
+    world.pass_time(20)
+    now = world.clock()
+    world.services.due.add(now + timedelta(minutes=1), "request", request.id, since=now)
+    world.pass_time(5)  # the writer stalls; the sweep looks and finds nothing to do
+    world.services.requests.change(
+        request.id,
+        lambda r: change_ports(r, lambda p: close(p, CloseReason.REVOKED, world.clock())),
+    )  # and dies right after the write
+    world.pass_time(15)
+    assert world.status(request.id) is Status.REVOKED
+    assert not allows(world, NSG_SUBNET)

@@ -1,0 +1,108 @@
+"""People who call the app, each thread over a connection of its own."""
+
+import http.client
+import json
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlsplit
+
+from bench.place import SOURCE, Door, Json, Place
+from local.stack import Stack
+
+_ROLES = ("Jit.Request", "Jit.Read", "Jit.Admin")
+# Below the 120 calls that one caller may make in a minute.
+_EACH_ASKS = 50
+_APPLIED_WITHIN = 180.0
+
+
+def wire_time(at: datetime) -> str:
+    """Write an instant as endTimeUtc."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """How a crowd of calls went: the seconds of each, and of all."""
+
+    seconds: tuple[float, ...]
+    all_in: float
+
+
+@dataclass
+class People:
+    """Callers of a running stack."""
+
+    stack: Stack
+    _tokens: dict[str, str] = field(default_factory=dict)
+    _local: threading.local = field(default_factory=threading.local)
+
+    def put_policy(self, place: Place) -> None:
+        """PUT the policy of a place, and wait until it is applied."""
+        self.call("PUT", place.policy_id, place.policy_body())
+        deadline = time.monotonic() + _APPLIED_WITHIN
+        state = "Updating"
+        while state == "Updating" and time.monotonic() < deadline:
+            time.sleep(0.5)
+            policy = self.call("GET", place.policy_id)
+            state = policy["properties"]["provisioningState"]
+        if state != "Succeeded":
+            raise RuntimeError(f"the policy of {place.name} is {state}")
+
+    def ask(
+        self, place: Place, doors: Sequence[Door], ends: Sequence[datetime], *, at_once: int
+    ) -> Accepted:
+        """Ask for each door in a request of its own, so many calls at a time."""
+
+        def initiate(number: int) -> float:
+            door = doors[number]
+            port = {
+                "number": door.port,
+                "allowedSourceAddressPrefix": SOURCE,
+                "endTimeUtc": wire_time(ends[number]),
+            }
+            body = {"virtualMachines": [{"id": door.vm_id, "ports": [port]}]}
+            began = time.perf_counter()
+            self.call(
+                "POST", f"{place.policy_id}/initiate", body, person=f"p{number // _EACH_ASKS}"
+            )
+            return time.perf_counter() - began
+
+        for number in range(0, len(doors), _EACH_ASKS):
+            self._token(f"p{number // _EACH_ASKS}")  # signing is not what is measured
+        began = time.perf_counter()
+        with ThreadPoolExecutor(at_once) as pool:
+            seconds = tuple(pool.map(initiate, range(len(doors))))
+        return Accepted(seconds, time.perf_counter() - began)
+
+    def call(self, method: str, path: str, body: Json | None = None, *, person: str = "p0") -> Any:
+        """Call the app; anything but success is an error."""
+        content = None if body is None else json.dumps(body).encode()
+        headers = {
+            "Authorization": f"Bearer {self._token(person)}",
+            "Content-Type": "application/json",
+        }
+        connection = self._connection()
+        connection.request(method, f"{path}?api-version=2020-01-01", content, headers)
+        answer = connection.getresponse()
+        text = answer.read()
+        if answer.status >= HTTPStatus.BAD_REQUEST:
+            raise RuntimeError(f"{method} {path}: {answer.status} {text.decode()[:500]}")
+        return json.loads(text)
+
+    def _connection(self) -> http.client.HTTPConnection:
+        if not hasattr(self._local, "connection"):
+            host = urlsplit(self.stack.api).netloc
+            self._local.connection = http.client.HTTPConnection(host, timeout=120)
+        held: http.client.HTTPConnection = self._local.connection
+        return held
+
+    def _token(self, person: str) -> str:
+        if person not in self._tokens:
+            self._tokens[person] = self.stack.token(person, _ROLES)
+        return self._tokens[person]

@@ -1,0 +1,170 @@
+"""GET /api/machines: every VM in reach, sorted."""
+
+from dataclasses import replace
+
+from shared.domain.model import Attachment, SecurityRule
+from shared.use_cases.interfaces import Machine
+from tests.functions.web_app import (
+    AS_ADMIN,
+    AS_ALICE,
+    AS_READER,
+    HOST,
+    MemoryInventory,
+    WebApp,
+    asking,
+    policy_body,
+    token,
+)
+from tests.samples import allow
+from tests.world import DB, GROUP, NSG_NIC, NSG_SUBNET, POLICY, SUBSCRIPTION, WEB, vm_id
+
+
+def report(web: WebApp, vm: str) -> dict[str, object]:
+    """Return what is said of one VM."""
+    found = web.call("GET", "/api/machines", who=AS_READER).json["value"]
+    return next(machine for machine in found if machine["id"] == vm)
+
+
+def protect(web: WebApp) -> None:
+    """Put both VMs under a policy."""
+    web.call("PUT", POLICY, policy_body(), who=AS_ADMIN)
+    web.world.work()
+
+
+def test_a_vm_in_no_policy_is_not_configured(web: WebApp) -> None:
+    """And Defender would recommend it."""
+    said = report(web, WEB)
+    assert said["category"] == "Not configured"
+    assert said["recommendation"] == {
+        "state": "Unhealthy",
+        "reason": "its management ports are not governed by just-in-time access",
+    }
+    assert (said["policies"], said["ports"], said["lastAccess"]) == ([], [], None)
+
+
+def test_a_governed_vm_is_configured(web: WebApp) -> None:
+    """With its policy, its ports, and who was last let in."""
+    protect(web)
+    web.call("POST", f"{POLICY}/initiate", asking(duration="PT10M"), who=AS_ALICE)
+    web.world.pass_time(12)
+    said = report(web, WEB)
+    assert (said["category"], said["policies"]) == ("Configured", [POLICY])
+    assert [port["number"] for port in said["ports"]] == [22, 3389]  # type: ignore[attr-defined]
+    assert said["lastAccess"] == "2026-11-22T14:00:00Z"
+    assert said["lastRequestor"] == "alice@contoso.example"
+    assert report(web, DB)["lastRequestor"] is None
+
+
+def test_access_that_is_open_now_is_no_exposure(web: WebApp) -> None:
+    """It was asked for, and ends by itself."""
+    protect(web)
+    web.call("POST", f"{POLICY}/initiate", asking(DB), who=AS_ALICE)
+    web.world.work()
+    assert report(web, DB)["category"] == "Configured"
+
+
+def test_a_rule_that_outranks_the_deny_exposes(web: WebApp) -> None:
+    """It is named, with its firewall, priority, port and sources."""
+    web.world.firewall.edit(NSG_SUBNET, allow(priority=1200, destinations=("10.0.0.5",)))
+    protect(web)
+    said = report(web, DB)
+    assert said["category"] == "Exposed"
+    assert said["exposedBy"] == [
+        {
+            "firewall": NSG_SUBNET,
+            "rule": "somebodys-allow",
+            "priority": 1200,
+            "port": 22,
+            "sources": ["*"],
+        }
+    ]
+    assert "somebodys-allow" in str(said["reason"])
+    assert said["recommendation"] == {"state": "Unhealthy", "reason": said["reason"]}
+
+
+def test_a_port_that_another_firewall_closes_is_not_exposed(web: WebApp) -> None:
+    """Web stands behind two: an allow on one of them opens nothing."""
+    web.world.firewall.edit(NSG_SUBNET, allow(priority=300))
+    protect(web)
+    assert report(web, WEB)["category"] == "Configured"
+    web.world.firewall.edit(NSG_NIC, allow(priority=300, sources=("10.0.0.0/8",)))
+    assert report(web, WEB)["category"] == "Exposed"
+
+
+def test_a_deny_that_somebody_removed_exposes(web: WebApp) -> None:
+    """Until it is put back, the virtual network gets through."""
+    protect(web)
+    (deny,) = [r for r in web.world.firewall.ours(NSG_SUBNET) if r.destinations == ("10.0.0.5",)]
+    web.world.firewall.edit(NSG_SUBNET, remove=[deny.name])
+    said = report(web, DB)
+    assert (said["category"], said["reason"]) == (
+        "Exposed",
+        "rule 'AllowVnetInBound' (priority 65000) of 'subnet-nsg' leaves port 22 open",
+    )
+
+
+def test_a_vm_with_no_firewall_is_unsupported(web: WebApp) -> None:
+    """With the reason; and the recommendation does not apply."""
+    web.world.machines.add(vm_id("bare"))
+    said = report(web, vm_id("bare"))
+    assert said["category"] == "Unsupported"
+    assert "no network security group" in str(said["reason"])
+    assert said["recommendation"] == {"state": "NotApplicable", "reason": said["reason"]}
+
+
+def test_what_cannot_be_read_is_unknown_and_never_configured(web: WebApp) -> None:
+    """Whatever the rules say."""
+    protect(web)
+    held = web.world.machines.machines
+    for key, machine in held.items():
+        held[key] = replace(machine, unreadable="a floating IP")
+    assert report(web, WEB)["category"] == "Unknown"
+    assert report(web, WEB)["recommendation"] == {
+        "state": "NotApplicable",
+        "reason": "a floating IP",
+    }
+
+
+def test_a_vm_of_unknown_system_is_not_recommended(web: WebApp) -> None:
+    """Defender recommends Linux and Windows."""
+    web.world.machines.add(WEB, Attachment(NSG_NIC, ("10.0.0.4",)), system="")
+    assert report(web, WEB)["recommendation"]["state"] == "NotApplicable"  # type: ignore[index]
+
+
+def test_the_lists_are_read_once_however_many_vms(web: WebApp) -> None:
+    """And a large answer comes in pages that meet each VM once."""
+    for number in range(1100):
+        name = vm_id(f"many-{number:04}")
+        web.world.machines.machines[name.casefold()] = Machine(name, "westeurope", "linux", ())
+    assert isinstance(web.inventory, MemoryInventory)
+    link, seen, pages = f"{HOST}/api/machines", [], 0
+    while link:
+        page = web.call("GET", link, who=AS_READER).json
+        seen += [machine["id"] for machine in page["value"]]
+        link, pages = page.get("nextLink", ""), pages + 1
+    assert len(seen) == len(set(seen)) == 1102
+    assert len(web.inventory.reads) == pages == 3
+
+
+def test_a_scope_narrows_the_list(web: WebApp) -> None:
+    """To a resource group or a VM, within what the app works in."""
+    found = web.call("GET", f"/api/machines?scope={DB}", who=AS_READER).json["value"]
+    assert [machine["id"] for machine in found] == [DB]
+    assert web.call("GET", f"/api/machines?scope={GROUP}x", who=AS_READER).json["value"] == []
+    for scope in (f"/subscriptions/{SUBSCRIPTION}/../x", "/", "/subscriptions/other"):
+        assert web.call("GET", f"/api/machines?scope={scope}", who=AS_READER).status == 400
+
+
+def test_who_may_read_no_vm_gets_no_list(web: WebApp) -> None:
+    """The refusal names the action."""
+    refused = web.call("GET", "/api/machines", who=token("nobody"))
+    assert refused.status == 403
+    assert "Microsoft.Compute/virtualMachines/read" in refused.error["message"]
+
+
+def test_foreign_rules_are_the_same_for_any_spelling(web: WebApp) -> None:
+    """A rule on a range of ports and a wide prefix exposes like an exact one."""
+    wide: SecurityRule = allow(priority=400, destinations=("10.0.0.0/16",), ports=("1-4000",))
+    web.world.firewall.edit(NSG_SUBNET, wide)
+    protect(web)
+    assert len(report(web, DB)["exposedBy"]) == 2  # type: ignore[arg-type]
