@@ -218,6 +218,9 @@ class _WhenUsed:
     def list_with_our_rules(self, scopes: Iterable[str]) -> list[str]:
         return self.made().list_with_our_rules(tuple(scopes))
 
+    def writes_whole(self) -> bool:
+        return self.made().writes_whole()
+
     def probe(self) -> str:
         return self.made().probe()
 

@@ -177,6 +177,7 @@ class MemoryFirewall:
         self.groups: dict[str, dict[str, SecurityRule]] = {}
         self.writes: Counter[str] = Counter()
         self.whole = True
+        self.flushing: set[str] = set()
         self.refuse: dict[str, str] = {}  # rule name -> code
         self.before_write: Callable[[Snapshot, Plan], None] = lambda _snapshot, _plan: None
         self._versions: Counter[str] = Counter()
@@ -210,7 +211,12 @@ class MemoryFirewall:
         key = key_of(firewall_id)
         if key not in self.groups:
             return Snapshot(firewall_id, (), exists=False)
-        return Snapshot(firewall_id, tuple(self.groups[key].values()), str(self._versions[key]))
+        return Snapshot(
+            firewall_id,
+            tuple(self.groups[key].values()),
+            str(self._versions[key]),
+            flushes_connections=key in self.flushing,
+        )
 
     def write(self, snapshot: Snapshot, plan: Plan) -> None:
         """Carry out a plan, or its first change."""
@@ -224,6 +230,8 @@ class MemoryFirewall:
             if name in self.refuse:
                 raise FirewallRefusedError("turned down", code=self.refuse[name], rule_name=name)
         self.writes[key] += 1
+        if plan.flush_connections:
+            self.flushing.add(key)
         group = self.groups[key]
         for change in changes if self.whole else changes[:1]:
             if isinstance(change, str):
@@ -232,6 +240,10 @@ class MemoryFirewall:
                 group[change.name] = change
         self._versions[key] += 1
         assert_legal(group.values())
+
+    def writes_whole(self) -> bool:
+        """Tell whether plans are carried out whole."""
+        return self.whole
 
     def probe(self) -> str:
         """Say that guarded whole writes are honoured."""

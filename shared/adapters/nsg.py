@@ -71,7 +71,10 @@ class NetworkSecurityGroups:
                 raise OutsideError(str(error)) from error
             if _is_settled(raw):
                 rules = tuple(read_rule(rule) for rule in raw["properties"]["securityRules"])
-                return Snapshot(firewall_id, rules, raw["etag"], raw=raw)
+                flushes = raw["properties"].get("flushConnection") is True
+                return Snapshot(
+                    firewall_id, rules, raw["etag"], flushes_connections=flushes, raw=raw
+                )
             if waited >= _SETTLE_SECONDS:
                 raise OutsideError(f"{firewall_id} is still updating after {waited:.0f} s")
             self._sleep(pause)
@@ -84,11 +87,11 @@ class NetworkSecurityGroups:
         at last a rule that cannot be removed is turned into a Deny.
         """
         whole = self._whole_writes()
-        if whole and plan.size > 1:
+        if whole and (plan.size > 1 or plan.flush_connections):
             try:
                 return self._put_group(snapshot, plan)
             except FirewallRefusedError as refusal:
-                if refusal.rule_name:
+                if refusal.rule_name or not (plan.put or plan.remove):
                     raise
         first = in_order(plan, snapshot.rules)[0]
         try:
@@ -113,6 +116,10 @@ class NetworkSecurityGroups:
             except AzureError as error:
                 raise OutsideError(str(error)) from error
         return found
+
+    def writes_whole(self) -> bool:
+        """Tell whether guarded whole writes are allowed and proven."""
+        return self._whole_writes()
 
     def probe(self) -> str:
         """Ask on an empty group of our own whether If-Match is honoured.
@@ -144,7 +151,7 @@ class NetworkSecurityGroups:
         nsg = parse_id(snapshot.firewall_id, NSG_TYPE)
         before: dict[str, Any] = snapshot.raw  # type: ignore[assignment]
         body = changed_group(before, plan)
-        if foreign_part(body, self._names) != foreign_part(before, self._names):
+        if foreign_part(body, self._names, plan) != foreign_part(before, self._names, plan):
             raise OutsideError("a whole write would have changed what is not ours; not sent")
         groups = self._client(nsg.subscription).network_security_groups
         self._send(

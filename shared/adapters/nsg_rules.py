@@ -73,11 +73,13 @@ def changed_group(before: dict[str, Any], plan: Plan) -> dict[str, Any]:
         del properties[name]
     touched = {rule.name.lower() for rule in plan.put} | {name.lower() for name in plan.remove}
     kept = [rule for rule in properties["securityRules"] if rule["name"].lower() not in touched]
+    if plan.flush_connections:
+        properties["flushConnection"] = True
     properties["securityRules"] = kept + [write_rule(rule) for rule in plan.put]
     return after
 
 
-def foreign_part(group: dict[str, Any], names: RuleNames) -> dict[str, Any]:
+def foreign_part(group: dict[str, Any], names: RuleNames, plan: Plan) -> dict[str, Any]:
     """Return everything of a group that is not ours to change, in a form to compare.
 
     NB. This is the guard over other people's rules: it looks at what would be sent and knows
@@ -88,6 +90,8 @@ def foreign_part(group: dict[str, Any], names: RuleNames) -> dict[str, Any]:
         for key, value in group["properties"].items()
         if key not in _READ_ONLY and key != "securityRules"
     }
+    if plan.flush_connections:  # the one property that a policy may ask us to switch on
+        properties.pop("flushConnection", None)
     foreign = {
         rule["name"]: _stable(rule)
         for rule in group["properties"]["securityRules"]

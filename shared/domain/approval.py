@@ -4,11 +4,12 @@ from dataclasses import replace
 from datetime import datetime
 
 from shared.domain.errors import ConflictError
-from shared.domain.lifecycle import change_ports, close, extend_all
+from shared.domain.lifecycle import change_ports, close, extend_all, is_open
 from shared.domain.model import (
     AccessRequest,
     Approval,
     CloseReason,
+    Extension,
     Principal,
     Status,
     Vote,
@@ -18,23 +19,26 @@ from shared.domain.permissions import Decision
 
 def is_awaiting(request: AccessRequest) -> bool:
     """Tell whether a request, or a longer end for it, waits for people."""
-    return request.extension is not None or any(
-        port.status is Status.PENDING_APPROVAL for port in request.ports
-    )
+    return pending(request) is not None
 
 
 def pending(request: AccessRequest) -> Approval | None:
-    """Return the approval that is asked for now."""
-    if any(port.status is Status.PENDING_APPROVAL for port in request.ports):
+    """Return the approval that is asked for now; a request that has ended waits for nobody."""
+    if _waits_to_open(request):
         return request.approval
-    return request.extension.approval if request.extension else None
+    if request.extension is None or request.is_final:
+        return None
+    return request.extension.approval
 
 
-def check_vote(request: AccessRequest, approver: Principal) -> Decision:
+def check_vote(
+    request: AccessRequest, approver: Principal, carrier: Principal | None = None
+) -> Decision:
     """Decide whether somebody may decide: a person, and not one the access is for.
 
     NB. The requestor is who the access is for, whichever app carried the request; and an app
-    that relays a person's decision is not that person. Only people are counted.
+    that relays a person's decision is not that person. Only people are counted. Who asked
+    carries no decision on it either, in whosever name, and no person carries both sides.
     """
     if approver.is_app:
         return Decision(False, ("an app cannot approve; it can relay a named person's decision",))
@@ -42,7 +46,31 @@ def check_vote(request: AccessRequest, approver: Principal) -> Decision:
         return Decision(False, ("nobody approves their own request",))
     if request.relayed_by is not None and approver.key == request.relayed_by.key:
         return Decision(False, ("who passed the request on cannot approve it",))
+    if carrier is not None and _is_of_interest(request, carrier):
+        return Decision(False, ("who asked cannot pass the decision on",))
     return Decision(True)
+
+
+def _is_of_interest(request: AccessRequest, carrier: Principal) -> bool:
+    """Tell whether a carrier is the requestor, or a person who carried the request as well."""
+    carried = request.relayed_by is not None and carrier.key == request.relayed_by.key
+    return carrier.key == request.requestor.key or (carried and not carrier.is_app)
+
+
+def ask_extension(request: AccessRequest, asked: Extension) -> AccessRequest:
+    """Have a longer end wait for people; raises ConflictError where there is nothing to extend.
+
+    NB. One end waits at a time: a second one in its place would inherit the decisions that
+    people made about the first.
+    """
+    request = time_out(request, asked.asked_at)
+    if not any(is_open(port, asked.asked_at) for port in request.ports):
+        raise ConflictError("Nothing of this request is open; ask anew.", code="NotOpen")
+    if request.extension is None:
+        return replace(request, extension=asked)
+    if request.extension.end_at == asked.end_at:
+        return request
+    raise ConflictError("Another end already waits for approval.", code="ExtensionPending")
 
 
 def vote(request: AccessRequest, cast: Vote, now: datetime) -> AccessRequest:
@@ -95,11 +123,17 @@ def _decide_extension(
     request: AccessRequest, approval: Approval, cast: Vote, now: datetime
 ) -> AccessRequest:
     assert request.extension is not None  # noqa: S101 - the caller has just seen it
-    if not cast.approved:
-        return replace(request, extension=None)
-    if not approval.is_met:
-        return replace(request, extension=replace(request.extension, approval=approval))
-    return replace(extend_all(request, request.extension.end_at, now), extension=None)
+    asked = replace(request.extension, approval=approval)
+    if cast.approved and not approval.is_met:
+        return replace(request, extension=asked)
+    if cast.approved:
+        request = extend_all(request, asked.end_at, now)
+    return _settle_extension(request, asked)
+
+
+def _settle_extension(request: AccessRequest, asked: Extension) -> AccessRequest:
+    """Let a longer end wait no more, and keep who decided on it."""
+    return replace(request, extension=None, decided=(*request.decided, asked))
 
 
 def time_out(request: AccessRequest, now: datetime) -> AccessRequest:
@@ -109,7 +143,8 @@ def time_out(request: AccessRequest, now: datetime) -> AccessRequest:
         return request
     if _waits_to_open(request):
         return _end_waiting(request, now, "nobody decided in time")
-    return replace(request, extension=None)
+    assert request.extension is not None  # noqa: S101 - that is what is pending
+    return _settle_extension(request, request.extension)
 
 
 def _end_waiting(request: AccessRequest, now: datetime, message: str) -> AccessRequest:

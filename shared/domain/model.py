@@ -258,6 +258,7 @@ class AccessRequest:
     approval: Approval | None = None  # None: the policy asked for none
     break_glass: bool = False
     extension: Extension | None = None
+    decided: tuple[Extension, ...] = ()  # longer ends that no longer wait, with who decided
     extended: tuple[Extended, ...] = ()
 
     @property
@@ -285,6 +286,7 @@ class Protection:
     lifted: bool = False
     proven: bool = False
     blocked: str = ""
+    flush_connections: bool = False  # re-evaluate live sessions when rules change
     version: str = ""
 
 

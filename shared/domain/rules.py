@@ -58,11 +58,12 @@ class Plan:
     put: tuple[SecurityRule, ...] = ()
     remove: tuple[str, ...] = ()
     blocked: Mapping[str, str] = field(default_factory=dict)
+    flush_connections: bool = False  # switch on the re-evaluation of live sessions
 
     @property
     def is_empty(self) -> bool:
         """Tell whether there is nothing to write."""
-        return not self.put and not self.remove
+        return not self.put and not self.remove and not self.flush_connections
 
     @property
     def size(self) -> int:

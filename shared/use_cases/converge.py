@@ -4,7 +4,7 @@ Every trigger ends here. First the firewall is read, then its rows: the other wa
 list of grants would meet a fresh firewall, and a colleague's new rule be taken for an orphan.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import Enum
 
@@ -50,6 +50,7 @@ class _Run:
     refused: dict[str, str] = field(default_factory=dict)
     touched: set[str] = field(default_factory=set)
     failures: int = 0
+    flush_refused: bool = False
 
 
 def converge(services: Services, firewall_id: str) -> Outcome:
@@ -86,23 +87,40 @@ def _rounds(services: Services, firewall_id: str, run: _Run) -> None:
                 _refuse_to_forget(services, firewall_id, run)
                 return
             run.failures = 0
-        except FirewallChangedError:
-            services.sleep(1.0)
         except FirewallRefusedError as refusal:
-            if not refusal.rule_name:
-                raise
-            run.refused[refusal.rule_name] = f"{refusal.code}: {refusal}"
-        except ThrottledError as throttled:
-            if throttled.retry_after > LONGEST_WAIT_SECONDS:
-                raise
-            services.sleep(throttled.retry_after)
-        except OutsideError as error:
-            run.failures += 1
-            if run.failures >= _FAILURES_IN_A_ROW:
-                raise
-            services.telemetry.fault("jit.converge.retry", error, firewall=firewall_id)
-            services.sleep(2.0 ** (run.failures - 1))
+            _note_refusal(services, firewall_id, run, refusal)
+        except (FirewallChangedError, ThrottledError, OutsideError) as error:
+            services.sleep(_pause(services, firewall_id, run, error))
     raise OutsideError(f"{firewall_id} did not converge within {LONGEST_RUN}")
+
+
+def _note_refusal(
+    services: Services, firewall_id: str, run: _Run, refusal: FirewallRefusedError
+) -> None:
+    """Remember what the firewall turns down, so that it stalls nothing else."""
+    if refusal.rule_name:
+        run.refused[refusal.rule_name] = f"{refusal.code}: {refusal}"
+    elif run.flush_refused:
+        raise refusal
+    else:
+        # Ending sessions is a wish beside the doors: it must not keep one from closing.
+        run.flush_refused = True
+        services.telemetry.fault("jit.flush.refused", refusal, firewall=firewall_id)
+
+
+def _pause(services: Services, firewall_id: str, run: _Run, error: Exception) -> float:
+    """Say how many seconds to wait before the next round; raises what waiting will not mend."""
+    if isinstance(error, FirewallChangedError):
+        return 1.0
+    if isinstance(error, ThrottledError):
+        if error.retry_after > LONGEST_WAIT_SECONDS:
+            raise error
+        return error.retry_after
+    run.failures += 1
+    if run.failures >= _FAILURES_IN_A_ROW:
+        raise error
+    services.telemetry.fault("jit.converge.retry", error, firewall=firewall_id)
+    return float(2 ** (run.failures - 1))
 
 
 def _round(services: Services, firewall_id: str, run: _Run) -> bool:
@@ -112,7 +130,7 @@ def _round(services: Services, firewall_id: str, run: _Run) -> bool:
     read = services.rows.read(firewall_id)
     rows = Aligner(services, firewall_id, run.touched).align(read, now)
     want = wanted(rows, now, services.names)
-    changes = _plan(services, snapshot, want, run)
+    changes = _plan(services, snapshot, rows, want, run)
     if not changes.is_empty:
         services.firewall.write(snapshot, changes)
         services.telemetry.event(
@@ -128,11 +146,18 @@ def _round(services: Services, firewall_id: str, run: _Run) -> bool:
     return not _fail_blocked(services, rows, want, changes)
 
 
-def _plan(services: Services, snapshot: Snapshot, want: Wanted, run: _Run) -> Plan:
+def _plan(
+    services: Services, snapshot: Snapshot, rows: FirewallRows, want: Wanted, run: _Run
+) -> Plan:
     if not snapshot.exists:
         gone = "the network security group no longer exists"
         return Plan(blocked={rule.name: gone for rule in want.rules})
-    return plan(snapshot.rules, want.rules, services.names, services.band, run.refused)
+    changes = plan(snapshot.rules, want.rules, services.names, services.band, run.refused)
+    ends_sessions = any(p.flush_connections and not p.lifted for p in rows.protections)
+    may = not snapshot.flushes_connections and not run.flush_refused
+    if ends_sessions and may and services.firewall.writes_whole():
+        return replace(changes, flush_connections=True)
+    return changes
 
 
 def _fail_blocked(services: Services, rows: FirewallRows, want: Wanted, changes: Plan) -> bool:
@@ -174,6 +199,7 @@ def _refuse_to_forget(services: Services, firewall_id: str, run: _Run) -> None:
     want = wanted(rows, services.clock(), services.names)
     left = plan(snapshot.rules, want.rules, services.names, services.band).remove
     if left:
+        services.telemetry.event("jit.close.refused", firewall=firewall_id, rules=", ".join(left))
         raise CloseRefusedError(
             f"{firewall_id} refuses to give up {', '.join(left)}: "
             f"{'; '.join(run.refused.get(name, '') for name in left)}"

@@ -157,7 +157,8 @@ def _policy_change(
     others = [each for each in rows.protections if key_of(each.policy_id) != key_of(policy.id)]
     here = [each for each in protections if key_of(each.firewall_id) == key_of(firewall_id)]
     snapshot = listed.firewalls.get(key_of(firewall_id)) or services.firewall.read(firewall_id)
-    return _difference(services, snapshot, rows, replace(rows, protections=(*others, *here)))
+    change = _difference(services, snapshot, rows, replace(rows, protections=(*others, *here)))
+    return replace(change, firewall_id=firewall_id)
 
 
 def _difference(

@@ -138,6 +138,7 @@ class Snapshot:
     rules: tuple[SecurityRule, ...]
     version: str = ""
     exists: bool = True
+    flushes_connections: bool = False
     raw: object = field(default=None, repr=False, compare=False)
 
 
@@ -179,6 +180,10 @@ class Firewall(Protocol):
 
     def list_with_our_rules(self, scopes: Sequence[str]) -> list[str]:
         """Find every firewall in reach that holds a rule of ours, from the service itself."""
+        ...
+
+    def writes_whole(self) -> bool:
+        """Tell whether several changes go in one guarded write, and properties can be set."""
         ...
 
     def probe(self) -> str:

@@ -112,7 +112,9 @@ def _why_not_approved(services: Services, request: AccessRequest) -> str:
         return ""
     votes = request.approval.votes if request.approval else ()
     agreed = {
-        v.approver.key for v in votes if v.approved and check_vote(request, v.approver).allowed
+        v.approver.key
+        for v in votes
+        if v.approved and check_vote(request, v.approver, v.relayed_by).allowed
     }
     if len(agreed) < needed or not all(vote.approved for vote in votes):
         return f"the policy asks for {needed} approvals, and {len(agreed)} were given"

@@ -8,7 +8,6 @@ from shared.domain.arm_ids import key_of, name_of
 from shared.domain.errors import InvalidInputError, NotFoundError
 from shared.domain.model import (
     MINUTE,
-    Attachment,
     Policy,
     PolicyState,
     PolicyVm,
@@ -121,6 +120,7 @@ class _Applied:
 
     firewalls: set[str] = field(default_factory=set)
     problems: dict[str, str] = field(default_factory=dict)
+    flush_connections: bool = False
 
 
 def apply_policy(services: Services, policy_id: str) -> None:
@@ -145,7 +145,9 @@ def _apply(services: Services, policy_id: str, held: PolicyRow | None) -> _Appli
     deleting = held is None or held.policy.state is PolicyState.DELETING
     vms = () if held is None or deleting else held.policy.vms
     rows = {key_of(row.vm_id): row for row in services.policies.vm_rows(policy_id)}
-    applied = _Applied()
+    applied = _Applied(
+        flush_connections=held is not None and held.policy.conditions.flush_connections
+    )
 
     def protect(vm: PolicyVm) -> None:
         row = rows.get(key_of(vm.id), VmRow(policy_id, vm.id))
@@ -174,7 +176,15 @@ def _protect(services: Services, row: VmRow, vm: PolicyVm, applied: _Applied) ->
         services.policies.put_vm(replace(row, vm_id=vm.id, firewalls=tuple(noted)))
     ports = vm.ports or usual_ports(machine)
     for attachment in attachments:
-        _write_protection(services, row.policy_id, vm.id, ports, attachment)
+        wanted = Protection(
+            firewall_id=attachment.firewall_id,
+            policy_id=row.policy_id,
+            vm_id=vm.id,
+            ports=tuple(sorted(rule.number for rule in ports)),
+            addresses=attachment.addresses,
+            flush_connections=applied.flush_connections,
+        )
+        _write_protection(services, wanted)
         applied.firewalls.add(attachment.firewall_id)
     _lift(services, row, gone, applied)
 
@@ -200,21 +210,8 @@ def usual_ports(machine: Machine | None) -> tuple[PortRule, ...]:
     return tuple(PortRule(number) for number in numbers)
 
 
-def _write_protection(
-    services: Services,
-    policy_id: str,
-    vm_id: str,
-    ports: Iterable[PortRule],
-    attachment: Attachment,
-) -> None:
-    wanted = Protection(
-        firewall_id=attachment.firewall_id,
-        policy_id=policy_id,
-        vm_id=vm_id,
-        ports=tuple(sorted(rule.number for rule in ports)),
-        addresses=attachment.addresses,
-    )
-    held = services.rows.get_protection(attachment.firewall_id, policy_id, vm_id)
+def _write_protection(services: Services, wanted: Protection) -> None:
+    held = services.rows.get_protection(wanted.firewall_id, wanted.policy_id, wanted.vm_id)
     if held is None or replace(held, proven=False, blocked="", version="") != wanted:
         services.rows.put_protection(wanted)
 

@@ -8,7 +8,7 @@ import itertools
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, TypeVar
@@ -73,7 +73,7 @@ class Caller:
     """Somebody with a token, or without."""
 
     url: str
-    token: str = ""
+    token: str = field(default="", repr=False)
 
     def call(
         self,

@@ -9,7 +9,7 @@ CROWD = 60
 MOST_WRITES_TO_OPEN = 5
 MOST_WRITES_TO_CLOSE = 3
 # Long enough for all to be open before the first one ends, also on a busy machine.
-LASTING = timedelta(seconds=20)
+LASTING = timedelta(seconds=16)
 
 
 def test_sixty_at_once_are_opened_and_closed_in_a_few_writes(play: Play) -> None:

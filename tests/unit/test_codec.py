@@ -122,14 +122,35 @@ values = st.one_of(
     requests,
     policies,
     st.builds(
-        Grant, texts, texts, texts, texts, numbers, texts, listed, listed, texts, instants,
-        instants, st.none() | instants, st.booleans(), texts,
+        Grant,
+        firewall_id=texts,
+        request_id=texts,
+        policy_id=texts,
+        vm_id=texts,
+        port=numbers,
+        protocol=texts,
+        sources=listed,
+        addresses=listed,
+        requestor=texts,
+        requested_at=instants,
+        expires_at=instants,
+        sealed_at=st.none() | instants,
+        proven=st.booleans(),
+        version=texts,
     ),
     st.builds(
-        Protection, texts, texts, texts, st.lists(numbers, max_size=3).map(tuple), listed,
-        st.booleans(), st.booleans(), texts, texts,
+        Protection,
+        firewall_id=texts,
+        policy_id=texts,
+        vm_id=texts,
+        ports=st.lists(numbers, max_size=3).map(tuple),
+        addresses=listed,
+        lifted=st.booleans(),
+        proven=st.booleans(),
+        blocked=texts,
+        version=texts,
     ),
-)  # fmt: skip
+)
 
 
 @given(values)

@@ -24,6 +24,7 @@ from shared.use_cases.closing import close_early, grant_of
 from shared.use_cases.converge import Outcome, converge
 from shared.use_cases.interfaces import (
     FirewallChangedError,
+    FirewallRefusedError,
     OutsideError,
     Row,
     RowChangedError,
@@ -542,3 +543,38 @@ def test_rule_7_a_stalled_writer_that_dies_is_still_finished() -> None:
     world.pass_time(15)
     assert world.status(request.id) is Status.REVOKED
     assert not allows(world, NSG_SUBNET)
+
+
+def test_ending_live_sessions_is_switched_on_where_the_policy_asks_for_it() -> None:
+    """A policy that ends sessions sets the group's property once; others never touch it."""
+    world = World()
+    policy = world.protect()
+    assert not world.firewall.flushing
+    ending = replace(policy, conditions=Conditions(flush_connections=True))
+    protection.put_policy(world.services, ending)
+    world.work()
+    assert world.firewall.flushing == {NSG_NIC.casefold(), NSG_SUBNET.casefold()}
+    writes = sum(world.firewall.writes.values())
+    reconcile(world.services)
+    assert sum(world.firewall.writes.values()) == writes
+
+
+def test_a_refused_wish_to_end_sessions_keeps_no_door_open() -> None:
+    """Where the property cannot be set, opening and closing go on."""
+    world = World()
+    ending = replace(world.protect(), conditions=Conditions(flush_connections=True))
+    write = world.firewall.write
+
+    def refusing(snapshot: Snapshot, plan: Plan) -> None:
+        if plan.flush_connections and not plan.put and not plan.remove:
+            raise FirewallRefusedError("not here", code="RequestDisallowedByPolicy")
+        write(snapshot, replace(plan, flush_connections=False))
+
+    world.firewall.write = refusing  # type: ignore[method-assign]
+    protection.put_policy(world.services, ending)
+    world.work()
+    request = world.ask(minutes=5)
+    assert world.status(request.id) is Status.INITIATED
+    world.pass_time(6)
+    assert world.status(request.id) is Status.REVOKED
+    assert not allows(world)

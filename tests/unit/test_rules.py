@@ -233,6 +233,14 @@ def test_an_address_is_another_vms_only_while_that_vm_is_protected() -> None:
     assert wanted(held, START, NAMES).impossible == {}
 
 
+def test_the_reason_names_the_same_vm_each_time() -> None:
+    """Of several that have the address, the first by id, whatever order they are read in."""
+    third = DB.replace("/db", "/third")
+    for pair in ((DB, third), (third, DB)):
+        want = wanted(rows(protection(), *map(protection, pair), grant()), START, NAMES)
+        assert "also belongs to 'db' " in want.impossible[grant().key]
+
+
 def test_an_impossible_grant_keeps_no_other_from_its_rule() -> None:
     """Only the grant whose address is shared goes without."""
     third = WEB.replace("web", "third")
@@ -298,6 +306,10 @@ def test_one_deny_for_each_vm_and_family() -> None:
     ]
     assert {(rule.access, rule.protocol, rule.sources) for rule in rules} == {
         (Access.DENY, "*", ("*",))
+    }
+    # Of two spellings of a name, always the same one is told.
+    assert {rule.description for rule in rules[1:]} == {
+        "JIT access: management ports of VM 'WEB' stay closed."
     }
     assert deny_rules([replace(protection(), addresses=())], NAMES) == []
     assert deny_rules([], NAMES) == []
@@ -516,7 +528,8 @@ def test_rules_of_ours_that_nobody_wants_are_removed() -> None:
     assert Plan(put=(RULE,), remove=("x", "y")).size == 3
     assert not Plan(put=(RULE,)).is_empty
     assert Plan(blocked={"x": "y"}).is_empty
-    assert Plan().size == 0
+    assert not Plan(flush_connections=True).is_empty
+    assert Plan().size == Plan(flush_connections=True).size == 0
 
 
 def test_the_place_of_a_removed_rule_counts_as_taken() -> None:
