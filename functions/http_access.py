@@ -23,7 +23,7 @@ from shared.use_cases import access
 from shared.use_cases.approval import Caller
 from shared.use_cases.explain import explain_request
 from shared.use_cases.permission import enforce
-from shared.use_cases.protection import policies_in_reach
+from shared.use_cases.protection import get_policy, policies_in_reach
 from shared.use_cases.repeat import Repeat
 
 _POLL_SECONDS = "2"
@@ -59,8 +59,8 @@ def request_access_short(req: func.HttpRequest) -> func.HttpResponse:
     principal = caller(req)
     short = read_body(ShortRequestWire, req.get_body(), _INVALID)
     who = speaking_for(principal, short.on_behalf_of)
-    require(who.person, Action.INITIATE, short.virtual_machine)
     policy_id = access.policy_covering(app().services, short.virtual_machine, short.ports)
+    require(who.person, Action.INITIATE, short.virtual_machine)
     wish = _wish(req, principal, policy_id, short.as_initiate())
     if is_dry_run(req):
         return _explained(wish)
@@ -138,7 +138,10 @@ def _wish(
     req: func.HttpRequest, principal: Principal, policy_id: str, body: InitiateWire
 ) -> access.Wish:
     asking = _Asking(principal, speaking_for(principal, body.on_behalf_of), caller_address(req))
-    held = sorted({"; ".join(_permit(asking, vm.id)) for vm in body.virtual_machines})
+    # What no policy covers is refused below, and costs no question to Azure before.
+    policy = get_policy(app().services, policy_id)
+    governed = [vm.id for vm in body.virtual_machines if policy.vm(vm.id)]
+    held = sorted({"; ".join(_permit(asking, vm_id)) for vm_id in governed})
     asked = Asked(tuple(_asked_ports(asking, body)), body.justification, asking.address)
     each = [port for vm in body.virtual_machines for port in vm.ports]
     return access.Wish(
@@ -172,11 +175,12 @@ def _asked_ports(asking: _Asking, body: InitiateWire) -> list[AskedPort]:
 
 def _own_address(asking: _Asking, at: str) -> tuple[str, ...]:
     """Take the caller's address as source; an app's own address is not where a person sits."""
-    if asking.address and not asking.caller.is_app:
+    elsewhere = asking.caller.is_app or asking.who.relayed_by is not None
+    if asking.address and not elsewhere:
         return (asking.address,)
     told = (
         "an app must name the source address: it does not know where its user sits"
-        if asking.caller.is_app
+        if elsewhere
         else "your address cannot be told; name the source"
     )
     reason = Reason(_INVALID, told, f"{at}.allowedSourceAddressPrefix")

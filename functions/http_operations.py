@@ -11,7 +11,12 @@ import azure.functions as func
 from functions.web import absolute, answer, caller, handled, require
 from shared.bootstrap import app
 from shared.domain.arm_ids import key_of
-from shared.domain.errors import InvalidInputError, NotAuthenticatedError, NotPermittedError
+from shared.domain.errors import (
+    InvalidInputError,
+    NotAuthenticatedError,
+    NotPermittedError,
+    UnavailableError,
+)
 from shared.domain.permissions import Action
 from shared.domain.times import format_ticks, parse_instant
 from shared.use_cases import watch
@@ -19,13 +24,14 @@ from shared.use_cases.activity import Asked, Page, read_activity
 from shared.use_cases.rows import Fact
 
 bp = func.Blueprint()
+_RUNS = frozenset("=+-@\uff1d\uff0b\uff0d\uff20")
 _A_DAY = timedelta(days=1)
 _LONGEST = timedelta(days=92)
 _MOST = 1000
 _COLUMNS = (
     "time", "operation", "principal", "principalName", "onBehalfOf", "relayedBy", "requestId",
     "virtualMachine", "port", "firewall", "policyId", "sourceAddress", "reason",
-    "latenessSeconds",
+    "authorizedBy", "latenessSeconds",
 )  # fmt: skip
 
 
@@ -51,7 +57,7 @@ def _asked(req: func.HttpRequest) -> Asked:
     try:
         top = int(req.params.get("top", "200"))
         since = _instant(req, "from", now - _A_DAY)
-        until = _instant(req, "to", now + _A_DAY)
+        until = min(_instant(req, "to", now + _A_DAY), now + _A_DAY)
     except ValueError as error:
         raise InvalidInputError(f"the query: {error}", code="InvalidQuery") from None
     if not 1 <= top <= _MOST or until - since > _LONGEST:
@@ -86,7 +92,7 @@ def _line(fact: Fact) -> dict[str, Any]:
         format_ticks(fact.at), fact.operation, fact.principal, fact.principal_name,
         fact.on_behalf_of, fact.relayed_by, fact.request_id, fact.vm_id, fact.port or None,
         fact.firewall_id, fact.policy_id, fact.source_address, fact.reason,
-        fact.lateness_seconds,
+        fact.authorized_by, fact.lateness_seconds,
     )  # fmt: skip
     return {
         name: value for name, value in zip(_COLUMNS, values, strict=True) if value not in {"", None}
@@ -95,7 +101,7 @@ def _line(fact: Fact) -> dict[str, Any]:
 
 def _csv(page: Page) -> func.HttpResponse:
     text = io.StringIO()
-    writer = csv.DictWriter(text, _COLUMNS)
+    writer = csv.DictWriter(text, _COLUMNS, quoting=csv.QUOTE_ALL)
     writer.writeheader()
     for fact in page.facts:
         writer.writerow({name: neutral(value) for name, value in _line(fact).items()})
@@ -108,10 +114,15 @@ def _csv(page: Page) -> func.HttpResponse:
 
 
 def neutral(value: Any) -> Any:
-    """Keep a spreadsheet from running a cell: a justification may begin with `=`."""
-    if isinstance(value, str) and value[:1] in set("=+-@\t\r\n"):
-        return f"'{value}"
-    return value
+    """Keep a spreadsheet from running a cell: a justification may begin with `=`.
+
+    The wide forms are what some spreadsheets read as the plain ones. Every cell is quoted, so
+    that none ends at a separator within it.
+    """
+    if not isinstance(value, str):
+        return value
+    plain = "".join(letter if letter.isprintable() else " " for letter in value)
+    return f"'{plain}" if plain.lstrip()[:1] in _RUNS else plain
 
 
 @bp.function_name("get_health")
@@ -151,6 +162,6 @@ def _may_see_figures(req: func.HttpRequest) -> bool:
         return False
     try:
         require(caller(req), Action.READ_ACTIVITY, app().settings.scopes[0])
-    except (NotAuthenticatedError, NotPermittedError):
+    except (NotAuthenticatedError, NotPermittedError, UnavailableError):
         return False
     return True

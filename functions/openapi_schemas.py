@@ -189,6 +189,7 @@ _ACTIVITY = _object(
             (
                 *("principal", "principalName", "onBehalfOf", "relayedBy", "requestId"),
                 *("virtualMachine", "firewall", "policyId", "sourceAddress", "reason"),
+                "authorizedBy",
             ),
             _TEXT,
         ),

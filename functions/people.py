@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import StringConstraints
 
+from functions.calling import note_person
 from functions.wire import Wire
 from shared.bootstrap import app
 from shared.domain.model import Principal
@@ -33,4 +34,5 @@ def speaking_for(principal: Principal, person: PersonWire | None) -> Caller:
         return Caller(principal)
     enforce(app().services, principal, Action.RELAY, app().settings.scopes[0])
     named = Principal(principal.tenant, person.object_id.lower(), person.name)
+    note_person(named)
     return Caller(named, relayed_by=principal)

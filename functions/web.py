@@ -1,6 +1,7 @@
 """What every HTTP trigger shares: who calls, from where, the request id, and errors as ARM's."""
 
 import json
+import re
 import uuid
 from collections.abc import Callable, Mapping
 from functools import wraps
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 
 import azure.functions as func
 
+from functions.calling import Calling, a_call, note_caller
 from functions.throttle import Throttle
 from shared.bootstrap import app
 from shared.domain.arm_ids import is_within
@@ -30,6 +32,7 @@ from shared.domain.model import Principal
 from shared.domain.permissions import Action
 from shared.use_cases.interfaces import OutsideError, RowChangedError
 from shared.use_cases.permission import enforce
+from shared.use_cases.refusals import Refusal, record_refusal
 
 JSON = "application/json; charset=utf-8"
 # The one table from what went wrong to what the caller is told.
@@ -43,6 +46,12 @@ STATUS: Mapping[type[JitError], HTTPStatus] = {
     TooManyRequestsError: HTTPStatus.TOO_MANY_REQUESTS,
     UnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
+# What was understood and may not be. The throttle bounds how much of it one caller can cause.
+_ON_RECORD = (NotPermittedError, OutsidePolicyError, TooManyRequestsError)
+_POLICY_PATH = re.compile(
+    r"/subscriptions/[\w().%/-]{1,600}/jitNetworkAccessPolicies/[\w().-]{1,90}",
+    re.IGNORECASE | re.ASCII,
+)
 _FIXED_HEADERS = {
     "Cache-Control": "no-cache",
     "Pragma": "no-cache",
@@ -71,8 +80,10 @@ def handled(handler: Handler) -> Handler:
     def handle(req: func.HttpRequest) -> func.HttpResponse:
         request_id = str(uuid.uuid4())
         try:
-            response = handler(req)
+            with a_call(request_id, handler.__name__) as calling:
+                response = handler(req)
         except JitError as error:
+            _put_on_record(req, error, calling)
             response = _refusal(error)
         except (OutsideError, RowChangedError) as error:
             app().services.telemetry.fault("jit.http.unavailable", error, id=request_id)
@@ -86,6 +97,31 @@ def handled(handler: Handler) -> Handler:
         return response
 
     return handle
+
+
+def _put_on_record(req: func.HttpRequest, error: JitError, calling: Calling) -> None:
+    """Record a refusal of somebody known; what cannot be recorded is still refused."""
+    if calling.caller is None or not isinstance(error, _ON_RECORD):
+        return
+    try:
+        refusal = Refusal(
+            calling.id,
+            calling.caller,
+            calling.what,
+            error,
+            person=calling.person,
+            source_address=caller_address(req),
+            request_id=req.route_params.get("id", ""),
+            policy_id=_policy_named(req),
+        )
+        record_refusal(app().services, refusal)
+    except Exception as failure:  # noqa: BLE001 - the answer must not depend on the record
+        app().services.telemetry.fault("jit.refusal.untold", failure, id=calling.id)
+
+
+def _policy_named(req: func.HttpRequest) -> str:
+    found = _POLICY_PATH.match(urlsplit(req.url).path)
+    return found[0] if found else ""
 
 
 def _refusal(error: JitError) -> func.HttpResponse:
@@ -126,6 +162,7 @@ def caller(req: func.HttpRequest) -> Principal:
     """
     principal = app().verify(req.headers.get("Authorization"))
     _throttle.count(principal.key, app().settings.calls_per_minute)
+    note_caller(principal)
     return principal
 
 
@@ -153,7 +190,10 @@ def caller_address(req: func.HttpRequest) -> str:
 
 
 def plain_address(hop: str) -> str:
-    """Strip the port from a hop: 203.0.113.7:50123, [2001:db8::1]:443, or the bare address."""
+    """Strip the port from a hop: 203.0.113.7:50123, [2001:db8::1]:443, or the bare address.
+
+    NB. What carries a zone (fe80::1%eth0) is an address of the caller's own link, and no source.
+    """
     if hop.startswith("["):
         hop = hop[1:].partition("]")[0]
     elif hop.count(":") == 1:
@@ -161,6 +201,8 @@ def plain_address(hop: str) -> str:
     try:
         address = ip_address(hop)
     except ValueError:
+        return ""
+    if getattr(address, "scope_id", None):
         return ""
     mapped = getattr(address, "ipv4_mapped", None)
     return str(mapped or address)

@@ -35,6 +35,8 @@ VM_ID_PATTERN = (
     "^/subscriptions/[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}/resourceGroups/[^/]{1,90}"
     "/providers/Microsoft.Compute/virtualMachines/[^/]{1,64}$"
 )
+# Neither a zone (fe80::1%eth0) nor a mask written as an address: ARM takes neither.
+_PLAIN_PREFIX = re.compile(r"[0-9a-fA-F:.]+(/[0-9]{1,3})?")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
@@ -77,7 +79,7 @@ def _pattern(value: str) -> str:
 
 
 def _prefix(value: str) -> str:
-    if not is_any(value) and (network(value) is None or (value[0].isalpha() and ":" not in value)):
+    if not is_any(value) and not (_PLAIN_PREFIX.fullmatch(value) and network(value)):
         raise ValueError(
             "must be *, an IP address or a prefix such as 203.0.113.7 or 203.0.113.0/28; "
             "host names and service tags are not accepted"

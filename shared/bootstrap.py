@@ -6,7 +6,7 @@ then: the HTTP path never loads the management SDK that the queue path needs.
 
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +30,7 @@ from shared.use_cases.interfaces import (
     Result,
     Snapshot,
     Tables,
+    Value,
 )
 from shared.use_cases.inventory import Inventory
 from shared.use_cases.services import Services
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from shared.domain.rules import Plan
 
 _SIDE_BY_SIDE = 8
+_SOMEBODY_WAITS = 15  # seconds for an answer that a caller waits for
 
 
 class App:
@@ -59,7 +61,7 @@ class App:
             queues=self._queues,
             firewall=_WhenUsed(lambda: self._network_security_groups),
             machines=_MachinesWhenUsed(lambda: self._machines),
-            telemetry=LogTelemetry(),
+            telemetry=LogTelemetry(self._measure),
             clock=lambda: datetime.now(UTC),
             sleep=time.sleep,
             new_id=lambda: secrets.token_hex(8),
@@ -111,6 +113,15 @@ class App:
             scope=self.settings.token_scope,
         )
 
+    def _measure(self, name: str, facts: Mapping[str, Value | None]) -> None:
+        self._metrics.measure(name, facts)
+
+    @cached_property
+    def _metrics(self) -> Any:
+        from shared.adapters.metrics import Metrics
+
+        return Metrics()
+
     def _authorize(self, principal: Principal, action: Action, scope: str) -> Decision:
         return self._authorizer(principal, action, scope)
 
@@ -129,7 +140,8 @@ class App:
         from shared.adapters.arm_clients import arm_client
 
         credential = self._arm_credential("authorizer", self.settings.authorizer_client_id)
-        return ArmReader(arm_client(self.settings.arm_url, credential))
+        client = arm_client(self.settings.arm_url, credential, seconds=_SOMEBODY_WAITS)
+        return ArmReader(client)
 
     @cached_property
     def _tables(self) -> Tables:

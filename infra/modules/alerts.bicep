@@ -2,15 +2,18 @@
 // A test compares every event and field named here with the code. What to do for each: docs/alerts.md.
 //
 // alert                   reads
-// jit-open-past-end       jit.sweep.failed, jit.sweep.completed (overdue)
+// jit-open-past-end       jit.sweep.failed, jit.sweep.completed, jit.close.refused
 // jit-sweep-silent        jit.sweep.completed, its absence
+// jit-sweep-late          jit.sweep.late
 // jit-health-failing      the availability test of infra/extras, its absence too
 // jit-poison              jit.poison
 // jit-foreign-rule        the activity log
+// jit-rule-repaired       jit.rule.repaired
 // jit-foreign-storage     the storage account's own logs (infra/extras)
 // jit-arm-throttled       jit.converge.retry
 // jit-expiry-lag          jit.rule.closed
-// jit-refusals            jit.permission.refused
+// jit-break-glass         jit.breakglass.used
+// jit-refusals            jit.access.refused, jit.permission.refused
 // jit-policy-failed       jit.policy.applied
 // jit-row-unreadable      jit.row.unreadable
 @description('Region.')
@@ -44,14 +47,19 @@ let jit = AppTraces
 // The last word of a query is what fires: any row is an alert.
 var openPastEnd = '''
 jit
-| where (event == 'jit.sweep.failed' and isnotempty(e.firewall)) or (event == 'jit.sweep.completed' and toint(e.overdue) > 0)
-| summarize sweeps = dcount(bin(TimeGenerated, 1m)), errors = make_set(tostring(e.error), 5) by event, firewall = tostring(e.firewall)
-| where sweeps >= 2
+| where event == 'jit.close.refused' or (event == 'jit.sweep.failed' and isnotempty(e.firewall)) or (event == 'jit.sweep.completed' and toint(e.overdue) > 0)
+| summarize minutes = dcount(bin(TimeGenerated, 1m)), rules = make_set(tostring(e.rules), 20), errors = make_set(tostring(e.error), 5) by event, firewall = tostring(e.firewall)
+| where minutes >= 2 or event == 'jit.close.refused'
 '''
 var sweepSilent = '''
 jit
 | summarize sweeps = countif(event == 'jit.sweep.completed')
 | where sweeps == 0
+'''
+var sweepLate = '''
+jit
+| where event == 'jit.sweep.late'
+| project TimeGenerated, last = tostring(e.last)
 '''
 var healthFailing = '''
 AppAvailabilityResults
@@ -74,6 +82,11 @@ union isfuzzy=true nothing, AzureActivity
 | where principal !~ '{network}'
 | project TimeGenerated, Caller, principal, OperationNameValue, ResourceId
 '''
+var ruleRepaired = '''
+jit
+| where event == 'jit.rule.repaired'
+| project TimeGenerated, firewall = tostring(e.firewall), rule = tostring(e.rule), what = tostring(e.what)
+'''
 var foreignStorage = '''
 let nothing = datatable(TimeGenerated: datetime, OperationName: string, RequesterObjectId: string, CallerIpAddress: string, Uri: string, StatusCode: string)[];
 union isfuzzy=true nothing, StorageTableLogs, StorageQueueLogs
@@ -94,10 +107,15 @@ jit
 | summarize p95 = percentile(todouble(e.lateness_seconds), 95), closes = count()
 | where p95 > 120
 '''
+var breakGlass = '''
+jit
+| where event == 'jit.breakglass.used'
+| project TimeGenerated, requestor = tostring(e.requestor), source = tostring(e.source), request = tostring(e.request)
+'''
 var refusals = '''
 jit
-| where event == 'jit.permission.refused'
-| summarize refused = count(), unchecked = countif(tobool(e.failed_check)) by principal = tostring(e.principal)
+| where event == 'jit.access.refused' or (event == 'jit.permission.refused' and tobool(e.failed_check))
+| summarize refused = countif(event == 'jit.access.refused'), unchecked = countif(event == 'jit.permission.refused') by principal = tostring(e.principal)
 | where refused >= 20 or unchecked >= 5
 '''
 var policyFailed = '''
@@ -131,6 +149,15 @@ var alerts = [
     query: '${events}${sweepSilent}'
   }
   {
+    name: 'jit-sweep-late'
+    title: 'The sweep was late and other work ran it'
+    text: 'The timer had been silent for more than three minutes. Closing went on, but the guarantee leans on other traffic.'
+    severity: 2
+    frequency: 'PT5M'
+    window: 'PT15M'
+    query: '${events}${sweepLate}'
+  }
+  {
     name: 'jit-health-failing'
     title: 'The app does not answer from outside, or says it is unhealthy'
     text: 'The availability test of /api/health has not succeeded once in fifteen minutes.'
@@ -158,6 +185,15 @@ var alerts = [
     query: replace(replace(foreignRule, '{mark}', mark), '{network}', networkPrincipalId)
   }
   {
+    name: 'jit-rule-repaired'
+    title: 'A rule of ours had been changed, and was repaired'
+    text: 'Somebody or something writes over our rules: a person, a template, another tool. The rule is as it should be again.'
+    severity: 1
+    frequency: 'PT15M'
+    window: 'PT30M'
+    query: '${events}${ruleRepaired}'
+  }
+  {
     name: 'jit-foreign-storage'
     title: 'Somebody else wrote the app\'s tables or queues'
     text: 'Whoever writes these can open ports. Treat it as an intrusion until it is explained.'
@@ -183,6 +219,15 @@ var alerts = [
     frequency: 'PT15M'
     window: 'PT1H'
     query: '${events}${expiryLag}'
+  }
+  {
+    name: 'jit-break-glass'
+    title: 'Somebody broke the glass'
+    text: 'A port was opened without approval. The reason stands in the record; ask the person today.'
+    severity: 1
+    frequency: 'PT5M'
+    window: 'PT15M'
+    query: '${events}${breakGlass}'
   }
   {
     name: 'jit-refusals'

@@ -26,6 +26,7 @@ _GONE = frozenset({"ResourceNotFound", "ResourceGroupNotFound", "NotFound"})
 _NOT_FOUND = 404
 _FORBIDDEN = 403
 _OK = 200
+_MOST_PAGES = 10_000
 
 
 class NotReadableError(OutsideError):
@@ -50,15 +51,18 @@ class ArmReader:
         """Read a list, page by page."""
         parameters = {"api-version": api_version, **query}
         request = HttpRequest("GET", quote(path, safe="/"), params=parameters)
-        while True:
+        for _ in range(_MOST_PAGES):
             page = self._body(self._send(request))
-            yield from page.get("value", ())
+            if not isinstance(page.get("value"), list):
+                raise OutsideError(f"no list from ARM for {path}")
+            yield from page["value"]
             link = page.get("nextLink")
             if not link:
                 return
             # NB. The link's host is not followed: our token goes to the configured ARM only.
             parts = urlsplit(link)
             request = HttpRequest("GET", f"{parts.path}?{parts.query}")
+        raise OutsideError(f"the list of {path} does not end")
 
     def _send(self, request: HttpRequest) -> HttpResponse:
         request.url = self._client.format_url(request.url)
@@ -73,7 +77,12 @@ class ArmReader:
             raise NotReadableError(f"{_error_code(answer)} from ARM for {answer.request.url}")
         if answer.status_code != _OK:
             raise OutsideError(f"{answer.status_code} {_error_code(answer)} from ARM")
-        body: dict[str, Any] = answer.json()
+        try:
+            body = answer.json()
+        except ValueError as error:
+            raise OutsideError(f"no JSON from ARM for {answer.request.url}") from error
+        if not isinstance(body, dict):
+            raise OutsideError(f"no object from ARM for {answer.request.url}")
         return body
 
 

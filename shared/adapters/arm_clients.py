@@ -59,9 +59,9 @@ def network_client(arm_url: str, credential: TokenCredential | LocalName, subscr
 
 
 def arm_client(
-    arm_url: str, credential: TokenCredential | LocalName
+    arm_url: str, credential: TokenCredential | LocalName, *, seconds: int = 60
 ) -> ARMPipelineClient[HttpRequest, HttpResponse]:
-    """Make a client for the few other reads."""
+    """Make a client for the few other reads; a slow answer is waited for so many seconds."""
     from azure.core.pipeline.policies import (
         HeadersPolicy,
         RequestIdPolicy,
@@ -84,4 +84,6 @@ def arm_client(
             RetryPolicy(retry_total=0),
             authentication,
         ],
+        connection_timeout=min(10, seconds),
+        read_timeout=seconds,
     )

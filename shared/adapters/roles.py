@@ -1,7 +1,7 @@
 """Azure role assignments, read from ARM and evaluated here. What cannot be read is refused."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from threading import Lock
@@ -16,6 +16,7 @@ from shared.domain.permissions import (
     DenyAssignment,
     RoleAssignment,
     is_allowed,
+    reaches,
 )
 from shared.use_cases.interfaces import Clock, OutsideError
 
@@ -46,6 +47,23 @@ class _Denial:
         if object_id.lower() in self.excluded:
             return False
         return self.names_groups or not self.principals.isdisjoint({object_id.lower(), _EVERYBODY})
+
+
+@dataclass(frozen=True)
+class _Assignment:
+    """A role held at a scope, before its definition is known."""
+
+    scope: str
+    definition_id: str
+    has_condition: bool
+
+
+@dataclass(frozen=True)
+class _Definition:
+    """What a role allows: pairs of actions and exceptions."""
+
+    name: str
+    permissions: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
 
 
 class RoleAuthorizer:
@@ -81,37 +99,35 @@ class RoleAuthorizer:
 
     def _by_azure_role(self, principal: Principal, action: Action, scope: str) -> Decision:
         at = _resource_scope(scope)
-        held = self._keep(
+        assigned = self._keep(
             ("assigned", at, principal.object_id), lambda: self._assigned(at, principal)
         )
+        held = [each for each in assigned if reaches(each.scope, scope) and not each.has_condition]
+        if not held:
+            return Decision(False, (f"'{action}' is not held at {scope}",))
         denials = [
             each.assignment
             for each in self._keep(("denied", at), lambda: self._denied(at))
             if each.concerns(principal.object_id)
         ]
-        decision = Decision(False, (f"'{action}' is not held at {scope}",))
-        for assignment in held:
-            # One definition at a time: most people hold one role that decides.
-            decision = is_allowed(
-                principal,
-                action,
-                scope,
-                app_scopes=(),
-                assignments=self._expanded(assignment),
-                denials=denials,
-            )
-            if decision.allowed:
-                return decision
-        return decision
+        self._read_definitions(at, {each.definition_id for each in held})
+        return is_allowed(
+            principal,
+            action,
+            scope,
+            app_scopes=(),
+            assignments=[role for each in held for role in self._expanded(each)],
+            denials=denials,
+        )
 
-    def _assigned(self, scope: str, principal: Principal) -> list[dict[str, Any]]:
+    def _assigned(self, scope: str, principal: Principal) -> list[_Assignment]:
         # assignedTo() covers the groups somebody is in, nested ones too (Azure RBAC, REST).
         found = self._arm().list(
             f"{scope}/providers/Microsoft.Authorization/roleAssignments",
             _API,
             **{"$filter": f"assignedTo('{principal.object_id}')"},
         )
-        return [each["properties"] for each in found]
+        return [_assignment(each["properties"], principal.object_id) for each in found]
 
     def _denied(self, scope: str) -> list[_Denial]:
         found = self._arm().list(
@@ -121,44 +137,114 @@ class RoleAuthorizer:
         )
         return [denial for each in found for denial in _denials(each["properties"])]
 
-    def _expanded(self, assignment: dict[str, Any]) -> list[RoleAssignment]:
-        definition_id = assignment["roleDefinitionId"]
+    def _expanded(self, held: _Assignment) -> list[RoleAssignment]:
         definition = self._keep(
-            ("definition", key_of(definition_id)), lambda: self._definition(definition_id)
+            _place(held.definition_id), lambda: self._definition(held.definition_id)
         )
         return [
-            RoleAssignment(
-                scope=assignment["scope"],
-                actions=tuple(permission.get("actions", ())),
-                not_actions=tuple(permission.get("notActions", ())),
-                has_condition=bool(assignment.get("condition")),
-                role=definition["roleName"],
-            )
-            for permission in definition["permissions"]
+            RoleAssignment(held.scope, actions, not_actions, role=definition.name)
+            for actions, not_actions in definition.permissions
         ]
 
-    def _definition(self, definition_id: str) -> dict[str, Any]:
+    def _definition(self, definition_id: str) -> _Definition:
         found = self._arm().get(definition_id, _API)
         if found is None:
             raise OutsideError(f"role definition {definition_id} cannot be read")
-        properties: dict[str, Any] = found["properties"]
-        return properties
+        if _place(_text(found["id"])) != _place(definition_id):
+            raise ValueError("it is another role definition")
+        return _definition(found["properties"])
 
-    def _keep(self, key: tuple[str, ...], read: Callable[[], Found]) -> Found:
-        now = self._clock()
+    def _read_definitions(self, scope: str, ids: set[str]) -> None:
+        """Read several definitions at once: a decision costs three reads, however many roles."""
+        missing = {each for each in map(_place, ids) if self._held(each) is None}
+        if len(missing) <= 1:
+            return
+        began = self._clock()
+        found = self._arm().list(f"{scope}/providers/Microsoft.Authorization/roleDefinitions", _API)
+        for place, definition in _reading(lambda: list(_definitions(found, missing))):
+            self._put(place, definition, began)
+
+    def _held(self, place: tuple[str, ...]) -> Any:
         with self._lock:
-            held = self._kept.get(key)
-        if held is not None and now - held[0] < _KEPT:
-            return held[1]  # type: ignore[no-any-return]
-        try:
-            found = read()
-        except (KeyError, TypeError, AttributeError) as error:
-            raise OutsideError(f"an answer of ARM cannot be read: {error!r}") from error
+            at, found = self._kept.get(place, (None, None))
+        return found if at is not None and self._clock() - at < _KEPT else None
+
+    def _put(self, place: tuple[str, ...], found: object, began: datetime) -> None:
+        # NB. The age counts from before the read: what an answer says may be as old as that.
         with self._lock:
             if len(self._kept) >= _MOST_KEPT:
                 self._kept.clear()
-            self._kept[key] = (now, found)
+            self._kept[place] = (began, found)
+
+    def _keep(self, place: tuple[str, ...], read: Callable[[], Found]) -> Found:
+        held = self._held(place)
+        if held is not None:
+            return held  # type: ignore[no-any-return]
+        began = self._clock()
+        found = _reading(read)
+        self._put(place, found, began)
         return found
+
+
+def _reading(read: Callable[[], Found]) -> Found:
+    """Read an answer of ARM; one of another shape is an answer we cannot go by."""
+    try:
+        return read()
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise OutsideError(f"an answer of ARM cannot be read: {error!r}") from error
+
+
+def _assignment(properties: dict[str, Any], object_id: str) -> _Assignment:
+    """Read an assignment; raises ValueError where it is of somebody else.
+
+    NB. ARM passes over filters it does not know. An answer that lists other people's roles is
+    not the answer to what was asked, and grants nothing. Who is in a group only ARM can say.
+    """
+    person = properties.get("principalType", "User") != "Group"
+    if person and _text(properties["principalId"]).lower() != object_id.lower():
+        raise ValueError("it lists the roles of somebody else")
+    return _Assignment(
+        scope=_text(properties["scope"]),
+        definition_id=_text(properties["roleDefinitionId"]),
+        has_condition=bool(properties.get("condition")),
+    )
+
+
+def _definition(properties: dict[str, Any]) -> _Definition:
+    return _Definition(
+        _text(properties["roleName"]),
+        tuple(
+            (_texts(each.get("actions", [])), _texts(each.get("notActions", [])))
+            for each in properties["permissions"]
+        ),
+    )
+
+
+def _definitions(
+    found: Iterable[dict[str, Any]], wanted: set[tuple[str, ...]]
+) -> Iterator[tuple[tuple[str, ...], _Definition]]:
+    for each in found:
+        place = _place(_text(each["id"]))
+        if place in wanted:
+            yield place, _definition(each["properties"])
+
+
+def _place(definition_id: str) -> tuple[str, ...]:
+    """Return where a definition is kept: by its own GUID, whichever scope its id begins with."""
+    return ("definition", key_of(definition_id).rpartition("/")[2])
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    """Read a list of texts; a bare text would be taken for its letters, `*` among them."""
+    if not isinstance(value, list):
+        raise TypeError(f"{value!r} is no list")
+    return tuple(_text(each) for each in value)
 
 
 def _resource_scope(scope: str) -> str:
@@ -172,10 +258,10 @@ def _denials(properties: dict[str, Any]) -> list[_Denial]:
     return [
         _Denial(
             DenyAssignment(
-                scope=properties["scope"],
-                actions=tuple(permission.get("actions", ())),
-                not_actions=tuple(permission.get("notActions", ())),
-                name=properties.get("denyAssignmentName", ""),
+                scope=_text(properties["scope"]),
+                actions=_texts(permission.get("actions", [])),
+                not_actions=_texts(permission.get("notActions", [])),
+                name=str(properties.get("denyAssignmentName", "")),
             ),
             frozenset(each["id"].lower() for each in principals),
             frozenset(each["id"].lower() for each in properties.get("excludePrincipals", ())),

@@ -3,22 +3,32 @@
 import json
 import logging
 import re
+from collections.abc import Callable, Mapping
 
 from shared.use_cases.interfaces import Value
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _LONGEST = 2048
+# The events that carry a figure (shared.adapters.metrics). None is of the HTTP path, which so
+# never loads the library.
+MEASURED = frozenset(
+    {"jit.rule.closed", "jit.sweep.completed", "jit.reconcile.completed", "jit.firewall.written"}
+)
+Measure = Callable[[str, Mapping[str, Value | None]], None]
 
 
 class LogTelemetry:
     """Writes events to the log, one JSON object each; the Functions host ships them."""
 
-    def __init__(self) -> None:
+    def __init__(self, measure: Measure | None = None) -> None:
         self._log = logging.getLogger("jit")
+        self._measure = measure
 
     def event(self, name: str, **facts: Value | None) -> None:
-        """Log an event."""
+        """Log an event, and take its figure."""
         self._log.info("%s", _line(name, facts))
+        if self._measure is not None and name in MEASURED:
+            self._measure(name, facts)
 
     def fault(self, name: str, error: BaseException, **facts: Value | None) -> None:
         """Log something that failed; the error's text, never what was sent."""

@@ -91,7 +91,8 @@ class TokenVerifier:
             )
         except jwt.InvalidAudienceError as error:
             raise NotAuthenticatedError(
-                f"The token is for another audience; ask for one for {self._audiences[0]}."
+                f"The token is for another audience; ask for one for {self._audiences[0]}, "
+                f"a person with the scope {self._audiences[0]}/{self._scope}."
             ) from error
         except (jwt.PyJWTError, ValueError, TypeError) as error:
             raise NotAuthenticatedError(f"The token is not valid: {error}.") from error
@@ -101,10 +102,8 @@ class TokenVerifier:
         if _text(claims, "iss") not in self._issuers or claims["tid"] != self._tenant:
             raise NotAuthenticatedError("The token is of another tenant.")
         is_app = "scp" not in claims
-        if is_app and claims.get("idtyp", "app") != "app":
-            raise NotAuthenticatedError("The token names neither a scope nor an app.")
-        if is_app and not (claims.get("appid") or claims.get("azp")):
-            raise NotAuthenticatedError("The token is no access token; ID tokens are not accepted.")
+        if is_app:
+            self._require_app(claims)
         if not is_app and self._scope not in str(claims["scp"]).split():
             raise NotAuthenticatedError(
                 f"The token lacks the scope '{self._scope}'; "
@@ -118,6 +117,20 @@ class TokenVerifier:
             roles=_roles(claims),
             app_id=str(claims.get("appid") or claims.get("azp") or ""),
         )
+
+    def _require_app(self, claims: Mapping[str, Any]) -> None:
+        """Refuse what has no scope and was not issued to an app for itself, ID tokens above all.
+
+        Entra says so in `idtyp`, where the registration asks for it. Elsewhere an app's token is
+        the one whose subject is the object itself; a person's subject is another for each app.
+        """
+        kind = claims.get("idtyp", "app" if claims.get("sub") == claims["oid"] else "")
+        if kind != "app" or not (claims.get("appid") or claims.get("azp")):
+            raise NotAuthenticatedError(
+                "The token is no access token of this API; ID tokens are not accepted. "
+                f"Ask for an access token with the scope {self._audiences[0]}/{self._scope}, "
+                f"an app for {self._audiences[0]}/.default."
+            )
 
 
 def _bearer(authorization: str | None) -> str:

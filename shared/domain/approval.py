@@ -93,7 +93,8 @@ def vote(request: AccessRequest, cast: Vote, now: datetime) -> AccessRequest:
 
 def _already(request: AccessRequest, cast: Vote) -> AccessRequest:
     """Accept the repeat of a decision that was counted; refuse everything else."""
-    votes = request.approval.votes if request.approval else ()
+    last = request.decided[-1].approval if request.decided else request.approval
+    votes = last.votes if last else ()
     if any(v.approver.key == cast.approver.key and v.approved == cast.approved for v in votes):
         return request
     raise ConflictError("Nothing waits for a decision here.", code="NotAwaitingApproval")
@@ -127,7 +128,7 @@ def _decide_extension(
     if cast.approved and not approval.is_met:
         return replace(request, extension=asked)
     if cast.approved:
-        request = extend_all(request, asked.end_at, now)
+        request = extend_all(request, asked.end_at, now, asked.relayed_by)
     return _settle_extension(request, asked)
 
 

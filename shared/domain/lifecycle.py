@@ -43,7 +43,13 @@ def begin_opening(
 
 
 def close(
-    port: PortRequest, reason: CloseReason, now: datetime, *, message: str = "", by: str = ""
+    port: PortRequest,
+    reason: CloseReason,
+    now: datetime,
+    *,
+    message: str = "",
+    by: str = "",
+    relayed_by: str = "",
 ) -> PortRequest:
     """Decide that a port request ends; the first reason stands.
 
@@ -54,7 +60,7 @@ def close(
         return port
     if reason is CloseReason.EXPIRED and (port.end_at is None or port.end_at > now):
         return port
-    closing = replace(port, closing=Closing(reason, now, message, by))
+    closing = replace(port, closing=Closing(reason, now, message, by, relayed_by))
     return closing if closing.fronts else _end(closing, now)
 
 
@@ -89,12 +95,14 @@ def extend(port: PortRequest, end_at: datetime, now: datetime) -> PortRequest:
     return replace(port, end_at=end_at, end_text="")
 
 
-def extend_all(request: AccessRequest, end_at: datetime, now: datetime) -> AccessRequest:
+def extend_all(
+    request: AccessRequest, end_at: datetime, now: datetime, relayed_by: str = ""
+) -> AccessRequest:
     """Give every open port request of a request a later end, and keep a note of it."""
     later = change_ports(request, lambda port: extend(port, end_at, now))
     if later == request:
         return request
-    return replace(later, extended=(*request.extended, Extended(end_at, now)))
+    return replace(later, extended=(*request.extended, Extended(end_at, now, relayed_by)))
 
 
 def is_open(port: PortRequest, now: datetime) -> bool:

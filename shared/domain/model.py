@@ -155,6 +155,7 @@ class Closing:
     at: datetime
     message: str = ""
     by: str = ""
+    relayed_by: str = ""
 
 
 @dataclass(frozen=True)
@@ -232,6 +233,7 @@ class Extension:
     end_at: datetime
     approval: Approval
     asked_at: datetime
+    relayed_by: str = ""
 
 
 @dataclass(frozen=True)
@@ -240,6 +242,7 @@ class Extended:
 
     end_at: datetime
     at: datetime
+    relayed_by: str = ""
 
 
 @dataclass(frozen=True)

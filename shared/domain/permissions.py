@@ -119,13 +119,13 @@ def by_app_role(principal: Principal, action: Action, scope: str, app_scopes: It
 
 def _applies(held: RoleAssignment | DenyAssignment, action: Action, scope: str) -> bool:
     return (
-        _reaches(held.scope, scope)
+        reaches(held.scope, scope)
         and _matches(action, held.actions)
         and not _matches(action, held.not_actions)
     )
 
 
-def _reaches(held_at: str, scope: str) -> bool:
+def reaches(held_at: str, scope: str) -> bool:
     """Tell whether what is held at one scope counts at another; management groups lie above."""
     above = held_at == "/" or held_at.lower().startswith(_MANAGEMENT_GROUPS)
     return above or is_within(scope, held_at)

@@ -8,6 +8,8 @@ from shared.use_cases.rows import Fact
 from shared.use_cases.services import Services
 
 _CHUNK = 500
+# Rows looked at for one page: a filter that fits little is carried on by the next call.
+_MOST_READ = 20 * _CHUNK
 _NEXT = "!"  # a key that sorts right after another one: keys end in hex digits
 
 
@@ -35,9 +37,13 @@ class Page:
 def read_activity(services: Services, asked: Asked) -> Page:
     """Read one page of facts. Each day is a partition, read in key order, which is time order."""
     found: list[Fact] = []
+    read = 0
     day, start = _first(asked)
     while day.date() <= asked.until.date():
+        if read >= _MOST_READ:
+            return Page(tuple(found), f"{day:%Y-%m-%d}/{start.removesuffix(_NEXT)}")
         rows = services.activity.on(day, start=start, limit=_CHUNK)
+        read += len(rows)
         for key, fact in rows:
             if _fits(fact, asked):
                 found.append(fact)
@@ -51,11 +57,15 @@ def read_activity(services: Services, asked: Asked) -> Page:
 
 
 def _first(asked: Asked) -> tuple[datetime, str]:
-    day, _, key = asked.after.partition("/")
+    """Return where to begin; a made-up token leads no further back than what is asked for."""
+    text, _, key = asked.after.partition("/")
     try:
-        return datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=asked.since.tzinfo), key + _NEXT
+        day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=asked.since.tzinfo)
     except ValueError:
         return asked.since, ""
+    if day.date() < asked.since.date():
+        return asked.since, ""
+    return day, key + _NEXT if key else ""
 
 
 def _fits(fact: Fact, asked: Asked) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from shared.domain.approval import check_vote, time_out, vote
+from shared.domain.approval import ask_extension, check_vote, pending, time_out, vote
 from shared.domain.arm_ids import key_of
 from shared.domain.errors import (
     ConflictError,
@@ -28,9 +28,9 @@ from shared.domain.model import (
 from shared.domain.permissions import Action
 from shared.domain.policy import Asked, AskedPort, check_request
 from shared.domain.times import format_instant
-from shared.use_cases.closing import close_early, grant_of
+from shared.use_cases.closing import By, close_early, grant_of
 from shared.use_cases.facts import record
-from shared.use_cases.interfaces import RowChangedError
+from shared.use_cases.interfaces import OutsideError, RowChangedError
 from shared.use_cases.permission import enforce
 from shared.use_cases.protection import get_policy
 from shared.use_cases.services import Services
@@ -53,11 +53,13 @@ def decide(
     ConflictError where nothing awaits a decision or its time has passed.
     """
     request = _get(services, request_id)
-    allowed = check_vote(request, caller.person)
+    allowed = check_vote(request, caller.person, caller.relayed_by)
     if not allowed.allowed:
         raise NotPermittedError("; ".join(allowed.reasons), code="ApproverNotAllowed")
     for vm_id in _vms(request.ports):
         enforce(services, caller.person, Action.APPROVE, vm_id)
+    if approved:
+        _recheck_extension(services, request)
     now = services.clock()
     _note(services, request, request.extension.end_at if request.extension else None)
     cast = Vote(caller.person, approved, now, comment, caller.relayed_by)
@@ -68,6 +70,18 @@ def decide(
     _tell(services, decided, caller, "approved" if approved else "denied", comment)
     _carry_on(services, decided)
     return decided
+
+
+def _recheck_extension(services: Services, request: AccessRequest) -> None:
+    """Check a longer end once more: what stood behind it may be gone since it was asked for."""
+    asked = request.extension
+    if asked is None or pending(request) is not asked.approval:
+        return
+    open_ports = [port for port in request.ports if is_open(port, services.clock())]
+    for vm_id in _vms(open_ports):
+        enforce(services, request.requestor, Action.INITIATE, vm_id)
+    policy = get_policy(services, request.policy_id)
+    _require_within(services, policy, request, open_ports, asked.end_at)
 
 
 def _carry_on(services: Services, request: AccessRequest) -> None:
@@ -91,17 +105,17 @@ def revoke(
 ) -> AccessRequest:
     """Close a request before its end, or its ports on one VM: one's own, or by right anybody's."""
     request = _get(services, request_id)
-    chosen = [p for p in request.ports if not vm_id or key_of(p.vm_id) == key_of(vm_id)]
-    if caller.person.key != request.requestor.key:
-        for each in _vms(chosen):
-            enforce(services, caller.person, Action.REVOKE, each)
+    chosen = _chosen(request, vm_id)
+    _enforce_revoke(services, caller, [(request, chosen or request.ports)])
+    if not chosen:
+        raise NotFoundError(f"The request names no port of '{vm_id}'.", code="PortRequestNotFound")
     ended = close_early(
         services,
         request_id,
         lambda port: not vm_id or key_of(port.vm_id) == key_of(vm_id),
         CloseReason.REVOKED,
         message=reason,
-        by=caller.person.key,
+        by=By(caller.person.key, _relay(caller)),
     )
     record(services, ended or request)
     _tell(services, request, caller, "revoked", reason)
@@ -111,13 +125,44 @@ def revoke(
 def revoke_all(
     services: Services, caller: Caller, *, vm_id: str = "", requestor: str = "", reason: str = ""
 ) -> list[AccessRequest]:
-    """Press the red button: end everything that is open on a VM, or for one requestor."""
+    """Press the red button: end everything that is open on a VM, or for one requestor.
+
+    Who may not end all of it ends nothing. What fails stops no other, and is raised at last.
+    """
     ids = services.requests.live(vm_id=vm_id, requestor=requestor)
-    return [
-        revoke(services, each, caller, vm_id=vm_id, reason=reason)
-        for each in ids
-        if services.requests.get(each)
-    ]
+    found = [held.request for each in ids if (held := services.requests.get(each))]
+    if found:
+        _enforce_revoke(services, caller, [(each, _chosen(each, vm_id)) for each in found])
+    elif caller.person.key != requestor:
+        enforce(services, caller.person, Action.REVOKE, vm_id or services.scopes[0])
+    ended, errors = [], []
+    for each in found:
+        try:
+            ended.append(revoke(services, each.id, caller, vm_id=vm_id, reason=reason))
+        except (OutsideError, RowChangedError) as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
+    return ended
+
+
+def _chosen(request: AccessRequest, vm_id: str) -> list[PortRequest]:
+    return [p for p in request.ports if not vm_id or key_of(p.vm_id) == key_of(vm_id)]
+
+
+def _enforce_revoke(
+    services: Services,
+    caller: Caller,
+    touched: Iterable[tuple[AccessRequest, Iterable[PortRequest]]],
+) -> None:
+    """Let people end what is their own, and by right on its VM what is anybody's."""
+    others = [p for request, ports in touched if _is_others(request, caller) for p in ports]
+    for vm_id in _vms(others):
+        enforce(services, caller.person, Action.REVOKE, vm_id)
+
+
+def _is_others(request: AccessRequest, caller: Caller) -> bool:
+    return caller.person.key != request.requestor.key
 
 
 def extend_access(
@@ -149,14 +194,25 @@ def extend_access(
     _require_within(services, policy, request, open_ports, until)
     _note(services, request, until)
     if policy.conditions.approve_extensions and policy.conditions.approvers_needed:
-        return _await_extension(services, policy, request, until)
-    extended = services.requests.change(request_id, lambda held: extend_all(held, until, now))
+        return _await_extension(services, policy, request, until, _relay(caller))
+    extended = services.requests.change(
+        request_id, lambda held: _extended(held, until, now, _relay(caller))
+    )
     if extended is None:
         raise NotFoundError(f"There is no request '{request_id}'.", code="RequestNotFound")
     record(services, extended)
     _tell(services, extended, caller, "extended", f"until {format_instant(until)}")
     copy_ends(services, extended)
     return extended
+
+
+def _extended(
+    held: AccessRequest, until: datetime, now: datetime, relayed_by: str
+) -> AccessRequest:
+    """Move the end, unless what was open a moment ago has been closed meanwhile."""
+    if not any(is_open(port, now) for port in held.ports):
+        raise ConflictError("Nothing of this request is open; ask anew.", code="NotOpen")
+    return extend_all(held, until, now, relayed_by)
 
 
 def _require_within(
@@ -178,15 +234,17 @@ def _require_within(
 
 
 def _await_extension(
-    services: Services, policy: Policy, request: AccessRequest, until: datetime
+    services: Services, policy: Policy, request: AccessRequest, until: datetime, relayed_by: str
 ) -> AccessRequest:
     now = services.clock()
     deadline = now + policy.conditions.approval_timeout
     services.due.add(deadline, "request", request.id, since=now)
-    asked = Extension(until, Approval(policy.conditions.approvers_needed, deadline), now)
-    held = services.requests.change(request.id, lambda r: replace(r, extension=asked))
+    needed = policy.conditions.approvers_needed
+    asked = Extension(until, Approval(needed, deadline), now, relayed_by)
+    held = services.requests.change(request.id, lambda r: ask_extension(r, asked)) or request
+    record(services, held)
     services.queues.send_notice(request.id)
-    return held or request
+    return held
 
 
 def _note(services: Services, request: AccessRequest, until: datetime | None) -> None:
@@ -229,6 +287,10 @@ def _get(services: Services, request_id: str) -> AccessRequest:
     return held.request
 
 
+def _relay(caller: Caller) -> str:
+    return caller.relayed_by.key if caller.relayed_by else ""
+
+
 def _vms(ports: Iterable[PortRequest]) -> list[str]:
     return sorted({port.vm_id for port in ports})
 
@@ -240,6 +302,6 @@ def _tell(
         f"jit.access.{operation}",
         request=request.id,
         by=caller.person.key,
-        relayed_by=caller.relayed_by.key if caller.relayed_by else "",
+        relayed_by=_relay(caller),
         reason=reason,
     )

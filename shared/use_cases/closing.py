@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import NamedTuple
 
 from shared.domain.lifecycle import change_ports, close
 from shared.domain.model import (
@@ -17,6 +18,16 @@ from shared.use_cases.interfaces import RowChangedError
 from shared.use_cases.services import Services
 
 Choice = Callable[[PortRequest], bool]
+
+
+class By(NamedTuple):
+    """Who ends something, and which app carried the message, if one did."""
+
+    person: str = ""
+    relay: str = ""
+
+
+_NOBODY = By()
 
 
 def grant_of(request: AccessRequest, port: PortRequest, front: Front) -> Grant:
@@ -44,7 +55,7 @@ def close_early(
     reason: CloseReason,
     *,
     message: str = "",
-    by: str = "",
+    by: By = _NOBODY,
 ) -> AccessRequest | None:
     """End chosen port requests before their time; None: there is no such request.
 
@@ -55,7 +66,9 @@ def close_early(
     services.due.add(now + MINUTE, "request", request_id, since=now)
 
     def end(port: PortRequest) -> PortRequest:
-        return close(port, reason, now, message=message, by=by) if choice(port) else port
+        if not choice(port):
+            return port
+        return close(port, reason, now, message=message, by=by.person, relayed_by=by.relay)
 
     request = services.requests.change(request_id, lambda held: change_ports(held, end))
     if request is not None:

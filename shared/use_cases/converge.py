@@ -28,6 +28,7 @@ LEASE = timedelta(minutes=2)
 LONGEST_RUN = timedelta(minutes=5)  # well inside the platform's limits; the sweep goes on
 LONGEST_WAIT_SECONDS = 30.0
 _FAILURES_IN_A_ROW = 4
+_WRITES_IN_VAIN = 4
 _LOOKS = 25
 
 
@@ -51,6 +52,8 @@ class _Run:
     touched: set[str] = field(default_factory=set)
     failures: int = 0
     flush_refused: bool = False
+    written: Plan = field(default_factory=Plan)  # by the write before, if it was accepted
+    in_vain: int = 0
 
 
 def converge(services: Services, firewall_id: str) -> Outcome:
@@ -132,7 +135,9 @@ def _round(services: Services, firewall_id: str, run: _Run) -> bool:
     want = wanted(rows, now, services.names)
     changes = _plan(services, snapshot, rows, want, run)
     if not changes.is_empty:
+        _slow_down(services, changes, run)
         services.firewall.write(snapshot, changes)
+        run.written = changes
         services.telemetry.event(
             "jit.firewall.written",
             firewall=firewall_id,
@@ -144,6 +149,16 @@ def _round(services: Services, firewall_id: str, run: _Run) -> bool:
     if not changes.is_empty:
         return False
     return not _fail_blocked(services, rows, want, changes)
+
+
+def _slow_down(services: Services, changes: Plan, run: _Run) -> None:
+    """Wait where what was accepted did not come true: such writes use up the quota of others."""
+    run.in_vain = run.in_vain + 1 if changes == run.written else 0
+    run.written = Plan()
+    if run.in_vain >= _WRITES_IN_VAIN:
+        raise OutsideError(f"{run.in_vain} writes were accepted and did not come true")
+    if run.in_vain:
+        services.sleep(2.0 ** (run.in_vain - 1))
 
 
 def _plan(

@@ -4,10 +4,19 @@ So whoever finds a request may record its facts again, and a stop between a writ
 loses nothing.
 """
 
+from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 
 from shared.domain.arm_ids import key_of
-from shared.domain.model import AccessRequest, CloseReason, Front, PortRequest
+from shared.domain.model import (
+    AccessRequest,
+    CloseReason,
+    Extended,
+    Front,
+    PortRequest,
+    Vote,
+)
 from shared.domain.times import format_instant
 from shared.use_cases.rows import Fact
 from shared.use_cases.services import Services
@@ -21,17 +30,8 @@ def record(services: Services, request: AccessRequest) -> None:
 
 def request_facts(request: AccessRequest) -> list[Fact]:
     """Tell a request's facts: asked, decided, extended, revoked, opened, closed, ended."""
-    facts = [_asked(request), *_decisions(request)]
-    facts += [
-        _fact(
-            request,
-            f"extended|{each.end_at.isoformat()}",
-            each.at,
-            "extended",
-            reason=f"until {format_instant(each.end_at)}",
-        )
-        for each in request.extended
-    ]
+    facts = [_asked(request), *_decisions(request), *_extensions(request)]
+    facts += [_extended(request, each) for each in request.extended]
     for port in request.ports:
         if port.closing and port.closing.by:
             facts.append(_closing(request, port, "revoked", port.closing.at))
@@ -46,16 +46,48 @@ def request_facts(request: AccessRequest) -> list[Fact]:
 
 def _asked(request: AccessRequest) -> Fact:
     operation = "breakGlass" if request.break_glass else "requested"
-    return _fact(
-        request, "requested", request.requested_at, operation, reason=request.justification or ""
+    told = request.justification or ""
+    return replace(
+        _fact(request, "requested", request.requested_at, operation, reason=told),
+        relayed_by=request.relayed_by.key if request.relayed_by else "",
+        authorized_by=request.authorized_by,
     )
 
 
+def _extended(request: AccessRequest, given: Extended) -> Fact:
+    mark = f"extended|{given.end_at.isoformat()}"
+    told = f"until {format_instant(given.end_at)}"
+    fact = _fact(request, mark, given.at, "extended", reason=told)
+    return replace(fact, relayed_by=given.relayed_by)
+
+
+def _extensions(request: AccessRequest) -> list[Fact]:
+    """Tell which longer ends were asked for, who decided, and which nobody decided in time."""
+    facts = []
+    waiting = (request.extension,) if request.extension else ()
+    for asked in (*request.decided, *waiting):
+        mark = f"extension|{asked.asked_at.isoformat()}"
+        told = f"until {format_instant(asked.end_at)}"
+        fact = _fact(request, mark, asked.asked_at, "extensionRequested", reason=told)
+        facts.append(replace(fact, relayed_by=asked.relayed_by))
+        facts += _votes(request, f"{mark}|vote", asked.approval.votes)
+    for asked in request.decided:
+        if not asked.approval.is_met and all(vote.approved for vote in asked.approval.votes):
+            mark = f"extension|{asked.asked_at.isoformat()}|timedOut"
+            at = asked.approval.deadline
+            told = "nobody decided in time"
+            facts.append(_fact(request, mark, at, "extensionTimedOut", reason=told))
+    return facts
+
+
 def _decisions(request: AccessRequest) -> list[Fact]:
-    votes = request.approval.votes if request.approval else ()
+    return _votes(request, "vote", request.approval.votes if request.approval else ())
+
+
+def _votes(request: AccessRequest, mark: str, votes: Iterable[Vote]) -> list[Fact]:
     return [
         Fact(
-            id=f"{request.id}|vote|{vote.approver.key}",
+            id=f"{request.id}|{mark}|{vote.approver.key}",
             at=vote.at,
             operation="approved" if vote.approved else "denied",
             principal=vote.approver.key,
@@ -74,7 +106,10 @@ def _closing(request: AccessRequest, port: PortRequest, operation: str, at: date
     assert port.closing is not None  # noqa: S101 - the callers have just seen it
     fact_id = f"{key_of(port.vm_id)}|{port.port}|{operation}"
     told = ": ".join(filter(None, (port.closing.reason.value, port.closing.message)))
-    return _fact(request, fact_id, at, operation, reason=told, port=port, principal=port.closing.by)
+    return replace(
+        _fact(request, fact_id, at, operation, reason=told, port=port, principal=port.closing.by),
+        relayed_by=port.closing.relayed_by,
+    )
 
 
 def _fact(  # noqa: PLR0913 - a fact has that many parts, and each is named
@@ -96,7 +131,6 @@ def _fact(  # noqa: PLR0913 - a fact has that many parts, and each is named
         principal=principal or request.requestor.key,
         principal_name=request.requestor.name if by_requestor else "",
         on_behalf_of="" if by_requestor else request.requestor.key,
-        relayed_by=request.relayed_by.key if request.relayed_by else "",
         request_id=request.id,
         vm_id=port.vm_id if port else next(iter(vms)) if len(vms) == 1 else "",
         port=port.port if port else 0,

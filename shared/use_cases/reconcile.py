@@ -30,13 +30,20 @@ def reconcile(services: Services) -> int:
     for firewall_id in sorted(found):
         if key_of(firewall_id) not in done:
             failed += not _try(services, firewall_id, converge)
+    reached = done | {key_of(each) for each in found}
     services.telemetry.event(
         "jit.reconcile.completed",
-        firewalls=len(done | {key_of(each) for each in found}),
+        firewalls=len(reached),
+        grants=sum(_open_on(services, firewall_id) for firewall_id in reached),
         failed=failed,
         seconds=(services.clock() - started).total_seconds(),
     )
     return failed
+
+
+def _open_on(services: Services, firewall_id: str) -> int:
+    grants = services.rows.read(firewall_id).grants
+    return sum(grant.proven and not grant.is_sealed for grant in grants)
 
 
 def _firewalls_of(services: Services, policy_id: str) -> set[str]:

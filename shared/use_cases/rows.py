@@ -338,6 +338,7 @@ class Fact:
     policy_id: str = ""
     source_address: str = ""
     reason: str = ""
+    authorized_by: str = ""
     lateness_seconds: float | None = None
 
 
@@ -375,6 +376,13 @@ class ActivityRows:
         return [float(row.values["seconds"]) for row in rows]
 
     def on(self, day: datetime, *, start: str = "", limit: int = 0) -> list[tuple[str, Fact]]:
-        """Read the facts of a day with their keys, oldest first."""
+        """Read the facts of a day with their keys, oldest first; a row nobody can read is told."""
         rows = self._table.query(f"{day:%Y-%m-%d}", start=start, limit=limit)
-        return [(row.key, unpack(Fact, row.values)) for row in rows]
+        return [(row.key, _fact(row, day)) for row in rows]
+
+
+def _fact(row: Row, day: datetime) -> Fact:
+    try:
+        return unpack(Fact, row.values)
+    except UnreadableRowError:
+        return Fact(row.key, day, "unreadable")

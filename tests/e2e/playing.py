@@ -6,10 +6,11 @@ Azure is looked at through Microsoft's own client, never through the app's adapt
 import http.client
 import itertools
 import json
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -47,6 +48,21 @@ def until(
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
         time.sleep(pause)
     return answer
+
+
+def stopwatch() -> Callable[[], float]:
+    """Start to measure, and return what tells the seconds since."""
+    began = time.monotonic()
+    return lambda: time.monotonic() - began
+
+
+def ending_in(least: float, pace: float, times: float = 2.0) -> datetime:
+    """Choose an end that is not before the opening on a busy machine.
+
+    `pace` is the seconds that something like it has just taken.
+    """
+    wait = timedelta(seconds=math.ceil(least + times * pace))
+    return datetime.now(UTC).replace(microsecond=0) + wait
 
 
 def utc(at: datetime) -> str:
@@ -151,6 +167,7 @@ class Site:
     addresses: tuple[str, ...]
     nic_nsg: str
     subnet_nsg: str
+    pace: float = 0.0  # the seconds that protecting them took
 
     @property
     def vm(self) -> str:
@@ -359,5 +376,6 @@ class Play:
     def protected(self, vms: int = 1, *, on_subnet: bool = False, ports: int = 22) -> Site:
         """Put VMs there and protect them."""
         site = self.azure.build(vms, on_subnet=on_subnet)
+        taken = stopwatch()
         self.admin.put_policy(site.policy_id, site.listed(ports))
-        return site
+        return replace(site, pace=taken())

@@ -7,7 +7,7 @@ from azure.data.tables import TableClient, TableServiceClient
 
 from shared.adapters.tables import AzureTable
 from shared.use_cases.rows import DueRows
-from tests.e2e.playing import Json, Play, Site, until, utc
+from tests.e2e.playing import Json, Play, Site, ending_in, until, utc
 from tests.fakes import MemoryTelemetry
 
 # What ends in the poison queue has been tried five times, with four converges' patience each.
@@ -120,7 +120,7 @@ def test_a_restart_in_the_middle_loses_nothing(play: Play) -> None:
 def test_what_ended_while_the_host_was_dead_is_closed_when_it_is_back(play: Play) -> None:
     """Nobody closes a port while nobody runs; then it is closed at once, and told as expired."""
     site = play.protected()
-    end = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=4)
+    end = ending_in(2, site.pace)
     location = play.alice.initiate(site.policy_id, site.asked(endTimeUtc=utc(end)))
     play.alice.wait(location, "Initiated")
     play.stack.kill_host()

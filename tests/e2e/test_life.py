@@ -19,6 +19,8 @@ from tests.e2e.playing import (
     Play,
     Rules,
     Site,
+    ending_in,
+    stopwatch,
     until,
     utc,
 )
@@ -148,11 +150,12 @@ def test_an_access_from_the_policy_to_its_end(play: Play) -> None:
     policy_id = f"{POLICIES}/life"
     before = {each: azure.rules(each) for each in NSGS}
     with watching(azure, *NSGS):
+        taken = stopwatch()
         admin.put_policy(policy_id, [{"id": vm(name)} for name in SHAPES])
         check_denies(azure)
         assert not azure.allowed(vm("app-1"))
 
-        end = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=8)
+        end = ending_in(4, taken())
         location = alice.initiate(
             policy_id,
             [
@@ -197,7 +200,8 @@ def test_a_vm_behind_two_groups_is_closed_open_closed(play: Play) -> None:
     site = play.protected(on_subnet=True)
     assert len(site.nsgs) == 2
     assert not azure.allowed(site.vm)
-    location = alice.initiate(site.policy_id, site.asked(duration="PT3S"))
+    end = ending_in(2, site.pace)
+    location = alice.initiate(site.policy_id, site.asked(endTimeUtc=utc(end)))
     told = alice.wait(location, "Initiated")
     assert azure.allowed(site.vm)
     assert not azure.allowed(site.vm, source=ELSEWHERE)
@@ -215,7 +219,7 @@ def test_it_closes_within_seconds_of_its_end(play: Play) -> None:
     """The end is not the next minute's: a delayed message brings it at its second."""
     azure, alice = play.azure, play.alice
     site = play.protected()
-    end = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=4)
+    end = ending_in(2, site.pace)
     location = alice.initiate(site.policy_id, site.asked(endTimeUtc=utc(end)))
     alice.wait(location, "Initiated")
     assert azure.allowed(site.vm)
@@ -257,9 +261,11 @@ def test_several_ports_end_each_at_its_own_time(play: Play) -> None:
     """One request, two ports, two ends: each rule goes by itself."""
     azure, admin, alice = play.azure, play.admin, play.alice
     site: Site = azure.build()
+    taken = stopwatch()
     admin.put_policy(site.policy_id, site.listed(22, 3389))
+    end = utc(ending_in(2, taken()))
     ports = [
-        {"number": 22, "allowedSourceAddressPrefix": SOURCE, "duration": "PT3S"},
+        {"number": 22, "allowedSourceAddressPrefix": SOURCE, "endTimeUtc": end},
         {"number": 3389, "allowedSourceAddressPrefix": SOURCE, "duration": "PT1H"},
     ]
     location = alice.initiate(site.policy_id, [{"id": site.vm, "ports": ports}])

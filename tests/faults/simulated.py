@@ -183,6 +183,9 @@ class _Interrupted:
     def list_with_our_rules(self, scopes: Sequence[str]) -> list[str]:
         return self.real.list_with_our_rules(scopes)
 
+    def writes_whole(self) -> bool:
+        return self.real.writes_whole()
+
     def probe(self) -> str:
         return self.real.probe()
 
@@ -351,7 +354,8 @@ def assert_never_wrote_while_updating(world: SimulatedWorld) -> None:
         at = datetime.fromisoformat(call["at"])
         if call["caller"] == _US:
             assert under_way.get(group, at) <= at, f"{call['method']} of {group} while Updating"
-        if 200 <= (call.get("droppedStatus") or call["status"]) < 300 and group != PROBE.casefold():
+        taken = "notTaken" not in call.get("faults", ()) and group != PROBE.casefold()
+        if taken and 200 <= (call.get("droppedStatus") or call["status"]) < 300:
             under_way[group] = at + timedelta(seconds=SETTLE_SECONDS)
 
 

@@ -58,6 +58,7 @@ def test_what_passes_by_itself_delays_and_changes_nothing(faults: str, nsg_write
     foreign = world.foreign(NSG_SUBNET)
     world.order(*PASSING[faults])
     world.protect()
+    world.pass_time(1)
     assert len(world.denies(NSG_SUBNET)) == 2
     world.order(*PASSING[faults])
     first, bobs = world.ask(minutes=12), world.ask(who=BOB, minutes=12)

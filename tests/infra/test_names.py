@@ -68,15 +68,13 @@ def test_parameters_default_to_what_the_code_defaults_to() -> None:
     """A tunable that the deployer leaves alone is what the code would take without it."""
     main = read(INFRA / "main.bicep")
     text = main.text
-    fields = {
-        name: field.default for name, field in Settings.model_fields.items() if field.default
-    }
+    fields = {name: field.default for name, field in Settings.model_fields.items() if field.default}
     compared = set()
     for name in main.parameters:
         snake = re.sub(r"([A-Z])", lambda match: f"_{match[1].lower()}", name)
         match = re.search(rf"^param {name} \w+ = (.+)$", text, re.MULTILINE)
         default = fields.get(snake, fields.get(re.sub(r"(\d)", r"\1", snake)))
-        if match is None or isinstance(default, type(None)) or not isinstance(default, (int, str)):
+        if match is None or (default is None) or not isinstance(default, (int, str)):
             continue
         compared.add(name)
         assert match[1].strip("'") == str(default), name

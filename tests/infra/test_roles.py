@@ -1,16 +1,11 @@
 """Least privilege: each action of a role against what the app calls, and against what it decides."""
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from pathlib import Path
-from typing import Any
 
 import pytest
-from tests.infra.bicep import INFRA, ROOT, read
-from tests.world import World
 
 from local.arm.client import ArmClient
 from local.arm.serve import ArmServer
@@ -23,6 +18,8 @@ from shared.domain.policy import Asked, AskedPort
 from shared.settings import Settings
 from shared.use_cases import access, protection
 from shared.use_cases.reconcile import reconcile
+from tests.infra.bicep import INFRA, ROOT, read
+from tests.world import World
 
 ESTATE = ROOT / "local" / "estate.json"
 SUBSCRIPTION = "/subscriptions/3f1c7d1e-5a0b-4c6e-9b1f-2d7a90c4e815"
@@ -332,5 +329,3 @@ def test_every_action_has_its_reason_in_the_document() -> None:
     held = {a for role in ROLES.values() for a in (*role.actions, *role.not_actions)}
 
     assert documented == held
-
-

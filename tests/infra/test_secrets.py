@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.infra.bicep import INFRA, ROOT, Text, read, resources, source, strings, walk
 
 SHIPPED = sorted(

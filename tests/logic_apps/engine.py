@@ -116,7 +116,7 @@ class Run:
 class Engine:
     """Runs one definition against an API, with connectors that stand for people."""
 
-    def __init__(  # noqa: PLR0913 - what a run needs from outside, each by its name
+    def __init__(
         self,
         definition: Json,
         parameters: Json,
@@ -217,7 +217,11 @@ class Engine:
         for attempt in range(count + 1):
             # Written anew from the same text: a retry carries the same body.
             call = Call(
-                self.clock.now, method, url, dict(headers), None if text is None else json.loads(text)
+                self.clock.now,
+                method,
+                url,
+                dict(headers),
+                None if text is None else json.loads(text),
             )
             self.calls.append(call)
             answer = self._transport(call)
@@ -344,7 +348,9 @@ class _State:
         return Result(SUCCEEDED, outputs={"body": found})
 
     def _run_if(self, action: Json) -> Result:
-        taken = action["actions"] if self._holds(action["expression"]) else action["else"]["actions"]
+        taken = (
+            action["actions"] if self._holds(action["expression"]) else action["else"]["actions"]
+        )
         skipped = action["else"]["actions"] if taken is action["actions"] else action["actions"]
         for name, each in skipped.items():
             self._skip(name, each)
@@ -497,8 +503,8 @@ def check_schema(held: Any, schema: Json, at: str) -> None:
         for each in held:
             check_schema(each, schema.get("items", {"type": "object"}), f"{at}[]")
     if isinstance(held, (str, list)):
-        least = schema.get("minLength", schema.get("minItems", 0))
-        most = schema.get("maxLength", schema.get("maxItems", len(held)))
+        least = int(schema.get("minLength") or schema.get("minItems") or 0)
+        most = int(schema.get("maxLength") or schema.get("maxItems") or len(held))
         if not least <= len(held) <= most:
             raise ValueError(f"{at} has a length of {len(held)}")
 

@@ -41,14 +41,15 @@ def resolve(held: Any, functions: Mapping[str, Function | Lazy]) -> Any:
         return [resolve(each, functions) for each in held]
     if not isinstance(held, str):
         return held
-    if held.startswith("@@"):
-        return held[1:]
-    if held.startswith("@") and not held.startswith("@{"):
-        return evaluate(held[1:], functions)
-    whole = _INTERPOLATION.fullmatch(held)
-    if whole and held.count("@{") == 1:
-        return as_text(evaluate(whole[1], functions))
-    return _INTERPOLATION.sub(lambda match: as_text(evaluate(match[1], functions)), held)
+    return _resolved_text(held, functions)
+
+
+def _resolved_text(text: str, functions: Mapping[str, Function | Lazy]) -> Any:
+    if text.startswith("@@"):
+        return text[1:]
+    if text.startswith("@") and not text.startswith("@{"):
+        return evaluate(text[1:], functions)
+    return _INTERPOLATION.sub(lambda match: as_text(evaluate(match[1], functions)), text)
 
 
 def as_text(found: Any) -> str:

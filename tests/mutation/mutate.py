@@ -19,14 +19,13 @@ import subprocess
 import sys
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import cast
 
 import pytest
 
@@ -63,91 +62,92 @@ _EXIT_TESTS_FAILED = {pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED}
 
 @dataclass(frozen=True)
 class Mutant:
-    """One change of a file; `where` and `change` tell it from every other."""
+    """One change: a field of a node gets another value. `where` and `change` tell it from all others."""
 
-    file: str
+    tree: ast.Module
     where: str
     change: str
     line: int
-    text: str  # the whole file with the change in it
+    node: ast.AST
+    field: str
+    value: object
+
+    def text(self) -> str:
+        """Write the whole file with the change in it."""
+        with _changed(self.node, self.field, self.value):
+            return ast.unparse(self.tree)
 
 
-def mutants(file: str, source: str) -> list[Mutant]:
+@contextmanager
+def _changed(node: ast.AST, field: str, value: object) -> Iterator[None]:
+    before = getattr(node, field)
+    setattr(node, field, value)
+    try:
+        yield
+    finally:
+        setattr(node, field, before)
+
+
+def mutants(source: str) -> list[Mutant]:
     """List every change of a file."""
+    tree = ast.parse(source)
     found: list[Mutant] = []
     seen: Counter[tuple[str, str]] = Counter()
-    for number in range(sum(1 for _ in _edits(ast.parse(source)))):
-        tree = ast.parse(source)
-        where, node, shown, edit = list(_edits(tree))[number]
+    for where, node, parent in _nodes("", tree, tree):
+        # A number says little by itself.
+        shown = parent if isinstance(node, ast.Constant) else node
         before = ast.unparse(shown)
-        edit()
-        change = f"{before} -> {ast.unparse(shown)}"
-        seen[where, change] += 1
-        if seen[where, change] > 1:
-            change += f" ({seen[where, change]})"
-        line = getattr(node, "lineno", 0) or getattr(shown, "lineno", 0)
-        found.append(Mutant(file, where, change, line, ast.unparse(tree)))
+        for target, field, value in _changes_of(node):
+            with _changed(target, field, value):
+                change = f"{before} -> {ast.unparse(shown)}"
+            seen[where, change] += 1
+            if seen[where, change] > 1:
+                change += f" ({seen[where, change]})"
+            line = getattr(node, "lineno", 0)
+            found.append(Mutant(tree, where, change, line, target, field, value))
     return found
 
 
-Edit = tuple[str, ast.AST, ast.AST, Callable[[], None]]
-
-
-def _edits(tree: ast.Module) -> Iterator[Edit]:
-    """Find what can be changed: where, at which node, what to show of it, and the change."""
-    pending: list[tuple[str, ast.AST, ast.AST]] = [("", tree, tree)]
-    while pending:
-        where, node, parent = pending.pop()
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            where = f"{where}.{node.name}".strip(".")
-        for change in _changes_of(node):
-            yield where, node, parent if isinstance(node, ast.Constant) else node, change
-        pending += [(where, child, node) for child in _children(node)][::-1]
-
-
-def _children(node: ast.AST) -> Iterator[ast.AST]:
-    """Go into everything but annotations, which say nothing at run time."""
+def _nodes(where: str, node: ast.AST, parent: ast.AST) -> Iterator[tuple[str, ast.AST, ast.AST]]:
+    """Go through everything but annotations, which say nothing at run time."""
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        where = f"{where}.{node.name}".strip(".")
+    yield where, node, parent
     for name, held in ast.iter_fields(node):
         if name not in {"annotation", "returns"}:
-            yield from (
-                each
-                for each in (held if isinstance(held, list) else [held])
-                if isinstance(each, ast.AST)
-            )
+            for each in held if isinstance(held, list) else [held]:
+                if isinstance(each, ast.AST):
+                    yield from _nodes(where, each, node)
 
 
-def _changes_of(node: ast.AST) -> Iterator[Callable[[], None]]:
+def _changes_of(node: ast.AST) -> Iterator[tuple[ast.AST, str, object]]:
     match node:
-        case ast.Compare():
-            for at, old in enumerate(node.ops):
+        case ast.Compare(ops=operators):
+            for at, old in enumerate(operators):
                 for new in _OPERATORS[type(old)]:
-                    yield partial(_set_operator, node, at, new)
+                    yield node, "ops", [*operators[:at], new(), *operators[at + 1 :]]
         case ast.BoolOp() | ast.BinOp() | ast.AugAssign():
             for new in _OPERATORS.get(type(node.op), ()):
-                yield partial(setattr, node, "op", new())
+                yield node, "op", new()
         case ast.UnaryOp(op=ast.Not()):
             # `not not x` is `x` as a truth value.
-            yield lambda: setattr(node, "operand", ast.UnaryOp(ast.Not(), node.operand))
+            yield node, "operand", ast.UnaryOp(ast.Not(), node.operand)
         case ast.Constant(value=bool() as flag):
-            yield lambda: setattr(node, "value", not flag)
+            yield node, "value", not flag
         case ast.Constant(value=int() as number):
-            yield lambda: setattr(node, "value", number + 1)
-            yield lambda: setattr(node, "value", number - 1)
+            yield node, "value", number + 1
+            yield node, "value", number - 1
         case ast.Call(func=ast.Name(id=name) as function) if name in _FUNCTIONS:
-            yield lambda: setattr(function, "id", _FUNCTIONS[name])
+            yield function, "id", _FUNCTIONS[name]
 
 
-def _set_operator(node: ast.Compare, at: int, operator: type[ast.AST]) -> None:
-    node.ops[at] = cast("ast.cmpop", operator())
-
-
-def is_noticed(mutant: Mutant, tests: list[str]) -> bool:
-    """Run tests against a change, in a process of its own."""
-    command = [sys.executable, "-m", "tests.mutation.mutate", "--stand-in", mutant.file, *tests]
+def is_noticed(file: str, text: str, tests: list[str]) -> bool:
+    """Run tests with a text in the place of a file's own, in a process of its own."""
+    command = [sys.executable, "-m", "tests.mutation.mutate", "--stand-in", file, *tests]
     try:
         done = subprocess.run(
             command,
-            input=mutant.text,
+            input=text,
             text=True,
             cwd=ROOT,
             env=_ENVIRONMENT,
@@ -180,7 +180,7 @@ def stand_in(file: str, text: str, tests: list[str]) -> int:
     return pytest.main([*_FLAGS, *tests])
 
 
-def tests_of(file: str) -> list[str]:
+def unit_tests_of(file: str) -> list[str]:
     """Find the unit tests of a file, the quick ones first."""
     found = sorted((ROOT / "tests" / "unit").glob(f"test_{Path(file).stem}*.py"))
     return [str(path.relative_to(ROOT)) for path in found]
@@ -195,16 +195,17 @@ def equivalents(file: str) -> dict[tuple[str, str], str]:
 def survivors(file: str, jobs: int) -> list[Mutant]:
     """Try every change of a file that may mean something; return those that nobody noticed."""
     source = (ROOT / file).read_text(encoding="utf-8")
-    tests, listed = tests_of(file), equivalents(file)
-    every = mutants(file, source)
+    tests, listed = unit_tests_of(file), equivalents(file)
+    every = mutants(source)
     stale = listed.keys() - {(each.where, each.change) for each in every}
     if stale:
         raise SystemExit(f"{EQUIVALENT.name} lists changes that no longer exist: {sorted(stale)}")
-    if is_noticed(Mutant(file, "", "", 0, source), tests):
+    if is_noticed(file, source, tests):
         raise SystemExit(f"the tests of {file} fail on the file as it is")
     tried = [each for each in every if (each.where, each.change) not in listed]
+    texts = [each.text() for each in tried]
     with ThreadPoolExecutor(jobs) as pool:
-        noticed = list(pool.map(lambda each: is_noticed(each, tests), tried))
+        noticed = list(pool.map(lambda text: is_noticed(file, text, tests), texts))
     left = [each for each, seen in zip(tried, noticed, strict=True) if not seen]
     sys.stdout.write(
         f"{file}: {len(every)} changes, {sum(noticed)} noticed, {len(listed)} mean the same, "

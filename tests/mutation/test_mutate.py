@@ -4,7 +4,7 @@ import ast
 
 import pytest
 
-from tests.mutation.mutate import ROOT, Mutant, equivalents, is_noticed, mutants, tests_of
+from tests.mutation.mutate import ROOT, equivalents, is_noticed, mutants, unit_tests_of
 
 FILES = ("shared/domain/rules.py", "shared/domain/policy.py")
 SAMPLE = '''
@@ -23,7 +23,7 @@ class Kind:
 
 def test_every_kind_of_change_is_made() -> None:
     """Comparisons, `and`, `or`, `not`, numbers, flags, signs and functions; never text or types."""
-    found = {(each.where, each.change) for each in mutants("sample.py", SAMPLE)}
+    found = {(each.where, each.change) for each in mutants(SAMPLE)}
     either = "not numbers[0] and 1 < len(numbers) <= 9 or min(numbers) is not None"
     assert found == {
         (
@@ -58,8 +58,8 @@ def test_every_kind_of_change_is_made() -> None:
 def test_a_change_is_one_change() -> None:
     """Each mutant is the whole file, with one line of it different, and says which."""
     plain = ast.unparse(ast.parse(SAMPLE)).splitlines()
-    for each in mutants("sample.py", SAMPLE):
-        changed = each.text.splitlines()
+    for each in mutants(SAMPLE):
+        changed = each.text().splitlines()
         assert len(changed) == len(plain)
         assert sum(one != other for one, other in zip(plain, changed, strict=True)) == 1
         assert each.line in {4, 8, 11}
@@ -67,18 +67,18 @@ def test_a_change_is_one_change() -> None:
 
 def test_equal_changes_in_one_place_are_told_apart() -> None:
     """Otherwise an entry in the list could hide a change that means something."""
-    found = [each.change for each in mutants("sample.py", "def f(a):\n    return a[0] + a[0]\n")]
+    found = [each.change for each in mutants("def f(a):\n    return a[0] + a[0]\n")]
     assert len(set(found)) == len(found)
 
 
 @pytest.mark.parametrize("file", FILES)
 def test_the_list_of_equivalent_changes_is_current(file: str) -> None:
     """Every entry fits a change that can still be made, and says why it means the same."""
-    found = {(e.where, e.change) for e in mutants(file, (ROOT / file).read_text(encoding="utf-8"))}
+    found = {(e.where, e.change) for e in mutants((ROOT / file).read_text(encoding="utf-8"))}
     listed = equivalents(file)
     assert listed.keys() <= found
     assert all(reason.endswith(".") for reason in listed.values())
-    assert tests_of(file)
+    assert unit_tests_of(file)
 
 
 def test_a_change_that_matters_is_noticed_and_another_is_not() -> None:
@@ -87,12 +87,12 @@ def test_a_change_that_matters_is_noticed_and_another_is_not() -> None:
     source = (ROOT / file).read_text(encoding="utf-8")
     broken = source.replace("86_400", "86_401")
     assert broken != source
-    assert is_noticed(Mutant(file, "", "", 0, broken), ["tests/unit/test_times.py"])
-    assert is_noticed(Mutant(file, "", "", 0, "1 / 0"), ["tests/unit/test_times.py"])
-    assert not is_noticed(Mutant(file, "", "", 0, source), ["tests/unit/test_times.py"])
+    assert is_noticed(file, broken, ["tests/unit/test_times.py"])
+    assert is_noticed(file, "1 / 0", ["tests/unit/test_times.py"])
+    assert not is_noticed(file, source, ["tests/unit/test_times.py"])
 
 
 def test_tests_that_cannot_be_run_are_not_taken_for_an_answer() -> None:
     """A misspelt file of tests would otherwise let every change live, or kill it."""
     with pytest.raises(RuntimeError, match="did not run"):
-        is_noticed(Mutant("shared/domain/times.py", "", "", 0, ""), ["tests/unit/missing.py"])
+        is_noticed("shared/domain/times.py", "", ["tests/unit/missing.py"])

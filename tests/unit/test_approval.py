@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from shared.domain.approval import check_vote, is_awaiting, pending, time_out, vote
+from shared.domain.approval import ask_extension, check_vote, is_awaiting, pending, time_out, vote
 from shared.domain.errors import ConflictError
 from shared.domain.lifecycle import begin_opening
 from shared.domain.model import (
@@ -21,6 +21,7 @@ from shared.domain.model import (
     Status,
     Vote,
 )
+from shared.domain.permissions import Decision
 from tests.fakes import START
 from tests.samples import MINUTE
 from tests.world import ALICE, BOB, DB, NSG_NIC, POLICY, SOURCE, WEB
@@ -74,6 +75,7 @@ def test_what_waits_for_people() -> None:
     assert pending(waiting(ports=(OPENING,))) is None
     both = replace(extending(2), ports=(OPENING, PENDING))
     assert pending(both) == Approval(1, DEADLINE)
+    assert pending(replace(extending(2), ports=(ENDED, ENDED))) is None
 
 
 def test_nobody_decides_on_their_own_access() -> None:
@@ -92,6 +94,62 @@ def test_nobody_decides_on_their_own_access() -> None:
     assert not check_vote(waiting(), ALICE).allowed
     assert not check_vote(relayed, BOB).allowed
     assert not check_vote(waiting(), app).allowed
+
+
+def test_a_decision_is_passed_on_by_somebody_without_an_interest() -> None:
+    """Neither the requestor nor a person who carried the request; an app may carry both ways."""
+    bot = Principal("tenant", "bot-id", "bot", is_app=True)
+    told = ("who asked cannot pass the decision on",)
+    assert check_vote(waiting(), BOB, CAROL) == check_vote(waiting(), BOB, bot) == Decision(True)
+    assert check_vote(waiting(), BOB, ALICE) == Decision(False, told)
+    assert check_vote(replace(waiting(), relayed_by=CAROL), BOB, CAROL) == Decision(False, told)
+    assert check_vote(replace(waiting(), relayed_by=bot), BOB, bot).allowed
+    assert check_vote(replace(waiting(), relayed_by=CAROL), BOB, bot).allowed
+    # An app that asks for itself has an interest like anybody else.
+    assert not check_vote(replace(waiting(), requestor=bot), BOB, bot).allowed
+
+
+def test_one_longer_end_waits_at_a_time() -> None:
+    """The same end may be asked for again; another one would inherit the first one's votes."""
+    opened = waiting(ports=(OPENING, ENDED))
+    asked = Extension(LONGER, Approval(1, DEADLINE), START)
+    waits = ask_extension(opened, asked)
+    assert waits == replace(opened, extension=asked)
+    assert ask_extension(waits, replace(asked, asked_at=START + MINUTE)) == waits
+    with pytest.raises(ConflictError, match="Another end already waits") as raised:
+        ask_extension(waits, replace(asked, end_at=LONGER + TICK))
+    assert raised.value.code == "ExtensionPending"
+
+
+def test_a_longer_end_that_nobody_decided_makes_way() -> None:
+    """Once its time has passed another may be asked for, and the first is kept as decided."""
+    first = Extension(LONGER, Approval(1, START + MINUTE), START)
+    waits = ask_extension(waiting(ports=(OPENING,)), first)
+    second = Extension(LONGER + TICK, Approval(1, DEADLINE), START + MINUTE)
+    assert ask_extension(waits, second) == replace(waits, extension=second, decided=(first,))
+
+
+@pytest.mark.parametrize("port", [ENDED, PENDING])
+def test_what_is_not_open_is_not_extended(port: PortRequest) -> None:
+    """Neither what has ended nor what still waits; nor from the instant of its end on."""
+    with pytest.raises(ConflictError, match="ask anew") as raised:
+        ask_extension(waiting(ports=(port,)), Extension(LONGER, Approval(1, DEADLINE), START))
+    assert raised.value.code == "NotOpen"
+    late = Extension(LONGER, Approval(1, DEADLINE), START + 10 * MINUTE)
+    with pytest.raises(ConflictError, match="ask anew"):
+        ask_extension(waiting(ports=(OPENING,)), late)
+    in_time = replace(late, asked_at=late.asked_at - TICK)
+    assert ask_extension(waiting(ports=(OPENING,)), in_time).extension == in_time
+
+
+def test_the_repeat_of_a_decision_is_about_the_last_one() -> None:
+    """After a longer end was decided, what somebody said of the opening is no repeat."""
+    opened = vote(waiting(), yes(CAROL), START)
+    asked = Extension(LONGER, Approval(1, DEADLINE), START)
+    extended = vote(replace(opened, ports=(OPENING,), extension=asked), yes(BOB), START)
+    assert vote(extended, yes(BOB), START) == extended
+    with pytest.raises(ConflictError, match="Nothing waits"):
+        vote(extended, yes(CAROL), START)
 
 
 def test_enough_approvals_let_it_open() -> None:

@@ -121,8 +121,10 @@ def test_what_is_ending_is_not_marked_open() -> None:
 
 def test_the_first_reason_stands() -> None:
     """A second close changes neither reason nor time."""
-    closing = close(OPEN, CloseReason.REVOKED, START, message="enough", by="alice")
-    assert closing.closing == Closing(CloseReason.REVOKED, START, "enough", "alice")
+    closing = close(
+        OPEN, CloseReason.REVOKED, START, message="enough", by="alice", relayed_by="bot"
+    )
+    assert closing.closing == Closing(CloseReason.REVOKED, START, "enough", "alice", "bot")
     assert closing.status is Status.INITIATED
     assert close(closing, CloseReason.FAILED, START + MINUTE) == closing
     assert close(ENDED, CloseReason.FAILED, START + MINUTE) == ENDED
@@ -254,6 +256,8 @@ def test_extending_a_request_keeps_a_note_of_it() -> None:
     twice = extend_all(longer, end_at + MINUTE, START + 2 * MINUTE)
     assert twice.extended == (*longer.extended, Extended(end_at + MINUTE, START + 2 * MINUTE))
     assert extend_all(longer, end_at, START + 2 * MINUTE) == longer
+    relayed = extend_all(both, end_at, START, "bot")
+    assert relayed.extended == (Extended(end_at, START, "bot"),)
     assert extend_all(request(ENDED), end_at, START) == request(ENDED)
 
 

@@ -1,0 +1,205 @@
+"""One rule for each grant, written and awaited as the SDK's samples show; a row to remember it.
+
+Nothing here is slowed down on purpose. It is given more than it would have: which group and which
+address belong to a VM comes for free, nobody is authorised, and nothing is checked.
+"""
+
+import hashlib
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from azure.core.exceptions import HttpResponseError
+from azure.data.tables import TableClient, TableServiceClient
+from azure.mgmt.network import NetworkManagementClient
+
+from bench.place import SOURCE, SUBSCRIPTION, Door
+from shared.adapters.arm_clients import LocalName
+
+NAME = "obvious"
+PARTITION = "grants"
+_ALLOW_FROM = 200
+_PRIORITY_TRIES = 20
+# What host.json gives a queue trigger unless told otherwise: 16 messages, and more at 8.
+USUAL_WORKERS = 24
+_DELIVERIES = 5
+_VISIBLE_AGAIN_SECONDS = 10.0
+
+
+class _NoCredential:
+    """Satisfies the client; the simulator takes a name instead of a token."""
+
+    def get_token(self, *_scopes: str, **_options: object) -> object:
+        """Refuse: it is never asked."""
+        raise NotImplementedError
+
+
+def make_client(arm_url: str) -> NetworkManagementClient:
+    """Make Microsoft's network client with its own retries and its own poller."""
+    client: NetworkManagementClient = NetworkManagementClient(
+        credential=_NoCredential(),  # type: ignore[arg-type]
+        subscription_id=SUBSCRIPTION,
+        base_url=arm_url,
+        credential_scopes=[f"{arm_url}/.default"],
+        authentication_policy=LocalName(NAME),
+    )
+    return client
+
+
+def make_table(connection: str) -> TableClient:
+    """Make the one table of grants."""
+    service = TableServiceClient.from_connection_string(connection)
+    return service.create_table_if_not_exists("obviousgrants")
+
+
+@dataclass(frozen=True)
+class Obvious:
+    """Opens and closes doors, one rule each."""
+
+    client: NetworkManagementClient
+    table: TableClient
+
+    def open(self, door: Door, expires_at: datetime) -> None:
+        """Open a door, and remember when it ends."""
+        name = rule_name(door)
+        self._put_rule(door, name)
+        self.table.upsert_entity(
+            {
+                "PartitionKey": PARTITION,
+                "RowKey": name,
+                "expires_at": expires_at.isoformat(),
+                "nsg": door.nsg_id,
+            }
+        )
+
+    def due(self, now: datetime) -> list[dict[str, str]]:
+        """Find the grants that have expired; the table has no index but its keys."""
+        found = self.table.query_entities(
+            "PartitionKey eq @partition and expires_at le @now",
+            parameters={"partition": PARTITION, "now": now.isoformat()},
+        )
+        return [dict(entity) for entity in found]
+
+    def close(self, grant: dict[str, str]) -> None:
+        """Close one door and forget it."""
+        group, nsg = _group_and_name(grant["nsg"])
+        self.client.security_rules.begin_delete(group, nsg, grant["RowKey"]).result()
+        self.table.delete_entity(PARTITION, grant["RowKey"])
+
+    def sweep(self, now: datetime, *, workers: int) -> None:
+        """Close what has expired: one group after another's rules, as many groups as workers."""
+        by_group: dict[str, list[dict[str, str]]] = {}
+        for grant in self.due(now):
+            by_group.setdefault(grant["nsg"], []).append(grant)
+
+        def close_those(grants: list[dict[str, str]]) -> None:
+            for grant in grants:
+                self.close(grant)
+
+        with ThreadPoolExecutor(workers) as pool:
+            list(pool.map(close_those, by_group.values()))
+
+    def _put_rule(self, door: Door, name: str) -> None:
+        """Take the lowest free priority; where somebody was quicker, look again."""
+        group, nsg = _group_and_name(door.nsg_id)
+        for tries_left in reversed(range(_PRIORITY_TRIES)):
+            taken = {rule.priority for rule in self.client.security_rules.list(group, nsg)}
+            free = next(at for at in range(_ALLOW_FROM, 4097) if at not in taken)
+            rule = {
+                "properties": {
+                    "protocol": "Tcp",
+                    "access": "Allow",
+                    "direction": "Inbound",
+                    "priority": free,
+                    "sourcePortRange": "*",
+                    "sourceAddressPrefix": SOURCE,
+                    "destinationAddressPrefix": door.address,
+                    "destinationPortRange": str(door.port),
+                }
+            }
+            try:
+                self.client.security_rules.begin_create_or_update(group, nsg, name, rule).result()  # type: ignore[arg-type]
+            except HttpResponseError as error:
+                code = error.error.code if error.error else ""
+                if code != "SecurityRuleConflict" or not tries_left:
+                    raise
+            else:
+                return
+
+
+def rule_name(door: Door) -> str:
+    """Name the rule of a door."""
+    text = f"{door.vm_id}|{door.port}".casefold()
+    return f"jit-{hashlib.sha256(text.encode()).hexdigest()[:24]}"
+
+
+def _group_and_name(nsg_id: str) -> tuple[str, str]:
+    parts = nsg_id.split("/")
+    return parts[4], parts[8]
+
+
+@dataclass
+class Delivered:
+    """How a queue full of requests went."""
+
+    opened: list[float] = field(default_factory=list)  # seconds after the start
+    lost: int = 0
+
+
+def deliver(
+    doors: Sequence[Door], open_one: Callable[[Door], None], *, workers: int
+) -> Delivered:
+    """Hand requests to workers as a queue trigger does: five times, ten seconds apart."""
+    waiting: queue.Queue[tuple[Door, int]] = queue.Queue()
+    for door in doors:
+        waiting.put((door, 1))
+    done = Delivered()
+    began = time.monotonic()
+    finished = threading.Event()
+    lock = threading.Lock()
+
+    def settle(*, lost: bool) -> None:
+        with lock:
+            if lost:
+                done.lost += 1
+            else:
+                done.opened.append(time.monotonic() - began)
+            if done.lost + len(done.opened) == len(doors):
+                finished.set()
+
+    def work() -> None:
+        while not finished.is_set():
+            try:
+                door, delivery = waiting.get(timeout=0.2)
+            except queue.Empty:
+                continue
+            try:
+                open_one(door)
+            except HttpResponseError:
+                if delivery == _DELIVERIES:
+                    settle(lost=True)
+                else:
+                    again = (door, delivery + 1)
+                    threading.Timer(_VISIBLE_AGAIN_SECONDS, waiting.put, [again]).start()
+            else:
+                settle(lost=False)
+
+    _run([threading.Thread(target=work) for _ in range(workers)])
+    return done
+
+
+def _run(threads: Iterable[threading.Thread]) -> None:
+    started = list(threads)
+    for thread in started:
+        thread.start()
+    for thread in started:
+        thread.join()
+
+
+def utc_now() -> datetime:
+    """Return the time."""
+    return datetime.now(UTC)

@@ -1,0 +1,161 @@
+"""Bursts and expiries of the app itself, on the whole local stack with the real quotas."""
+
+import contextlib
+import http.client
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from bench.counting import Writes, count_writes
+from bench.people import People
+from bench.place import Cloud, Json, Place
+from bench.stacks import bench_stack
+from local.arm.client import ArmClient
+from shared.adapters.tables import AzureTables
+from shared.domain.model import AccessRequest, Status
+from shared.use_cases.rows import RequestRows
+
+NAME = "network"  # the identity that writes to network security groups
+_AT_ONCE = 24
+_QUICK_SETTLE = 0.05
+_CLOSED_WITHIN = timedelta(minutes=5)
+_PAUSE = 3.0
+# A neighbour who writes as soon as the group has settled and three more seconds have passed.
+_NEIGHBOUR_PAUSE = 3.0
+
+
+@dataclass(frozen=True)
+class Case:
+    """One run. A hasty one opens without quotas: what is measured is the closing."""
+
+    name: str
+    place: Place
+    hasty: bool = False
+    neighbour: bool = False
+
+    @property
+    def grants(self) -> int:
+        """Count the grants."""
+        return len(self.place.doors())
+
+
+CASES = (
+    Case("burst-200-1", Place("burst200", 1, 200)),
+    Case("burst-700-10", Place("burst700", 10, 7, 10)),
+    Case("close-700-1", Place("quiet", 1, 70, 10), hasty=True),
+    Case("close-700-1-neighbour", Place("rival", 1, 70, 10), hasty=True, neighbour=True),
+)
+
+
+def run(settle: float, lasting: float, only: str = "") -> Json:
+    """Run every case, or one."""
+    found: Json = {}
+    for case in CASES:
+        if only in {"", case.name}:
+            print(f"  app: {case.name}", flush=True)
+            found[case.name] = _run(case, settle, lasting)
+            print(f"    {found[case.name]}", flush=True)
+    return found
+
+
+def _run(case: Case, settle: float, lasting: float) -> Json:
+    with bench_stack(settle=_QUICK_SETTLE) as stack:
+        cloud, people = Cloud(stack.arm), People(stack)
+        cloud.build(case.place)
+        people.put_policy(case.place)
+        requests = RequestRows(AzureTables.connect(stack.storage, None).requests)
+        if not case.hasty:
+            cloud.settle_in(settle)
+            cloud.quotas(on=True)
+        before = len(cloud.calls())
+        doors = case.place.doors()
+        began = datetime.now(UTC)
+        end = began.replace(microsecond=0) + timedelta(seconds=45 + lasting * len(doors))
+        accepted = people.ask(case.place, doors, [end] * len(doors), at_once=_AT_ONCE)
+        opened = _wait(requests, case, Status.INITIATED, until=end)
+        opening = _writes(cloud, before)
+        before = len(cloud.calls())
+        cloud.settle_in(settle)
+        cloud.quotas(on=True)
+        with _neighbour(stack.arm, case, end) if case.neighbour else contextlib.nullcontext():
+            time.sleep(max(0.0, (end - datetime.now(UTC)).total_seconds()))
+            closed = _wait(requests, case, Status.REVOKED, until=end + _CLOSED_WITHIN)
+        closing = _writes(cloud, before)
+    return {
+        "grants": len(doors),
+        "groups": case.place.groups,
+        "accepted_seconds": accepted.all_in,
+        "opened": len(opened),
+        "open_seconds": _last([r.ports[0].opened_at for r in opened], began),
+        "open_sent": opening.sent,
+        "open_taken": opening.taken,
+        "closed": len(closed),
+        "close_seconds": _last([r.ports[0].closed_at for r in closed], end),
+        "close_sent": closing.sent,
+        "close_taken": closing.taken,
+    }
+
+
+def _wait(
+    requests: RequestRows, case: Case, status: Status, *, until: datetime
+) -> list[AccessRequest]:
+    """Wait until every request has a status, or the time is over; return those that have."""
+    while True:
+        found = requests.newest(case.place.policy_id, 0)
+        reached = [each for each in found if each.ports[0].status is status]
+        if len(reached) == case.grants or datetime.now(UTC) >= until:
+            return reached
+        time.sleep(_PAUSE)
+
+
+def _writes(cloud: Cloud, since: int) -> Writes:
+    return count_writes(cloud.calls()[since:], NAME)
+
+
+def _last(instants: list[datetime | None], since: datetime) -> float:
+    found = [at for at in instants if at is not None]
+    return (max(found) - since).total_seconds() if found else 0.0
+
+
+@contextmanager
+def _neighbour(arm_url: str, case: Case, end: datetime) -> Iterator[None]:
+    """Let somebody else write to the same group, from shortly before the end on."""
+    over = threading.Event()
+
+    def write() -> None:
+        over.wait(max(0.0, (end - datetime.now(UTC)).total_seconds() - 2 * _NEIGHBOUR_PAUSE))
+        client = ArmClient(arm_url, token="local:neighbour")
+        number = 0
+        while not over.is_set():
+            number += 1
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                client.call("PUT", f"{case.place.nsgs[0]}/securityRules/theirs", _theirs(number))
+            over.wait(_NEIGHBOUR_PAUSE)
+        client.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(write)
+        try:
+            yield
+        finally:
+            over.set()
+
+
+def _theirs(number: int) -> Json:
+    return {
+        "properties": {
+            "protocol": "Tcp",
+            "access": "Allow",
+            "direction": "Inbound",
+            "priority": 160,
+            "description": f"Release {number}",
+            "sourcePortRange": "*",
+            "sourceAddressPrefix": "Internet",
+            "destinationPortRange": "8443",
+            "destinationAddressPrefix": "*",
+        }
+    }

@@ -1,0 +1,50 @@
+"""How late doors close that end one after another, as the app itself records it."""
+
+import random
+import time
+from datetime import UTC, datetime, timedelta
+
+from bench.numbers import quantile
+from bench.people import People
+from bench.place import Cloud, Json, Place
+from bench.stacks import bench_stack
+from shared.adapters.tables import AzureTables
+from shared.use_cases.rows import ActivityRows
+
+_PLACE = Place("late", 10, 5, 10)
+_PER_SECOND = 2.0
+_PATIENCE = 180.0
+_SEED = 6
+
+
+def run(settle: float, lasting: float) -> Json:
+    """Open 500 doors on 10 groups, and let two of them end in each second."""
+    doors = _PLACE.doors()
+    random.Random(_SEED).shuffle(doors)
+    with bench_stack(settle=0.05) as stack:
+        cloud, people = Cloud(stack.arm), People(stack)
+        cloud.build(_PLACE)
+        people.put_policy(_PLACE)
+        first = datetime.now(UTC) + timedelta(seconds=45 + lasting * len(doors))
+        ends = [first + timedelta(seconds=n / _PER_SECOND) for n in range(len(doors))]
+        people.ask(_PLACE, doors, ends, at_once=24)
+        time.sleep(max(0.0, (first - datetime.now(UTC)).total_seconds() - 5))
+        cloud.settle_in(settle)
+        cloud.quotas(on=True)
+        activity = ActivityRows(AzureTables.connect(stack.storage, None).activity)
+        over = ends[-1] + timedelta(seconds=_PATIENCE)
+        while len(late := activity.newest_lateness(1000)) < len(doors):
+            if datetime.now(UTC) > over:
+                break
+            time.sleep(3)
+        health = people.call("GET", "/api/health")
+    return {
+        "grants": len(doors),
+        "closed": len(late),
+        "settle": settle,
+        "seconds": sorted(round(each, 3) for each in late),
+        "p50": quantile(late, 0.5),
+        "p99": quantile(late, 0.99),
+        "max": max(late),
+        "health": health,
+    }

@@ -1,0 +1,44 @@
+"""Figures through OpenTelemetry's interface: they go nowhere until an exporter is set up.
+
+They are taken from the events, so that a figure and its event cannot disagree.
+"""
+
+from collections.abc import Callable, Mapping
+
+from opentelemetry import metrics
+
+from shared.use_cases.interfaces import Value
+
+Facts = Mapping[str, Value | None]
+
+
+class Metrics:
+    """The app's instruments, each fed by one fact of an event."""
+
+    def __init__(self) -> None:
+        meter = metrics.get_meter("jit")
+        lag = meter.create_histogram(
+            "jit.expiry.lag", unit="s", description="From an end to the rule seen gone"
+        )
+        overdue = meter.create_gauge(
+            "jit.overdue", description="Firewalls that still hold something past its end"
+        )
+        active = meter.create_gauge("jit.grants.active", description="Rules that stand open")
+        writes = meter.create_counter("jit.arm.writes", description="Writes to firewalls")
+        self._feeds: Mapping[str, Callable[[Facts], None]] = {
+            "jit.rule.closed": lambda facts: _fed(lag.record, facts.get("lateness_seconds")),
+            "jit.sweep.completed": lambda facts: _fed(overdue.set, facts.get("overdue")),
+            "jit.reconcile.completed": lambda facts: _fed(active.set, facts.get("grants")),
+            "jit.firewall.written": lambda _: writes.add(1),
+        }
+
+    def measure(self, name: str, facts: Facts) -> None:
+        """Take the figure of an event, if it has one."""
+        feed = self._feeds.get(name)
+        if feed is not None:
+            feed(facts)
+
+
+def _fed(instrument: Callable[[float], None], value: Value | None) -> None:
+    if isinstance(value, int | float):
+        instrument(value)

@@ -1,0 +1,307 @@
+"""Every route, called by every kind of caller: let in, or refused for exactly the right reason.
+
+A cell says what becomes of a call:
+
+    +     let in
+    o     let in, and shown nothing that is somebody else's
+    -     403, and the message names the row's action and scope
+    i     403 for want of `initiate`
+    401   not known: no token of this tenant
+    app   403: an app decides nothing
+    self  403: nobody decides on what they asked for
+    own   403: only who asked may
+    404   there is nothing there, for anybody
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from function_app import app as function_app
+from local.hostile_tokens import other_issuer
+from shared.domain.permissions import Action
+from tests.functions.authority_app import (
+    ROOT,
+    Authority,
+    GuardedApp,
+    authority,
+    governed,
+    known,
+)
+from tests.functions.web_app import Answer
+from tests.world import DB, GROUP, POLICY, SOURCE, WEB, World
+
+COLUMNS = """
+    none tenant nobody Request Approve Admin Read BreakGlass Relay
+    self bot botroles carrier carrier0
+    owner contributor reader secadmin secreader vmcontributor least onevm nested mgroup many
+    conditional denied elsewhere
+""".split()
+# Nine columns of app roles and none, five of apps and the requestor, fourteen of Azure roles.
+TABLE = """
+put_policy            401 401 - - - + - - -   - - - - -   + + - + - - - - - + - - - -
+get_policy            401 401 - + + + + + +   + - + + +   + + + + + - + - + + + - - -
+delete_policy         401 401 - - - + - - -   - - - - -   + + - + - - - - - + - - - -
+list_policies_of_subscription        401 401 - + + + + + +   + - + + +   + + + + + - - - - + + - + -
+list_policies_of_location            401 401 - + + + + + +   + - + + +   + + + + + - - - - + + - + -
+list_policies_of_group               401 401 - + + + + + +   + - + + +   + + + + + - + - + + + - - -
+list_policies_of_group_and_location  401 401 - + + + + + +   + - + + +   + + + + + - + - + + + - - -
+request_access        401 401 - + - - - + -   + - + + i   + + - + - - + + + + + - - -
+request_access:glass  401 401 i - i i i + i   - i - - i   - - i - i i - - - - - i i i
+request_access:other  401 401 - - - - - - +   - - - + i   - - - - - - - - - - - - - -
+request_access_short  401 401 - + - - - + -   + - + + i   + + - + - - + + + + + - - -
+get_request           401 401 - + + + + + +   + - + + +   + + + + + - + - + + + - - -
+list_requests         401 401 o + + + + + +   + o + + +   + + + + + o + o + + + o o o
+approve_request       401 401 - - + - - - -   self app app + -   + + - + - - - - - + - - - -
+deny_request          401 401 - - + - - - -   self app app + -   + + - + - - - - - + - - - -
+revoke_request        401 401 - - - + - - -   + - - + -   + + - + - - - - - + - - - -
+revoke_all:vm         401 401 - - - + - - -   + - - + -   + + - + - - - - - + - - - -
+revoke_all:person     401 401 - - - + - - -   + - - + -   + + - + - - - - - + - - - -
+revoke_all:nothing    401 401 - - - + - - -   - - - + -   + + - + - - - - - + - - - -
+extend_request        401 401 own own own own own own own   + own own own own   own own own own own own own own own own own own own own
+get_activity          401 401 - - - + + - -   - - - - -   + + + + + - - - - + + - + -
+get_health            o o o o o + + o o   o o o o o   + + + + + o o o o + + o + o
+list_machines         401 401 - + + + + + +   + - + + +   + + + - - + - - - + + - + -
+get_openapi           + + + + + + + + +   + + + + +   + + + + + + + + + + + + + +
+unknown_route         404 404 404 404 404 404 404 404 404   404 404 404 404 404   404 404 404 404 404 404 404 404 404 404 404 404 404 404
+"""
+BODY = {
+    "virtualMachines": [
+        {
+            "id": WEB,
+            "ports": [{"number": 22, "duration": "PT10M", "allowedSourceAddressPrefix": SOURCE}],
+        }
+    ],
+    "justification": "because",
+}
+SHORT = {
+    "virtualMachine": WEB,
+    "ports": [22],
+    "duration": "PT10M",
+    "allowedSourceAddressPrefix": SOURCE,
+}
+POLICY_BODY = {
+    "properties": {
+        "virtualMachines": [
+            {
+                "id": WEB,
+                "ports": [{"number": 22, "protocol": "TCP", "maxRequestAccessDuration": "PT1H"}],
+            }
+        ]
+    }
+}
+PROVIDER = "providers/Microsoft.Security"
+ALICE = known("alice", "Jit.Request", "Jit.Approve")
+OWNER = {"objectId": known("owner").object_id, "name": "owner@contoso.example"}
+NOBODY = {"objectId": known("nobody").object_id, "name": "nobody@contoso.example"}
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a route is called: in which world, what is named when it is refused, and what is seen."""
+
+    method: str
+    path: str
+    action: Action | None = None
+    scope: str = ""
+    body: Any = None
+    world: str = "governed"  # or waiting, open
+    good: tuple[int, ...] = (200, 202)
+    shows: Callable[[Any], bool] = bool
+
+
+def _has_requests(body: Any) -> bool:
+    return bool(body["value"])
+
+
+WAYS: Mapping[str, Way] = {
+    "put_policy": Way("PUT", POLICY, Action.WRITE, POLICY, POLICY_BODY),
+    "get_policy": Way("GET", POLICY, Action.READ, POLICY),
+    "delete_policy": Way("DELETE", POLICY, Action.DELETE, POLICY),
+    "list_policies_of_subscription": Way(
+        "GET", f"{ROOT}/{PROVIDER}/jitNetworkAccessPolicies", Action.READ, ROOT
+    ),
+    "list_policies_of_location": Way(
+        "GET",
+        f"{ROOT}/{PROVIDER}/locations/westeurope/jitNetworkAccessPolicies",
+        Action.READ,
+        ROOT,
+    ),
+    "list_policies_of_group": Way(
+        "GET", f"{GROUP}/{PROVIDER}/jitNetworkAccessPolicies", Action.READ, GROUP
+    ),
+    "list_policies_of_group_and_location": Way(
+        "GET",
+        f"{GROUP}/{PROVIDER}/locations/westeurope/jitNetworkAccessPolicies",
+        Action.READ,
+        GROUP,
+    ),
+    "request_access": Way("POST", f"{POLICY}/initiate", Action.INITIATE, WEB, BODY),
+    "request_access:glass": Way(
+        "POST", f"{POLICY}/initiate", Action.BREAK_GLASS, WEB, {**BODY, "breakGlass": True}
+    ),
+    "request_access:other": Way(
+        "POST", f"{POLICY}/initiate", Action.RELAY, ROOT, {**BODY, "onBehalfOf": OWNER}
+    ),
+    "request_access_short": Way("POST", "/api/requests", Action.INITIATE, WEB, SHORT),
+    "get_request": Way("GET", "/api/requests/{id}", Action.READ, POLICY, world="open"),
+    "list_requests": Way("GET", "/api/requests", world="open", shows=_has_requests),
+    "approve_request": Way(
+        "POST", "/api/requests/{id}/approve", Action.APPROVE, WEB, {}, world="waiting"
+    ),
+    "deny_request": Way(
+        "POST", "/api/requests/{id}/deny", Action.APPROVE, WEB, {}, world="waiting"
+    ),
+    "revoke_request": Way(
+        "POST", "/api/requests/{id}/revoke", Action.REVOKE, WEB, {}, world="open"
+    ),
+    "revoke_all:vm": Way(
+        "POST", "/api/revoke", Action.REVOKE, WEB, {"virtualMachine": WEB}, world="open"
+    ),
+    "revoke_all:person": Way(
+        "POST",
+        "/api/revoke",
+        Action.REVOKE,
+        WEB,
+        {"requestorObjectId": ALICE.object_id},
+        world="open",
+    ),
+    "revoke_all:nothing": Way(
+        "POST", "/api/revoke", Action.REVOKE, DB, {"virtualMachine": DB}, world="open"
+    ),
+    "extend_request": Way(
+        "POST", "/api/requests/{id}/extend", body={"duration": "PT1H"}, world="open"
+    ),
+    "get_activity": Way("GET", "/api/activity", Action.READ_ACTIVITY, ROOT),
+    "get_health": Way("GET", "/api/health", good=(200, 503), shows=lambda body: "overdue" in body),
+    "list_machines": Way("GET", "/api/machines", Action.READ_VM, ROOT),
+    "get_openapi": Way("GET", "/api/openapi.json"),
+    "unknown_route": Way("GET", "/api/nothing"),
+}
+
+
+def _rows() -> dict[str, dict[str, str]]:
+    lines = (line.split() for line in TABLE.strip().splitlines())
+    return {name: dict(zip(COLUMNS, cells, strict=True)) for name, *cells in lines}
+
+
+CELLS = [(row, column, cell) for row, cells in _rows().items() for column, cell in cells.items()]
+
+
+@pytest.fixture(scope="module")
+def guard() -> Iterator[Authority]:
+    """Run an issuer and an ARM; what they answer is kept for a minute, as ever."""
+    with authority() as running:
+        yield running
+
+
+def _headers(guard: Authority, column: str) -> Mapping[str, str]:
+    if column == "none":
+        return {}
+    if column == "tenant":
+        claims = guard.issuer.person_claims("owner", roles=["Jit.Admin"])
+        return {"Authorization": f"Bearer {other_issuer(guard.issuer, claims)}"}
+    if column == "self":
+        return guard.person("alice", *ALICE.roles)
+    if column == "bot":
+        return guard.bot("bot")
+    if column == "botroles":
+        return guard.bot("botroles", "Jit.Request", "Jit.Approve")
+    if column in {"carrier", "carrier0"}:
+        return guard.bot(column, "Jit.Relay")
+    if column[0].isupper():
+        return guard.person(f"role-{column}", f"Jit.{column}")
+    return guard.person(column)
+
+
+def _world(kind: str) -> tuple[World, str]:
+    """Return a world, and the id of Alice's request in it."""
+    if kind == "waiting":
+        world = governed(approvers_needed=1)
+        return world, world.ask(who=ALICE).id
+    world = governed()
+    return world, world.ask(who=ALICE).id if kind == "open" else ""
+
+
+def _call(guard: Authority, way: Way, column: str) -> Answer:
+    world, request_id = _world(way.world)
+    body = way.body
+    if body is not None and way.method == "POST" and column.startswith("carrier"):
+        body = {**body, "onBehalfOf": OWNER if column == "carrier" else NOBODY}
+    app = GuardedApp(world, guard)
+    path = way.path.replace("{id}", request_id)
+    return app.call(way.method, path, body, who=_headers(guard, column))
+
+
+@pytest.mark.parametrize(("row", "column", "cell"), CELLS)
+def test_a_call_is_let_in_or_refused_for_the_right_reason(
+    guard: Authority, row: str, column: str, cell: str
+) -> None:
+    """The cell of this route and this caller."""
+    way = WAYS[row]
+    answer = _call(guard, way, column)
+    if cell in {"+", "o"}:
+        assert answer.status in way.good, answer.text
+        if way.method == "GET":
+            assert way.shows(answer.json) is (cell == "+")
+        return
+    if cell == "401":
+        assert (answer.status, answer.error["code"]) == (401, "AuthenticationFailed")
+        assert "Bearer" in answer.headers["www-authenticate"]
+        return
+    if cell == "404":
+        assert (answer.status, answer.error["code"]) == (404, "NotFound")
+        return
+    assert answer.status == 403, answer.text
+    _check_refusal(answer, way, cell)
+
+
+def _check_refusal(answer: Answer, way: Way, cell: str) -> None:
+    told, code = answer.error["message"], answer.error["code"]
+    if cell in {"app", "self"}:
+        assert code == "ApproverNotAllowed"
+        assert {"app": "an app cannot approve", "self": "their own request"}[cell] in told
+    elif cell == "own":
+        assert (code, told) == (
+            "AuthorizationFailed", "Only who asked for the access can extend it."
+        )  # fmt: skip
+    else:
+        action, scope = (Action.INITIATE, WEB) if cell == "i" else (way.action, way.scope)
+        assert code == "AuthorizationFailed"
+        assert f"action '{action}' over scope '{scope}'" in told
+
+
+def test_every_route_has_its_row() -> None:
+    """A route that is added without one fails here; so does a way of calling without cells."""
+    routes = {
+        function.get_function_name()
+        for function in function_app.get_functions()
+        if (trigger := function.get_trigger()) is not None and trigger.type == "httpTrigger"
+    }
+    assert {row.partition(":")[0] for row in _rows()} == routes
+    assert set(WAYS) == set(_rows())
+
+
+def test_every_route_is_called_at_its_own_function() -> None:
+    """No row tests another route than it says."""
+    from tests.functions.web_app import _match  # noqa: PLC0415 - what finds a function
+
+    for row, way in WAYS.items():
+        handler, _ = _match(way.method, way.path.replace("{id}", "x"))
+        registered = {
+            f.get_function_name(): f.get_user_function() for f in function_app.get_functions()
+        }
+        assert handler is registered[row.partition(":")[0]], row
+
+
+def test_the_actions_are_defender_s() -> None:
+    """Roles that people already hold are understood: the names are Microsoft's."""
+    base = "Microsoft.Security/locations/jitNetworkAccessPolicies"
+    assert [action.value for action in list(Action)[:5]] == [
+        *(f"{base}/{verb}" for verb in ("initiate/action", "read", "write", "delete")),
+        "Microsoft.Compute/virtualMachines/read",
+    ]
+    assert json.dumps(BODY)  # the bodies are what goes over the wire

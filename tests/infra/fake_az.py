@@ -1,0 +1,80 @@
+"""The Azure CLI as the hooks use it, over a file: what is called is noted, rules come and go."""
+
+import itertools
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+KNOWN = (["functionapp", "stop"], ["deployment", "group"])
+STATE = Path(os.environ["FAKE_AZ_STATE"])
+
+
+def main() -> int:
+    """Answer one command."""
+    state: dict[str, Any] = json.loads(STATE.read_text(encoding="utf-8"))
+    arguments = sys.argv[1:]
+    state["calls"].append(arguments)
+    try:
+        return _answer(state, arguments)
+    finally:
+        STATE.write_text(json.dumps(state), encoding="utf-8")
+
+
+def _answer(state: dict[str, Any], arguments: list[str]) -> int:
+    options = {
+        name: following
+        for name, following in itertools.pairwise(arguments)
+        if name.startswith("--")
+    }
+    if arguments[:3] == ["network", "nsg", "list"]:
+        if options["--query"] != "[].securityRules[].id" or options["--output"] != "tsv":
+            return 2
+        _pass_time(state)
+        _say("\n".join(state["rules"]))
+        return 0
+    if arguments[:4] == ["network", "nsg", "rule", "delete"]:
+        if options["--ids"] in state["locked"]:
+            return 1
+        state["rules"].remove(options["--ids"])
+        return 0
+    if arguments[:2] == ["functionapp", "stop"]:
+        state["running"] = False
+    elif arguments[0] == "rest":
+        return _rest(state, options)
+    return 0 if arguments[:2] in KNOWN else 2
+
+
+def _rest(state: dict[str, Any], options: dict[str, str]) -> int:
+    if not state["running"] or options["--resource"] != state["audience"]:
+        return 1
+    path = options["--url"].removeprefix(state["api"]).partition("?")[0]
+    if options["--method"] == "get":
+        found = [each for each in state["policies"] if each.startswith(path.rsplit("/", 3)[0])]
+        if options["--query"] == "value[].id":
+            _say("\n".join(found))
+        else:
+            _say(json.dumps([{"id": each} for each in found]))
+        return 0
+    state["policies"].remove(path)
+    return 0
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+
+
+def _pass_time(state: dict[str, Any]) -> None:
+    """Let a running app close what no policy covers any more, one rule at a look."""
+    if state["running"] and not state["policies"] and state["looks"] > 0:
+        mark = state["mark"]
+        ours = [r for r in state["rules"] if f"-{mark}-0" in r or f"_{mark}_0" in r]
+        gone = [rule for rule in ours if rule not in state["stuck"]]
+        if gone:
+            state["rules"].remove(gone[0])
+    state["looks"] += 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

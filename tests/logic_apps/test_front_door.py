@@ -1,0 +1,165 @@
+"""The front-door sample, run action by action: an approval first, then the request."""
+
+import base64
+import itertools
+import json
+from typing import Any
+
+import pytest
+
+from tests.logic_apps.engine import Answer, Run
+from tests.logic_apps.people import ALICE, API, BOB, NAMES, REQUEST, VM, People, ScriptedApp, engine
+
+WISH = {
+    "virtualMachine": VM,
+    "ports": [22],
+    "source": "203.0.113.7",
+    "duration": "PT30M",
+    "justification": "INC-4711",
+}
+
+
+def _token(**claims: Any) -> dict[str, str]:
+    payload = {"oid": ALICE, "preferred_username": NAMES[ALICE], **claims}
+    text = base64.urlsafe_b64encode(json.dumps(payload).encode()).decode().rstrip("=")
+    return {"Authorization": f"Bearer e30.{text}.c2ln"}
+
+
+def _run(app: ScriptedApp, people: People, channel: str = "teams", **wish: Any) -> Run:
+    return engine("front-door", app, people, channel).run({**WISH, **wish}, _token())
+
+
+def _answer(run: Run) -> Any:
+    assert run.response is not None
+    return run.response.body
+
+
+def test_an_approved_wish_opens() -> None:
+    """Somebody agrees, the app is asked on behalf of the person, the approval is relayed."""
+    app, people = ScriptedApp(), People((BOB, "Approve"))
+
+    run = _run(app, people)
+
+    assert run.status == "Succeeded"
+    assert app.asked is not None
+    assert app.asked.on_behalf_of is not None
+    assert app.asked.on_behalf_of.object_id == ALICE
+    assert app.asked.virtual_machine == VM
+    assert app.votes == {BOB: "approve"}
+    assert _answer(run)["status"] == "Initiated"
+
+
+@pytest.mark.parametrize("padding", ["", "x", "xx", "xxx"])
+def test_the_person_is_the_one_the_token_names(padding: str) -> None:
+    """Whatever the length of the claims, the person comes from the token that was checked."""
+    app, people = ScriptedApp(), People((BOB, "Approve"))
+    machine = engine("front-door", app, people, "teams")
+
+    machine.run(WISH, _token(padding=padding))
+
+    assert app.requestor == ALICE
+
+
+@pytest.mark.parametrize("field", ["onBehalfOf", "requestor", "oid"])
+def test_a_body_cannot_name_a_person(field: str) -> None:
+    """A field that would say who asks is refused, not ignored."""
+    with pytest.raises(ValueError, match="unknown"):
+        _run(ScriptedApp(), People((BOB, "Approve")), **{field: BOB})
+
+
+def test_a_source_has_to_be_named() -> None:
+    """The workflow's own address is not where anybody sits."""
+    wish = {name: each for name, each in WISH.items() if name != "source"}
+
+    with pytest.raises(ValueError, match="missing"):
+        engine("front-door", ScriptedApp(), People(), "teams").run(wish, _token())
+
+
+def test_a_refused_wish_never_reaches_the_app() -> None:
+    """Nobody's firewall hears of what was turned down."""
+    app, people = ScriptedApp(), People((BOB, "Deny"))
+    machine = engine("front-door", app, people, "teams")
+
+    run = machine.run(WISH, _token())
+
+    assert machine.calls == []
+    assert _answer(run) == {"status": "Denied"}
+
+
+def test_silence_is_a_refusal() -> None:
+    """Nobody answers in time: nothing is asked for."""
+    app, people = ScriptedApp(), People(None)
+    machine = engine("front-door", app, people, "outlook")
+
+    run = machine.run(WISH, _token())
+
+    assert machine.calls == []
+    assert _answer(run)["status"] == "Denied"
+
+
+def test_one_s_own_approval_counts_for_nothing() -> None:
+    """The app refuses it, and the request waits for somebody else until its time is over."""
+    app, people = ScriptedApp(), People((ALICE, "Approve"))
+    machine = engine("front-door", app, people, "teams")
+    polls = 0
+
+    def api(call: Any) -> Answer:
+        nonlocal polls
+        polls += call.method == "GET"
+        if polls > 3:
+            app.status = "Denied"
+        return app(call)
+
+    machine._transport = api
+    run = machine.run(WISH, _token())
+
+    assert app.votes == {}
+    assert app.refused == [ALICE]
+    assert _answer(run)["status"] == "Denied"
+
+
+def test_without_a_channel_the_app_s_own_approval_decides() -> None:
+    """The front door may leave the asking to the app: it relays the wish and waits."""
+    app, people = ScriptedApp(status="Initiating"), People()
+
+    run = _run(app, people, "none")
+
+    assert _answer(run)["status"] == "Initiated"
+    assert run.ran("Relay_approval") == ["Skipped"]
+
+
+def test_polls_come_no_sooner_than_they_may() -> None:
+    """The engine waits for Retry-After before each poll of Location."""
+    app, people = ScriptedApp(), People((BOB, "Approve"))
+    app.polls_until_open = 4
+    machine = engine("front-door", app, people, "teams")
+
+    machine.run(WISH, _token())
+
+    polls = [call for call in machine.calls if call.method == "GET"]
+    assert len(polls) == 4
+    assert {call.url for call in polls} == {f"{API}/api/requests/{REQUEST}"}
+    gaps = [later.at - earlier.at for earlier, later in itertools.pairwise(polls)]
+    assert min(gaps) >= 2
+
+
+def test_a_refusal_of_the_app_is_told() -> None:
+    """A policy that does not allow it: the caller hears that it failed, and the run shows why."""
+    people = People((BOB, "Approve"))
+    refusal = Answer(400, {"error": {"code": "RequestNotWithinPolicy", "message": "no"}})
+    machine = engine("front-door", lambda _: refusal, people, "teams")
+
+    run = machine.run(WISH, _token())
+
+    assert run.response is not None
+    assert run.response.status == 502
+    assert run.results["Ask_the_app"].outputs["body"]["error"]["code"] == "RequestNotWithinPolicy"
+
+
+def test_a_failed_opening_is_told() -> None:
+    """Whatever else becomes of a request, its status reaches the caller."""
+    app, people = ScriptedApp(status="Failed"), People()
+
+    run = _run(app, people, "none")
+
+    assert _answer(run)["status"] == "Failed"
