@@ -27,9 +27,9 @@ def run() -> Json:
         people = People(stack)
         Cloud(stack.arm).build(_PLACE)
         people.put_policy(_PLACE)
-        _ask(people, _WARM_UP, 1)
-        in_turn = _ask(people, _IN_TURN, 1)
-        crowd = _ask(people, _CROWD, _AT_ONCE)
+        _ask(people, _WARM_UP, 1, "early")
+        in_turn = _ask(people, _IN_TURN, 1, "single")
+        crowd = _ask(people, _CROWD, _AT_ONCE, "crowd")
     return {
         "in_turn": len(in_turn.seconds),
         "p50": quantile(in_turn.seconds, 0.5),
@@ -42,7 +42,7 @@ def run() -> Json:
     }
 
 
-def _ask(people: People, calls: int, at_once: int) -> Accepted:
+def _ask(people: People, calls: int, at_once: int, names: str) -> Accepted:
     end = datetime.now(UTC) + timedelta(hours=1)
     doors = _PLACE.doors()[:calls]
-    return people.ask(_PLACE, doors, [end] * len(doors), at_once=at_once)
+    return people.ask(_PLACE, doors, [end] * len(doors), at_once=at_once, names=names)

@@ -66,7 +66,10 @@ class NetworkSecurityGroups:
             except HttpResponseError as error:
                 if error.status_code == 404 and _code(error) in _GONE:  # noqa: PLR2004 - HTTP
                     return Snapshot(firewall_id, (), exists=False)
-                raise _translated(error) from error
+                told = _translated(error)
+                # A read that is refused proves nothing, and there is no change to blame for it.
+                refused = isinstance(told, FirewallRefusedError)
+                raise OutsideError(str(told)) if refused else told from error
             except AzureError as error:
                 raise OutsideError(str(error)) from error
             if _is_settled(raw):
@@ -170,7 +173,7 @@ class NetworkSecurityGroups:
         nsg = parse_id(snapshot.firewall_id, NSG_TYPE)
         rules = self._client(nsg.subscription).security_rules
         name = change if isinstance(change, str) else change.name
-        exists = any(rule.name == name for rule in snapshot.rules)
+        exists = any(rule.name.lower() == name.lower() for rule in snapshot.rules)
         headers = {"If-Match": snapshot.version} if exists else {}
         if isinstance(change, str):
             self._send(

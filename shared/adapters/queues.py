@@ -6,7 +6,12 @@ from datetime import timedelta
 
 from azure.core.credentials import TokenCredential
 from azure.core.exceptions import AzureError, ResourceNotFoundError
-from azure.storage.queue import QueueClient, QueueServiceClient, TextBase64EncodePolicy
+from azure.storage.queue import (
+    LinearRetry,
+    QueueClient,
+    QueueServiceClient,
+    TextBase64EncodePolicy,
+)
 
 from shared.use_cases.interfaces import OutsideError
 
@@ -27,8 +32,8 @@ class AzureQueues:
     def connect(cls, connection: str, credential: TokenCredential | None) -> "AzureQueues":
         """Connect by connection string (local) or by account address and identity (Azure)."""
         if credential is None:
-            return cls(QueueServiceClient.from_connection_string(connection))
-        return cls(QueueServiceClient(connection, credential=credential))
+            return cls(QueueServiceClient.from_connection_string(connection, retry_policy=_retries()))
+        return cls(QueueServiceClient(connection, credential=credential, retry_policy=_retries()))
 
     def create(self) -> None:
         """Make the queues that are missing; infra makes them in Azure, the local stack here."""
@@ -81,3 +86,11 @@ class AzureQueues:
                 message_encode_policy=TextBase64EncodePolicy(),
             )
         return self._clients[queue]
+
+
+def _retries() -> LinearRetry:
+    """Give up soon: the SDK's own patience is a minute, and somebody waits for the answer.
+
+    What is not sent is not lost: the due row leads the sweep to it.
+    """
+    return LinearRetry(backoff=1, retry_total=2)

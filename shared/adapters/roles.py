@@ -235,7 +235,7 @@ def _place(definition_id: str) -> tuple[str, ...]:
 
 
 def _text(value: object) -> str:
-    if not isinstance(value, str):
+    if not isinstance(value, str) or not value:
         raise TypeError(f"{value!r} is no text")
     return value
 

@@ -128,7 +128,7 @@ def _applies(held: RoleAssignment | DenyAssignment, action: Action, scope: str) 
 def reaches(held_at: str, scope: str) -> bool:
     """Tell whether what is held at one scope counts at another; management groups lie above."""
     above = held_at == "/" or held_at.lower().startswith(_MANAGEMENT_GROUPS)
-    return above or is_within(scope, held_at)
+    return above or (bool(held_at) and is_within(scope, held_at))
 
 
 def _matches(action: str, patterns: Iterable[str]) -> bool:

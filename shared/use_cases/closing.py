@@ -80,32 +80,34 @@ def close_early(
 
 
 def seal_closed(services: Services, request: AccessRequest) -> list[str]:
-    """Seal each grant of the port requests whose close is decided; return their firewalls."""
+    """Seal each grant of the port requests whose close is decided; return where one was sealed."""
     touched = []
     for port in request.ports:
         if port.closing and not port.is_final:
             for front in port.fronts or ():
-                if front.closed_at is None:
-                    seal(services, request, port, front)
+                if front.closed_at is None and seal(services, request, port, front):
                     touched.append(front.firewall_id)
     return sorted(set(touched))
 
 
-def seal(services: Services, request: AccessRequest, port: PortRequest, front: Front) -> Grant:
+def seal(services: Services, request: AccessRequest, port: PortRequest, front: Front) -> bool:
     """Seal one grant, or take its place with a sealed row, so that a late opener finds it taken.
 
-    Both due rows come first: one to converge now, one to look again after the grace.
+    Both due rows come first: one to converge now, one to look again after the grace. False: it
+    was sealed already, so its due row leads there; a firewall that does not answer gets no crowd
+    of messages.
     """
+    sealed = False
     while True:
         held = services.rows.get_grant(front.firewall_id, request.id, port.vm_id, port.port)
         if held is not None and held.is_sealed:
-            return held
+            return sealed
+        sealed = True
         now = services.clock()
         services.due.add(now, "firewall", front.firewall_id, since=now)
         services.due.add(now + GRACE, "firewall", front.firewall_id, since=now)
         if held is None:
-            sealed = replace(grant_of(request, port, front), sealed_at=now)
-            services.rows.insert_grant(sealed)
+            services.rows.insert_grant(replace(grant_of(request, port, front), sealed_at=now))
         else:
             seal_row(services, held)
 

@@ -154,9 +154,9 @@ def _round(services: Services, firewall_id: str, run: _Run) -> bool:
 def _slow_down(services: Services, changes: Plan, run: _Run) -> None:
     """Wait where what was accepted did not come true: such writes use up the quota of others."""
     run.in_vain = run.in_vain + 1 if changes == run.written else 0
-    run.written = Plan()
     if run.in_vain >= _WRITES_IN_VAIN:
         raise OutsideError(f"{run.in_vain} writes were accepted and did not come true")
+    run.written = Plan()
     if run.in_vain:
         services.sleep(2.0 ** (run.in_vain - 1))
 

@@ -9,14 +9,13 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
-import requests
 
 from tests.clients.conftest import Clients
-from tests.e2e.playing import SUBSCRIPTION, Site
+from tests.e2e.playing import SUBSCRIPTION, Answer, Caller, Site
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = re.compile(
@@ -95,9 +94,9 @@ def test_az_rest_examples_work(variables: dict[str, str]) -> None:
     """Sent as azure-cli's send_raw_request (azure-cli-core 2.91.0) builds them."""
     for text in _texts("run: az rest"):
         for command in _commands(text, variables):
-            answer = _az_rest(command, variables["TOKEN"])
-            assert answer.status_code in {200, 202}, (command, answer.text)
-            assert answer.json()
+            answer = _az_rest(command, variables)
+            assert answer.status in {200, 202}, (command, answer.content)
+            assert answer.json
 
 
 def _commands(text: str, variables: dict[str, str]) -> list[list[str]]:
@@ -108,25 +107,24 @@ def _commands(text: str, variables: dict[str, str]) -> list[list[str]]:
     return [words[at:end] for at, end in zip(starts, [*starts[1:], len(words)], strict=True)]
 
 
-def _az_rest(command: list[str], token: str) -> Any:
+def _az_rest(command: list[str], variables: dict[str, str]) -> Answer:
     options = dict(zip(command[2::2], command[3::2], strict=True))
     assert options["--resource"].startswith("api://")
     headers = {
         "User-Agent": "python/3.12.10 (Linux-x86_64) AZURECLI/2.91.0",
+        "Accept-Encoding": "gzip, deflate",
+        "Accept": "*/*",
+        "Connection": "keep-alive",
         "x-ms-client-request-id": str(uuid.uuid4()),
         "CommandName": "rest",
-        "ParameterSetName": " ".join(sorted(options)),
-        "Authorization": f"Bearer {token}",
+        "ParameterSetName": " ".join(options),
     }
     body = None
     if "--body" in options:
-        body = json.dumps(json.loads(options["--body"]))  # with its blanks, as az writes it
-        headers["Content-Type"] = "application/json"
-    request = requests.Request(
-        options["--method"].upper(), options["--url"], headers=headers, data=body
+        body = json.dumps(json.loads(options["--body"])).encode()  # with blanks, as az writes it
+    return Caller(variables["JIT"], variables["TOKEN"]).call(
+        options["--method"].upper(), options["--url"], body, headers=headers
     )
-    with requests.Session() as session:
-        return session.send(session.prepare_request(request), timeout=30)
 
 
 # As Microsoft.Azure.Management.Security 4.0.0, which the Az module uses, sent them (recorded in
@@ -145,24 +143,21 @@ POWERSHELL_START = (
 def test_powershell_s_requests_are_accepted(clients: Clients, site: Site) -> None:
     """Byte for byte as the cmdlets send them, but for the VM and the hour."""
     headers = {
-        "Authorization": f"Bearer {clients.token('powershell', app=True)}",
         "Content-Type": "application/json; charset=utf-8",
         "Accept-Language": "en-US",
         "User-Agent": "Microsoft.Azure.Management.Security.SecurityCenterClient/4.0.0.0",
         "x-ms-client-request-id": str(uuid.uuid4()),
     }
-    policy = f"{clients.stack.api}{site.policy_id}"
+    caller = clients.caller("powershell", app=True)
     version = "?api-version=2020-01-01"
-    put = requests.put(
-        policy + version, POWERSHELL_PUT.replace("VM", site.vm), headers=headers, timeout=30
-    )
-    assert put.status_code == 200
-    end = "2126-01-01T00:00:00.5921811Z"
-    started = requests.post(
-        f"{policy}/initiate{version}",
-        POWERSHELL_START.replace("VM", site.vm).replace("END", end),
-        headers=headers,
-        timeout=30,
-    )
-    assert started.status_code == 400  # a century is outside the policy, and said to be
-    assert started.json()["error"]["details"][0]["code"] == "DurationTooLong"
+    put = POWERSHELL_PUT.replace("VM", site.vm)
+    assert caller.call("PUT", site.policy_id + version, put.encode(), headers=headers).status == 200
+    end = (datetime.now(UTC) + timedelta(hours=2)).strftime("%Y-%m-%dT%H:%M:%S.5921811Z")
+    start = POWERSHELL_START.replace("VM", site.vm).replace("END", end)
+    path = f"{site.policy_id}/initiate{version}"
+    taken = caller.call("POST", path, start.encode(), headers=headers)
+    assert taken.status == 202
+    status = ',"status":"Initiating","statusReason":"UserRequested"'
+    told = start.removesuffix("}]}]}").encode() + status.encode() + b'}]}],"startTimeUtc":"'
+    assert taken.content.startswith(told)
+    assert taken.content.endswith(b'","requestor":""}')

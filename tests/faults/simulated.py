@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-from local.arm.client import ArmClient
+from local.arm.client import ArmClient, Reply
 from local.arm.serve import ArmServer
 from local.arm.simulator import Settings
 from shared.adapters.arm import ArmReader, VirtualMachines
@@ -151,9 +151,19 @@ def _server() -> ArmServer:
     return server
 
 
+class _Somebody(ArmClient):
+    """Everybody but us; a connection that the server closed for being idle is opened anew."""
+
+    def _send(self, method: str, target: str, body: Any, headers: dict[str, str]) -> Reply:
+        try:
+            return super()._send(method, target, body, headers)
+        except OSError:
+            return super()._send(method, target, body, headers)
+
+
 @cache
 def _somebody() -> ArmClient:
-    return ArmClient(_server().url, "local:somebody")
+    return _Somebody(_server().url, "local:somebody")
 
 
 @cache

@@ -151,15 +151,17 @@ def authority() -> Iterator[Authority]:
 
 
 def _settings(issuer: Issuer, arm_url: str) -> Settings:
-    return Settings(
-        deployment_id="test1",
-        tenant_id=TENANT_ID,
-        audience=(AUDIENCE,),
-        scopes=(ROOT,),
-        issuers=(issuer.issuer_of("2.0"), issuer.issuer_of("1.0")),
-        jwks_url=issuer.jwks_url,
-        arm_url=arm_url,
-        calls_per_minute=10_000,
+    return Settings.model_validate(
+        {
+            "deployment_id": "test1",
+            "tenant_id": TENANT_ID,
+            "audience": (AUDIENCE,),
+            "scopes": (ROOT,),
+            "issuers": (issuer.issuer_of("2.0"), issuer.issuer_of("1.0")),
+            "jwks_url": issuer.jwks_url,
+            "arm_url": arm_url,
+            "calls_per_minute": 10_000,
+        }
     )
 
 

@@ -151,7 +151,23 @@ def _match(method: str, path: str) -> tuple[Handler, dict[str, str]]:
 
 @cache
 def _routes() -> list[_Route]:
-    return [route for _, route in sorted(_declared(), key=lambda each: each[0])]
+    return [route for _, route in sorted(_named_routes(), key=lambda each: each[0])]
+
+
+def route_names() -> set[str]:
+    """Return the names of the functions that take HTTP calls."""
+    return {name for name, _ in _named_routes()}
+
+
+def route_of(method: str, path: str) -> str:
+    """Name the function that takes a call."""
+    handler, _ = _match(method, path)
+    return next(name for name, route in _named_routes() if route.handler is handler)
+
+
+@cache
+def _named_routes() -> list[tuple[str, _Route]]:
+    return list(_declared())  # the app gives its functions once
 
 
 def _declared() -> Iterator[tuple[str, _Route]]:

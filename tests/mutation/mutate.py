@@ -183,6 +183,7 @@ def stand_in(file: str, text: str, tests: list[str]) -> int:
 def unit_tests_of(file: str) -> list[str]:
     """Find the unit tests of a file, the quick ones first."""
     found = sorted((ROOT / "tests" / "unit").glob(f"test_{Path(file).stem}*.py"))
+    found.sort(key=lambda path: "hypothesis" in path.read_text(encoding="utf-8"))
     return [str(path.relative_to(ROOT)) for path in found]
 
 

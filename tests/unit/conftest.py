@@ -8,12 +8,12 @@ No example has a time limit, since machines are busy.
 import pytest
 from hypothesis import Phase, settings
 
-settings.register_profile("unit", deadline=None, max_examples=40)
+settings.register_profile("unit", deadline=None, max_examples=25)
 settings.register_profile("thorough", deadline=None, max_examples=2000)
 settings.register_profile(
     "mutation",  # for tests.mutation: the same examples each time, and none kept
     deadline=None,
-    max_examples=40,
+    max_examples=25,
     derandomize=True,
     database=None,
     phases=(Phase.explicit, Phase.generate),

@@ -135,12 +135,12 @@ def grants(draw: st.DrawFn) -> Grant:
 @st.composite
 def all_rows(draw: st.DrawFn) -> FirewallRows:
     """Make the rows of one firewall; each grant is of a request of its own."""
-    held = draw(st.lists(grants(), max_size=8))
+    held = draw(st.lists(grants(), max_size=6))
     numbered = tuple(replace(each, request_id=f"id{n}") for n, each in enumerate(held))
     every_vm = [protection(vm, *own) for vm, own in ADDRESSES.items()]
     if draw(st.booleans()):
         return FirewallRows(tuple(every_vm), numbered)
-    return FirewallRows(tuple(draw(st.lists(protections(), max_size=6))), numbered)
+    return FirewallRows(tuple(draw(st.lists(protections(), max_size=4))), numbered)
 
 
 def legal(rules: Sequence[SecurityRule]) -> list[SecurityRule]:
@@ -233,7 +233,7 @@ def situations(draw: st.DrawFn, band: st.SearchStrategy[Band] = bands) -> Situat
         )
         for n in range(draw(st.integers(0, 3)))
     ]
-    theirs = draw(st.lists(foreign_rules(), max_size=8))
+    theirs = draw(st.lists(foreign_rules(), max_size=5))
     mixed = draw(st.permutations([*standing, *orphans, *theirs]))
     return Situation(tuple(legal(mixed)[: here.most_rules]), held, here)
 
@@ -314,7 +314,7 @@ def test_foreign_rules_are_never_changed(situation: Situation) -> None:
     assert foreign_of(carry_out(situation.present, changes)) == situation.foreign
 
 
-@given(st.lists(foreign_rules(), max_size=12), st.sampled_from(("test2", "tes", "est1", "abcd")))
+@given(st.lists(foreign_rules(), max_size=6), st.sampled_from(("test2", "tes", "est1", "abcd")))
 def test_nothing_wanted_and_nothing_ours_is_nothing_to_do(
     theirs: list[SecurityRule], deployment: str
 ) -> None:
@@ -714,7 +714,7 @@ def test_only_grants_that_ought_to_be_open_are_wanted(held: FirewallRows) -> Non
     assert want.impossible.keys() <= current
 
 
-@given(st.lists(grants(), max_size=8))
+@given(st.lists(grants(), max_size=6))
 def test_a_superseded_grant_is_exactly_an_older_one_of_the_same(listed: list[Grant]) -> None:
     """Same requestor, VM, port, protocol and sources, and there is a newer one."""
     numbered = [replace(each, request_id=f"id{n}") for n, each in enumerate(listed)]
@@ -783,7 +783,7 @@ def test_an_address_that_two_vms_claim_is_opened_for_neither(held: FirewallRows)
         assert (one.key in want.impossible) == shared
 
 
-@given(all_rows(), st.integers(0, 7))
+@given(all_rows(), st.integers(0, 5))
 def test_one_more_grant_touches_nobody_elses_rule(held: FirewallRows, which: int) -> None:
     """Sealing a grant removes its own rules, and gives back at most a rule that it replaced."""
     assume(which < len(held.grants))
