@@ -84,7 +84,9 @@ class People:
             seconds = tuple(pool.map(initiate, range(len(doors))))
         return Accepted(seconds, time.perf_counter() - began)
 
-    def call(self, method: str, path: str, body: Json | None = None, *, person: str = "admin") -> Any:
+    def call(
+        self, method: str, path: str, body: Json | None = None, *, person: str = "admin"
+    ) -> Any:
         """Call the app; anything but success is an error."""
         content = None if body is None else json.dumps(body).encode()
         headers = {

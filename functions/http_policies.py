@@ -9,12 +9,12 @@ from functions.answers import policy_answer
 from functions.policy_body import policy_of
 from functions.query import is_dry_run, page_of
 from functions.report_answers import explained_policy
-from functions.web import answer, caller, handled, require, require_in_scope
+from functions.web import answer, caller, handled, is_in_scope, require, require_in_scope
 from functions.wire import PolicyWire, read_body
 from shared.bootstrap import app
 from shared.domain.arm_ids import key_of
 from shared.domain.errors import InvalidInputError
-from shared.domain.model import Policy
+from shared.domain.model import Policy, Principal
 from shared.domain.permissions import Action
 from shared.use_cases import protection
 from shared.use_cases.explain import explain_policy
@@ -65,8 +65,7 @@ def put_policy(req: func.HttpRequest) -> func.HttpResponse:
     body = read_body(PolicyWire, req.get_body())
     services = app().services
     policy = policy_of(policy_id, req.route_params["location"], body, services.limits)
-    for vm in policy.vms:
-        require_in_scope(vm.id)
+    _require_over_vms(principal, policy)
     keep = body.properties.conditions is None
     if is_dry_run(req):
         explained = explain_policy(services, app().inventory, policy, keep_conditions=keep)
@@ -74,6 +73,21 @@ def put_policy(req: func.HttpRequest) -> func.HttpResponse:
     held = protection.put_policy(services, policy, keep_conditions=keep)
     # The real service's answer to a PUT shows no requests, though it keeps them [recorded].
     return answer(HTTPStatus.OK, policy_answer(held, []))
+
+
+def _require_over_vms(principal: Principal, policy: Policy) -> None:
+    """Enforce the write permission where the VMs lie, too.
+
+    NB. A policy's own group says nothing about its VMs': whoever administers one group must not
+    shut the ports of machines in another.
+    """
+    groups: set[str] = set()
+    for vm in policy.vms:
+        require_in_scope(vm.id)
+        group = vm.id[: key_of(vm.id).index("/providers/")]
+        groups.add(key_of(group if is_in_scope(group) else vm.id))
+    for scope in sorted(groups):
+        require(principal, Action.WRITE, scope)
 
 
 @bp.function_name("get_policy")

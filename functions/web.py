@@ -171,9 +171,14 @@ def require(principal: Principal, action: Action, scope: str) -> None:
     enforce(app().services, principal, action, scope)
 
 
+def is_in_scope(resource_id: str) -> bool:
+    """Tell whether something lies within the deployment's scopes."""
+    return any(is_within(resource_id, scope) for scope in app().settings.scopes)
+
+
 def require_in_scope(resource_id: str) -> None:
     """Refuse what lies outside the deployment's scopes; raises NotPermittedError."""
-    if not any(is_within(resource_id, scope) for scope in app().settings.scopes):
+    if not is_in_scope(resource_id):
         raise NotPermittedError(f"'{resource_id}' is outside the scopes this app works in.")
 
 

@@ -295,7 +295,6 @@ module app 'modules/app.bicep' = {
     tableEndpoint: storage.outputs.tableEndpoint
     packageContainer: storage.outputs.packageContainer
     insightsConnection: monitoring.outputs.insightsConnection
-    workspaceId: monitoring.outputs.workspaceId
     clientId: clientId
     idUri: idUri
     mark: mark

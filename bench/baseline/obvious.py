@@ -150,9 +150,7 @@ class Delivered:
     lost: int = 0
 
 
-def deliver(
-    doors: Sequence[Door], open_one: Callable[[Door], None], *, workers: int
-) -> Delivered:
+def deliver(doors: Sequence[Door], open_one: Callable[[Door], None], *, workers: int) -> Delivered:
     """Hand requests to workers as a queue trigger does: five times, ten seconds apart."""
     waiting: queue.Queue[tuple[Door, int]] = queue.Queue()
     for door in doors:

@@ -60,9 +60,6 @@ param packageContainer string
 @description('Where telemetry goes; carries no secret, because local authentication is off.')
 param insightsConnection string
 
-@description('Workspace that receives the platform\'s own logs.')
-param workspaceId string
-
 @description('Client id of the app registration: the audience of version 2 tokens.')
 param clientId string
 
@@ -383,20 +380,6 @@ resource authentication 'Microsoft.Web/sites/config@2024-04-01' = {
         enabled: false
       }
     }
-  }
-}
-
-resource logs 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
-  name: 'jit'
-  scope: site
-  properties: {
-    workspaceId: workspaceId
-    logs: [
-      {
-        category: 'AppServiceAuthenticationLogs'
-        enabled: true
-      }
-    ]
   }
 }
 

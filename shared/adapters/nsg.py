@@ -131,15 +131,15 @@ class NetworkSecurityGroups:
         """
         if not self._probe_nsg:
             return "unknown"
-        snapshot = self.read(self._probe_nsg)
-        if not snapshot.exists:
-            return "unknown"
         try:
+            snapshot = self.read(self._probe_nsg)
+            if not snapshot.exists:
+                return "unknown"
             self._put_group(replace(snapshot, version=_IMPOSSIBLE_ETAG), Plan())
         except FirewallChangedError as error:
             return "honoured" if "412" in error.args else "unknown"
         except (FirewallRefusedError, ThrottledError, OutsideError):
-            return "unknown"
+            return "unknown"  # no answer is no reason to keep a rule from being written
         return "ignored"
 
     def _get(self, firewall_id: str) -> dict[str, Any]:

@@ -32,7 +32,9 @@ class AzureQueues:
     def connect(cls, connection: str, credential: TokenCredential | None) -> "AzureQueues":
         """Connect by connection string (local) or by account address and identity (Azure)."""
         if credential is None:
-            return cls(QueueServiceClient.from_connection_string(connection, retry_policy=_retries()))
+            return cls(
+                QueueServiceClient.from_connection_string(connection, retry_policy=_retries())
+            )
         return cls(QueueServiceClient(connection, credential=credential, retry_policy=_retries()))
 
     def create(self) -> None:

@@ -81,13 +81,14 @@ def close_early(
 
 def seal_closed(services: Services, request: AccessRequest) -> list[str]:
     """Seal each grant of the port requests whose close is decided; return where one was sealed."""
-    touched = []
-    for port in request.ports:
-        if port.closing and not port.is_final:
-            for front in port.fronts or ():
-                if front.closed_at is None and seal(services, request, port, front):
-                    touched.append(front.firewall_id)
-    return sorted(set(touched))
+    touched = {
+        front.firewall_id
+        for port in request.ports
+        if port.closing and not port.is_final
+        for front in port.fronts or ()
+        if front.closed_at is None and seal(services, request, port, front)
+    }
+    return sorted(touched)
 
 
 def seal(services: Services, request: AccessRequest, port: PortRequest, front: Front) -> bool:

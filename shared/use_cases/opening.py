@@ -1,5 +1,7 @@
 """Open what a request asks for: check once more, find the firewalls, record, converge."""
 
+from datetime import timedelta
+
 from shared.domain.approval import check_vote
 from shared.domain.arm_ids import key_of, name_of
 from shared.domain.lifecycle import begin_opening, change_ports, close
@@ -8,17 +10,18 @@ from shared.domain.model import (
     AccessRequest,
     Attachment,
     CloseReason,
+    Front,
     PolicyState,
     PortRequest,
     Status,
 )
 from shared.domain.permissions import Action
 from shared.domain.policy import Asked, AskedPort, check_request
-from shared.domain.prefixes import of_family
+from shared.domain.prefixes import covers, of_family
 from shared.use_cases.closing import close_early, grant_of
 from shared.use_cases.converge import converge
 from shared.use_cases.facts import record
-from shared.use_cases.interfaces import OutsideError
+from shared.use_cases.interfaces import OutsideError, ThrottledError
 from shared.use_cases.last_access import note_access
 from shared.use_cases.protection import apply_policy
 from shared.use_cases.services import Services
@@ -42,8 +45,16 @@ def open_access(services: Services, request_id: str) -> None:
     outcomes = services.workers(lambda each: _try(services, each), firewalls)
     note_access(services, request)
     for error in (*errors, *outcomes):
-        if error is not None:
+        if isinstance(error, ThrottledError):
+            _come_back(services, request_id, error)
+        elif error is not None:
             raise error
+
+
+def _come_back(services: Services, request_id: str, error: ThrottledError) -> None:
+    """Wait as long as a quota asks for; five redeliveries at once would only fail the request."""
+    services.telemetry.fault("jit.open.throttled", error, request=request_id)
+    services.queues.send_request(request_id, delay=timedelta(seconds=error.retry_after))
 
 
 def _try(services: Services, firewall_id: str) -> Exception | None:
@@ -192,7 +203,7 @@ def _insert_grants(services: Services, request: AccessRequest) -> list[str]:
         for front in port.fronts:
             grant = grant_of(request, port, front)
             if (key_of(front.firewall_id), key_of(port.vm_id)) not in protected:
-                _protect_first(services, grant.policy_id, port, front.firewall_id)
+                _protect_first(services, grant.policy_id, port, front)
                 protected.add((key_of(front.firewall_id), key_of(port.vm_id)))
             services.due.add(grant.expires_at, "firewall", front.firewall_id, since=now)
             services.due.add(grant.expires_at + MINUTE, "request", request.id, since=now)
@@ -204,10 +215,15 @@ def _insert_grants(services: Services, request: AccessRequest) -> list[str]:
     return sorted(firewalls)
 
 
-def _protect_first(services: Services, policy_id: str, port: PortRequest, firewall_id: str) -> None:
+def _protect_first(services: Services, policy_id: str, port: PortRequest, front: Front) -> None:
     """Apply the policy where its protection is not there yet: no grant without its deny."""
-    held = services.rows.get_protection(firewall_id, policy_id, port.vm_id)
-    if held is None or held.lifted or port.port not in held.ports:
+    held = services.rows.get_protection(front.firewall_id, policy_id, port.vm_id)
+    if (
+        held is None
+        or held.lifted
+        or port.port not in held.ports
+        or not all(covers(held.addresses, address) for address in front.addresses)
+    ):
         apply_policy(services, policy_id)
 
 

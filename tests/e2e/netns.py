@@ -17,9 +17,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, ip_network
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
-from local.arm.client import ArmClient
+from local.arm.client import NEWEST, ArmClient
 
 Json = dict[str, Any]
 LOAD_BALANCER = "168.63.129.16"
@@ -105,7 +105,7 @@ class Namespaces:
             _run("ip", "netns", "delete", name)
         self._names.clear()
 
-    def __enter__(self) -> "Namespaces":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -174,8 +174,8 @@ def read_front(arm: ArmClient, vm_id: str) -> Front:
     )
 
 
-def _get(arm: ArmClient, resource_id: str, version: str = "") -> Json:
-    reply = arm.call("GET", resource_id, **({"api_version": version} if version else {}))
+def _get(arm: ArmClient, resource_id: str, version: str = NEWEST) -> Json:
+    reply = arm.call("GET", resource_id, api_version=version)
     assert reply.status == 200, reply
     body: Json = reply.body
     return body
@@ -367,7 +367,7 @@ class Person:
             "ConnectTimeout": str(seconds),
             # A cut connection is noticed after so many silent seconds.
             "ServerAliveInterval": "1",
-            "ServerAliveCountMax": "4",
+            "ServerAliveCountMax": "3",
         }
         given = [part for name, value in options.items() for part in ("-o", f"{name}={value}")]
         to = ("-T", "-i", str(self.door.key), f"root@{self.door.address}", command)

@@ -61,15 +61,16 @@ def test_what_passes_by_itself_delays_and_changes_nothing(faults: str, nsg_write
     world.pass_time(1)
     assert len(world.denies(NSG_SUBNET)) == 2
     world.order(*PASSING[faults])
-    first, bobs = world.ask(minutes=12), world.ask(who=BOB, minutes=12)
+    first, bobs = world.ask(minutes=5), world.ask(who=BOB, minutes=5)
     world.order(*PASSING[faults])
-    second = world.ask(minutes=12)
+    second = world.ask(minutes=5)
     world.pass_time(1)
     assert world.is_open()
     assert [world.status(each.id) for each in (bobs, second)] == [Status.INITIATED] * 2
     assert world.status(first.id) is Status.REVOKED
+    world.pass_time(3)
     world.order(*PASSING[faults])
-    world.pass_time(13)
+    world.pass_time(3)
     assert_over(world)
     assert world.status(second.id) is Status.REVOKED
     assert world.foreign(NSG_SUBNET) == foreign
@@ -106,6 +107,22 @@ def test_a_long_quota_gives_the_lease_back() -> None:
     world.sweep()
     assert_over(world)
     assert world.status(request.id) is Status.REVOKED
+
+
+def test_a_long_quota_delays_an_opening_and_fails_nobody() -> None:
+    """Who asks while a quota is used up for minutes gets in as soon as it is back."""
+    world = SimulatedWorld()
+    world.protect()
+    world.order(kind="throttle", retryAfter=240, method=WRITES, times=None)
+    request = world.ask(minutes=15, work=False)
+    world.pass_time(3)
+    assert world.status(request.id) is Status.INITIATING
+    calls = [call for call in world.writes() if call["status"] == 429]
+    assert len(calls) <= 2 * 4
+    world.order()
+    world.pass_time(2)
+    assert world.status(request.id) is Status.INITIATED
+    assert world.is_open()
 
 
 def test_a_quota_used_up_for_five_minutes_delays_a_close_by_no_more() -> None:

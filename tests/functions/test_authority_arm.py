@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from local.arm.client import ArmClient
+from shared.domain.model import Access
 from tests.functions.authority_app import Authority, GuardedApp, authority, governed
 from tests.functions.test_authority_table import BODY, SHORT
 from tests.functions.web_app import nothing_changes
-from tests.world import DB, POLICY, SOURCE, WEB, vm_id
+from tests.world import DB, NSG_NIC, POLICY, vm_id
 
 AUTHORIZATION = "Microsoft.Authorization"
 FAULTS: list[dict[str, Any]] = [
@@ -148,4 +149,4 @@ def test_a_right_lost_before_opening_opens_nothing(guard: Authority) -> None:
     world.work()
     told = app.call("GET", f"/api/requests/{answer.json['id']}", who=guard.person("least"))
     assert (told.status, told.json["status"]) == (200, "Failed")
-    assert SOURCE not in str(world.firewall.ours(WEB))
+    assert world.firewall.ours(NSG_NIC, Access.ALLOW) == []

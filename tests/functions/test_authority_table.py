@@ -64,7 +64,7 @@ list_machines         401 401 - + + + + + +   + - + + +   + + + - - + - - - + + 
 get_openapi           + + + + + + + + +   + + + + +   + + + + + + + + + + + + + +
 unknown_route         404 404 404 404 404 404 404 404 404   404 404 404 404 404   404 404 404 404 404 404 404 404 404 404 404 404 404 404
 """
-BODY = {
+BODY: dict[str, Any] = {
     "virtualMachines": [
         {
             "id": WEB,
@@ -73,7 +73,7 @@ BODY = {
     ],
     "justification": "because",
 }
-SHORT = {
+SHORT: dict[str, Any] = {
     "virtualMachine": WEB,
     "ports": [22],
     "duration": "PT10M",

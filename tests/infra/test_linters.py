@@ -28,9 +28,9 @@ SKIP = re.compile(r"checkov:skip=(?P<check>CKV\w+):(?P<reason>.*)")
 
 @pytest.fixture(scope="module")
 def checked() -> dict[str, Any]:
-    """Run checkov once; `make checkov` or the workflow installs it in a place of its own."""
+    """Run checkov once; it is heavy, so it lives in an environment of its own, if at all."""
     if not CHECKOV.exists():
-        pytest.skip("checkov is not installed: python -m venv .venv-checkov, then pip install it")
+        pytest.skip("checkov is not in .venv-checkov; the workflow tells how it gets there")
     done = subprocess.run(
         [
             CHECKOV,

@@ -25,6 +25,7 @@ ESTATE = ROOT / "local" / "estate.json"
 SUBSCRIPTION = "/subscriptions/3f1c7d1e-5a0b-4c6e-9b1f-2d7a90c4e815"
 GROUP = f"{SUBSCRIPTION}/resourceGroups/app-rg"
 MACHINES = [f"{GROUP}/providers/Microsoft.Compute/virtualMachines/{n}" for n in ("app-1", "web-1")]
+BALANCED = f"{GROUP}/providers/Microsoft.Compute/virtualMachines/sql-1"
 PROBE = (
     f"{SUBSCRIPTION}/resourceGroups/ops-rg/providers/Microsoft.Network"
     "/networkSecurityGroups/jit-probe"
@@ -70,6 +71,7 @@ PUBLISHED = {
     "Microsoft.Authorization/denyAssignments/read",
     "Microsoft.Compute/virtualMachines/read",
     "Microsoft.Network/applicationSecurityGroups/joinNetworkSecurityRule/action",
+    "Microsoft.Network/loadBalancers/read",
     "Microsoft.Network/networkInterfaces/read",
     "Microsoft.Network/networkInterfaces/ipconfigurations/read",
     f"{_NSG}/read",
@@ -124,7 +126,7 @@ class Played:
         )
 
     def play(self) -> None:
-        """Protect two machines, open and close a port, repair drift, take the policy away."""
+        """Protect, open, close, repair, take the policy away, look at every machine, decide."""
         rules = (PortRule(22, "TCP"), PortRule(3389, "TCP"))
         vms = tuple(PolicyVm(vm, rules) for vm in MACHINES)
         protection.put_policy(self.world.services, Policy(POLICY, "westeurope", vms))
@@ -137,7 +139,12 @@ class Played:
         protection.delete_policy(self.world.services, POLICY)
         self.world.work()
         self.world.pass_time(2)
+        self._look_around()
         self._authorize()
+
+    def _look_around(self) -> None:
+        self.app.inventory.read(SUBSCRIPTION.rpartition("/")[2])
+        self.world.services.machines.find(BALANCED)
 
     def _ask(self, number: int, minutes: int) -> None:
         length = timedelta(minutes=minutes)

@@ -9,7 +9,7 @@ import pytest
 
 from shared.domain.model import AccessRequest, Approval, Status
 from shared.use_cases.notices import notify
-from tests.logic_apps.engine import Answer, Run
+from tests.logic_apps.engine import Answer, Call, Run
 from tests.logic_apps.people import (
     ALICE,
     API,
@@ -167,12 +167,17 @@ def test_only_the_id_of_a_notice_is_used() -> None:
     assert VM.rpartition("/")[2] in mail["Body"]
 
 
-def test_a_mail_cannot_be_dressed_up() -> None:
-    """Markup in a justification arrives as text."""
+@pytest.mark.parametrize("field", ["requestor", "justification"])
+def test_a_mail_cannot_be_dressed_up(field: str) -> None:
+    """Markup in what somebody wrote, or is called, arrives as text."""
     app, people = ScriptedApp(), People((BOB, "Deny"))
-    app.justification = "<a href='https://evil.example'>approve & go</a>"
+    hostile = "<a href='https://evil.example'>approve & go</a>"
 
-    _run(app, people, "outlook")
+    def api(call: Call) -> Answer:
+        answer = app(call)
+        return Answer(answer.status, {**answer.body, field: hostile}, answer.headers)
+
+    engine("approval", api, people, "outlook").run(NOTICE)
 
     assert "<a href" not in people.mails[0]["Body"]
     assert "&lt;a href='https://evil.example'>approve &amp; go" in people.mails[0]["Body"]

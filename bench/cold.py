@@ -1,0 +1,99 @@
+"""One fresh interpreter: load a part of the app, use it once, and say what that took.
+
+python -m bench.cold bare|app|http|worker|obvious; prints one line of JSON.
+"""
+
+import importlib
+import json
+import resource
+import sys
+import time
+from typing import Any
+
+_WARM_CALLS = 100
+_MANAGEMENT = "azure.mgmt."
+_PIPELINE = "azure.mgmt.core"  # the ARM pipeline, not a management SDK
+
+
+def main() -> None:
+    """Do what is asked and print the figures."""
+    part = sys.argv[1]
+    began = time.perf_counter()
+    figures: dict[str, Any] = {}
+    if part == "app":
+        importlib.import_module("function_app")
+    elif part == "http":
+        figures = _call_http(sys.argv[2])
+    elif part == "worker":
+        figures = _call_worker(sys.argv[2])
+    elif part == "obvious":
+        # As the samples have it: every client imported at the top of function_app.py.
+        for name in ("azure.functions", "azure.identity", "azure.mgmt.network"):
+            importlib.import_module(name)
+        for name in ("azure.data.tables", "azure.storage.queue"):
+            importlib.import_module(name)
+    seconds = figures.pop("first_seconds", time.perf_counter() - began)
+    loaded = sorted(name for name in sys.modules if name.startswith(_MANAGEMENT))
+    figures |= {
+        "seconds": seconds,
+        "rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "modules": len(sys.modules),
+        "management": [name for name in loaded if not name.startswith(_PIPELINE)],
+    }
+    print(json.dumps(figures))
+
+
+def _functions() -> dict[str, Any]:
+    app = importlib.import_module("function_app").app
+    return {each.get_function_name(): each.get_user_function() for each in app.get_functions()}
+
+
+def _call_http(text: str) -> dict[str, Any]:
+    """Take in one request as the trigger does, from nothing; then some more."""
+    given = json.loads(text)
+    began = time.perf_counter()
+    initiate = _functions()["request_access"]
+    func = importlib.import_module("azure.functions")
+    path = given["policy"].strip("/").split("/")
+    names = ("subscription", "group", "location", "name")
+    route = dict(zip(names, path[1::2][:2] + path[7::2], strict=True))
+
+    def call(token: str, body: dict[str, Any]) -> Any:
+        return initiate(
+            func.HttpRequest(
+                "POST",
+                f"https://app{given['policy']}/initiate",
+                headers={"Authorization": f"Bearer {token}"},
+                route_params=route,
+                body=json.dumps(body).encode(),
+            )
+        )
+
+    answer = call(given["tokens"][0], given["bodies"][0])
+    first = time.perf_counter() - began
+    assert answer.status_code == 202, answer.get_body()
+    cpu, wall = time.process_time(), time.perf_counter()
+    for number in range(1, _WARM_CALLS + 1):
+        token = given["tokens"][number % len(given["tokens"])]
+        answer = call(token, given["bodies"][number % len(given["bodies"])])
+        assert answer.status_code == 202, answer.get_body()
+    return {
+        "first_seconds": first,
+        "warm_cpu_seconds": (time.process_time() - cpu) / _WARM_CALLS,
+        "warm_seconds": (time.perf_counter() - wall) / _WARM_CALLS,
+    }
+
+
+def _call_worker(request_id: str) -> dict[str, Any]:
+    """Open one request as the trigger does, from nothing."""
+    began = time.perf_counter()
+    open_access = _functions()["open_access"]
+    message = importlib.import_module("azure.functions").QueueMessage(
+        body=json.dumps({"request": request_id}).encode()
+    )
+    open_access(message)
+    return {"first_seconds": time.perf_counter() - began}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""What a fresh interpreter costs: to load the app, to take in a request, to open one."""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+from bench.people import People, wire_time
+from bench.place import SOURCE, Cloud, Json, Place
+from bench.stacks import bench_stack
+from local.stack import ROOT, Stack
+
+_TIMES = 5
+_PLACE = Place("cold", 1, 10, 20)
+_IDLE = {
+    "JIT_CALLS_PER_MINUTE": "10000",
+    "AzureWebJobs.open_access.Disabled": "true",
+    "AzureWebJobs.sweep_expired.Disabled": "true",
+    "AzureWebJobs.reconcile.Disabled": "true",
+}
+
+
+def run() -> Json:
+    """Start interpreters one after another, several of each kind; give medians."""
+    with bench_stack(settle=0.05, environment=_IDLE) as stack:
+        people = People(stack)
+        Cloud(stack.arm).build(_PLACE)
+        people.put_policy(_PLACE)
+        given = json.dumps(_asking(stack))
+        return {
+            "bare": _median("bare", {}),
+            "app": _median("app", {}),
+            "http": _median("http", stack.environment, given),
+            "worker": _worker(people, stack),
+            "obvious": _median("obvious", {}),
+        }
+
+
+def _worker(people: People, stack: Stack) -> Json:
+    """Open another request each time."""
+    doors = _PLACE.doors()[:_TIMES]
+    end = datetime.now(UTC) + timedelta(hours=1)
+    people.ask(_PLACE, doors, [end] * len(doors), at_once=1)
+    listed = people.call("GET", "/api/requests", person="p0")["value"]
+    ids = [each["id"] for each in listed][:_TIMES]
+    return _middle([_start("worker", stack.environment, each) for each in ids])
+
+
+def _asking(stack: Stack) -> Json:
+    """Write the requests of a hundred people's calls."""
+    end = wire_time(datetime.now(UTC) + timedelta(hours=1))
+    bodies = []
+    for door in _PLACE.doors()[:100]:
+        port = {"number": door.port, "allowedSourceAddressPrefix": SOURCE, "endTimeUtc": end}
+        bodies.append({"virtualMachines": [{"id": door.vm_id, "ports": [port]}]})
+    tokens = [stack.token(f"cold{number}", ("Jit.Request",)) for number in range(50)]
+    return {"policy": _PLACE.policy_id, "bodies": bodies, "tokens": tokens}
+
+
+def _median(part: str, environment: Mapping[str, str], *given: str) -> Json:
+    return _middle([_start(part, environment, *given) for _ in range(_TIMES)])
+
+
+def _middle(runs: list[Json]) -> Json:
+    numbers = [name for name, value in runs[0].items() if isinstance(value, float)]
+    middle = {name: statistics.median(each[name] for each in runs) for name in numbers}
+    return {**runs[0], **middle}
+
+
+def _start(part: str, environment: Mapping[str, str], *given: str) -> Json:
+    done = subprocess.run(  # noqa: S603 - this interpreter, on this package
+        [sys.executable, "-m", "bench.cold", part, *given],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    figures: Json = json.loads(done.stdout.splitlines()[-1])
+    return figures

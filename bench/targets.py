@@ -1,0 +1,113 @@
+"""The targets, each met or missed by the figures at hand."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from bench.numbers import told
+from bench.place import Json
+
+_MOST_BURST, _MOST_RIVAL, _MOST_EACH = 5, 3, 1.1
+_TEN_PERCENT = 0.1
+_ACCEPTED_MS, _LATE_SECONDS = 50, 3
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is promised, what was found, and whether that keeps the promise."""
+
+    text: str
+    found: str
+    met: bool
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The targets that the figures can speak to."""
+
+    figures: Json
+
+    def table(self) -> str:
+        """Write them as a table."""
+        lines = ["## Targets", "", "| target | found | |", "|---|---|---|"]
+        for each in self.judged():
+            verdict = "met" if each.met else "**missed**"
+            lines.append(f"| {each.text} | {each.found} | {verdict} |")
+        return "\n".join([*lines, ""])
+
+    def judged(self) -> list[Target]:
+        """Judge every target that was measured."""
+        crowd: Json = self.figures.get("crowd", {})
+        judged = [
+            _writes("700 expiries on one group, quiet: one write", crowd.get("close-700-1"), 1),
+            _writes(
+                "700 expiries on one group, a neighbour writing: at most three writes",
+                crowd.get("close-700-1-neighbour"),
+                _MOST_RIVAL,
+            ),
+            _burst(crowd.get("burst-200-1")),
+            _many(crowd.get("burst-700-10")),
+            _rows(self.figures.get("sweeping")),
+            _late(self.figures.get("lateness")),
+            _accepted(self.figures.get("accepting")),
+            _lean(self.figures.get("starting")),
+        ]
+        return [each for each in judged if each is not None]
+
+
+def _writes(text: str, case: Json | None, most: float) -> Target | None:
+    if case is None:
+        return None
+    found = f"{case['close_sent']} sent, {case['close_taken']} taken, {case['closed']} closed"
+    return Target(text, found, case["close_sent"] <= most and case["closed"] == case["grants"])
+
+
+def _burst(case: Json | None) -> Target | None:
+    if case is None:
+        return None
+    text = "a burst of 200 requests on one group: at most five writes"
+    found = f"{case['open_sent']} sent, {case['open_taken']} taken, {case['opened']} open"
+    met = case["open_sent"] <= _MOST_BURST and case["opened"] == case["grants"]
+    return Target(text, found, met)
+
+
+def _many(case: Json | None) -> Target | None:
+    if case is None:
+        return None
+    each = case["close_sent"] / case["groups"]
+    met = each <= _MOST_EACH and case["closed"] == case["grants"]
+    text = "700 expiries over 10 groups: at most 1.1 writes for each group"
+    return Target(text, f"{told(each)}, {case['closed']} closed", met)
+
+
+def _rows(found: Json | None) -> Target | None:
+    if found is None:
+        return None
+    few, many = found["100-memory"]["rows"], found["100000-memory"]["rows"]
+    met = abs(many - few) <= _TEN_PERCENT * few
+    text = "rows a sweep reads with 100,000 grants open: within 10 % of those with 100"
+    return Target(text, f"{many:,} and {few:,}", met)
+
+
+def _late(found: Json | None) -> Target | None:
+    if found is None:
+        return None
+    most = _LATE_SECONDS + found["settle"]
+    text = f"99 % of doors close within {_LATE_SECONDS} s and the ARM write ({most:g} s here)"
+    met = found["p99"] <= most and found["closed"] == found["grants"]
+    return Target(text, f"{told(found['p99'])} s", met)
+
+
+def _accepted(found: Json | None) -> Target | None:
+    if found is None:
+        return None
+    p50 = found["p50"] * 1000
+    text = f"`initiate` accepted in under {_ACCEPTED_MS} ms at the median"
+    return Target(text, f"{told(p50)} ms", p50 < _ACCEPTED_MS)
+
+
+def _lean(found: Json | None) -> Target | None:
+    if found is None:
+        return None
+    loaded: list[Any] = found["http"]["management"]
+    text = "a request is taken in without any Azure management SDK"
+    return Target(text, f"{len(loaded)} of its modules loaded", not loaded)
