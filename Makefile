@@ -2,13 +2,15 @@
 # make run     set everything up, start the local stack, stay until interrupted
 # make test    set everything up, run all tests
 # make check   formatting, linting, types, layers, coverage floors
+# make soak    the long form of the fault tests
+# make bench   measure against the obvious implementation
 # make lock    write the pinned requirements anew from the input files
 
 VENV ?= .venv
 PYTHON = $(VENV)/bin/python
 export JIT_VENV = $(VENV)
 
-.PHONY: setup demo run test check lock soak format
+.PHONY: setup demo run test check checkov bench lock soak format
 
 setup:
 	@sh local/setup.sh
@@ -21,6 +23,12 @@ run: setup
 
 test: setup
 	@$(PYTHON) -m pytest
+
+checkov: setup
+	@test -x .venv-checkov/bin/checkov || { $(PYTHON) -m venv .venv-checkov && .venv-checkov/bin/pip install -qq --disable-pip-version-check checkov==3.3.30; }
+
+bench: setup
+	@$(PYTHON) -m bench
 
 soak: setup
 	@JIT_SOAK=1 $(PYTHON) -m pytest tests/faults -m "soak or not soak"

@@ -25,7 +25,7 @@ _QUICK_SETTLE = 0.05
 _CLOSED_WITHIN = timedelta(minutes=5)
 _PAUSE = 3.0
 # A neighbour who writes as soon as the group has settled and three more seconds have passed.
-_NEIGHBOUR_PAUSE = 3.0
+_NEIGHBOUR, _NEIGHBOUR_PAUSE = "neighbour", 3.0
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def _neighbour(arm_url: str, case: Case, end: datetime) -> Iterator[None]:
 
     def write() -> None:
         over.wait(max(0.0, (end - datetime.now(UTC)).total_seconds() - 2 * _NEIGHBOUR_PAUSE))
-        client = ArmClient(arm_url, token="local:neighbour")
+        client = ArmClient(arm_url, f"local:{_NEIGHBOUR}")
         number = 0
         while not over.is_set():
             number += 1

@@ -18,6 +18,7 @@ from local.stack import Stack
 _ROLES = ("Jit.Request", "Jit.Read", "Jit.Admin")
 _EACH_ASKS = 10
 _APPLIED_WITHIN = 180.0
+_IDLE_SECONDS = 2.0
 
 
 def wire_time(at: datetime) -> str:
@@ -102,9 +103,12 @@ class People:
         return json.loads(text)
 
     def _connection(self) -> http.client.HTTPConnection:
-        if not hasattr(self._local, "connection"):
+        """Return this thread's connection; one that lay idle may be closed at the other end."""
+        now = time.monotonic()
+        if now - getattr(self._local, "used_at", 0.0) > _IDLE_SECONDS:
             host = urlsplit(self.stack.api).netloc
             self._local.connection = http.client.HTTPConnection(host, timeout=120)
+        self._local.used_at = now
         held: http.client.HTTPConnection = self._local.connection
         return held
 

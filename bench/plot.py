@@ -62,8 +62,10 @@ def shares(title: str, seconds: Sequence[float], limit: float) -> str:
     for share in (0.0, 0.25, 0.5, 0.75, 1.0):
         parts.append(f'<path d="M70 {y(share):.1f}H{70 + width}" stroke="{_LINE}"/>')
         parts.append(_text(60, y(share) + 4, f"{share:.0%}", anchor="end"))
-    for second in range(0, int(longest) + 1, max(1, int(longest) // 8)):
-        parts.append(_text(x(second), low + 20, f"{second} s", anchor="middle"))
+    parts += [
+        _text(x(second), low + 20, f"{second} s", anchor="middle")
+        for second in range(0, int(longest) + 1, max(1, int(longest) // 8))
+    ]
     found = sorted(seconds)
     points = " ".join(
         f"{x(value):.1f},{y((number + 1) / len(found)):.1f}" for number, value in enumerate(found)

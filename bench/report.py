@@ -172,22 +172,23 @@ def _lateness(found: Json) -> str:
 
 
 def _accepting(found: Json) -> str:
-    return "\n".join(
-        [
-            "## Taking in a request",
-            "",
-            "`python -m bench accepting`. `POST .../initiate` on the local stack, queue and timer functions",
-            "off: in Azure they have instances of their own.",
-            "",
-            "| | calls | p50, ms | p99, ms | a second |",
-            "|---|---:|---:|---:|---:|",
-            f"| one after another | {found['in_turn']} | {told(found['p50'] * 1000)} | "
-            f"{told(found['p99'] * 1000)} | |",
-            f"| {found['at_once']} at once | {found['crowd']} | {told(found['crowd_p50'] * 1000)} | "
-            f"{told(found['crowd_p99'] * 1000)} | {told(found['per_second'])} |",
-            "",
-        ]
-    )
+    singly = (found["in_turn"], found["p50"], found["p99"])
+    crowd = (found["crowd"], found["crowd_p50"], found["crowd_p99"])
+    lines = [
+        "## Taking in a request",
+        "",
+        "`python -m bench accepting`. `POST .../initiate` on the local stack, queue and timer functions",
+        "off: in Azure they have instances of their own.",
+        "",
+        "| | calls | p50, ms | p99, ms | a second |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for label, (calls, p50, p99), rate in (
+        ("one after another", singly, ""),
+        (f"{found['at_once']} at once", crowd, told(found["per_second"])),
+    ):
+        lines.append(f"| {label} | {calls} | {told(p50 * 1000)} | {told(p99 * 1000)} | {rate} |")
+    return "\n".join([*lines, ""])
 
 
 _STARTS = {

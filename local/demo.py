@@ -139,11 +139,13 @@ class Story:
         behind = {
             name: self._see.access(vm_id, STRANGER)["rules"] for name, vm_id in self._vms.items()
         }
-        listed = [{"id": vm_id} for name, vm_id in self._vms.items() if behind[name]]
-        bare = ", ".join(name for name, firewalls in behind.items() if not firewalls)
+        machines = self._get(ADMINISTRATOR, "/api/machines")["value"]
+        fit = {each["id"] for each in machines if each["category"] == "Not configured"}
+        listed = [{"id": vm_id} for vm_id in self._vms.values() if vm_id in fit]
+        left = ", ".join(name for name, vm_id in self._vms.items() if vm_id not in fit)
         self._tell.say(
             f"   {ADMINISTRATOR} protects {len(listed)} VMs with one PUT of a policy"
-            f" (not {bare}: no firewall stands in front)."
+            f" (not {left}: no firewall stands in front, or one that cannot be read)."
         )
         body = {"kind": "Basic", "properties": {"virtualMachines": listed}}
         reply = self._call(ADMINISTRATOR, "PUT", self._policy, body)
@@ -320,7 +322,7 @@ def _wait_for(look: Callable[[], Found | None], otherwise: str) -> Found:
         found = look()
         if found is not None:
             return found
-        time.sleep(0.2)
+        time.sleep(0.5)
     raise StoryError(f"{otherwise} within {_WITHIN:.0f} s")
 
 

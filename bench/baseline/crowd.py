@@ -9,8 +9,8 @@ from pathlib import Path
 from bench.baseline.obvious import (
     NAME,
     USUAL_WORKERS,
+    Delivery,
     Obvious,
-    deliver,
     make_client,
     make_table,
     utc_now,
@@ -57,7 +57,8 @@ def _run(case: Case, settle: float) -> Json:
         cloud.quotas(on=True)
         app = Obvious(make_client(arm.url), make_table(storage.connection_string))
         end = utc_now() + timedelta(hours=1)
-        delivered = deliver(place.doors(), lambda door: app.open(door, end), workers=case.workers)
+        delivered = Delivery(place.doors(), lambda door: app.open(door, end))
+        delivered.run(case.workers)
         calls = cloud.calls()
         opening = count_writes(calls, NAME)
         cloud.quotas(on=True)

@@ -8,14 +8,15 @@ import hashlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from azure.core.exceptions import HttpResponseError
 from azure.data.tables import TableClient, TableServiceClient
 from azure.mgmt.network import NetworkManagementClient
+from azure.mgmt.network.models import SecurityRule, SecurityRulePropertiesFormat
 
 from bench.place import SOURCE, SUBSCRIPTION, Door
 from shared.adapters.arm_clients import LocalName
@@ -109,20 +110,20 @@ class Obvious:
         for tries_left in reversed(range(_PRIORITY_TRIES)):
             taken = {rule.priority for rule in self.client.security_rules.list(group, nsg)}
             free = next(at for at in range(_ALLOW_FROM, 4097) if at not in taken)
-            rule = {
-                "properties": {
-                    "protocol": "Tcp",
-                    "access": "Allow",
-                    "direction": "Inbound",
-                    "priority": free,
-                    "sourcePortRange": "*",
-                    "sourceAddressPrefix": SOURCE,
-                    "destinationAddressPrefix": door.address,
-                    "destinationPortRange": str(door.port),
-                }
-            }
+            rule = SecurityRule(
+                properties=SecurityRulePropertiesFormat(
+                    protocol="Tcp",
+                    access="Allow",
+                    direction="Inbound",
+                    priority=free,
+                    source_port_range="*",
+                    source_address_prefix=SOURCE,
+                    destination_address_prefix=door.address,
+                    destination_port_range=str(door.port),
+                )
+            )
             try:
-                self.client.security_rules.begin_create_or_update(group, nsg, name, rule).result()  # type: ignore[arg-type]
+                self.client.security_rules.begin_create_or_update(group, nsg, name, rule).result()
             except HttpResponseError as error:
                 code = error.error.code if error.error else ""
                 if code != "SecurityRuleConflict" or not tries_left:
@@ -142,60 +143,52 @@ def _group_and_name(nsg_id: str) -> tuple[str, str]:
     return parts[4], parts[8]
 
 
-@dataclass
-class Delivered:
-    """How a queue full of requests went."""
+class Delivery:
+    """Hands requests to workers as a queue trigger does: five times, ten seconds apart."""
 
-    opened: list[float] = field(default_factory=list)  # seconds after the start
-    lost: int = 0
+    def __init__(self, doors: Sequence[Door], open_one: Callable[[Door], None]) -> None:
+        self.opened: list[float] = []  # seconds after the start
+        self.lost = 0
+        self._open = open_one
+        self._left = len(doors)
+        self._waiting: queue.Queue[tuple[Door, int]] = queue.Queue()
+        for door in doors:
+            self._waiting.put((door, 1))
+        self._lock = threading.Lock()
+        self._began = time.monotonic()
 
+    def run(self, workers: int) -> None:
+        """Open everything, or lose it."""
+        self._began = time.monotonic()
+        threads = [threading.Thread(target=self._work) for _ in range(workers)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
 
-def deliver(doors: Sequence[Door], open_one: Callable[[Door], None], *, workers: int) -> Delivered:
-    """Hand requests to workers as a queue trigger does: five times, ten seconds apart."""
-    waiting: queue.Queue[tuple[Door, int]] = queue.Queue()
-    for door in doors:
-        waiting.put((door, 1))
-    done = Delivered()
-    began = time.monotonic()
-    finished = threading.Event()
-    lock = threading.Lock()
-
-    def settle(*, lost: bool) -> None:
-        with lock:
-            if lost:
-                done.lost += 1
-            else:
-                done.opened.append(time.monotonic() - began)
-            if done.lost + len(done.opened) == len(doors):
-                finished.set()
-
-    def work() -> None:
-        while not finished.is_set():
+    def _work(self) -> None:
+        while self._left:
             try:
-                door, delivery = waiting.get(timeout=0.2)
+                door, delivery = self._waiting.get(timeout=0.2)
             except queue.Empty:
                 continue
             try:
-                open_one(door)
+                self._open(door)
             except HttpResponseError:
-                if delivery == _DELIVERIES:
-                    settle(lost=True)
-                else:
-                    again = (door, delivery + 1)
-                    threading.Timer(_VISIBLE_AGAIN_SECONDS, waiting.put, [again]).start()
+                self._failed(door, delivery)
             else:
-                settle(lost=False)
+                with self._lock:
+                    self.opened.append(time.monotonic() - self._began)
+                    self._left -= 1
 
-    _run([threading.Thread(target=work) for _ in range(workers)])
-    return done
-
-
-def _run(threads: Iterable[threading.Thread]) -> None:
-    started = list(threads)
-    for thread in started:
-        thread.start()
-    for thread in started:
-        thread.join()
+    def _failed(self, door: Door, delivery: int) -> None:
+        if delivery < _DELIVERIES:
+            again = (door, delivery + 1)
+            threading.Timer(_VISIBLE_AGAIN_SECONDS, self._waiting.put, [again]).start()
+            return
+        with self._lock:
+            self.lost += 1
+            self._left -= 1
 
 
 def utc_now() -> datetime:

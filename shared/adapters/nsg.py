@@ -6,12 +6,13 @@ How an NSG answers is in docs/architecture.md; the recorded facts behind it are 
 import io
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from azure.core.exceptions import AzureError, HttpResponseError
 from azure.mgmt.network import NetworkManagementClient
+from azure.mgmt.network.models import NetworkSecurityGroup
 
 from shared.adapters.nsg_rules import changed_group, foreign_part, read_rule, write_rule
 from shared.domain.arm_ids import NSG_TYPE, RuleNames, is_within, parse_id
@@ -107,18 +108,23 @@ class NetworkSecurityGroups:
     def list_with_our_rules(self, scopes: Sequence[str]) -> list[str]:
         """Find every NSG in the scopes that holds a rule of ours."""
         found = []
-        for subscription in sorted({scope.split("/")[2] for scope in scopes}):
-            try:
-                for group in self._client(subscription).network_security_groups.list_all():
-                    rules = group.security_rules or []
-                    ours = any(self._names.is_ours(rule.name or "") for rule in rules)
-                    if ours and group.id and any(is_within(group.id, scope) for scope in scopes):
-                        found.append(group.id)
-            except HttpResponseError as error:
-                raise _translated(error) from error
-            except AzureError as error:
-                raise OutsideError(str(error)) from error
-        return found
+        try:
+            for group in self._listed(scopes):
+                ours = any(self._names.is_ours(r.name or "") for r in group.security_rules or ())
+                if ours and group.id and any(is_within(group.id, scope) for scope in scopes):
+                    found.append(group.id)
+        except HttpResponseError as error:
+            raise _translated(error) from error
+        except AzureError as error:
+            raise OutsideError(str(error)) from error
+        return sorted(set(found))
+
+    def _listed(self, scopes: Sequence[str]) -> Iterator[NetworkSecurityGroup]:
+        """List where the app has rights: it may hold them on resource groups only."""
+        for scope in scopes:
+            _, _, subscription, *rest = scope.split("/")
+            groups = self._client(subscription).network_security_groups
+            yield from groups.list(rest[1]) if len(rest) > 1 else groups.list_all()
 
     def writes_whole(self) -> bool:
         """Tell whether guarded whole writes are allowed and proven."""

@@ -93,7 +93,8 @@ def vote(request: AccessRequest, cast: Vote, now: datetime) -> AccessRequest:
 
 def _already(request: AccessRequest, cast: Vote) -> AccessRequest:
     """Accept the repeat of a decision that was counted; refuse everything else."""
-    last = request.decided[-1].approval if request.decided else request.approval
+    asked = (*request.decided, *((request.extension,) if request.extension else ()))
+    last = asked[-1].approval if asked else request.approval
     votes = last.votes if last else ()
     if any(v.approver.key == cast.approver.key and v.approved == cast.approved for v in votes):
         return request

@@ -269,13 +269,8 @@ class _Placing:
     def __init__(self, present: Sequence[SecurityRule], band: Band, names: RuleNames) -> None:
         self._band = band
         self._foreign = [rule for rule in present if not names.is_ours(rule.name)]
-        # A rule of ours that could not be removed may stand as a deny where it let somebody in.
-        self._denies = [
-            rule
-            for rule in present
-            if rule.access is Access.DENY
-            and (not names.is_ours(rule.name) or rule.priority < band.deny_from)
-        ]
+        # Ours too: a rule that could not be removed may stand as a deny where it let somebody in.
+        self._denies = [rule for rule in present if rule.access is Access.DENY]
         # The priorities of rules that will be removed count as taken until they are seen gone.
         self._taken = {rule.priority for rule in present if rule.inbound}
         self._room = band.most_rules - len(present)
@@ -322,7 +317,8 @@ class _Placing:
 
     def _refuse_if_outranked(self, rule: SecurityRule, slot: int) -> None:
         for deny in self._denies:
-            if deny.priority < slot and meets(deny, rule):
+            itself = deny.name.lower() == rule.name.lower()
+            if not itself and deny.priority < slot and meets(deny, rule):
                 raise NoRoomError(
                     f"rule '{deny.name}' (priority {deny.priority}) denies this port and "
                     f"outranks every free priority from {slot} on"

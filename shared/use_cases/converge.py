@@ -12,7 +12,7 @@ from shared.domain.model import CloseReason, FirewallRows, Grant
 from shared.domain.rules import Plan, Wanted, allow_rules, plan, wanted
 from shared.use_cases.align import Aligner
 from shared.use_cases.closing import close_early
-from shared.use_cases.drift import record_repairs
+from shared.use_cases.drift import Repairs
 from shared.use_cases.interfaces import (
     FirewallChangedError,
     FirewallRefusedError,
@@ -48,6 +48,7 @@ class _Run:
     """What one holder of the lease has learnt."""
 
     lease: Row
+    repairs: Repairs
     refused: dict[str, str] = field(default_factory=dict)
     touched: set[str] = field(default_factory=set)
     failures: int = 0
@@ -67,7 +68,7 @@ def converge(services: Services, firewall_id: str) -> Outcome:
         lease = services.rows.take_lease(firewall_id, services.new_id(), now, now + LEASE)
         if lease is None:
             return Outcome.BUSY
-        run = _Run(lease)
+        run = _Run(lease, Repairs(services, firewall_id))
         try:
             _rounds(services, firewall_id, run)
         finally:
@@ -134,6 +135,7 @@ def _round(services: Services, firewall_id: str, run: _Run) -> bool:
     rows = Aligner(services, firewall_id, run.touched).align(read, now)
     want = wanted(rows, now, services.names)
     changes = _plan(services, snapshot, rows, want, run)
+    run.repairs.look(snapshot, rows, changes)
     if not changes.is_empty:
         _slow_down(services, changes, run)
         services.firewall.write(snapshot, changes)
@@ -144,7 +146,6 @@ def _round(services: Services, firewall_id: str, run: _Run) -> bool:
             put=len(changes.put),
             removed=len(changes.remove),
         )
-        record_repairs(services, firewall_id, snapshot, rows, changes)
     Prover(services, firewall_id, snapshot, rows, changes).prove()
     if not changes.is_empty:
         return False

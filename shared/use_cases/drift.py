@@ -1,28 +1,48 @@
 """Tell repairs from ordinary work: what somebody else did to rules of ours goes on record."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 
-from shared.domain.model import FirewallRows, Protection
+from shared.domain.arm_ids import RuleNames
+from shared.domain.model import FirewallRows, Grant, Protection
 from shared.domain.rules import Plan, allow_rules, deny_rules
 from shared.use_cases.interfaces import Snapshot
 from shared.use_cases.rows import Fact
 from shared.use_cases.services import Services
 
 
-def record_repairs(
-    services: Services, firewall_id: str, snapshot: Snapshot, rows: FirewallRows, changes: Plan
-) -> None:
-    """Record each rule that had been seen in place and was not as it should be any more."""
-    for name, what in drifted(services, snapshot, rows, changes).items():
-        fact = Fact(
-            id=f"{firewall_id}|{name}|{snapshot.version}|repaired",
-            at=services.clock(),
+class Repairs:
+    """What was found on one firewall, recorded once a fresh read shows it mended."""
+
+    def __init__(self, services: Services, firewall_id: str) -> None:
+        self._services = services
+        self._firewall_id = firewall_id
+        self._found: dict[str, Fact] = {}
+
+    def look(self, snapshot: Snapshot, rows: FirewallRows, changes: Plan) -> None:
+        """Note each rule that had been seen in place and is not as it should be any more."""
+        unsettled = {*(rule.name for rule in changes.put), *changes.remove, *changes.blocked}
+        for name in sorted(self._found.keys() - unsettled):
+            self._record(name)
+        for name, what in drifted(self._services, snapshot, rows, changes).items():
+            self._found.setdefault(name, self._fact(name, what, snapshot.version))
+
+    def _fact(self, name: str, what: str, version: str) -> Fact:
+        return Fact(
+            id=f"{self._firewall_id}|{name}|{version}|repaired",
+            at=self._services.clock(),
             operation="repaired",
-            firewall_id=firewall_id,
+            firewall_id=self._firewall_id,
             reason=f"{name}: {what}",
         )
-        services.activity.record(fact)
-        services.telemetry.event("jit.rule.repaired", firewall=firewall_id, rule=name, what=what)
+
+    def _record(self, name: str) -> None:
+        fact = self._found[name]
+        self._services.activity.record(fact)
+        self._services.telemetry.event(
+            "jit.rule.repaired", firewall=self._firewall_id, rule=name, what=fact.reason
+        )
+        del self._found[name]
 
 
 def drifted(
@@ -44,10 +64,17 @@ def drifted(
         for rule in changes.put
         if rule.name in settled
     }
-    known = {rule.name.lower() for g in rows.grants for rule in allow_rules(g, names)}
+    ended = _rules_of((g for g in rows.grants if g.is_sealed and g.proven), names)
+    known = _rules_of((g for g in rows.grants if not (g.is_sealed and g.proven)), names)
     known |= {rule.name.lower() for rule in deny_rules(_unlifted(rows), names)}
-    found |= {name: "an orphan" for name in changes.remove if name.lower() not in known}
+    for name in changes.remove:
+        if name.lower() not in known:
+            found[name] = "back after its end" if name.lower() in ended else "an orphan"
     return found
+
+
+def _rules_of(grants: Iterable[Grant], names: RuleNames) -> set[str]:
+    return {rule.name.lower() for grant in grants for rule in allow_rules(grant, names)}
 
 
 def _unlifted(rows: FirewallRows) -> list[Protection]:

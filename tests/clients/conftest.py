@@ -53,7 +53,7 @@ class Clients:
     def sdk(self, name: str, *roles: str) -> Any:
         """Return Microsoft's own client for the operations on policies."""
         client = SecurityCenter(
-            NoCredential(),  # type: ignore[arg-type]
+            NoCredential(),
             SUBSCRIPTION,
             base_url=self.stack.api,
             authentication_policy=OurToken(self.token(name, *roles)),

@@ -82,7 +82,7 @@ def _headers(clients: Clients, role: str) -> Mapping[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def _try(strategy: st.SearchStrategy[Case], site: Site, headers: Mapping[str, str]) -> None:
+def _try(strategy: st.SearchStrategy[Case[Any]], site: Site, headers: Mapping[str, str]) -> None:
     @settings(
         max_examples=EXAMPLES,
         deadline=None,
@@ -91,7 +91,7 @@ def _try(strategy: st.SearchStrategy[Case], site: Site, headers: Mapping[str, st
         suppress_health_check=list(HealthCheck),
     )
     @given(case=strategy, is_real=st.booleans())
-    def holds(case: Case, *, is_real: bool) -> None:
+    def holds(case: Case[Any], *, is_real: bool) -> None:
         if is_real:
             _lead_somewhere(case, site)
         if any("\n" in unquote(str(value)) for value in (case.path_parameters or {}).values()):
@@ -102,7 +102,7 @@ def _try(strategy: st.SearchStrategy[Case], site: Site, headers: Mapping[str, st
     holds()
 
 
-def _lead_somewhere(case: Case, site: Site) -> None:
+def _lead_somewhere(case: Case[Any], site: Site) -> None:
     """Replace made-up names by those of a VM and policy that exist."""
     real = {
         "subscription": SUBSCRIPTION,

@@ -11,7 +11,7 @@ from typing import Any
 from local.arm.client import ArmClient, Reply
 from local.arm.serve import ArmServer
 from local.arm.simulator import Settings
-from shared.adapters.arm import ArmReader, VirtualMachines
+from shared.adapters.arm import ArmInventory, ArmReader, VirtualMachines
 from shared.adapters.arm_clients import LocalName, arm_client, network_client
 from shared.adapters.nsg import NetworkSecurityGroups
 from shared.adapters.nsg_rules import read_rule, write_rule
@@ -172,8 +172,13 @@ def _network(subscription: str) -> Any:
 
 
 @cache
-def _machines() -> VirtualMachines:
-    return VirtualMachines(ArmReader(arm_client(_server().url, LocalName(_US))))
+def _reader() -> ArmReader:
+    return ArmReader(arm_client(_server().url, LocalName(_US)))
+
+
+def inventory() -> ArmInventory:
+    """Return the lists of the whole subscription."""
+    return ArmInventory(_reader())
 
 
 @dataclass(frozen=True)
@@ -224,7 +229,7 @@ class SimulatedWorld(World):
             probe_nsg=probe_nsg,
         )
         self.services = replace(
-            self.services, firewall=_Interrupted(groups, self), machines=_machines()
+            self.services, firewall=_Interrupted(groups, self), machines=VirtualMachines(_reader())
         )
 
     # What a test does to the cloud.

@@ -117,24 +117,25 @@ def test_the_setting_rules_never_writes_whole() -> None:
     assert not world.whole_writes()
 
 
-def meddle(world: SimulatedWorld) -> None:
-    """Have a colleague add, change and remove rules between each read and write of ours."""
+def meddle(world: SimulatedWorld) -> list[int]:
+    """Have a colleague add, change and remove rules between each read and write of ours.
+
+    Returns the edits, as they are made.
+    """
     world.edit(NSG_SUBNET, *(_theirs(f"old-{number}", 3000 + number) for number in range(40)))
-    turn = iter(range(40))
+    done: list[int] = []
 
     def edit(snapshot: Snapshot, _plan: Plan) -> None:
         if snapshot.firewall_id.casefold() != NSG_SUBNET.casefold():
             return
-        number = next(turn)
+        number = len(done)
         added, changed = _theirs(f"new-{number}", 2000 + number), _theirs("seen", 2999)
-        world.edit(
-            snapshot.firewall_id,
-            added,
-            replace(changed, description=f"edit {number}"),
-            remove=[f"old-{number}"],
-        )
+        changed = replace(changed, description=f"edit {number}")
+        world.edit(NSG_SUBNET, added, changed, remove=[f"old-{number}"])
+        done.append(number)
 
     world.before_write = edit
+    return done
 
 
 def _theirs(name: str, priority: int) -> SecurityRule:
@@ -143,16 +144,13 @@ def _theirs(name: str, priority: int) -> SecurityRule:
     )
 
 
-def lost_changes(world: SimulatedWorld) -> list[str]:
+def lost_changes(world: SimulatedWorld, done: list[int]) -> list[str]:
     """Return what the colleague did and is not there any more."""
     held = world.rules(NSG_SUBNET)
-    added = [name for name in held if name.startswith("new-")]
-    edits = max((int(name.removeprefix("new-")) for name in added), default=-1) + 1
-    lost = [f"new-{number}" for number in range(edits) if f"new-{number}" not in held]
-    lost += [f"old-{number}" for number in range(edits) if f"old-{number}" in held]
-    if held["seen"].description != f"edit {edits - 1}":
-        lost.append("seen")
-    return lost
+    lost = [f"new-{number}" for number in done if f"new-{number}" not in held]
+    lost += [f"old-{number}" for number in done if f"old-{number}" in held]
+    seen = held["seen"].description if "seen" in held else ""
+    return lost if seen == f"edit {done[-1]}" else [*lost, "seen"]
 
 
 def test_where_if_match_is_ignored_no_foreign_change_is_lost() -> None:
@@ -161,14 +159,14 @@ def test_where_if_match_is_ignored_no_foreign_change_is_lost() -> None:
     world = SimulatedWorld(*FOREIGN)
     foreign = world.foreign(NSG_SUBNET)
     world.order(kind="ignoreIfMatch", times=None)
-    meddle(world)
+    done = meddle(world)
     world.protect()
     requests = [world.ask(DB, who=who, minutes=5) for who in (ALICE, BOB)]
     assert {world.status(each.id) for each in requests} == {Status.INITIATED}
     world.pass_time(6)
     assert_over(world)
     assert not world.whole_writes()
-    assert lost_changes(world) == []
+    assert lost_changes(world, done) == []
     assert {name: world.foreign(NSG_SUBNET)[name] for name in foreign} == foreign
 
 
@@ -177,17 +175,17 @@ def test_the_meddling_colleague_would_be_hurt_by_whole_writes() -> None:
     world = SimulatedWorld()
     watch.may_write_whole(world.services)
     world.order(kind="ignoreIfMatch", times=None)
-    meddle(world)
+    done = meddle(world)
     world.protect()
     assert world.whole_writes()
-    assert lost_changes(world) != []
+    assert lost_changes(world, done) != []
 
 
 def test_where_if_match_is_honoured_no_foreign_change_is_lost() -> None:
     """The same colleague beside whole writes: each is refused until it knows all of theirs."""
     world = SimulatedWorld(*FOREIGN)
     watch.may_write_whole(world.services)
-    meddle(world)
+    done = meddle(world)
     edit, calls = world.before_write, iter(range(3))
 
     def edit_three_times(snapshot: Snapshot, plan: Plan) -> None:
@@ -201,5 +199,5 @@ def test_where_if_match_is_honoured_no_foreign_change_is_lost() -> None:
     assert_over(world)
     assert {world.status(each.id) for each in requests} == {Status.REVOKED}
     assert world.whole_writes()
-    assert lost_changes(world) == []
+    assert lost_changes(world, done) == []
     assert all(not NAMES.is_ours(name) for name in world.foreign(NSG_SUBNET))

@@ -126,7 +126,7 @@ def test_many_small_sources_are_no_large_one(web: WebApp) -> None:
     protect(web)
     few = [f"203.0.{number}.0/24" for number in range(4)]
     many = [f"203.0.{number}.0/24" for number in range(0, 10, 2)]
-    single = {"allowedSourceAddressPrefix": None}
+    single: dict[str, Any] = {"allowedSourceAddressPrefix": None}
     assert refusals(web, asking(**single, allowedSourceAddressPrefixes=many)) == ["SourcesTooWide"]
     assert refusals(web, asking(**single, allowedSourceAddressPrefixes=few)) == []
 

@@ -76,12 +76,14 @@ class WebApp(App):
 
     def __init__(self, world: World) -> None:
         super().__init__(
-            Settings(
-                deployment_id="test1",
-                tenant_id=TENANT,
-                audience=("api://jit",),
-                scopes=(f"/subscriptions/{SUBSCRIPTION}",),
-                calls_per_minute=10_000,
+            Settings.model_validate(
+                {
+                    "deployment_id": "test1",
+                    "tenant_id": TENANT,
+                    "audience": ("api://jit",),
+                    "scopes": (f"/subscriptions/{SUBSCRIPTION}",),
+                    "calls_per_minute": 10_000,
+                }
             )
         )
         self.world = world
@@ -192,7 +194,8 @@ def http_functions() -> tuple[tuple[str, str, frozenset[str], Handler], ...]:
             told = trigger.get_dict_repr()
             methods = frozenset(str(getattr(m, "value", m)).upper() for m in told["methods"])
             handler = function.get_user_function()
-            found.append((function.get_function_name(), str(told["route"]), methods, handler))
+            name = str(function.get_function_name())
+            found.append((name, str(told["route"]), methods, handler))
     return tuple(found)
 
 

@@ -275,6 +275,8 @@ def test_port_ranges_that_touch_are_one() -> None:
     assert canonical_ports(["22", "24"]) == ((22, 22), (24, 24))
     assert canonical_ports(["20-30", "22"]) == ((20, 30),)
     assert canonical_ports(["20-30", "25-35"]) == ((20, 35),)
+    assert canonical_ports(["1", "5", "6"]) == ((1, 1), (5, 6))
+    assert canonical_ports(["1", "5-9", "6-7"]) == ((1, 1), (5, 9))
     assert canonical_ports([]) == ()
 
 

@@ -488,6 +488,29 @@ def test_an_allow_that_a_foreign_deny_outranks_is_blocked() -> None:
     assert plan_for(allow("x", 200), deny("Quarantine", 201)).blocked
 
 
+def test_a_rule_of_ours_that_stands_as_a_deny_blocks_as_well() -> None:
+    """Where a rule could not be removed, and was turned into a deny instead."""
+    stuck = replace(RULE, name=NAMES.allow("id0", WEB, 22, 4), access=Access.DENY, priority=200)
+    changes = plan_for(stuck, refused={stuck.name: "locked"})
+    assert changes.put == ()
+    assert changes.blocked[stuck.name] == "locked"
+    assert changes.blocked[RULE.name] == (
+        f"rule '{stuck.name}' (priority 200) denies this port and outranks every free priority "
+        "from 201 on"
+    )
+    # The standing deny is no such rule, nor is one below the first free priority.
+    assert plan_for(replace(DENY, priority=1000), want=(RULE, DENY)).put[0].priority == 200
+    below = replace(stuck, priority=201)
+    assert plan_for(below, refused={below.name: "locked"}).put[0].priority == 200
+
+
+def test_a_rule_that_was_turned_into_a_deny_is_not_in_its_own_way() -> None:
+    """An edit by hand is put right, wherever it was moved to and however it is spelt."""
+    for name in (RULE.name, RULE.name.lower()):
+        edited = replace(RULE, name=name, access=Access.DENY, priority=150)
+        assert plan_for(edited) == Plan(put=(replace(RULE, priority=200),))
+
+
 def test_a_deny_that_does_not_meet_an_allow_does_not_block_it() -> None:
     """Another port, address, source, family or direction is none of this rule's business."""
     others = (

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.adapters.telemetry import LogTelemetry, clean
+from shared.adapters.telemetry import MEASURED, LogTelemetry, clean
 
 LONGEST = 2048
 # What breaks a line, or makes one look like another.
@@ -56,6 +56,16 @@ def test_an_error_without_notes_is_told_alone(log: pytest.LogCaptureFixture) -> 
     """Nothing is added to what the error says."""
     LogTelemetry().fault("x", RuntimeError("told"))
     assert json.loads(log.records[0].getMessage())["error"] == "RuntimeError: told"
+
+
+def test_an_event_with_a_figure_is_measured(log: pytest.LogCaptureFixture) -> None:
+    """Of those alone the facts are handed on, and every event is logged all the same."""
+    taken: list[tuple[str, object]] = []
+    telemetry = LogTelemetry(lambda name, facts: taken.append((name, facts)))
+    for name in sorted({*MEASURED, "jit.request.unknown"}):
+        telemetry.event(name, late=1.5)
+    assert taken == [(name, {"late": 1.5}) for name in sorted(MEASURED)]
+    assert len(log.records) == len(MEASURED) + 1
 
 
 def test_percent_signs_are_text(log: pytest.LogCaptureFixture) -> None:

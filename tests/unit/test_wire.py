@@ -43,7 +43,10 @@ def test_any_json_is_read_or_refused(model: type[Wire], value: dict[str, Any]) -
     try:
         read_body(model, json.dumps(value).encode())
     except InvalidInputError as refusal:
-        assert refusal.message
+        told = refusal.message
+    else:
+        told = "read"
+    assert told
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
@@ -93,7 +96,7 @@ def _policy(body: Any) -> Policy:
     ["203.0.113.7/33", "203.0.113", "1", "0x7f.1", "010.1.1.1", "2001:db8::/129", "fe80::1%eth0",
      "203.0.113.0/255.255.255.0", "203.0.113.0/0.0.0.255",
      "VirtualNetwork", "AzureLoadBalancer", "a" * 65, "203.0.113.7 ", "203.0.113.7,8.8.8.8",
-     "203.0.113.7\n", "２０３.0.113.7"],
+     "203.0.113.7\n", "\uff12\uff10\uff13.0.113.7"],
 )  # fmt: skip
 def test_what_is_no_prefix_is_refused(value: str) -> None:
     """Service tags, host names, other spellings of numbers, and lists in one field."""

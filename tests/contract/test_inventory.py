@@ -1,0 +1,171 @@
+"""The lists of a subscription: four calls, joined as single reads would have it."""
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from local.arm.app import load_estate
+from local.arm.client import ArmClient
+from local.arm.serve import ArmServer
+from shared.adapters.arm import ArmInventory, ArmReader, VirtualMachines
+from shared.adapters.arm_clients import LocalName, arm_client
+from shared.domain.arm_ids import key_of
+from shared.use_cases.interfaces import Machine, OutsideError
+
+SUBSCRIPTION = "3f1c7d1e-5a0b-4c6e-9b1f-2d7a90c4e815"
+APP = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/app-rg/providers"
+NETWORK = f"{APP}/Microsoft.Network"
+BALANCER = f"{NETWORK}/loadBalancers/sql-lb"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ArmServer]:
+    """Serve the default estate."""
+    with ArmServer() as running:
+        yield running
+
+
+@pytest.fixture
+def arm(server: ArmServer) -> Iterator[ArmClient]:
+    """Connect to the simulator, all of it as at the start."""
+    client = ArmClient(server.url, "local:somebody")
+    client.control("reset")
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def reader(arm: ArmClient) -> ArmReader:
+    """Read ARM as the app does."""
+    return ArmReader(arm_client(arm.url, LocalName("network")))
+
+
+def machines(reader: ArmReader) -> dict[str, Machine]:
+    """List the VMs by name."""
+    listed = ArmInventory(reader).read(SUBSCRIPTION)
+    return {machine.id.rpartition("/")[2]: machine for machine in listed.machines}
+
+
+def resource(resource_id: str) -> dict[str, Any]:
+    """Return a copy of a resource of the estate."""
+    held = (each for each in load_estate()["resources"] if each["id"] == resource_id)
+    return copy.deepcopy(next(held))
+
+
+@pytest.mark.parametrize("page_size", [2, 1000])
+def test_lists_and_single_reads_agree(arm: ArmClient, reader: ArmReader, page_size: int) -> None:
+    """Every VM of the estate: firewalls, addresses, system, and what cannot be judged."""
+    arm.control("settings", {"pageSize": page_size})
+    listed = machines(reader)
+    single = VirtualMachines(reader)
+    assert len(listed) == 16
+    for machine in listed.values():
+        found = single.find(machine.id)
+        assert found is not None
+        assert _plain(found) == _plain(machine)
+
+
+def _plain(machine: Machine) -> tuple[Any, ...]:
+    behind = {key_of(each.firewall_id): each.addresses for each in machine.attachments}
+    return behind, machine.system, machine.unreadable, machine.bare_addresses
+
+
+def test_four_calls_however_many_vms(arm: ArmClient, reader: ArmReader) -> None:
+    """VMs, interfaces, security groups, load balancers."""
+    machines(reader)
+    calls = [call["path"].rpartition("/")[2] for call in arm.ask("log")["calls"]]
+    assert calls == [
+        "virtualMachines",
+        "networkInterfaces",
+        "networkSecurityGroups",
+        "loadBalancers",
+    ]
+
+
+def test_the_rules_come_with_the_groups(reader: ArmReader) -> None:
+    """So that no group is read by itself."""
+    listed = ArmInventory(reader).read(SUBSCRIPTION)
+    group = listed.firewalls[key_of(f"{NETWORK}/networkSecurityGroups/open-nsg")]
+    assert [rule.name for rule in group.rules] == ["allow-ssh-for-all"]
+    assert group.version
+
+
+def test_a_floating_ip_makes_a_vm_unreadable(reader: ArmReader) -> None:
+    """With the rule's name; its neighbours are not touched."""
+    found = machines(reader)
+    assert "load balancing rule 'sql' has a floating IP" in found["sql-1"].unreadable
+    assert [name for name, machine in found.items() if machine.unreadable] == ["sql-1"]
+
+
+@pytest.mark.parametrize("way", ["pool", "configuration", "address", "nat"])
+def test_a_floating_ip_is_found_whichever_way_it_is_written(
+    arm: ArmClient, reader: ArmReader, way: str
+) -> None:
+    """By the interface's pool, the pool's interface, the pool's address, or a NAT rule."""
+    nic = resource(f"{NETWORK}/networkInterfaces/sql-1-nic")
+    config = nic["properties"]["ipConfigurations"][0]
+    balancer = resource(BALANCER)
+    (pool,) = balancer["properties"]["backendAddressPools"]
+    if way != "pool":
+        del config["properties"]["loadBalancerBackendAddressPools"]
+    if way != "configuration":
+        pool["properties"]["backendIPConfigurations"] = []
+    if way == "address":
+        network = config["properties"]["subnet"]["id"].partition("/subnets/")[0]
+        member = {"ipAddress": "10.0.5.10", "virtualNetwork": {"id": network.upper()}}
+        pool["properties"]["loadBalancerBackendAddresses"] = [{"name": "a", "properties": member}]
+    if way == "nat":
+        balancer["properties"]["loadBalancingRules"] = []
+        rule_id = f"{BALANCER}/inboundNatRules/rdp"
+        rule = {"id": rule_id, "name": "rdp", "properties": {"enableFloatingIP": True}}
+        balancer["properties"]["inboundNatRules"] = [rule]
+        config["properties"]["loadBalancerInboundNatRules"] = [{"id": rule_id}]
+    arm.control("edit", {"resources": [nic, balancer]})
+    assert "has a floating IP" in machines(reader)["sql-1"].unreadable
+
+
+def test_a_plain_load_balancer_changes_nothing(arm: ArmClient, reader: ArmReader) -> None:
+    """Packets carry the VM's address then."""
+    balancer = resource(BALANCER)
+    balancer["properties"]["loadBalancingRules"][0]["properties"]["enableFloatingIP"] = False
+    arm.control("edit", {"resources": [balancer]})
+    assert machines(reader)["sql-1"].unreadable == ""
+    found = VirtualMachines(reader).find(f"{APP}/Microsoft.Compute/virtualMachines/sql-1")
+    assert found is not None
+    assert found.unreadable == ""
+
+
+def test_load_balancers_that_may_not_be_read_leave_all_unknown(
+    arm: ArmClient, reader: ArmReader
+) -> None:
+    """A refusal is no proof that there are none."""
+    refusal = {"kind": "linkedAuthorizationFailed", "method": "GET", "path": "loadBalancers"}
+    arm.control("faults", {"faults": [{**refusal, "times": None}]})
+    assert all("could not be read" in m.unreadable for m in machines(reader).values())
+    single = VirtualMachines(reader)
+    sql = single.find(f"{APP}/Microsoft.Compute/virtualMachines/sql-1")
+    web = single.find(f"{APP}/Microsoft.Compute/virtualMachines/web-1")
+    assert sql is not None
+    assert web is not None
+    assert "cannot be read" in sql.unreadable
+    assert web.unreadable == ""  # no load balancer names it
+
+
+def test_an_interface_missing_from_the_list_leaves_its_vm_unknown(
+    arm: ArmClient, reader: ArmReader
+) -> None:
+    """Half seen is not seen."""
+    arm.control("edit", {"remove": [f"{NETWORK}/networkInterfaces/web-1-nic"]})
+    assert "'web-1-nic' could not be read" in machines(reader)["web-1"].unreadable
+
+
+@pytest.mark.parametrize(
+    "what", ["virtualMachines", "networkInterfaces", "networkSecurityGroups", "loadBalancers"]
+)
+def test_a_list_that_fails_is_an_error(arm: ArmClient, reader: ArmReader, what: str) -> None:
+    """Never an empty answer."""
+    arm.control("faults", {"faults": [{"kind": "serverError", "path": what, "times": None}]})
+    with pytest.raises(OutsideError):
+        ArmInventory(reader).read(SUBSCRIPTION)

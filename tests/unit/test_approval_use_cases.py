@@ -1,0 +1,417 @@
+"""Approve, deny, revoke and extend, over rows: who may, what is recorded, what is refused."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from shared.domain.errors import (
+    ConflictError,
+    JitError,
+    NotFoundError,
+    NotPermittedError,
+    OutsidePolicyError,
+)
+from shared.domain.model import Access, AccessRequest, Principal, Status
+from shared.use_cases import approval, protection
+from shared.use_cases.approval import Caller
+from shared.use_cases.interfaces import OutsideError, Row
+from shared.use_cases.rows import Fact
+from tests.fakes import one_by_one
+from tests.samples import MINUTE
+from tests.world import ALICE, BOB, DB, NSG_NIC, NSG_SUBNET, POLICY, WEB, World, vm_id
+
+APPROVER = Principal("tenant", "carol-id", "carol@x", roles=frozenset({"Jit.Approve"}))
+SECOND = Principal("tenant", "dave-id", "dave@x", roles=frozenset({"Jit.Approve"}))
+ADMIN = Principal("tenant", "erin-id", "erin@x", roles=frozenset({"Jit.Admin"}))
+RELAY = Principal("tenant", "relay-id", is_app=True, app_id="relay", roles=frozenset({"Jit.Relay"}))
+BOTH = replace(ALICE, roles=frozenset({"Jit.Request", "Jit.Approve"}))
+
+
+@pytest.fixture
+def world() -> World:
+    """Make a world whose policy asks one person, for the opening and for a longer end."""
+    return asking(1)
+
+
+def asking(needed: int, **more: Any) -> World:
+    """Make a world whose policy asks so many people."""
+    world = World(workers=one_by_one)
+    put(world, approvers_needed=needed, approve_extensions=True, **more)
+    return world
+
+
+def put(world: World, **conditions: Any) -> None:
+    """Change the policy's conditions."""
+    policy = world.protect(WEB, DB)
+    changed = replace(policy, conditions=replace(policy.conditions, **conditions))
+    protection.put_policy(world.services, changed)
+    world.work()
+
+
+def opened(world: World, minutes: float = 10) -> AccessRequest:
+    """Ask, agree and open."""
+    request = world.ask(minutes=minutes)
+    decide(world, request, APPROVER)
+    world.work()
+    return world.request(request.id)
+
+
+def decide(
+    world: World,
+    request: AccessRequest,
+    who: Principal,
+    *,
+    yes: bool = True,
+    by: Principal | None = None,
+) -> AccessRequest:
+    """Have somebody decide."""
+    return approval.decide(
+        world.services, request.id, Caller(who, by), approved=yes, comment="said"
+    )
+
+
+def extend(
+    world: World, request: AccessRequest, minutes: float, who: Principal = ALICE
+) -> AccessRequest:
+    """Ask for a longer end."""
+    duration = timedelta(minutes=minutes)
+    return approval.extend_access(world.services, request.id, Caller(who), duration=duration)
+
+
+def facts(world: World, *operations: str) -> list[Fact]:
+    """Read what is on record."""
+    found = [fact for _, fact in world.services.activity.on(world.clock())]
+    return [fact for fact in found if not operations or fact.operation in operations]
+
+
+def is_open(world: World) -> bool:
+    """Tell whether a rule of ours lets anybody in."""
+    return any(world.firewall.ours(nsg, Access.ALLOW) for nsg in (NSG_NIC, NSG_SUBNET))
+
+
+def code_of(work: Callable[[], object]) -> str:
+    """Return the code of a refusal."""
+    with pytest.raises(JitError) as raised:
+        work()
+    return raised.value.code
+
+
+def test_nothing_opens_before_somebody_agrees(world: World) -> None:
+    """It waits, people are told once, and the last approval that is needed opens it."""
+    request = world.ask()
+    world.pass_time(5)
+    assert world.status(request.id) is Status.PENDING_APPROVAL
+    assert (is_open(world), world.queues.notices) == (False, [request.id])
+    decide(world, request, APPROVER)
+    world.work()
+    assert world.status(request.id) is Status.INITIATED
+    (fact,) = facts(world, "approved")
+    assert (fact.principal, fact.on_behalf_of, fact.reason) == (APPROVER.key, ALICE.key, "said")
+
+
+@pytest.mark.parametrize(
+    ("who", "by"),
+    [
+        (BOTH, None),
+        (replace(BOTH, object_id="ALICE-ID", name="other"), None),
+        (BOTH, RELAY),
+        (replace(APPROVER, is_app=True), None),
+        (RELAY, RELAY),
+        (APPROVER, BOTH),
+    ],
+)
+def test_who_asked_has_no_hand_in_it(world: World, who: Principal, by: Principal | None) -> None:
+    """Nobody for themselves, in whatever spelling; no app; and not by carrying another's word."""
+    request = world.ask()
+    assert code_of(lambda: decide(world, request, who, by=by)) == "ApproverNotAllowed"
+    assert world.status(request.id) is Status.PENDING_APPROVAL
+
+
+def test_a_relay_s_requestor_is_the_person(world: World) -> None:
+    """Who the access is for cannot agree, whichever app asked; the same app may carry both sides."""
+    request = world.ask()
+    services = world.services
+    services.requests.change(request.id, lambda held: replace(held, relayed_by=RELAY))
+    assert code_of(lambda: decide(world, request, BOTH, by=RELAY)) == "ApproverNotAllowed"
+    decided = decide(world, request, APPROVER, by=RELAY)
+    assert decided.approval is not None
+    assert decided.approval.votes[0].relayed_by == RELAY
+    assert facts(world, "approved")[0].relayed_by == RELAY.key
+
+
+def test_a_person_carries_one_side_only(world: World) -> None:
+    """Who passed a request on in somebody's name cannot bring the approval in another's."""
+    request = world.ask()
+    carrier = replace(RELAY, is_app=False)
+    world.services.requests.change(request.id, lambda held: replace(held, relayed_by=carrier))
+    assert code_of(lambda: decide(world, request, APPROVER, by=carrier)) == "ApproverNotAllowed"
+    assert code_of(lambda: decide(world, request, carrier)) == "ApproverNotAllowed"
+
+
+def test_the_right_to_approve_is_needed_on_every_vm(world: World) -> None:
+    """And on record is who was refused it."""
+    request = world.ask()
+    for who in (BOB, ADMIN, replace(APPROVER, roles=frozenset())):
+        assert code_of(lambda who=who: decide(world, request, who)) == "AuthorizationFailed"  # type: ignore[misc]
+
+
+def test_two_people_are_two_people() -> None:
+    """Neither twice the same person nor two apps for one."""
+    world = asking(2)
+    request = world.ask()
+    decide(world, request, APPROVER)
+    decide(world, request, APPROVER)
+    decide(world, request, replace(APPROVER, name="C. again"), by=RELAY)
+    assert world.status(request.id) is Status.PENDING_APPROVAL
+    decide(world, request, SECOND)
+    world.work()
+    assert world.status(request.id) is Status.INITIATED
+
+
+def test_an_approval_that_no_longer_counts_opens_nothing() -> None:
+    """Looked at again by the worker: the policy as it is then, and who carried the votes."""
+    world = asking(1)
+    request = world.ask()
+    decide(world, request, APPROVER)
+    policy = world.policy()
+    stricter = replace(policy, conditions=replace(policy.conditions, approvers_needed=2))
+    protection.put_policy(world.services, stricter)
+    world.work()
+    assert (world.status(request.id), is_open(world)) == (Status.FAILED, False)
+    other = asking(1)
+    request = other.ask()
+    other.services.requests.change(
+        request.id,
+        lambda held: replace(
+            held, ports=tuple(replace(p, status=Status.INITIATING) for p in held.ports)
+        ),
+    )
+    other.queues.send_request(request.id)
+    other.work()
+    assert (other.status(request.id), is_open(other)) == (Status.FAILED, False)
+
+
+def test_a_denial_says_why(world: World) -> None:
+    """And by whom; the port stays closed, and the requestor holds nothing any more."""
+    request = world.ask()
+    denied = decide(world, request, APPROVER, yes=False)
+    assert denied.ports[0].status is Status.DENIED
+    assert denied.ports[0].closing is not None
+    assert denied.ports[0].closing.message == "said (by carol@x)"
+    world.pass_time(2)
+    assert world.services.requests.live(requestor=ALICE.key) == []
+    assert {f.operation for f in facts(world)} >= {"requested", "denied", "ended"}
+
+
+def test_silence_is_a_denial(world: World) -> None:
+    """At its own time-out, a due row and no scan; a decision after it is refused."""
+    request = world.ask()
+    world.pass_time(61)
+    assert world.status(request.id) is Status.DENIED
+    assert code_of(lambda: decide(world, request, APPROVER)) == "NotAwaitingApproval"
+
+
+# --- extending -----------------------------------------------------------------------------------
+
+
+def test_a_longer_end_waits_for_people(world: World) -> None:
+    """The old end stands until they agree; then the rule's text moves, and all is on record."""
+    request = opened(world)
+    before = world.request(request.id).ports[0].end_at
+    assert extend(world, request, 60).extension is not None
+    assert world.request(request.id).ports[0].end_at == before
+    decide(world, request, APPROVER)
+    after = world.request(request.id)
+    assert after.ports[0].end_at == world.clock() + 60 * MINUTE
+    assert (after.extension, len(after.decided), len(after.extended)) == (None, 1, 1)
+    told = [f.operation for f in facts(world) if "xten" in f.operation or "appro" in f.operation]
+    assert sorted(told) == ["approved", "approved", "extended", "extensionRequested"]
+
+
+def test_a_longer_end_that_is_denied_or_missed_is_on_record(world: World) -> None:
+    """Access ends when it would have; who said no, or that nobody did."""
+    request = opened(world, minutes=170)
+    extend(world, request, 175)
+    decide(world, request, APPROVER, yes=False)
+    assert [f.reason for f in facts(world, "denied")] == ["said"]
+    world.clock.advance(1)
+    extend(world, request, 178)
+    world.pass_time(62)
+    assert len(facts(world, "extensionTimedOut")) == 1
+    assert world.request(request.id).extension is None
+    assert world.status(request.id) is Status.INITIATED
+
+
+def test_one_end_waits_at_a_time(world: World) -> None:
+    """A second one cannot inherit what people decided about the first; a repeat is no second."""
+    world = asking(2)
+    request = world.ask()
+    decide(world, request, APPROVER)
+    decide(world, request, SECOND)
+    world.work()
+    until = world.clock() + 60 * MINUTE
+
+    def ask_until(end: datetime) -> AccessRequest:
+        return approval.extend_access(world.services, request.id, Caller(ALICE), end_at=end)
+
+    ask_until(until)
+    decide(world, request, APPROVER)
+    ask_until(until)
+    assert code_of(lambda: ask_until(until + 60 * MINUTE)) == "ExtensionPending"
+    decide(world, request, SECOND)
+    assert world.request(request.id).ports[0].end_at == until
+
+
+@pytest.mark.parametrize("lost", ["permission", "policy", "check"])
+def test_a_longer_end_is_checked_again_when_it_is_agreed_to(
+    world: World, lost: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What stood behind it may be gone since it was asked for."""
+    request = opened(world)
+    extend(world, request, 60)
+    if lost == "permission":
+        world.unpermitted.add(ALICE.key)
+    elif lost == "policy":
+        policy = world.policy()
+        vms = tuple(
+            replace(vm, ports=tuple(replace(p, max_duration=30 * MINUTE) for p in vm.ports))
+            for vm in policy.vms
+        )
+        protection.put_policy(world.services, replace(policy, vms=vms))
+    else:
+        monkeypatch.setattr(world.tables.policies, "get", _fails)
+    with pytest.raises((NotPermittedError, OutsidePolicyError, OutsideError)):
+        decide(world, request, APPROVER)
+    monkeypatch.undo()
+    end_at = world.request(request.id).ports[0].end_at
+    assert end_at is not None
+    assert end_at <= world.clock() + 10 * MINUTE
+
+
+def _fails(partition: str, key: str) -> Row:
+    raise OutsideError(f"{partition}/{key}")
+
+
+def test_what_has_ended_waits_for_nobody(world: World) -> None:
+    """An end that was asked for is no more awaited once the access is over."""
+    request = opened(world)
+    extend(world, request, 60)
+    approval.revoke(world.services, request.id, Caller(ALICE))
+    world.pass_time(2)
+    assert world.status(request.id) is Status.REVOKED
+    assert code_of(lambda: decide(world, request, APPROVER)) == "NotAwaitingApproval"
+    assert code_of(lambda: extend(world, request, 90)) == "NotOpen"
+    assert not is_open(world)
+
+
+def test_only_who_asked_extends(world: World) -> None:
+    """Neither an administrator nor an approver."""
+    request = opened(world)
+    for who in (BOB, ADMIN, APPROVER):
+        with pytest.raises(NotPermittedError, match="Only who asked"):
+            extend(world, request, 60, who)
+
+
+def test_a_longer_end_is_within_the_policy_from_now() -> None:
+    """In place, as long as the policy's longest from now; never earlier than it was."""
+    world = World(workers=one_by_one)
+    world.protect(WEB)
+    request = world.ask(minutes=30)
+    assert code_of(lambda: extend(world, request, 181)) == "RequestNotWithinPolicy"
+    assert code_of(lambda: extend(world, request, 30)) == "NotAnExtension"
+    names = set(world.firewall.rules(NSG_NIC))
+    extend(world, request, 180)
+    world.work()
+    assert set(world.firewall.rules(NSG_NIC)) == names
+    assert "until 2026-11-22T17:00:00Z" in str(world.firewall.ours(NSG_NIC))
+
+
+# --- revoking ------------------------------------------------------------------------------------
+
+
+def test_one_s_own_is_one_s_own(world: World) -> None:
+    """To end it needs no role; anybody else's needs one."""
+    request = opened(world)
+    with pytest.raises(NotPermittedError, match="revoke/action"):
+        approval.revoke(world.services, request.id, Caller(BOB))
+    approval.revoke(world.services, request.id, Caller(ALICE), reason="done")
+    world.work()
+    assert (world.status(request.id), is_open(world)) == (Status.REVOKED, False)
+
+
+def test_naming_another_vm_shows_nothing_of_a_request(world: World) -> None:
+    """Who may not end it is refused before anything is looked for in it."""
+    request = opened(world)
+    with pytest.raises(NotPermittedError):
+        approval.revoke(world.services, request.id, Caller(BOB), vm_id=vm_id("other"))
+    with pytest.raises(NotFoundError):
+        approval.revoke(world.services, request.id, Caller(ALICE), vm_id=vm_id("other"))
+    assert is_open(world)
+
+
+def test_the_red_button_ends_all_or_nothing() -> None:
+    """Who may not end everything on a VM ends nothing there, not even their own."""
+    world = World(workers=one_by_one)
+    world.protect(WEB, DB)
+    mine, theirs, elsewhere = world.ask(), world.ask(who=BOB), world.ask(DB)
+
+    def press(who: Principal, **what: str) -> list[AccessRequest]:
+        return approval.revoke_all(world.services, Caller(who), **what)
+
+    with pytest.raises(NotPermittedError):
+        press(ALICE, vm_id=WEB)
+    assert world.status(mine.id) is Status.INITIATED
+    assert len(press(ADMIN, vm_id=WEB.upper())) == 2
+    world.work()
+    fates = [world.status(each.id) for each in (mine, theirs, elsewhere)]
+    assert fates == [Status.REVOKED, Status.REVOKED, Status.INITIATED]
+    assert len(press(ALICE, requestor=ALICE.key)) >= 1
+    world.work()
+    assert not is_open(world)
+    assert press(ALICE, requestor=ALICE.key) == []
+    with pytest.raises(NotPermittedError):
+        press(ALICE, requestor=BOB.key)
+
+
+def test_what_fails_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The red button goes on past a request it cannot end, and says so at last."""
+    world = World(workers=one_by_one)
+    world.protect(WEB, DB)
+    requests = [world.ask(port=port) for port in (22, 3389)]
+    real, broken = world.tables.requests.replace, requests[0].id.partition("-")[2]
+
+    def fails_once(row: Row) -> str:
+        if row.key == broken:
+            raise OutsideError("away")
+        return real(row)
+
+    monkeypatch.setattr(world.tables.requests, "replace", fails_once)
+    with pytest.raises(OutsideError):
+        approval.revoke_all(world.services, Caller(ADMIN), vm_id=WEB)
+    closings = [world.request(each.id).ports[0].closing is not None for each in requests]
+    assert closings == [False, True]
+
+
+def test_revoking_goes_on_record_with_who_carried_it(world: World) -> None:
+    """The person who ended it, not the app, and not the one who asked."""
+    request = opened(world)
+    approval.revoke(world.services, request.id, Caller(ADMIN, RELAY), reason="enough")
+    (fact,) = facts(world, "revoked")
+    assert (fact.principal, fact.relayed_by) == (ADMIN.key, RELAY.key)
+    assert (fact.on_behalf_of, fact.policy_id) == (ALICE.key, POLICY)
+
+
+def test_an_unknown_request_is_not_found(world: World) -> None:
+    """Whatever is to be done with it."""
+    ghost = replace(world.ask(), id="x-y")
+    for work in (
+        lambda: decide(world, ghost, APPROVER),
+        lambda: extend(world, ghost, 60),
+        lambda: approval.revoke(world.services, ghost.id, Caller(ALICE)),
+    ):
+        assert code_of(work) == "RequestNotFound"
+    with pytest.raises(ConflictError):
+        extend(world, world.ask(), 60)

@@ -1,0 +1,91 @@
+"""Figures: each event that carries one feeds its instrument, and nothing else does."""
+
+from typing import Any
+
+import opentelemetry.metrics
+import pytest
+
+from shared.adapters.metrics import Metrics
+from shared.adapters.telemetry import MEASURED, LogTelemetry
+
+
+class Instrument:
+    """Keeps what it is fed."""
+
+    def __init__(self, name: str, fed: list[tuple[str, float]]) -> None:
+        self.name = name
+        self.fed = fed
+
+    def take(self, value: float) -> None:
+        """Keep a value."""
+        self.fed.append((self.name, value))
+
+    record = set = add = take
+
+
+class Meter:
+    """Makes instruments that share one list."""
+
+    def __init__(self) -> None:
+        self.fed: list[tuple[str, float]] = []
+
+    def make(self, name: str, **told: str) -> Instrument:
+        """Make an instrument."""
+        assert told["description"]
+        return Instrument(name, self.fed)
+
+    create_histogram = create_gauge = create_counter = make
+
+
+@pytest.fixture
+def meter(monkeypatch: pytest.MonkeyPatch) -> Meter:
+    """Stand in for the library's meter."""
+    made = Meter()
+    monkeypatch.setattr(opentelemetry.metrics, "get_meter", {"jit": made}.get)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("event", "facts", "fed"),
+    [
+        ("jit.rule.closed", {"lateness_seconds": 1.5}, [("jit.expiry.lag", 1.5)]),
+        ("jit.rule.closed", {"lateness_seconds": None}, []),
+        ("jit.rule.closed", {}, []),
+        ("jit.rule.opened", {"lateness_seconds": 1.5}, []),
+        ("jit.sweep.completed", {"overdue": 0, "due": 9}, [("jit.overdue", 0)]),
+        ("jit.sweep.completed", {"overdue": 3}, [("jit.overdue", 3)]),
+        ("jit.reconcile.completed", {"grants": 7, "failed": 1}, [("jit.grants.active", 7)]),
+        ("jit.firewall.written", {"put": 5, "removed": 1}, [("jit.arm.writes", 1)]),
+        ("jit.access.requested", {"ports": 3}, []),
+    ],
+)
+def test_an_event_feeds_its_instrument(
+    meter: Meter, event: str, facts: dict[str, Any], fed: list[tuple[str, float]]
+) -> None:
+    """By the fact of its name; a fact that is missing feeds nothing."""
+    LogTelemetry(Metrics().measure).event(event, **facts)
+    assert meter.fed == fed
+
+
+def test_what_is_measured_and_what_is_fed_agree(meter: Meter) -> None:
+    """No event is handed on for nothing, and none that has a figure is kept back."""
+    del meter
+    assert set(Metrics()._feeds) == MEASURED
+
+
+def test_only_what_is_measured_loads_the_library() -> None:
+    """The HTTP path never pays for it: whoever is asked for a figure comes later."""
+    asked: list[str] = []
+    telemetry = LogTelemetry(lambda name, _facts: asked.append(name))
+    for name in ("jit.access.requested", "jit.permission.refused", "jit.access.refused"):
+        telemetry.event(name)
+    assert asked == []
+    telemetry.event("jit.sweep.completed", overdue=0)
+    assert asked == ["jit.sweep.completed"]
+
+
+def test_without_an_exporter_nothing_happens() -> None:
+    """The interface alone does nothing, and fails at nothing."""
+    real = Metrics()
+    for name in MEASURED:
+        real.measure(name, {"overdue": 1, "grants": 1, "lateness_seconds": 0.5})
