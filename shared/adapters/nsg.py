@@ -6,7 +6,7 @@ How an NSG answers is in docs/architecture.md; the recorded facts behind it are 
 import io
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -107,24 +107,27 @@ class NetworkSecurityGroups:
 
     def list_with_our_rules(self, scopes: Sequence[str]) -> list[str]:
         """Find every NSG in the scopes that holds a rule of ours."""
-        found = []
-        try:
-            for group in self._listed(scopes):
-                ours = any(self._names.is_ours(r.name or "") for r in group.security_rules or ())
-                if ours and group.id and any(is_within(group.id, scope) for scope in scopes):
-                    found.append(group.id)
-        except HttpResponseError as error:
-            raise _translated(error) from error
-        except AzureError as error:
-            raise OutsideError(str(error)) from error
-        return sorted(set(found))
-
-    def _listed(self, scopes: Sequence[str]) -> Iterator[NetworkSecurityGroup]:
-        """List where the app has rights: it may hold them on resource groups only."""
+        found = set()
         for scope in scopes:
-            _, _, subscription, *rest = scope.split("/")
-            groups = self._client(subscription).network_security_groups
-            yield from groups.list(rest[1]) if len(rest) > 1 else groups.list_all()
+            try:
+                for group in self._listed(scope):
+                    ours = any(
+                        self._names.is_ours(r.name or "") for r in group.security_rules or ()
+                    )
+                    if ours and group.id and is_within(group.id, scope):
+                        found.add(group.id)
+            except HttpResponseError as error:
+                if error.status_code != 404 or _code(error) not in _GONE:  # noqa: PLR2004 - HTTP
+                    raise _translated(error) from error
+            except AzureError as error:
+                raise OutsideError(str(error)) from error
+        return sorted(found)
+
+    def _listed(self, scope: str) -> Iterable[NetworkSecurityGroup]:
+        """List where the app has rights: it may hold them on a resource group only."""
+        _, _, subscription, *rest = scope.split("/")
+        groups = self._client(subscription).network_security_groups
+        return groups.list(rest[1]) if len(rest) > 1 else groups.list_all()
 
     def writes_whole(self) -> bool:
         """Tell whether guarded whole writes are allowed and proven."""

@@ -24,7 +24,7 @@ from shared.use_cases.interfaces import (
 from shared.use_cases.prove import Prover
 from shared.use_cases.services import Services
 
-LEASE = timedelta(minutes=2)
+LEASE = timedelta(seconds=30)  # a killed holder must not keep a door open past the next sweep
 LONGEST_RUN = timedelta(minutes=5)  # well inside the platform's limits; the sweep goes on
 LONGEST_WAIT_SECONDS = 30.0
 _FAILURES_IN_A_ROW = 4
