@@ -44,7 +44,7 @@ def parse_instant(text: str) -> datetime:
     try:
         return datetime.fromisoformat(text).astimezone(UTC)
     except OverflowError:
-        raise ValueError(f"{text[:40]!r} lies outside the calendar") from None
+        raise ValueError(f"{text!r} lies outside the calendar") from None
 
 
 def format_instant(at: datetime) -> str:

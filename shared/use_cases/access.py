@@ -72,6 +72,7 @@ def request_access(services: Services, wish: Wish) -> AccessRequest:
     if wish.break_glass:
         _allow_break_glass(services, wish)
     _bound(services, wish)
+    _bound_firewalls(services, wish)
     request = new_request(services, policy, wish)
     if size_of(request) > MOST_STORED:
         raise InvalidInputError("the request is too large to be kept; send several")
@@ -123,6 +124,19 @@ def _bound(services: Services, wish: Wish) -> None:
             "revoke what you no longer need.",
             retry_after=60,
         )
+
+
+def _bound_firewalls(services: Services, wish: Wish) -> None:
+    """Keep everybody together from filling a firewall: protecting and closing need room there."""
+    vm_ids = sorted({port.vm_id for port in wish.asked.ports})
+    rows = [services.policies.vm_row(wish.policy_id, vm_id) for vm_id in vm_ids]
+    for firewall_id in sorted({each for row in rows if row for each in row.firewalls}):
+        if services.rows.count_grants(firewall_id) >= services.most_grants:
+            raise TooManyRequestsError(
+                f"'{name_of(firewall_id)}' holds as many temporary rules as it may, "
+                f"{services.most_grants}; come again when some have ended.",
+                retry_after=60,
+            )
 
 
 def new_request(services: Services, policy: Policy, wish: Wish) -> AccessRequest:

@@ -183,6 +183,11 @@ class FirewallStore:
         row = self._table.get(row_key(firewall_id), _grant_key(request_id, vm_id, port))
         return replace(unpack(Grant, row.values), version=row.version) if row else None
 
+    def count_grants(self, firewall_id: str) -> int:
+        """Count the grants of a firewall that have not been closed."""
+        rows = self._table.query(row_key(firewall_id), start="grant|", stop="grant}")
+        return sum(not row.values.get("sealed") for row in rows)
+
     def replace_grant(self, grant: Grant) -> Grant:
         """Write over the version that was read; raises RowChangedError."""
         return replace(grant, version=self._table.replace(_grant_row(grant)))

@@ -30,7 +30,6 @@ from tests.world import (
     NSG_SUBNET,
     POLICY,
     SOURCE,
-    SUBSCRIPTION,
     WEB,
     World,
     vm_id,
@@ -295,7 +294,9 @@ class SimulatedWorld(World):
         """Return what is not ours on a group, as ARM shows it, without what every write changes."""
         return {
             rule["name"]: {
-                key: value for key, value in rule["properties"].items() if key != "provisioningState"
+                key: value
+                for key, value in rule["properties"].items()
+                if key != "provisioningState"
             }
             for rule in copy.deepcopy(self.raw(firewall_id))
             if not NAMES.is_ours(rule["name"])
@@ -372,5 +373,3 @@ def assert_never_wrote_while_updating(world: SimulatedWorld) -> None:
         taken = "notTaken" not in call.get("faults", ()) and group != PROBE.casefold()
         if taken and 200 <= (call.get("droppedStatus") or call["status"]) < 300:
             under_way[group] = at + timedelta(seconds=SETTLE_SECONDS)
-
-

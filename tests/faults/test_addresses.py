@@ -255,8 +255,10 @@ def test_an_address_that_two_protected_vms_have_is_refused() -> None:
 
 
 def test_an_address_reused_while_a_grant_is_live_ends_the_grant() -> None:
-    """db is deleted and box gets its address: after one reconcile nobody reaches box with the
-    grant that was given for db."""
+    """Db is deleted and box gets its address.
+
+    After one reconcile nobody reaches box with the grant that was given for db.
+    """
     world = SimulatedWorld()
     world.place(nic("box-1", "10.0.0.9"), machine("box", "box-1"))
     world.protect(DB, BOX)
@@ -305,8 +307,10 @@ def test_a_subnet_that_gets_a_group_is_guarded_by_it() -> None:
 
 
 def test_groups_of_machines_and_service_tags_count_as_meeting() -> None:
-    """A foreign allow for an application security group, or from a service tag, keeps its say:
-    our deny stands after it, and the VM is Exposed, by name."""
+    """A foreign allow for an application security group, or from a service tag, keeps its say.
+
+    Our deny stands after it, and the VM is Exposed, by name.
+    """
     asg = f"{NETWORK}/applicationSecurityGroups/ops"
     world = SimulatedWorld()
     for_asg = {
@@ -347,9 +351,15 @@ def report_of(world: SimulatedWorld, vm: str) -> tuple[Category, str]:
 
 @pytest.mark.parametrize("floating", [True, False])
 def test_a_floating_ip_makes_a_vm_unknown(*, floating: bool) -> None:
-    """Packets for the front end's address do not carry the VM's: rules on it decide nothing, so
-    opening is refused with the reason. Without a floating IP it is a VM like any other."""
-    balancer, pool = f"{NETWORK}/loadBalancers/lb", f"{NETWORK}/loadBalancers/lb/backendAddressPools/p"
+    """Packets for the front end's address do not carry the VM's.
+
+    Rules on it decide nothing, so opening is refused with the reason. Without a floating IP it is a
+    VM like any other.
+    """
+    balancer, pool = (
+        f"{NETWORK}/loadBalancers/lb",
+        f"{NETWORK}/loadBalancers/lb/backendAddressPools/p",
+    )
     rule = {
         "name": "sql",
         "id": f"{balancer}/loadBalancingRules/sql",

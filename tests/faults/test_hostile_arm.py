@@ -336,8 +336,10 @@ def test_an_outage_of_two_hours_over_many_expiries(kind: str) -> None:
 
 
 def test_an_outage_draws_no_crowd_of_retries() -> None:
-    """However many grants are overdue, a sweep tries a firewall that does not answer once: a
-    message for each grant would use up the quota that closing needs."""
+    """However many grants are overdue, a sweep tries a firewall that does not answer once.
+
+    A message for each grant would use up the quota that closing needs.
+    """
     world = SimulatedWorld()
     world.protect()
     for number in range(10):

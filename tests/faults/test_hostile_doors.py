@@ -54,7 +54,9 @@ def test_a_refusal_of_whole_writes_is_passed_by_child_writes(kind: str) -> None:
     world.pass_time(6)
     assert_over(world)
     assert {world.status(first), world.status(second)} == {Status.REVOKED}
-    assert [c["method"] for c in world.writes(NSG_SUBNET) if RULES in c["path"]][-2:] == ["DELETE"] * 2
+    assert [c["method"] for c in world.writes(NSG_SUBNET) if RULES in c["path"]][-2:] == [
+        "DELETE"
+    ] * 2
     assert not world.telemetry.named("jit.close.refused")
 
 
@@ -63,7 +65,8 @@ def test_with_every_removal_refused_the_rule_becomes_a_deny_until_it_can_go(
     nsg_write: str,
 ) -> None:
     """Nobody gets in from the first minute on, it is announced and tried at every sweep, and the
-    rule goes within one sweep of the refusal's end. The request ends only then."""
+    rule goes within one sweep of the refusal's end. The request ends only then.
+    """
     world, request = opened(*FOREIGN, nsg_write=nsg_write)
     foreign = world.foreign(NSG_SUBNET)
     name = world.allows(NSG_SUBNET)[0].name
@@ -114,7 +117,9 @@ def test_a_rule_that_may_not_go_stalls_no_other() -> None:
     stuck = world.ask(DB, minutes=5)
     name = world.allows(NSG_SUBNET)[0].name
     free = world.ask(DB, who=BOB, minutes=5)
-    world.order({**NO_DELETE, "path": name}, {**NO_WHOLE, "times": None}, {**NO_CHILD, "path": name})
+    world.order(
+        {**NO_DELETE, "path": name}, {**NO_WHOLE, "times": None}, {**NO_CHILD, "path": name}
+    )
     world.pass_time(6)
     assert world.status(free.id) is Status.REVOKED
     assert world.status(stuck.id) is Status.INITIATED
@@ -128,7 +133,8 @@ def test_a_rule_that_may_not_go_stalls_no_other() -> None:
 
 def test_what_was_turned_into_a_deny_is_not_taken_for_an_open_door() -> None:
     """While a closed rule stands as a deny where it was, the same person's next request is not
-    Initiated below it, where nothing would get through: it fails and names the rule."""
+    Initiated below it, where nothing would get through: it fails and names the rule.
+    """
     world, _ = opened()
     name = world.allows(NSG_SUBNET)[0].name
     world.order(NO_DELETE, NO_WHOLE)

@@ -23,8 +23,11 @@ def strangers(
 
 
 def test_a_group_that_is_full_refuses_one_more_and_closes_the_rest() -> None:
-    """At 1,000 rules a new grant fails and says why; what is open is extended in place, replaced
-    by its owner's newer request, and closed on time. Not one of the other rules changes."""
+    """At 1,000 rules a new grant fails and says why.
+
+    What is open is extended in place, replaced by its owner's newer request, and closed on time.
+    Not one of the other rules changes.
+    """
     world = SimulatedWorld(*strangers(MOST - 3, 1100))
     world.set(settle=0)
     foreign = world.foreign(NSG_SUBNET)

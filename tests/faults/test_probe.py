@@ -11,8 +11,8 @@ from shared.domain.rules import Plan
 from shared.use_cases import watch
 from shared.use_cases.interfaces import Snapshot
 from shared.use_cases.reconcile import reconcile
-from tests.faults.simulated import FOREIGN, PROBE, SimulatedWorld, assert_over
 from tests.fakes import NAMES, START
+from tests.faults.simulated import FOREIGN, PROBE, SimulatedWorld, assert_over
 from tests.world import ALICE, BOB, DB, NSG_SUBNET
 
 DAY = timedelta(hours=24)
@@ -78,8 +78,11 @@ UNKNOWN: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("failure", UNKNOWN)
 def test_a_probe_that_fails_allows_nothing_and_stops_nothing(failure: str) -> None:
-    """Only a 412 is a yes. Without an answer changes go one by one, health says so, and opening
-    and closing go on; after a quarter of an hour it is asked for again."""
+    """Only a 412 is a yes.
+
+    Without an answer changes go one by one, health says so, and opening and closing go on; after a
+    quarter of an hour it is asked for again.
+    """
     world = SimulatedWorld(*FOREIGN)
     world.order({**UNKNOWN[failure], "path": "jit-probe", "times": None})
     world.protect()
@@ -155,7 +158,8 @@ def lost_changes(world: SimulatedWorld, done: list[int]) -> list[str]:
 
 def test_where_if_match_is_ignored_no_foreign_change_is_lost() -> None:
     """The service takes every write whatever its If-Match says, and a colleague edits the same
-    group before each of ours: the probe finds out, only child rules are written, all survives."""
+    group before each of ours: the probe finds out, only child rules are written, all survives.
+    """
     world = SimulatedWorld(*FOREIGN)
     foreign = world.foreign(NSG_SUBNET)
     world.order(kind="ignoreIfMatch", times=None)

@@ -243,8 +243,11 @@ def lose_policies(world: SimulatedWorld) -> None:
     "lose", [lose_everything, lose_firewalls, lose_requests, lose_due, lose_policies]
 )
 def test_lost_tables_leave_nothing_open(lose: Callable[[SimulatedWorld], None]) -> None:
-    """With grants live on two groups and a table gone, or all: nothing is open past its end,
-    nobody else's rule is touched, and a policy that is put back works as on the first day."""
+    """With grants live on two groups and a table gone, or all.
+
+    Nothing is open past its end, nobody else's rule is touched, and a policy that is put back works
+    as on the first day.
+    """
     world, _ = opened()
     foreign = world.foreign(NSG_SUBNET)
     for who, source in ((BOB, SOURCE), (BOB, ANYWHERE)):
@@ -269,8 +272,10 @@ def test_lost_tables_leave_nothing_open(lose: Callable[[SimulatedWorld], None]) 
 
 
 def test_with_every_table_lost_one_reconcile_closes_what_was_open() -> None:
-    """Every rule of ours is found by its name and goes at once, the denies with it: without a
-    policy nothing is governed. Each is on record."""
+    """Every rule of ours is found by its name and goes at once, the denies with it.
+
+    Without a policy nothing is governed. Each is on record.
+    """
     world, _ = opened()
     world.ask(WEB, who=BOB, minutes=60)
     ours = {(g, r.name) for g in (NSG_NIC, NSG_SUBNET) for r in world.ours(g)}

@@ -64,6 +64,25 @@ def test_open_and_waiting_ports_are_bounded_per_caller(guard: Authority) -> None
     assert app.call("POST", "/api/requests", SHORT, who=alice).status == 202
 
 
+def test_open_ports_are_bounded_per_firewall(app: GuardedApp, guard: Authority) -> None:
+    """All callers together leave room for protecting and closing; what has ended counts no more."""
+    app.services = replace(app.services, most_grants=2)
+    asked = []
+    for name in ("alice", "bob"):
+        who = guard.person(name, "Jit.Request")
+        answer = app.call("POST", "/api/requests", SHORT, who=who)
+        assert answer.status == 202
+        app.world.work()
+        asked.append((who, answer.json["id"]))
+    carol = guard.person("carol", "Jit.Request")
+    refused = app.call("POST", "/api/requests", SHORT, who=carol)
+    assert (refused.status, int(refused.headers["Retry-After"]) > 0) == (429, True)
+    assert "temporary rules" in refused.error["message"]
+    who, request_id = asked[0]
+    assert app.call("POST", f"/api/requests/{request_id}/revoke", {}, who=who).status == 200
+    assert app.call("POST", "/api/requests", SHORT, who=carol).status == 202
+
+
 def _told(answer: Answer) -> str:
     return f"{answer.text}{dict(answer.headers)}"
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from shared.use_cases.rows import policy_key
 from tests.functions.web_app import (
     AS_ADMIN,
     AS_ALICE,
@@ -236,6 +237,28 @@ def test_a_call_that_stopped_half_way_is_taken_up_again(web: WebApp) -> None:
     again = web.call("POST", INITIATE, asking(), who=AS_ALICE, headers=sent)
     assert taken.status == 202
     assert taken.headers["Location"] == again.headers["Location"]
+    web.world.work()
+    assert len(web.call("GET", POLICY, who=AS_ADMIN).json["properties"]["requests"]) == 1
+
+
+@pytest.mark.parametrize("row_of", ["repeat|", policy_key(POLICY)])
+def test_two_calls_at_the_same_instant_open_one_request(web: WebApp, row_of: str) -> None:
+    """Whichever row of the first the second call comes before: its id's, or the request's."""
+    protect(web)
+    sent = {"Repeatability-Request-ID": "one"}
+    insert = web.world.tables.requests.insert
+    overtaking: list[str] = []
+
+    def overtaken(row: Any) -> str:
+        if not overtaking and row.partition.startswith(row_of):
+            overtaking.append("begun")
+            other = web.call("POST", INITIATE, asking(), who=AS_ALICE, headers=sent)
+            overtaking.append(other.headers["Location"])
+        return insert(row)
+
+    web.world.tables.requests.insert = overtaken  # type: ignore[method-assign]
+    mine = web.call("POST", INITIATE, asking(), who=AS_ALICE, headers=sent)
+    assert overtaking == ["begun", mine.headers["Location"]]
     web.world.work()
     assert len(web.call("GET", POLICY, who=AS_ADMIN).json["properties"]["requests"]) == 1
 

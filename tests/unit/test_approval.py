@@ -261,3 +261,59 @@ def test_a_request_without_an_approval_opens_for_nobody() -> None:
     assert time_out(torn, DEADLINE) == torn
     with pytest.raises(ConflictError, match="Nothing waits"):
         vote(torn, yes(BOB), START)
+
+
+def test_who_asked_carries_no_decision() -> None:
+    """Not in another's name; an app may carry both sides, a person only one."""
+    app = replace(CAROL, is_app=True)
+    told = ("who asked cannot pass the decision on",)
+    assert check_vote(waiting(), BOB, ALICE).reasons == told
+    assert not check_vote(waiting(), BOB, ALICE).allowed
+    assert check_vote(waiting(), BOB, app).allowed
+    assert check_vote(waiting(), BOB, CAROL).allowed
+    assert check_vote(replace(waiting(), relayed_by=app), BOB, app).allowed
+    assert check_vote(replace(waiting(), relayed_by=CAROL), BOB, CAROL).reasons == told
+    assert check_vote(replace(waiting(), requestor=app), BOB, app).reasons == told
+
+
+def test_a_longer_end_is_asked_for_once() -> None:
+    """The same again changes nothing, another has to wait; one that was missed makes room."""
+    opening = replace(waiting(ports=(OPENING,)), approval=None)
+    asked = Extension(START + 8 * MINUTE, Approval(1, DEADLINE), START)
+    held = ask_extension(opening, asked)
+    assert held.extension == asked
+    assert ask_extension(held, replace(asked, asked_at=START + TICK)) == held
+    other = replace(asked, end_at=START + 9 * MINUTE)
+    with pytest.raises(ConflictError, match="already waits") as raised:
+        ask_extension(held, other)
+    assert raised.value.code == "ExtensionPending"
+    soon = replace(held, extension=replace(asked, approval=Approval(1, START + MINUTE)))
+    later = replace(other, asked_at=START + MINUTE)
+    replaced = ask_extension(soon, later)
+    assert (replaced.extension, replaced.decided) == (later, (soon.extension,))
+    with pytest.raises(ConflictError, match="Nothing of this request is open") as raised:
+        ask_extension(waiting(), asked)
+    assert raised.value.code == "NotOpen"
+
+
+def test_who_decided_on_a_longer_end_is_kept() -> None:
+    """Whether it was given, refused or missed; a repeat of the last decision changes nothing."""
+    given = vote(extending(), yes(BOB, "fine"), START)
+    assert given.decided[0].approval.votes == (yes(BOB, "fine"),)
+    assert vote(given, yes(BOB), START) == given
+    refused = vote(extending(), no(BOB, "why"), START)
+    assert (refused.decided[0].approval.votes, refused.extended) == ((no(BOB, "why"),), ())
+    missed = time_out(extending(2, yes(BOB)), DEADLINE)
+    assert missed.decided[0].approval.votes == (yes(BOB),)
+    with pytest.raises(ConflictError, match="Nothing waits"):
+        vote(missed, yes(CAROL), DEADLINE)
+
+
+def test_what_has_ended_waits_for_nobody() -> None:
+    """A longer end that was asked for is no more decided on, nor does it time out."""
+    over = replace(extending(), ports=(ENDED,))
+    assert pending(over) is None
+    assert not is_awaiting(over)
+    assert time_out(over, DEADLINE) == over
+    with pytest.raises(ConflictError, match="Nothing waits"):
+        vote(over, yes(BOB), START)

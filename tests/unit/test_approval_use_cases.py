@@ -1,102 +1,38 @@
 """Approve, deny, revoke and extend, over rows: who may, what is recorded, what is refused."""
 
-from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import datetime
 
 import pytest
 
 from shared.domain.errors import (
-    ConflictError,
-    JitError,
-    NotFoundError,
     NotPermittedError,
     OutsidePolicyError,
 )
-from shared.domain.model import Access, AccessRequest, Principal, Status
+from shared.domain.model import AccessRequest, Principal, Status
 from shared.use_cases import approval, protection
 from shared.use_cases.approval import Caller
 from shared.use_cases.interfaces import OutsideError, Row
-from shared.use_cases.rows import Fact
 from tests.fakes import one_by_one
 from tests.samples import MINUTE
-from tests.world import ALICE, BOB, DB, NSG_NIC, NSG_SUBNET, POLICY, WEB, World, vm_id
+from tests.unit.approving import (
+    ADMIN,
+    APPROVER,
+    BOTH,
+    RELAY,
+    SECOND,
+    asking,
+    code_of,
+    decide,
+    extend,
+    facts,
+    is_open,
+    opened,
+    world,
+)
+from tests.world import ALICE, BOB, NSG_NIC, WEB, World
 
-APPROVER = Principal("tenant", "carol-id", "carol@x", roles=frozenset({"Jit.Approve"}))
-SECOND = Principal("tenant", "dave-id", "dave@x", roles=frozenset({"Jit.Approve"}))
-ADMIN = Principal("tenant", "erin-id", "erin@x", roles=frozenset({"Jit.Admin"}))
-RELAY = Principal("tenant", "relay-id", is_app=True, app_id="relay", roles=frozenset({"Jit.Relay"}))
-BOTH = replace(ALICE, roles=frozenset({"Jit.Request", "Jit.Approve"}))
-
-
-@pytest.fixture
-def world() -> World:
-    """Make a world whose policy asks one person, for the opening and for a longer end."""
-    return asking(1)
-
-
-def asking(needed: int, **more: Any) -> World:
-    """Make a world whose policy asks so many people."""
-    world = World(workers=one_by_one)
-    put(world, approvers_needed=needed, approve_extensions=True, **more)
-    return world
-
-
-def put(world: World, **conditions: Any) -> None:
-    """Change the policy's conditions."""
-    policy = world.protect(WEB, DB)
-    changed = replace(policy, conditions=replace(policy.conditions, **conditions))
-    protection.put_policy(world.services, changed)
-    world.work()
-
-
-def opened(world: World, minutes: float = 10) -> AccessRequest:
-    """Ask, agree and open."""
-    request = world.ask(minutes=minutes)
-    decide(world, request, APPROVER)
-    world.work()
-    return world.request(request.id)
-
-
-def decide(
-    world: World,
-    request: AccessRequest,
-    who: Principal,
-    *,
-    yes: bool = True,
-    by: Principal | None = None,
-) -> AccessRequest:
-    """Have somebody decide."""
-    return approval.decide(
-        world.services, request.id, Caller(who, by), approved=yes, comment="said"
-    )
-
-
-def extend(
-    world: World, request: AccessRequest, minutes: float, who: Principal = ALICE
-) -> AccessRequest:
-    """Ask for a longer end."""
-    duration = timedelta(minutes=minutes)
-    return approval.extend_access(world.services, request.id, Caller(who), duration=duration)
-
-
-def facts(world: World, *operations: str) -> list[Fact]:
-    """Read what is on record."""
-    found = [fact for _, fact in world.services.activity.on(world.clock())]
-    return [fact for fact in found if not operations or fact.operation in operations]
-
-
-def is_open(world: World) -> bool:
-    """Tell whether a rule of ours lets anybody in."""
-    return any(world.firewall.ours(nsg, Access.ALLOW) for nsg in (NSG_NIC, NSG_SUBNET))
-
-
-def code_of(work: Callable[[], object]) -> str:
-    """Return the code of a refusal."""
-    with pytest.raises(JitError) as raised:
-        work()
-    return raised.value.code
+__all__ = ["world"]
 
 
 def test_nothing_opens_before_somebody_agrees(world: World) -> None:
@@ -327,91 +263,3 @@ def test_a_longer_end_is_within_the_policy_from_now() -> None:
     world.work()
     assert set(world.firewall.rules(NSG_NIC)) == names
     assert "until 2026-11-22T17:00:00Z" in str(world.firewall.ours(NSG_NIC))
-
-
-# --- revoking ------------------------------------------------------------------------------------
-
-
-def test_one_s_own_is_one_s_own(world: World) -> None:
-    """To end it needs no role; anybody else's needs one."""
-    request = opened(world)
-    with pytest.raises(NotPermittedError, match="revoke/action"):
-        approval.revoke(world.services, request.id, Caller(BOB))
-    approval.revoke(world.services, request.id, Caller(ALICE), reason="done")
-    world.work()
-    assert (world.status(request.id), is_open(world)) == (Status.REVOKED, False)
-
-
-def test_naming_another_vm_shows_nothing_of_a_request(world: World) -> None:
-    """Who may not end it is refused before anything is looked for in it."""
-    request = opened(world)
-    with pytest.raises(NotPermittedError):
-        approval.revoke(world.services, request.id, Caller(BOB), vm_id=vm_id("other"))
-    with pytest.raises(NotFoundError):
-        approval.revoke(world.services, request.id, Caller(ALICE), vm_id=vm_id("other"))
-    assert is_open(world)
-
-
-def test_the_red_button_ends_all_or_nothing() -> None:
-    """Who may not end everything on a VM ends nothing there, not even their own."""
-    world = World(workers=one_by_one)
-    world.protect(WEB, DB)
-    mine, theirs, elsewhere = world.ask(), world.ask(who=BOB), world.ask(DB)
-
-    def press(who: Principal, **what: str) -> list[AccessRequest]:
-        return approval.revoke_all(world.services, Caller(who), **what)
-
-    with pytest.raises(NotPermittedError):
-        press(ALICE, vm_id=WEB)
-    assert world.status(mine.id) is Status.INITIATED
-    assert len(press(ADMIN, vm_id=WEB.upper())) == 2
-    world.work()
-    fates = [world.status(each.id) for each in (mine, theirs, elsewhere)]
-    assert fates == [Status.REVOKED, Status.REVOKED, Status.INITIATED]
-    assert len(press(ALICE, requestor=ALICE.key)) >= 1
-    world.work()
-    assert not is_open(world)
-    assert press(ALICE, requestor=ALICE.key) == []
-    with pytest.raises(NotPermittedError):
-        press(ALICE, requestor=BOB.key)
-
-
-def test_what_fails_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The red button goes on past a request it cannot end, and says so at last."""
-    world = World(workers=one_by_one)
-    world.protect(WEB, DB)
-    requests = [world.ask(port=port) for port in (22, 3389)]
-    real, broken = world.tables.requests.replace, requests[0].id.partition("-")[2]
-
-    def fails_once(row: Row) -> str:
-        if row.key == broken:
-            raise OutsideError("away")
-        return real(row)
-
-    monkeypatch.setattr(world.tables.requests, "replace", fails_once)
-    with pytest.raises(OutsideError):
-        approval.revoke_all(world.services, Caller(ADMIN), vm_id=WEB)
-    closings = [world.request(each.id).ports[0].closing is not None for each in requests]
-    assert closings == [False, True]
-
-
-def test_revoking_goes_on_record_with_who_carried_it(world: World) -> None:
-    """The person who ended it, not the app, and not the one who asked."""
-    request = opened(world)
-    approval.revoke(world.services, request.id, Caller(ADMIN, RELAY), reason="enough")
-    (fact,) = facts(world, "revoked")
-    assert (fact.principal, fact.relayed_by) == (ADMIN.key, RELAY.key)
-    assert (fact.on_behalf_of, fact.policy_id) == (ALICE.key, POLICY)
-
-
-def test_an_unknown_request_is_not_found(world: World) -> None:
-    """Whatever is to be done with it."""
-    ghost = replace(world.ask(), id="x-y")
-    for work in (
-        lambda: decide(world, ghost, APPROVER),
-        lambda: extend(world, ghost, 60),
-        lambda: approval.revoke(world.services, ghost.id, Caller(ALICE)),
-    ):
-        assert code_of(work) == "RequestNotFound"
-    with pytest.raises(ConflictError):
-        extend(world, world.ask(), 60)

@@ -1,5 +1,6 @@
 """Instants and durations as text."""
 
+import re
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -142,12 +143,18 @@ def test_what_is_no_instant_is_refused(text: str) -> None:
         *("2026-02-29T00:00:00Z", "2026-13-01T00:00:00Z", "2026-00-01T00:00:00Z"),
         *("2026-11-31T00:00:00Z", "2026-11-22T25:00:00Z", "2026-11-22T15:60:00Z"),
         *("2026-11-22T15:00:60Z", "2026-11-22T15:00:00+24:00", "0000-01-01T00:00:00Z"),
-        *("0001-01-01T00:00:00+00:01", "9999-12-31T23:59:59-00:01"),
     ],
 )
 def test_an_instant_that_does_not_exist_is_refused(text: str) -> None:
-    """Neither a day that no calendar has nor one beyond its ends is anything but a ValueError."""
+    """A day that no calendar has, an hour or an offset that no clock has."""
     with pytest.raises(ValueError, match=r".+"):
+        parse_instant(text)
+
+
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00+00:01", "9999-12-31T23:59:59-00:01"])
+def test_an_instant_that_has_no_utc_is_refused(text: str) -> None:
+    """Its offset leads out of the calendar: that is a ValueError like any other."""
+    with pytest.raises(ValueError, match=f"'{re.escape(text)}' lies outside the calendar"):
         parse_instant(text)
 
 
