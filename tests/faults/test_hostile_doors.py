@@ -64,8 +64,9 @@ def test_a_refusal_of_whole_writes_is_passed_by_child_writes(kind: str) -> None:
 def test_with_every_removal_refused_the_rule_becomes_a_deny_until_it_can_go(
     nsg_write: str,
 ) -> None:
-    """Nobody gets in from the first minute on, it is announced and tried at every sweep, and the
-    rule goes within one sweep of the refusal's end. The request ends only then.
+    """Nobody gets in from the first minute on, and the request ends only when the rule is gone.
+
+    It is announced and tried at every sweep, and goes within one sweep of the refusal's end.
     """
     world, request = opened(*FOREIGN, nsg_write=nsg_write)
     foreign = world.foreign(NSG_SUBNET)
@@ -132,8 +133,9 @@ def test_a_rule_that_may_not_go_stalls_no_other() -> None:
 
 
 def test_what_was_turned_into_a_deny_is_not_taken_for_an_open_door() -> None:
-    """While a closed rule stands as a deny where it was, the same person's next request is not
-    Initiated below it, where nothing would get through: it fails and names the rule.
+    """While a closed rule stands as a deny where it was, nothing is Initiated below it.
+
+    Nothing would get through there: the same person's next request fails and names the rule.
     """
     world, _ = opened()
     name = world.allows(NSG_SUBNET)[0].name

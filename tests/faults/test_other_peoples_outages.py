@@ -81,8 +81,9 @@ def _older(document: dict[str, Any]) -> dict[str, Any]:
 def test_01_rows_of_another_version_still_close(
     rewrite: Callable[[dict[str, Any]], dict[str, Any]],
 ) -> None:
-    """An upgrade or a downgrade in the middle of a grant keeps nothing open, and rules written
-    under another prefix are still ours.
+    """An upgrade or a downgrade in the middle of a grant keeps nothing open.
+
+    Rules written under another prefix are still ours.
     """
     world = World()
     world.protect()
@@ -496,8 +497,9 @@ NOT_GONE: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("failure", NOT_GONE)
 @pytest.mark.parametrize("what", ["virtualMachines", "networkInterfaces", "networkSecurityGroups"])
 def test_17_only_an_answered_404_means_gone(what: str, failure: str) -> None:
-    """While something cannot be read, nothing that stands is taken away, and nobody is told that
-    it does not exist.
+    """While something cannot be read, nothing that stands is taken away.
+
+    And nobody is told that it does not exist.
     """
     world = SimulatedWorld()
     world.protect(DB)

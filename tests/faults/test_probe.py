@@ -157,8 +157,10 @@ def lost_changes(world: SimulatedWorld, done: list[int]) -> list[str]:
 
 
 def test_where_if_match_is_ignored_no_foreign_change_is_lost() -> None:
-    """The service takes every write whatever its If-Match says, and a colleague edits the same
-    group before each of ours: the probe finds out, only child rules are written, all survives.
+    """The probe finds out, only child rules are written, and all that a colleague does survives.
+
+    The service takes every write whatever its If-Match says, and the colleague edits the same
+    group before each of ours.
     """
     world = SimulatedWorld(*FOREIGN)
     foreign = world.foreign(NSG_SUBNET)
