@@ -134,16 +134,20 @@ def _sweeping(found: Json) -> str:
         if name.startswith("_"):
             continue
         where = "obvious: Azurite" if "calls" not in run else name.partition("-")[2]
+        calls = f"{run['calls']:,}" if "calls" in run else ""
+        finding, whole = (
+            told(run[what]) if what in run else "" for what in ("find_seconds", "seconds")
+        )
         lines.append(
-            f"| {run['live']:,} | {where} | {run['rows']:,} | {run.get('calls', '')} | "
-            f"{run['find_seconds']:.3g} | {told(run['seconds']) if 'seconds' in run else ''} |"
+            f"| {run['live']:,} | {where} | {run['rows']:,} | {calls} | {finding} | {whole} |"
         )
     lines += [
         "",
         "Rows of the obvious side are those that the store has to look through: a table has no index",
         "but its keys. *memory* is a sorted table in this process ([tables.py](tables.py)) with the real",
         "firewall adapter; the largest size is kept there alone, because Azurite looks through every",
-        "row of a table for every query, whoever asks, so that its seconds say nothing of Azure.",
+        "row of a table for every query, whoever asks, so that its seconds say nothing of Azure. For",
+        "the same reason the obvious side's 100,000 are counted and not timed.",
         "",
     ]
     return "\n".join(lines)

@@ -68,8 +68,10 @@ def run(azurite_up_to: int) -> Json:
         print(f"    {found[case.name]}", flush=True)
     for live in LIVE:
         print(f"  obvious: sweep, {live}", flush=True)
-        found[f"{live}-obvious"] = _run_obvious(live)
-        print(f"    {found[f'{live}-obvious']}", flush=True)
+        # It walks every row of its partition, whether that is measured or not.
+        found[f"{live}-obvious"] = {"live": live, "rows": live + DUE}
+        if live <= azurite_up_to:
+            found[f"{live}-obvious"] |= {"find_seconds": _find_obviously(live)}
     return found
 
 
@@ -144,7 +146,7 @@ def _estate(services: Services, place: Place, live: int) -> Estate:
     return estate
 
 
-def _run_obvious(live: int) -> Json:
+def _find_obviously(live: int) -> float:
     """Let the obvious implementation find what is due; closing it is measured elsewhere."""
     now = datetime.now(UTC)
     with bench_stack(settle=_SETTLE, with_host=False) as stack:
@@ -167,4 +169,4 @@ def _run_obvious(live: int) -> Json:
         found = app.due(now)
         took = time.perf_counter() - began
     assert len(found) == DUE
-    return {"live": live, "rows": live + DUE, "find_seconds": took}
+    return took

@@ -100,7 +100,7 @@ def list_requests(req: func.HttpRequest) -> func.HttpResponse:
     principal = caller(req)
     services = app().services
     policies = policies_in_reach(services)
-    wanted = query_of(req, "policy").casefold()
+    wanted = query_of(req, "policy").lower()
 
     def newest(policy_id: str) -> list[AccessRequest]:
         found = services.requests.newest(policy_id, LISTED_REQUESTS)
@@ -111,7 +111,7 @@ def list_requests(req: func.HttpRequest) -> func.HttpResponse:
     chosen = [
         policy.id
         for policy in policies
-        if not wanted or wanted in {policy.id.casefold(), name_of(policy.id).casefold()}
+        if not wanted or wanted in {policy.id.lower(), name_of(policy.id).lower()}
     ]
     found = [request for those in services.workers(newest, chosen) for request in those]
     page = page_of(req, found, _newest_first, most=LISTED_REQUESTS)

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.domain.arm_ids import NSG_TYPE, parse_id
@@ -13,7 +13,7 @@ from shared.domain.times import parse_duration
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _SCOPE = re.compile(
-    r"/subscriptions/[0-9a-f-]{36}(/resourceGroups/[^/]{1,90}(/providers/.{3,400})?)?",
+    r"/subscriptions/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(/resourceGroups/[^/]{1,90}(/providers/.{3,400})?)?",
     re.IGNORECASE,
 )
 
@@ -47,7 +47,7 @@ class Settings(BaseSettings):
     arm_url: str = "https://management.azure.com"
     network_client_id: str = ""
     authorizer_client_id: str = ""
-    rule_prefix: str = Field("SecurityCenter-JITRule", pattern=r"^[A-Za-z0-9][\w.-]{0,27}$")
+    rule_prefix: str = Field("SecurityCenter-JITRule", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,27}$")
     allow_from: int = Field(200, ge=100, le=989)
     nsg_write: Literal["auto", "rules"] = "auto"
     probe_nsg: str = ""
@@ -85,18 +85,24 @@ class Settings(BaseSettings):
 
     @field_validator("arm_url", "jwks_url", "logic_app_url")
     @classmethod
-    def _no_plain_http(cls, url: str) -> str:
+    def _no_plain_http(cls, url: str, info: ValidationInfo) -> str:
         """Accept plain HTTP on this machine only: tokens and keys never cross a network so."""
         parts = urlsplit(url)
-        if url and parts.scheme != "https" and parts.hostname not in _LOOPBACK:
+        if (
+            (url or info.field_name == "arm_url")
+            and parts.scheme != "https"
+            and parts.hostname not in _LOOPBACK
+        ):
             raise ValueError("must be https, except on the local machine")
         return url.rstrip("/")
 
     @field_validator("max_duration")
     @classmethod
-    def _a_day_at_most(cls, longest: timedelta) -> timedelta:
+    def _a_day_at_most(cls, longest: timedelta, info: ValidationInfo) -> timedelta:
         if not timedelta(0) < longest <= timedelta(days=1):
             raise ValueError("must be longer than zero and at most P1D")
+        if longest < info.data.get("min_duration", longest):
+            raise ValueError("must not be shorter than JIT_MIN_DURATION")
         return longest
 
     @property

@@ -58,7 +58,8 @@ def parse_id(text: str, of_type: str = "") -> ResourceId:
 
 def key_of(resource_id: str) -> str:
     """Return the form of an id to compare and to key by."""
-    return resource_id.casefold().rstrip("/")
+    # Not casefold: it makes `ß` and `ss` one, and Azure has groups of both names.
+    return resource_id.lower().rstrip("/")
 
 
 def name_of(resource_id: str) -> str:

@@ -118,10 +118,11 @@ def by_app_role(principal: Principal, action: Action, scope: str, app_scopes: It
 
 
 def _applies(held: RoleAssignment | DenyAssignment, action: Action, scope: str) -> bool:
+    denies = isinstance(held, DenyAssignment)
     return (
         reaches(held.scope, scope)
-        and _matches(action, held.actions)
-        and not _matches(action, held.not_actions)
+        and _matches(action, held.actions, unclear=denies)
+        and not _matches(action, held.not_actions, unclear=not denies)
     )
 
 
@@ -131,12 +132,14 @@ def reaches(held_at: str, scope: str) -> bool:
     return above or (bool(held_at) and is_within(scope, held_at))
 
 
-def _matches(action: str, patterns: Iterable[str]) -> bool:
-    """Match as Azure does: `*` stands for any text, letter case is ignored."""
+def _matches(action: str, patterns: Iterable[str], *, unclear: bool) -> bool:
+    """Match as Azure does: `*` stands for any text, letter case is ignored.
+
+    A pattern with other characters that fnmatch treats as special is no action name of Azure's;
+    `unclear` says how it counts, so that it never grants and always denies.
+    """
     lowered = action.lower()
-    # Only `*` is special in Azure; fnmatch's `?` and `[` are not legal in action names.
     return any(
-        fnmatchcase(lowered, pattern.lower())
+        fnmatchcase(lowered, pattern.lower()) if set(pattern).isdisjoint("?[") else unclear
         for pattern in patterns
-        if set(pattern).isdisjoint("?[")
     )

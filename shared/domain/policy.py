@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from ipaddress import IPv4Network
 
-from shared.domain.arm_ids import name_of
+from shared.domain.arm_ids import key_of, name_of
 from shared.domain.errors import Reason
 from shared.domain.model import Policy, PortRule
 from shared.domain.patterns import PatternError, compile_pattern
@@ -83,7 +83,7 @@ def check_request(policy: Policy, asked: Asked, limits: Limits, now: datetime) -
         if rule is not None:
             broken += _check_time(port, rule, limits, now)
             broken += _check_sources(policy, port, rule, limits, asked.caller_address)
-        asked_for = (port.vm_id.casefold(), port.number)
+        asked_for = (key_of(port.vm_id), port.number)
         if asked_for in seen:
             broken.append(
                 Reason(

@@ -97,7 +97,7 @@ def is_special(prefix: Network) -> bool:
 def names_special(allowed: Iterable[str], asked: Network) -> bool:
     """Tell whether a policy names, itself and not by `*`, a special range that holds `asked`."""
     return any(
-        net is not None and _contains(net, asked) and is_special(net)
+        net is not None and _contains(net, asked) and any(_contains(s, net) for s in SPECIAL)
         for net in map(network, allowed)
     )
 

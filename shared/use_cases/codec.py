@@ -44,7 +44,14 @@ def unpack(kind: type[T], values: Mapping[str, Value]) -> T:
         chunks.append(str(values[f"doc{len(chunks)}"]))
     try:
         decoded: T = _decoder(cast("Hashable", kind))(json.loads("".join(chunks)))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
         raise UnreadableRowError(f"not a {kind.__name__}: {error}") from error
     return decoded
 
@@ -80,7 +87,7 @@ def _decoder(kind: Any) -> Callable[[Any], Any]:
         return lambda data: None if data is None else inner(data)
     if origin in {tuple, frozenset}:
         item = _decoder(get_args(kind)[0])
-        return lambda data: origin(map(item, data))
+        return lambda data: origin(map(item, _checked(list, data)))
     if is_dataclass(kind):
         return _dataclass_decoder(kind)
     if kind in _PLAIN:
@@ -105,7 +112,7 @@ def _instant(text: str) -> datetime:
     return at
 
 
-def _checked(kind: type, data: object) -> object:
+def _checked(kind: type, data: Any) -> Any:
     if not isinstance(data, kind):
         raise TypeError(f"{data!r} is not {kind.__name__}")
     return data

@@ -61,13 +61,13 @@ class PolicyRows:
     def listed(self, subscription: str, group: str = "", location: str = "") -> list[Policy]:
         """List the policies of a subscription, narrowed by group and location."""
         start = f"{subscription}|{group}|{location}" if group else f"{subscription}|"
-        start = start.casefold()
+        start = start.lower()
         found = self._readable(self._table.scan(start, start + LAST, kind="policy"))
         return [
             policy
             for policy in found
-            if (not location or policy.location.casefold() == location.casefold())
-            and (not group or parse_policy(policy.id)[1] == group.casefold())
+            if (not location or policy.location.lower() == location.lower())
+            and (not group or parse_policy(policy.id)[1] == group.lower())
         ]
 
     def everything(self) -> list[Policy]:
@@ -102,7 +102,7 @@ class PolicyRows:
 
     def policies_of(self, vm_id: str) -> list[str]:
         """Find the ids of the policies that have a row for a VM."""
-        subscription = parse_id(vm_id).subscription.casefold()
+        subscription = parse_id(vm_id).subscription.lower()
         rows = self._table.scan(
             f"{subscription}|", f"{subscription}|{LAST}", kind="vm", vm=key_of(vm_id)
         )

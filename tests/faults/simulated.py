@@ -36,7 +36,7 @@ from tests.world import (
 )
 
 Json = dict[str, Any]
-SETTLE_SECONDS = 3.0  # how long the simulator's writes are on their way
+SETTLE_SECONDS = 1.0  # how long the simulator's writes are on their way
 NETWORK = f"{GROUP}/providers/Microsoft.Network"
 PROBE = f"{NETWORK}/networkSecurityGroups/jit-probe"
 VNET = f"{NETWORK}/virtualNetworks/net"

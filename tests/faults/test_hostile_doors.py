@@ -99,8 +99,8 @@ def test_a_read_only_lock_is_tried_for_ever_and_told() -> None:
     world, request = opened()
     world.order(*NOTHING)
     world.pass_time(6)
-    for _ in range(24):
-        world.clock.advance(5 * 60)
+    for _ in range(12):
+        world.clock.advance(10 * 60)
         assert world.sweep() == 1
     assert world.status(request) is Status.INITIATED
     assert world.telemetry.named("jit.close.refused")

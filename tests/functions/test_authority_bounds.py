@@ -30,7 +30,7 @@ def app(guard: Authority) -> GuardedApp:
 def test_calls_are_bounded_per_caller(guard: Authority) -> None:
     """The caller after the last gets 429 and when to come again; another caller gets in."""
     app = GuardedApp(governed(), guard, calls_per_minute=10)
-    flooder, other = guard.person("flooder-1"), guard.person("reader")
+    flooder, other = guard.person("flooder-1"), guard.person("calm", "Jit.Read")
     answers = [app.call("GET", POLICY, who=flooder) for _ in range(12)]
     assert [answer.status for answer in answers] == [403] * 10 + [429] * 2
     assert 1 <= int(answers[-1].headers["Retry-After"]) <= 61

@@ -79,7 +79,7 @@ def test_everything_that_is_wrong_is_told_at_once(monkeypatch: pytest.MonkeyPatc
         ("JIT_MIN_DURATION", "PT1S"),
         ("JIT_MAX_DURATION", "P1D"),
         ("JIT_MAX_DURATION", "PT24H"),
-        ("JIT_MAX_DURATION", "PT1S"),
+        ("JIT_MAX_DURATION", "PT5M"),
         ("JIT_WIDEST_IPV4", "8"),
         ("JIT_WIDEST_IPV4", "32"),
         ("JIT_WIDEST_IPV6", "16"),
