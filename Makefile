@@ -31,7 +31,7 @@ bench: setup
 	@$(PYTHON) -m bench
 
 soak: setup
-	@JIT_SOAK=1 $(PYTHON) -m pytest tests/faults -m "soak or not soak"
+	@JIT_SOAK=1 $(PYTHON) -m pytest tests/faults tests/clients/test_openapi_fuzz.py
 
 check: setup
 	@$(PYTHON) -m ruff format --check .

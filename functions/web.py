@@ -94,6 +94,12 @@ def handled(handler: Handler) -> Handler:
             response = _refusal(JitError(f"Something failed here. Quote request id {request_id}."))
         for name, value in {**_FIXED_HEADERS, "x-ms-request-id": request_id}.items():
             response.headers[name] = value
+        app().services.telemetry.event(
+            "jit.http.answered",
+            id=request_id,
+            what=handler.__name__,
+            status=response.status_code,
+        )
         return response
 
     return handle
