@@ -17,7 +17,7 @@ from shared.domain.model import (
 from shared.domain.policy import USUAL_PORTS
 from shared.use_cases.codec import MAX_DOCUMENT, size_of
 from shared.use_cases.converge import Outcome, converge
-from shared.use_cases.interfaces import Machine, RowChangedError
+from shared.use_cases.interfaces import Machine, OutsideError, RowChangedError
 from shared.use_cases.policy_rows import PolicyRow, VmRow
 from shared.use_cases.services import Services
 
@@ -120,11 +120,15 @@ class _Applied:
 
     firewalls: set[str] = field(default_factory=set)
     problems: dict[str, str] = field(default_factory=dict)
+    unread: list[OutsideError] = field(default_factory=list)
     flush_connections: bool = False
 
 
 def apply_policy(services: Services, policy_id: str) -> None:
-    """Make every firewall hold what a policy says, until the policy stands still."""
+    """Make every firewall hold what a policy says, until the policy stands still.
+
+    Raises OutsideError where a VM could not be read, once all the others are protected.
+    """
     for _ in range(_TRIES):
         held = services.policies.get(policy_id)
         applied = _apply(services, policy_id, held)
@@ -134,6 +138,8 @@ def apply_policy(services: Services, policy_id: str) -> None:
         after = services.policies.get(policy_id)
         if (after.version if after else "") != (held.version if held else ""):
             continue  # another PUT or DELETE came meanwhile: what was written may be stale
+        if applied.unread:
+            raise applied.unread[0]
         if Outcome.BUSY in outcomes or not _finish(services, policy_id, after, applied):
             services.queues.send_policy(policy_id, delay=_SOON)
         return
@@ -151,7 +157,11 @@ def _apply(services: Services, policy_id: str, held: PolicyRow | None) -> _Appli
 
     def protect(vm: PolicyVm) -> None:
         row = rows.get(key_of(vm.id), VmRow(policy_id, vm.id))
-        _protect(services, row, vm, applied)
+        try:
+            _protect(services, row, vm, applied)
+        except OutsideError as error:
+            # One VM that cannot be read must not leave the others' ports open.
+            applied.unread.append(error)
 
     services.workers(protect, vms)
     listed = {key_of(vm.id) for vm in vms}

@@ -86,10 +86,30 @@ def test_a_foreign_allow_put_above_a_deny_is_theirs_and_is_told() -> None:
     world.edit(NSG_SUBNET, theirs)
     reconcile(world.services)
     assert world.rules(NSG_SUBNET)["open-ssh"].priority == 120
+    assert exposed_by(world, DB) == ["open-ssh"]
+
+
+def test_a_deny_moved_below_a_foreign_allow_is_told() -> None:
+    """Above every foreign allow that came later it closes; moved below one, the VM is Exposed."""
+    world, _ = opened()
+    world.edit(
+        NSG_SUBNET,
+        SecurityRule("later-ssh", Access.ALLOW, "Tcp", ("*",), ("*",), ("22",), priority=2000),
+    )
+    reconcile(world.services)
+    assert exposed_by(world, DB) == []
+    assert not world.is_open(DB, source=ANYWHERE)
+    world.edit_raw(NSG_SUBNET, NAMES.deny(DB, 4), priority=3000)
+    reconcile(world.services)
+    assert exposed_by(world, DB) == ["later-ssh"]
+
+
+def exposed_by(world: SimulatedWorld, vm: str) -> list[str]:
+    """Return the rules by which the report of machines calls a VM Exposed."""
     reports = report_machines(world.services, inventory(), world.services.scopes)
-    report = next(each for each in reports if each.machine.id == DB)
-    assert report.category is Category.EXPOSED
-    assert [opening.rule.name for opening in report.openings] == ["open-ssh"]
+    report = next(each for each in reports if each.machine.id == vm)
+    assert (report.category is Category.EXPOSED) is bool(report.openings)
+    return [opening.rule.name for opening in report.openings]
 
 
 ALLOW_EDITS: dict[str, dict[str, Any]] = {

@@ -25,6 +25,7 @@ from shared.use_cases.converge import Outcome, converge
 from shared.use_cases.interfaces import (
     FirewallChangedError,
     FirewallRefusedError,
+    Machine,
     OutsideError,
     Row,
     RowChangedError,
@@ -578,3 +579,22 @@ def test_a_refused_wish_to_end_sessions_keeps_no_door_open() -> None:
     world.pass_time(6)
     assert world.status(request.id) is Status.REVOKED
     assert not allows(world)
+
+
+def test_one_vm_that_cannot_be_read_leaves_no_other_unprotected() -> None:
+    """The other VMs of a policy are closed at once; the policy is applied when it can be."""
+    world = World()
+    find = world.machines.find
+
+    def failing(each: str) -> Machine | None:
+        if each == WEB:
+            raise OutsideError("its interface is missing")
+        return find(each)
+
+    world.machines.find = failing  # type: ignore[method-assign, assignment]
+    world.protect()
+    assert [rule.destinations for rule in world.firewall.ours(NSG_SUBNET)] == [("10.0.0.5",)]
+    world.machines.find = find  # type: ignore[method-assign]
+    world.pass_time(2)
+    assert len(world.firewall.ours(NSG_SUBNET)) == 2
+    assert len(world.firewall.ours(NSG_NIC)) == 1
