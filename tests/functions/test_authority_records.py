@@ -254,7 +254,11 @@ def test_a_filter_that_fits_little_does_not_read_for_ever(
     monkeypatch.setattr("shared.use_cases.activity._CHUNK", 10)
     monkeypatch.setattr("shared.use_cases.activity._MOST_READ", 30)
     app = empty(guard)
-    seed(app, *(fact(number) for number in range(100)), fact(0, operation="rare"))
+    seed(
+        app,
+        *(fact(number) for number in range(100)),
+        fact(100, operation="rare", at=datetime.now(UTC)),
+    )
     link, pages, found = "/api/activity?operation=rare", 0, 0
     while link:
         app.world.tables.activity.rows_read = 0
