@@ -2,7 +2,7 @@
 
 import csv
 import io
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
@@ -53,7 +53,7 @@ def get_activity(req: func.HttpRequest) -> func.HttpResponse:
 
 
 def _asked(req: func.HttpRequest) -> Asked:
-    now = datetime.now(UTC)
+    now = app().services.clock()
     try:
         top = int(req.params.get("top", "200"))
         since = _instant(req, "from", now - _A_DAY)

@@ -197,6 +197,7 @@ def empty(guard: Authority) -> GuardedApp:
     """Serve a world where nothing has happened."""
     app = GuardedApp(governed(), guard)
     app.world.tables.activity.rows.clear()
+    app.world.clock.now = datetime.now(UTC)
     return app
 
 
