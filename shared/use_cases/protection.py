@@ -222,6 +222,8 @@ def usual_ports(machine: Machine | None) -> tuple[PortRule, ...]:
 
 def _write_protection(services: Services, wanted: Protection) -> None:
     held = services.rows.get_protection(wanted.firewall_id, wanted.policy_id, wanted.vm_id)
+    if held is not None and not held.lifted:
+        wanted = replace(wanted, priority_v4=held.priority_v4, priority_v6=held.priority_v6)
     if held is None or replace(held, proven=False, blocked="", version="") != wanted:
         services.rows.put_protection(wanted)
 
