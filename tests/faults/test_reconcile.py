@@ -239,6 +239,19 @@ def test_a_group_that_fails_stops_no_other() -> None:
     assert not world.allows(here)
 
 
+def test_a_scope_that_cannot_be_listed_stops_no_other() -> None:
+    """Rights lost on one subscription or group are told, and the others are looked at."""
+    world, _ = opened()
+    orphan = replace(world.allows(NSG_SUBNET)[0], name=NAMES.allow("lost", DB, 22, 4), priority=500)
+    far = nsg_id("far-away")
+    world.place(nsg(far, orphan))
+    lost = f"{world.services.scopes[0]}/resourceGroups/lost-rg"
+    world.services = replace(world.services, scopes=(lost, *world.services.scopes))
+    world.order(kind="serverError", path="lost-rg", times=None)
+    assert reconcile(world.services) == 1
+    assert not world.allows(far)
+
+
 # --- state loss --------------------------------------------------------------------------------
 
 
