@@ -58,9 +58,9 @@ class CountingTable:
         self._called("query", len(found))
         return found
 
-    def scan(self, start: str, stop: str, **equal: Value) -> list[Row]:
+    def scan(self, start: str, stop: str, *, limit: int = 0, **equal: Value) -> list[Row]:
         """Read rows of several partitions."""
-        found = self._table.scan(start, stop, **equal)
+        found = self._table.scan(start, stop, limit=limit, **equal)
         self._called("scan", len(found))
         return found
 

@@ -69,6 +69,16 @@ param maxOpenPerCaller int = 100
 @maxValue(10000)
 param callsPerMinute int = 120
 
+@description('Days after which the app forgets activity: 0 for ever, else 30 or more.')
+@minValue(0)
+@maxValue(3650)
+param activityDays int = 365
+
+@description('Days after which the app forgets requests that have ended: 0 for ever, else 8 or more.')
+@minValue(0)
+@maxValue(3650)
+param requestDays int = 90
+
 @description('Proxies of yours in front of the app that append to X-Forwarded-For.')
 @minValue(0)
 @maxValue(5)
@@ -309,6 +319,8 @@ module app 'modules/app.bicep' = {
     widestIpv6: widestIpv6
     maxOpenPerCaller: maxOpenPerCaller
     callsPerMinute: callsPerMinute
+    activityDays: activityDays
+    requestDays: requestDays
     trustedProxies: trustedProxies
     logicAppUrl: approval.outputs.triggerUrl
   }

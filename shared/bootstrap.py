@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +70,8 @@ class App:
             authorize=self._authorize,
             scopes=settings.scopes,
             most_live_ports=settings.max_open_per_caller,
+            keep_activity=_days(settings.activity_days),
+            keep_requests=_days(settings.request_days),
             limits=Limits(
                 settings.min_duration,
                 settings.max_duration,
@@ -245,6 +247,10 @@ class _MachinesWhenUsed:
 
     def find(self, vm_id: str) -> Any:
         return self.made().find(vm_id)
+
+
+def _days(count: int) -> timedelta | None:
+    return timedelta(days=count) if count else None
 
 
 def side_by_side(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:

@@ -60,6 +60,8 @@ class Settings(BaseSettings):
     widest_ipv4: int = Field(24, ge=8, le=32)
     widest_ipv6: int = Field(48, ge=16, le=128)
     max_open_per_caller: int = Field(100, ge=1, le=800)
+    activity_days: int = Field(365, ge=0, le=3650)
+    request_days: int = Field(90, ge=0, le=3650)
 
     # The Functions host's own naming: one connection string locally, addresses and an identity
     # in Azure.
@@ -104,6 +106,15 @@ class Settings(BaseSettings):
         if longest < info.data.get("min_duration", longest):
             raise ValueError("must not be shorter than JIT_MIN_DURATION")
         return longest
+
+    @field_validator("activity_days", "request_days")
+    @classmethod
+    def _never_or_long_enough(cls, days: int, info: ValidationInfo) -> int:
+        """Refuse what would delete the record of last week, or what a message is still about."""
+        shortest = 30 if info.field_name == "activity_days" else 8
+        if 0 < days < shortest:
+            raise ValueError(f"must be 0, which means for ever, or at least {shortest}")
+        return days
 
     @property
     def accepted_issuers(self) -> tuple[str, ...]:

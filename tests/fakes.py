@@ -67,7 +67,7 @@ class MemoryTable:
         self.rows_read += len(found)
         return found
 
-    def scan(self, start: str, stop: str, **equal: Value) -> list[Row]:
+    def scan(self, start: str, stop: str, *, limit: int = 0, **equal: Value) -> list[Row]:
         """Read the rows of several partitions whose values equal the given ones."""
         found = [
             row
@@ -75,6 +75,7 @@ class MemoryTable:
             if start <= partition < stop
             and all(row.values.get(name) == value for name, value in equal.items())
         ]
+        found = found[:limit] if limit else found
         self.rows_read += len(found)
         return found
 

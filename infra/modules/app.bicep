@@ -102,6 +102,12 @@ param maxOpenPerCaller int
 @description('JIT_CALLS_PER_MINUTE.')
 param callsPerMinute int
 
+@description('JIT_ACTIVITY_DAYS.')
+param activityDays int
+
+@description('JIT_REQUEST_DAYS.')
+param requestDays int
+
 @description('JIT_TRUSTED_PROXIES.')
 param trustedProxies int
 
@@ -315,6 +321,14 @@ resource site 'Microsoft.Web/sites@2024-04-01' = {
         {
           name: 'JIT_MAX_OPEN_PER_CALLER'
           value: string(maxOpenPerCaller)
+        }
+        {
+          name: 'JIT_ACTIVITY_DAYS'
+          value: string(activityDays)
+        }
+        {
+          name: 'JIT_REQUEST_DAYS'
+          value: string(requestDays)
         }
         {
           name: 'JIT_MIN_DURATION'

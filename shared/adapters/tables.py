@@ -49,12 +49,12 @@ class AzureTable:
             wanted, values["stop"] = f"{wanted} and RowKey lt @stop", stop
         return self._read(wanted, values, limit)
 
-    def scan(self, start: str, stop: str, **equal: Value) -> list[Row]:
+    def scan(self, start: str, stop: str, *, limit: int = 0, **equal: Value) -> list[Row]:
         """Read rows of several partitions whose values equal the given ones."""
         wanted = "PartitionKey ge @start and PartitionKey lt @stop"
         for name in equal:
             wanted += f" and {name} eq @{name}"
-        return self._read(wanted, {"start": start, "stop": stop, **equal}, 0)
+        return self._read(wanted, {"start": start, "stop": stop, **equal}, limit)
 
     def insert(self, row: Row) -> str:
         """Add a row."""

@@ -50,8 +50,11 @@ class Table(Protocol):
         """Read a partition's rows with start <= key < stop, in key order; limit 0: all."""
         ...
 
-    def scan(self, start: str, stop: str, **equal: Value) -> list[Row]:
-        """Read the rows with start <= partition < stop whose values equal the given ones."""
+    def scan(self, start: str, stop: str, *, limit: int = 0, **equal: Value) -> list[Row]:
+        """Read the rows with start <= partition < stop whose values equal the given ones.
+
+        They come by partition and key; limit 0: all.
+        """
         ...
 
     def insert(self, row: Row) -> str:

@@ -7,6 +7,7 @@ from shared.domain.arm_ids import key_of
 from shared.use_cases import watch
 from shared.use_cases.converge import converge
 from shared.use_cases.protection import apply_policy
+from shared.use_cases.retention import forget_old
 from shared.use_cases.services import Services
 
 
@@ -15,8 +16,15 @@ def reconcile(services: Services) -> int:
 
     Policies are applied again, which resolves their VMs' addresses and firewalls anew. Then every
     NSG in reach that holds a rule of ours, found by listing and not from the tables, so that a
-    rule whose rows were lost is found by its name, and goes.
+    rule whose rows were lost is found by its name, and goes. At last what is old is forgotten.
     """
+    try:
+        return _compare(services)
+    finally:
+        forget_old(services)
+
+
+def _compare(services: Services) -> int:
     started = services.clock()
     watch.may_write_whole(services)  # asks the service again once the kept answer is a day old
     done: set[str] = set()

@@ -17,6 +17,7 @@ from shared.use_cases.rows import policy_key
 from shared.use_cases.services import Services
 
 REMEMBERED = timedelta(hours=24)
+REPEATS = "repeat|"  # how the partitions of remembered ids begin
 _TRIES = 10
 
 
@@ -98,6 +99,11 @@ def _live(services: Services, row: Row | None, repeat: Repeat) -> _Remembered | 
     return held
 
 
+def is_forgotten(row: Row, now: datetime) -> bool:
+    """Tell whether a remembered id has had its time; raises UnreadableRowError."""
+    return now - unpack(_Remembered, row.values).at >= REMEMBERED
+
+
 def _place(policy_id: str, repeat: Repeat) -> tuple[str, str]:
     # A partition of its own: listing a policy's newest requests never meets these rows.
-    return f"repeat|{policy_key(policy_id)}", digest(repeat.caller, repeat.key)
+    return f"{REPEATS}{policy_key(policy_id)}", digest(repeat.caller, repeat.key)

@@ -23,6 +23,7 @@ from shared.use_cases.interfaces import (
 
 _LATEST_MS = 9_999_999_999_999
 _POLICY_KEY = 24
+LIVE = "live|"  # how the partitions of live requests begin
 _TRIES = 50
 
 
@@ -33,8 +34,12 @@ def policy_key(policy_id: str) -> str:
 
 def new_request_id(policy_id: str, now: datetime, random: str) -> str:
     """Make a request id that sorts newest first within its policy."""
-    age = _LATEST_MS - int(now.timestamp() * 1000)
-    return f"{policy_key(policy_id)}-{age:013d}{random[-8:]}"
+    return f"{policy_key(policy_id)}-{age_key(now)}{random[-8:]}"
+
+
+def age_key(at: datetime) -> str:
+    """Write an instant so that text order is newest first."""
+    return f"{_LATEST_MS - int(at.timestamp() * 1000):013d}"
 
 
 def is_request_id(text: str) -> bool:
@@ -97,23 +102,23 @@ class RequestRows:
     def note_live(self, request: AccessRequest) -> None:
         """List a request under its requestor and its VMs."""
         for subject in _live_subjects(request):
-            self._table.upsert(Row(f"live|{subject}", request.id, {"ports": len(request.ports)}))
+            self._table.upsert(Row(f"{LIVE}{subject}", request.id, {"ports": len(request.ports)}))
 
     def forget_live(self, request: AccessRequest) -> None:
         """Take a request that has ended off the lists."""
         for subject in _live_subjects(request):
-            row = self._table.get(f"live|{subject}", request.id)
+            row = self._table.get(f"{LIVE}{subject}", request.id)
             if row is not None:
                 self._table.delete(row)
 
     def live(self, *, vm_id: str = "", requestor: str = "") -> list[str]:
         """List the ids of the requests that may be live on a VM, or for a requestor."""
         subject = digest("vm", key_of(vm_id)) if vm_id else digest("requestor", requestor)
-        return [row.key for row in self._table.query(f"live|{subject}")]
+        return [row.key for row in self._table.query(f"{LIVE}{subject}")]
 
     def live_ports(self, requestor: str) -> int:
         """Count the ports of a requestor's live requests."""
-        rows = self._table.query(f"live|{digest('requestor', requestor)}")
+        rows = self._table.query(f"{LIVE}{digest('requestor', requestor)}")
         return sum(int(row.values["ports"]) for row in rows)
 
     def newest(self, policy_id: str, limit: int) -> list[AccessRequest]:
@@ -346,12 +351,12 @@ class Fact:
     lateness_seconds: float | None = None
 
 
-_CLOSES = "closes"  # beside the days: how late each close was, newest first
+CLOSES = "closes"  # beside the days: how late each close was, newest first
 
 
 def _lateness_row(fact: Fact) -> Row:
-    age = _LATEST_MS - int(fact.at.timestamp() * 1000)
-    return Row(_CLOSES, f"{age:013d}|{digest(fact.id)}", {"seconds": fact.lateness_seconds or 0.0})
+    key = f"{age_key(fact.at)}|{digest(fact.id)}"
+    return Row(CLOSES, key, {"seconds": fact.lateness_seconds or 0.0})
 
 
 class ActivityRows:
@@ -376,7 +381,7 @@ class ActivityRows:
 
     def newest_lateness(self, limit: int) -> list[float]:
         """Read how late the newest closes were, in seconds."""
-        rows = self._table.query(_CLOSES, limit=limit)
+        rows = self._table.query(CLOSES, limit=limit)
         return [float(row.values["seconds"]) for row in rows]
 
     def on(self, day: datetime, *, start: str = "", limit: int = 0) -> list[tuple[str, Fact]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from shared.domain.arm_ids import RuleNames
 from shared.domain.policy import Limits
@@ -39,6 +40,8 @@ class Services:
     scopes: tuple[str, ...] = ()
     most_live_ports: int = 100  # open or awaited by one caller
     most_grants: int = 500  # on one firewall; there is room for 800, and for 1000 rules of all
+    keep_activity: timedelta | None = None  # None: for ever
+    keep_requests: timedelta | None = None
     limits: Limits = field(default_factory=Limits)
     band: Band = field(default_factory=Band)
 

@@ -9,7 +9,7 @@ from shared.use_cases.interfaces import Row, RowChangedError, RowExistsError
 from shared.use_cases.services import Services
 
 LATE = timedelta(minutes=3)
-_KEPT_CLOSES = 1000
+KEPT_CLOSES = 1000
 _PARTITION = "health"
 _PROBE_HOLDS = timedelta(hours=24)
 _UNKNOWN_HOLDS = timedelta(minutes=15)
@@ -131,7 +131,7 @@ def report(services: Services) -> Health:
 
 def lateness(services: Services) -> Lateness:
     """Measure the newest closes."""
-    found = sorted(services.activity.newest_lateness(_KEPT_CLOSES))
+    found = sorted(services.activity.newest_lateness(KEPT_CLOSES))
     if not found:
         return Lateness()
     return Lateness(

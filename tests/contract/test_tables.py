@@ -257,6 +257,27 @@ def test_a_scan_crosses_partitions(table: Table) -> None:
     assert table.scan("sub|a|east", "sub|a|east") == []
 
 
+def test_a_scan_may_be_cut_short(table: Table) -> None:
+    """The first rows of the range, by partition and key: enough to walk over partitions."""
+    for partition in ("2026-01-02", "2026-01-01", "abc", "abc1", "closes", "live|b", "repeat|a"):
+        table.insert(row("2", partition=partition))
+        table.insert(row("1", partition=partition))
+    days = table.scan("0", "2026-01-02", limit=3)
+    assert [(each.partition, each.key) for each in days] == [
+        ("2026-01-01", "1"),
+        ("2026-01-01", "2"),
+    ]
+    met = [""]
+    while found := table.scan(met[-1] and met[-1] + "!", "~", limit=1):
+        assert keys(found) == ["1"]
+        met.append(found[0].partition)
+    assert met[1:] == [
+        "2026-01-01", "2026-01-02", "abc", "abc1", "closes", "live|b", "repeat|a"
+    ]  # fmt: skip
+    assert [each.partition for each in table.scan("live}", "~", limit=1)] == ["repeat|a"]
+    assert table.scan("s", "~", limit=1) == []
+
+
 def test_a_scan_keeps_the_rows_with_equal_values(table: Table) -> None:
     """All given values have to be equal, a missing one is not, and quotes are only text."""
     table.insert(row("1", kind="vm", vm="it's", open=True, port=22))
