@@ -148,6 +148,8 @@ resource policyAdmin 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
   }
 }
 
+// Our own jitNetworkAccessActivities/read is no action that Azure knows either: the narrowest
+// wildcard that meets it and something of Defender's.
 resource auditor 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
   name: guid(subscription().id, mark, 'auditor')
   properties: {
@@ -158,7 +160,7 @@ resource auditor 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
       {
         actions: [
           'Microsoft.Security/locations/jitNetworkAccessPolicies/read'
-          'Microsoft.Security/locations/jitNetworkAccessPolicies/*/read'
+          'Microsoft.Security/locations/*/read'
           'Microsoft.Compute/virtualMachines/read'
           'Microsoft.Network/networkSecurityGroups/read'
           'Microsoft.Network/networkSecurityGroups/securityRules/read'

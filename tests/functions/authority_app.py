@@ -42,6 +42,7 @@ HELD = (
     ("secreader", "Security Reader", ROOT),
     ("vmcontributor", "Virtual Machine Contributor", ROOT),
     ("least", "JIT requester", GROUP),
+    ("leastwide", "JIT requester", ROOT),
     ("onevm", "JIT requester", WEB),
     ("mgroup", "Owner", ABOVE),
     ("conditional", "Owner", ROOT),

@@ -32,37 +32,37 @@ from tests.functions.authority_app import (
 from tests.functions.web_app import Answer, route_names, route_of
 from tests.world import DB, GROUP, POLICY, SOURCE, WEB, World
 
-# Nine columns of app roles and none, five of the requestor and of apps, fourteen of Azure roles.
+# Nine columns of app roles and none, five of the requestor and of apps, fifteen of Azure roles.
 TABLE = """
 route                 none tenant nobody Request Approve Admin Read BreakGlass Relay \
     self bot botroles carrier carrier0 \
-    owner contributor reader secadmin secreader vmcontributor least onevm nested mgroup many \
+    owner contributor reader secadmin secreader vmcontributor least leastwide onevm nested mgroup many \
     conditional denied elsewhere
-put_policy            401 401 - - - + - - -   - - - - -   + + - + - - - - - + - - - -
-get_policy            401 401 - + + + + + +   + - + + +   + + + + + - + - + + + - - -
-delete_policy         401 401 - - - + - - -   - - - - -   + + - + - - - - - + - - - -
-list_policies_of_subscription        401 401 - + + + + + +   + - + + +   + + + + + - - - - + + - + -
-list_policies_of_location            401 401 - + + + + + +   + - + + +   + + + + + - - - - + + - + -
-list_policies_of_group               401 401 - + + + + + +   + - + + +   + + + + + - + - + + + - - -
-list_policies_of_group_and_location  401 401 - + + + + + +   + - + + +   + + + + + - + - + + + - - -
-request_access        401 401 - + - - - + -   + - + + i   + + - + - - + + + + + - - -
-request_access:glass  401 401 i - i i i + i   - i - - i   - - i - i i - - - - - i i i
-request_access:other  401 401 - - - - - - +   - - - + i   - - - - - - - - - - - - - -
-request_access_short  401 401 - + - - - + -   + - + + i   + + - + - - + + + + + - - -
-get_request           401 401 - + + + + + +   + - + + +   + + + + + - + - + + + - - -
-list_requests         401 401 o + + + + + +   + o + + +   + + + + + o + o + + + o o o
-approve_request       401 401 - - + - - - -   self app app + -   + + - + - - - - - + - - - -
-deny_request          401 401 - - + - - - -   self app app + -   + + - + - - - - - + - - - -
-revoke_request        401 401 - - - + - - -   + - - + -   + + - + - - - - - + - - - -
-revoke_all:vm         401 401 - - - + - - -   + - - + -   + + - + - - - - - + - - - -
-revoke_all:person     401 401 - - - + - - -   + - - + -   + + - + - - - - - + - - - -
-revoke_all:nothing    401 401 - - - + - - -   - - - + -   + + - + - - - - - + - - - -
-extend_request        401 401 own own own own own own own   + own own own own   own own own own own own own own own own own own own own
-get_activity          401 401 - - - + + - -   - - - - -   + + + + + - - - - + + - + -
-get_health            o o o o o + + o o   o o o o o   + + + + + o o o o + + o + o
-list_machines         401 401 - + + + + + +   + - + + +   + + + - - + - - - + + - + -
-get_openapi           + + + + + + + + +   + + + + +   + + + + + + + + + + + + + +
-unknown_route         404 404 404 404 404 404 404 404 404   404 404 404 404 404   404 404 404 404 404 404 404 404 404 404 404 404 404 404
+put_policy            401 401 - - - + - - -   - - - - -   + + - + - - - - - - + - - - -
+get_policy            401 401 - + + + + + +   + - + + +   + + + + + - + + - + + + - - -
+delete_policy         401 401 - - - + - - -   - - - - -   + + - + - - - - - - + - - - -
+list_policies_of_subscription        401 401 - + + + + + +   + - + + +   + + + + + - - + - - + + - + -
+list_policies_of_location            401 401 - + + + + + +   + - + + +   + + + + + - - + - - + + - + -
+list_policies_of_group               401 401 - + + + + + +   + - + + +   + + + + + - + + - + + + - - -
+list_policies_of_group_and_location  401 401 - + + + + + +   + - + + +   + + + + + - + + - + + + - - -
+request_access        401 401 - + - - - + -   + - + + i   + + - + - - + + + + + + - - -
+request_access:glass  401 401 i - i i i + i   - i - - i   - - i - i i - - - - - - i i i
+request_access:other  401 401 - - - - - - +   - - - + i   - - - - - - - - - - - - - - -
+request_access_short  401 401 - + - - - + -   + - + + i   + + - + - - + + + + + + - - -
+get_request           401 401 - + + + + + +   + - + + +   + + + + + - + + - + + + - - -
+list_requests         401 401 o + + + + + +   + o + + +   + + + + + o + + o + + + o o o
+approve_request       401 401 - - + - - - -   self app app + -   + + - + - - - - - - + - - - -
+deny_request          401 401 - - + - - - -   self app app + -   + + - + - - - - - - + - - - -
+revoke_request        401 401 - - - + - - -   + - - + -   + + - + - - - - - - + - - - -
+revoke_all:vm         401 401 - - - + - - -   + - - + -   + + - + - - - - - - + - - - -
+revoke_all:person     401 401 - - - + - - -   + - - + -   + + - + - - - - - - + - - - -
+revoke_all:nothing    401 401 - - - + - - -   - - - + -   + + - + - - - - - - + - - - -
+extend_request        401 401 own own own own own own own   + own own own own   own own own own own own own own own own own own own own own
+get_activity          401 401 - - - + + - -   - - - - -   + + + + + - - - - - + + - + -
+get_health            o o o o o + + o o   o o o o o   + + + + + o o o o o + + o + o
+list_machines         401 401 - + + + + + +   + - + + +   + + + - - + - + - - + + - + -
+get_openapi           + + + + + + + + +   + + + + +   + + + + + + + + + + + + + + +
+unknown_route         404 404 404 404 404 404 404 404 404   404 404 404 404 404   404 404 404 404 404 404 404 404 404 404 404 404 404 404 404
 """
 BODY: dict[str, Any] = {
     "virtualMachines": [
@@ -277,6 +277,12 @@ def test_every_route_is_called_at_its_own_function() -> None:
     """No row tests another route than it says."""
     called = {row: route_of(way.method, way.path) for row, way in WAYS.items()}
     assert called == {row: row.partition(":")[0] for row in WAYS}
+
+
+def test_a_role_below_the_policies_reads_nobody_s_activity() -> None:
+    """Who may ask, by the documented role, is shown no more than that; who may look, all of it."""
+    cells = _rows()["get_activity"]
+    assert (cells["leastwide"], cells["reader"], cells["secreader"]) == ("-", "+", "+")
 
 
 def test_the_actions_are_defender_s() -> None:

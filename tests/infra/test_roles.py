@@ -276,9 +276,6 @@ GRANTS = {
     "policyAdmin": {Action.READ, Action.WRITE, Action.DELETE, Action.READ_VM},
     "auditor": {Action.READ, Action.READ_ACTIVITY, Action.READ_VM},
 }
-# Actions whose place under `*/read` is settled by the app, not by these roles.
-OPEN = {"requestor": {Action.READ, Action.READ_ACTIVITY}}
-
 
 @pytest.mark.parametrize("name", PEOPLE)
 def test_people_get_what_their_role_is_for(name: str) -> None:
@@ -297,7 +294,7 @@ def test_people_get_what_their_role_is_for(name: str) -> None:
         ).allowed
     }
 
-    assert allowed - OPEN.get(name, set()) == GRANTS[name]
+    assert allowed == GRANTS[name]
 
 
 def test_nobody_approves_and_asks_by_one_role() -> None:
