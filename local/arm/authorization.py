@@ -39,9 +39,12 @@ def list_at_scope(sim: Simulator, call: Call) -> Answer:
 
 
 def get_by_id(sim: Simulator, call: Call) -> Answer:
-    """Return one by id; a built-in role definition is known at every scope."""
+    """Return one by id; a role definition is known wherever it can be assigned."""
+    scope = ids.key(call.path.scope)
     for each in sim.store.everything():
-        if type_of(each) == call.path.type_key and _is_named(each, call.path.names[-1]):
+        if type_of(each) != call.path.type_key or not _is_named(each, call.path.names[-1]):
+            continue
+        if type_of(each) != DEFINITIONS or _is_assignable(each, scope):
             return Answer(200, each, indented=False)
     kind = call.path.types[-1]
     code = kind[0].upper() + kind[1:-1] + "NotFound"
@@ -130,7 +133,10 @@ def _touches(each: Mapping[str, Any], scope: str) -> bool:
 
 def _is_assignable(definition: Mapping[str, Any], scope: str) -> bool:
     scopes = [ids.key(each) for each in definition["properties"].get("assignableScopes", ["/"])]
-    return any(own in ("", scope) or scope.startswith(own + "/") for own in scopes)
+    return any(
+        own in ("", scope) or scope.startswith(own + "/") or _is_management_group(own)
+        for own in scopes
+    )
 
 
 def _is_named(each: Mapping[str, Any], name: str) -> bool:

@@ -13,11 +13,12 @@ from shared.adapters.arm_network import (
     FloatingFronts,
     balancer_ids,
     describe,
+    guarded_subnets,
     interface_ids,
     join,
     subnet_ids,
 )
-from shared.domain.arm_ids import VM_TYPE, parse_id
+from shared.domain.arm_ids import VM_TYPE, key_of, parse_id
 from shared.use_cases.interfaces import Machine, OutsideError
 from shared.use_cases.inventory import Listed
 
@@ -31,6 +32,10 @@ _MOST_PAGES = 10_000
 
 class NotReadableError(OutsideError):
     """ARM does not let this app read something."""
+
+
+class GoneError(OutsideError):
+    """ARM says that what was to be listed does not exist."""
 
 
 class ArmReader:
@@ -73,6 +78,8 @@ class ArmReader:
 
     @staticmethod
     def _body(answer: HttpResponse) -> dict[str, Any]:
+        if answer.status_code == _NOT_FOUND and _error_code(answer) in _GONE:
+            raise GoneError(f"{_error_code(answer)} from ARM for {answer.request.url}")
         if answer.status_code == _FORBIDDEN:
             raise NotReadableError(f"{_error_code(answer)} from ARM for {answer.request.url}")
         if answer.status_code != _OK:
@@ -127,23 +134,46 @@ class VirtualMachines:
 
 
 class ArmInventory:
-    """Reads a subscription whole: four lists, joined here."""
+    """Reads a subscription, or those groups of it that the app has rights in, and joins it here.
+
+    A subscription takes four lists. Groups take as many each, and a read of each subnet that no
+    group of theirs stands in front of: its security group may lie where the app may not look.
+    """
 
     def __init__(self, arm: ArmReader) -> None:
         self._arm = arm
 
-    def read(self, subscription: str) -> Listed:
-        """Read the VMs of a subscription, and everything in front of them."""
-        vms = self._all(subscription, "Microsoft.Compute/virtualMachines", _COMPUTE)
-        nics = self._all(subscription, "Microsoft.Network/networkInterfaces", _NETWORK)
-        groups = self._all(subscription, "Microsoft.Network/networkSecurityGroups", _NETWORK)
-        return join(vms, nics, groups, self._balancers(subscription))
+    def read(self, places: tuple[str, ...]) -> Listed:
+        """Read the VMs, and everything in front of them."""
+        vms = self._all(places, "Microsoft.Compute/virtualMachines", _COMPUTE)
+        nics = self._all(places, "Microsoft.Network/networkInterfaces", _NETWORK)
+        groups = self._all(places, "Microsoft.Network/networkSecurityGroups", _NETWORK)
+        subnets: dict[str, dict[str, Any] | None] = {**guarded_subnets(groups)}
+        if any("/resourcegroups/" in key_of(place) for place in places):
+            named = {key_of(each): each for nic in nics for each in subnet_ids(nic)}
+            subnets |= {
+                key: self._subnet(named[key]) for key in sorted(named) if key not in subnets
+            }
+        return join(vms, nics, groups, self._balancers(places), subnets)
 
-    def _balancers(self, subscription: str) -> list[dict[str, Any]] | None:
+    def _balancers(self, places: tuple[str, ...]) -> list[dict[str, Any]] | None:
         try:
-            return self._all(subscription, "Microsoft.Network/loadBalancers", _NETWORK)
+            return self._all(places, "Microsoft.Network/loadBalancers", _NETWORK)
         except NotReadableError:
             return None
 
-    def _all(self, subscription: str, kind: str, version: str) -> list[dict[str, Any]]:
-        return [*self._arm.list(f"/subscriptions/{subscription}/providers/{kind}", version)]
+    def _subnet(self, subnet_id: str) -> dict[str, Any] | None:
+        """Read a subnet; None: what stands in front of it is not known."""
+        try:
+            return self._arm.get(subnet_id, _NETWORK)
+        except NotReadableError:
+            return None
+
+    def _all(self, places: tuple[str, ...], kind: str, version: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        for place in places:
+            try:
+                found += self._arm.list(f"{place}/providers/{kind}", version)
+            except GoneError:
+                continue  # a group that was deleted holds nothing
+        return found

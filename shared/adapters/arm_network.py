@@ -56,54 +56,67 @@ def describe(
     )
 
 
+def guarded_subnets(groups: Iterable[Resource]) -> dict[str, dict[str, Any]]:
+    """Return the subnets that security groups stand before, by key of id.
+
+    A group names its subnets, so that virtual networks need not be listed.
+    """
+    return {
+        key_of(subnet["id"]): {"properties": {"networkSecurityGroup": {"id": group["id"]}}}
+        for group in groups
+        for subnet in group["properties"].get("subnets") or ()
+    }
+
+
 def join(
     vms: Iterable[Resource],
     nics: Iterable[Resource],
     groups: Iterable[Resource],
     balancers: Iterable[Resource] | None,
+    subnets: Mapping[str, Resource | None],
 ) -> Listed:
-    """Join the lists of a subscription; no list of load balancers: they could not be read.
-
-    Which group stands before a subnet is read from the group: it names its subnets, so that
-    virtual networks need not be listed.
-    """
-    known = list(groups)
-    guarded = {
-        key_of(subnet["id"]): {"properties": {"networkSecurityGroup": {"id": group["id"]}}}
-        for group in known
-        for subnet in group["properties"].get("subnets") or ()
-    }
+    """Join lists; no list of load balancers, or None for a subnet: it could not be read."""
+    firewalls = {key_of(group["id"]): _snapshot(group) for group in groups}
     fronts = FloatingFronts(balancers or ())
     by_id = {key_of(nic["id"]): nic for nic in nics}
-    machines = tuple(_joined(vm, by_id, guarded, fronts) for vm in vms)
+    machines = tuple(_joined(vm, by_id, subnets, fronts) for vm in vms)
+    machines = tuple(_whose_rules_are_known(each, firewalls) for each in machines)
     if balancers is None:
         told = "the subscription's load balancers could not be read, so what they do is not known"
         machines = tuple(replace(each, unreadable=told) for each in machines)
-    return Listed(machines, {key_of(group["id"]): _snapshot(group) for group in known})
+    return Listed(machines, firewalls)
 
 
 def _joined(
     vm: Resource,
     nics: Mapping[str, Resource],
-    guarded: Mapping[str, Resource],
+    guarded: Mapping[str, Resource | None],
     fronts: "FloatingFronts",
 ) -> Machine:
     named = interface_ids(vm)
     found = [nics[key_of(each)] for each in named if key_of(each) in nics]
-    subnets = {
-        each: guarded[key_of(each)]
-        for nic in found
-        for each in subnet_ids(nic)
-        if key_of(each) in guarded
-    }
+    stands_in = {each for nic in found for each in subnet_ids(nic)}
+    subnets = {each: subnet for each in stands_in if (subnet := guarded.get(key_of(each)))}
     machine = describe(vm, found, subnets)
-    missing = next((each for each in named if key_of(each) not in nics), "")
+    missing = [each for each in named if key_of(each) not in nics]
     if missing:
-        told = f"its network interface '{name_of(missing)}' could not be read"
+        told = f"its network interface '{name_of(missing[0])}' could not be read"
         return replace(machine, unreadable=told)
+    unread = sorted(each for each in stands_in if guarded.get(key_of(each), ()) is None)
+    if unread:
+        return replace(machine, unreadable=f"its subnet '{name_of(unread[0])}' could not be read")
     return replace(
         machine, unreadable=next((why for nic in found if (why := fronts.before(nic))), "")
     )
+
+
+def _whose_rules_are_known(machine: Machine, firewalls: Mapping[str, Snapshot]) -> Machine:
+    """Mark a VM behind a group that was not listed: rules nobody has seen decide."""
+    unseen = [a.firewall_id for a in machine.attachments if key_of(a.firewall_id) not in firewalls]
+    if machine.unreadable or not unseen:
+        return machine
+    told = f"its network security group '{name_of(unseen[0])}' could not be read"
+    return replace(machine, unreadable=told)
 
 
 def _snapshot(group: Resource) -> Snapshot:

@@ -116,7 +116,7 @@ class RoleAuthorizer:
             action,
             scope,
             app_scopes=(),
-            assignments=[role for each in held for role in self._expanded(each)],
+            assignments=[role for each in held for role in self._expanded(at, each)],
             denials=denials,
         )
 
@@ -137,17 +137,21 @@ class RoleAuthorizer:
         )
         return [denial for each in found for denial in _denials(each["properties"])]
 
-    def _expanded(self, held: _Assignment) -> list[RoleAssignment]:
+    def _expanded(self, scope: str, held: _Assignment) -> list[RoleAssignment]:
         definition = self._keep(
-            _place(held.definition_id), lambda: self._definition(held.definition_id)
+            _place(held.definition_id), lambda: self._definition(scope, held.definition_id)
         )
         return [
             RoleAssignment(held.scope, actions, not_actions, role=definition.name)
             for actions, not_actions in definition.permissions
         ]
 
-    def _definition(self, definition_id: str) -> _Definition:
-        found = self._arm().get(definition_id, _API)
+    def _definition(self, scope: str, definition_id: str) -> _Definition:
+        # An assignment names its definition below the subscription, where the app may have no
+        # rights. The same definition stands at the scope that was asked for.
+        guid = definition_id.rpartition("/")[2]
+        path = f"{scope}/providers/Microsoft.Authorization/roleDefinitions/{guid}"
+        found = self._arm().get(path, _API)
         if found is None:
             raise OutsideError(f"role definition {definition_id} cannot be read")
         if _place(_text(found["id"])) != _place(definition_id):

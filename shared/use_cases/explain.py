@@ -23,7 +23,7 @@ from shared.domain.rules import Plan, plan, wanted
 from shared.use_cases.access import Wish, new_request
 from shared.use_cases.closing import grant_of
 from shared.use_cases.interfaces import Machine, Snapshot
-from shared.use_cases.inventory import Inventory, Listed
+from shared.use_cases.inventory import Inventory, Listed, places_in
 from shared.use_cases.protection import succeeding, unprotectable, usual_ports
 from shared.use_cases.services import Services
 
@@ -117,7 +117,7 @@ def explain_policy(
     """Say what a PUT would lead to."""
     held = services.policies.get(policy.id)
     policy = succeeding(held, policy, keep_conditions=keep_conditions)
-    listed = inventory.read(policy.id.split("/")[2])
+    listed = inventory.read(places_in(services.scopes, policy.id.split("/")[2]))
     machines = {key_of(machine.id): machine for machine in listed.machines}
     problems = [
         Reason("CannotBeProtected", f"{name_of(vm.id)}: {why}", vm.id)

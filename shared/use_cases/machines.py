@@ -9,7 +9,7 @@ from shared.domain.arm_ids import is_within, key_of, name_of
 from shared.domain.exposure import exposed_by
 from shared.domain.model import Policy, PortRule, SecurityRule
 from shared.use_cases.interfaces import Machine, Snapshot
-from shared.use_cases.inventory import Inventory, Listed
+from shared.use_cases.inventory import Inventory, Listed, places_in
 from shared.use_cases.policy_rows import VmRow
 from shared.use_cases.protection import list_policies, unprotectable, usual_ports
 from shared.use_cases.services import Services
@@ -74,7 +74,7 @@ def report_machines(
     subscriptions = sorted({scope.split("/")[2].lower() for scope in wanted})
     reports = []
     for subscription in subscriptions:
-        listed = inventory.read(subscription)
+        listed = inventory.read(places_in(services.scopes, subscription))
         known = _what_is_kept(services, subscription)
         reports += [
             _judge(services, machine, listed, known)

@@ -13,10 +13,13 @@ from shared.adapters.arm import ArmInventory, ArmReader, VirtualMachines
 from shared.adapters.arm_clients import LocalName, arm_client
 from shared.domain.arm_ids import key_of
 from shared.use_cases.interfaces import Machine, OutsideError
+from shared.use_cases.inventory import places_in
 
 SUBSCRIPTION = "3f1c7d1e-5a0b-4c6e-9b1f-2d7a90c4e815"
 APP = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/app-rg/providers"
+OPS = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/ops-rg/providers"
 NETWORK = f"{APP}/Microsoft.Network"
+WHOLE = (f"/subscriptions/{SUBSCRIPTION}",)
 BALANCER = f"{NETWORK}/loadBalancers/sql-lb"
 
 
@@ -44,7 +47,7 @@ def reader(arm: ArmClient) -> ArmReader:
 
 def machines(reader: ArmReader) -> dict[str, Machine]:
     """List the VMs by name."""
-    listed = ArmInventory(reader).read(SUBSCRIPTION)
+    listed = ArmInventory(reader).read(WHOLE)
     return {machine.id.rpartition("/")[2]: machine for machine in listed.machines}
 
 
@@ -84,9 +87,91 @@ def test_four_calls_however_many_vms(arm: ArmClient, reader: ArmReader) -> None:
     ]
 
 
+def test_groups_are_listed_one_by_one_and_nothing_above_them(
+    arm: ArmClient, reader: ArmReader
+) -> None:
+    """Where the app has rights on resource groups only, and with the same answer."""
+    whole = machines(reader)
+    refused = {"kind": "linkedAuthorizationFailed", "method": "GET", "times": None}
+    above = rf"^/subscriptions/{SUBSCRIPTION}/providers/"
+    arm.control("faults", {"faults": [{**refused, "path": above}]})
+    places = tuple(f"{WHOLE[0]}/resourceGroups/{name}" for name in ("app-rg", "ops-rg"))
+    listed = ArmInventory(reader).read((*places, f"{WHOLE[0]}/resourceGroups/gone"))
+    assert {each.id.rpartition("/")[2]: _plain(each) for each in listed.machines} == {
+        name: _plain(each) for name, each in whole.items()
+    }
+    assert set(listed.firewalls) == set(ArmInventory(reader).read(places).firewalls)
+
+
+def test_one_group_is_listed_in_four_calls(arm: ArmClient, reader: ArmReader) -> None:
+    """And a read of each subnet that none of its security groups stands in front of."""
+    listed = ArmInventory(reader).read((f"{WHOLE[0]}/resourceGroups/ops-rg",))
+    assert sorted(each.id.rpartition("/")[2] for each in listed.machines) == [
+        "jump-1",
+        "stopped-1",
+        "win-1",
+    ]
+    paths = [call["path"] for call in arm.ask("log")["calls"]]
+    lists = [path for path in paths if "/subnets/" not in path]
+    assert len(lists) == 4
+    assert all("/resourceGroups/ops-rg/" in path for path in lists)
+    assert len(paths) == len(set(paths))
+
+
+@pytest.mark.parametrize("where", ["interface", "subnet", "out of sight"])
+def test_what_stands_in_a_group_that_is_not_listed_leaves_a_vm_unknown(
+    arm: ArmClient, reader: ArmReader, where: str
+) -> None:
+    """Rules that nobody has seen are never taken for closed ports, nor for none."""
+    other = f"{WHOLE[0]}/resourceGroups/net-rg/providers/Microsoft.Network"
+    group = resource(f"{OPS}/Microsoft.Network/networkSecurityGroups/win-nsg")
+    group["id"] = f"{other}/networkSecurityGroups/theirs"
+    nic = resource(f"{OPS}/Microsoft.Network/networkInterfaces/win-1-nic")
+    subnet_id = nic["properties"]["ipConfigurations"][0]["properties"]["subnet"]["id"]
+    network = resource(subnet_id.partition("/subnets/")[0])
+    (subnet,) = [s for s in network["properties"]["subnets"] if s["id"] == subnet_id]
+    if where == "interface":
+        nic["properties"]["networkSecurityGroup"] = {"id": group["id"]}
+    else:
+        nic["properties"].pop("networkSecurityGroup", None)
+        subnet["properties"]["networkSecurityGroup"] = {"id": group["id"]}
+    arm.control("edit", {"resources": [group, nic, network]})
+    if where == "out of sight":
+        fault = {"kind": "linkedAuthorizationFailed", "method": "GET", "path": "/subnets/"}
+        arm.control("faults", {"faults": [{**fault, "times": None}]})
+    listed = ArmInventory(reader).read((f"{WHOLE[0]}/resourceGroups/ops-rg",))
+    (win,) = [each for each in listed.machines if each.id.endswith("/win-1")]
+    missing = "its subnet" if where == "out of sight" else "its network security group 'theirs'"
+    assert win.unreadable.startswith(missing)
+
+
+@pytest.mark.parametrize(
+    ("scopes", "places"),
+    [
+        (("/subscriptions/A",), ("/subscriptions/a",)),
+        (("/subscriptions/a/resourceGroups/x", "/subscriptions/a"), ("/subscriptions/a",)),
+        (
+            ("/subscriptions/a/resourceGroups/y", "/subscriptions/a/resourceGroups/X"),
+            ("/subscriptions/a/resourceGroups/X", "/subscriptions/a/resourceGroups/y"),
+        ),
+        (
+            (
+                "/subscriptions/a/resourceGroups/x/providers/Microsoft.Compute/virtualMachines/v",
+                "/subscriptions/A/resourcegroups/X",
+                "/subscriptions/b",
+            ),
+            ("/subscriptions/a/resourceGroups/x",),
+        ),
+    ],
+)
+def test_where_to_list(scopes: tuple[str, ...], places: tuple[str, ...]) -> None:
+    """A subscription whole, or the groups of it that are named, each once."""
+    assert places_in(scopes, "a") == places
+
+
 def test_the_rules_come_with_the_groups(reader: ArmReader) -> None:
     """So that no group is read by itself."""
-    listed = ArmInventory(reader).read(SUBSCRIPTION)
+    listed = ArmInventory(reader).read(WHOLE)
     group = listed.firewalls[key_of(f"{NETWORK}/networkSecurityGroups/open-nsg")]
     assert [rule.name for rule in group.rules] == ["allow-ssh-for-all"]
     assert group.version
@@ -168,4 +253,4 @@ def test_a_list_that_fails_is_an_error(arm: ArmClient, reader: ArmReader, what: 
     """Never an empty answer."""
     arm.control("faults", {"faults": [{"kind": "serverError", "path": what, "times": None}]})
     with pytest.raises(OutsideError):
-        ArmInventory(reader).read(SUBSCRIPTION)
+        ArmInventory(reader).read(WHOLE)

@@ -7,7 +7,7 @@ import pytest
 
 from local.arm.client import ArmClient
 from shared.domain.model import Access
-from tests.functions.authority_app import Authority, GuardedApp, authority, governed
+from tests.functions.authority_app import ROOT, Authority, GuardedApp, authority, governed
 from tests.functions.test_authority_table import BODY, SHORT
 from tests.functions.web_app import nothing_changes
 from tests.world import DB, NSG_NIC, POLICY, vm_id
@@ -67,6 +67,19 @@ def test_a_first_request_costs_three_reads_and_the_next_none(
         short = app.call("POST", "/api/requests", SHORT, who=guard.person(name))
         assert short.status == 202
         assert len(reads(arm)) - before == 3
+
+
+@pytest.mark.parametrize("name", ["least", "onevm", "nested", "many", "mgroup"])
+def test_nothing_is_read_above_the_scope_that_is_asked(
+    guard: Authority, arm: ArmClient, name: str
+) -> None:
+    """So the app's own role may stand at a resource group, and all above it answer 403."""
+    above = rf"^{ROOT}(/resourceGroups/[^/]+)?/providers/{AUTHORIZATION}/"
+    refused = {"kind": "linkedAuthorizationFailed", "method": "GET", "path": above, "times": None}
+    arm.control("faults", {"faults": [refused]})
+    app = GuardedApp(governed(), guard)
+    answer = app.call("POST", f"{POLICY}/initiate", BODY, who=guard.person(name))
+    assert answer.status == 202, answer.text
 
 
 def test_an_app_role_costs_no_read(guard: Authority, arm: ArmClient) -> None:

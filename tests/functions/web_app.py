@@ -62,11 +62,11 @@ class MemoryInventory:
     """The lists of a world."""
 
     world: World
-    reads: list[str] = field(default_factory=list)
+    reads: list[tuple[str, ...]] = field(default_factory=list)
 
-    def read(self, subscription: str) -> Listed:
+    def read(self, places: tuple[str, ...]) -> Listed:
         """Read everything there is."""
-        self.reads.append(subscription)
+        self.reads.append(places)
         firewalls = {key: self.world.firewall.read(key) for key in self.world.firewall.groups}
         return Listed(tuple(self.world.machines.machines.values()), firewalls)
 

@@ -143,7 +143,7 @@ class Played:
         self._authorize()
 
     def _look_around(self) -> None:
-        self.app.inventory.read(SUBSCRIPTION.rpartition("/")[2])
+        self.app.inventory.read((SUBSCRIPTION,))
         self.world.services.machines.find(BALANCED)
 
     def _ask(self, number: int, minutes: int) -> None:
@@ -276,6 +276,7 @@ GRANTS = {
     "policyAdmin": {Action.READ, Action.WRITE, Action.DELETE, Action.READ_VM},
     "auditor": {Action.READ, Action.READ_ACTIVITY, Action.READ_VM},
 }
+
 
 @pytest.mark.parametrize("name", PEOPLE)
 def test_people_get_what_their_role_is_for(name: str) -> None:

@@ -110,6 +110,11 @@ def test_a_custom_role_is_known_in_its_scopes_only(arm: ArmClient) -> None:
         for scope in (SCOPE, JUMP)
     ]
     assert counts == [6, 7]
+    statuses = [
+        arm.call("GET", f"{scope}/{AUTHORIZATION}/roleDefinitions/custom").status
+        for scope in (SCOPE, OPS_SCOPE, JUMP)
+    ]
+    assert statuses == [404, 200, 200]
 
 
 def test_deny_assignments_are_served_with_their_principals(arm: ArmClient) -> None:
