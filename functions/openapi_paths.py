@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functions.http_decisions import DecisionWire, ExtendWire, RevokeAllWire
 from functions.request_body import InitiateWire, ShortRequestWire
 from functions.wire import PolicyWire, Wire
+from shared.domain.permissions import Action
 
 _JSON = "application/json"
 _ROOT = "/subscriptions/{subscription}"
@@ -198,6 +199,10 @@ OPERATIONS: tuple[Operation, ...] = (
         "Say who did what",
         {200: Answer("What happened.", {_JSON: "ActivityList", "text/csv": ""})},
         ("from", "to", "person", "virtualMachine", "operation", "top", "format", "activityToken"),
+        description=(
+            f"Needs `{Action.READ_ACTIVITY}` at every scope of the app; a policy's reader or "
+            "requestor does not have it by that."
+        ),
         tag="Reports",
     ),
     Operation(

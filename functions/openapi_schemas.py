@@ -6,6 +6,7 @@ Objects are closed: a field that is answered and not described here fails a test
 from typing import Any
 
 from shared.domain.model import CloseReason, PolicyState, Status
+from shared.domain.operations import Operation
 from shared.use_cases.machines import Category, State
 
 Schema = dict[str, Any]
@@ -183,7 +184,7 @@ _MACHINE = _object(
     }
 )
 _ACTIVITY = _object(
-    {"time": _INSTANT, "operation": _TEXT},
+    {"time": _INSTANT, "operation": _one_of(*(each.value for each in Operation))},
     {
         **dict.fromkeys(
             (
@@ -202,11 +203,35 @@ _HEALTH: Schema = {
     "properties": {"status": _one_of("Healthy", "Degraded", "Unhealthy")},
     "required": ["status"],
 }
+# Why a call is refused; and what is said of one line of it. Tests hold both to the code.
+REFUSAL_CODES = (
+    *("InvalidInitiateInput", "InvalidRequestContent", "MissingRequestBody", "RequestBodyTooLarge"),
+    *("InvalidPath", "InvalidSkipToken", "InvalidQueryParameter", "InvalidQuery", "InvalidScope"),
+    *("InvalidRequestId", "RepeatedRequestDiffers", "PolicyTooLarge", "RequestNotWithinPolicy"),
+    *("AuthenticationFailed", "AuthorizationFailed", "ApproverNotAllowed"),
+    *("PolicyNotFound", "RequestNotFound", "PortRequestNotFound", "NotFound"),
+    *("Conflict", "NotOpen", "NotAnExtension", "ExtensionPending", "NotAwaitingApproval"),
+    *("AlreadyDecided", "ApprovalTimedOut", "TooManyRequests", "InternalServerError"),
+    "ServiceUnavailable",
+)
+REASON_CODES = (
+    *("VirtualMachineNotInPolicy", "PortNotInPolicy", "DuplicatePort", "DuplicateVirtualMachine"),
+    *("InvalidSubscription", "InvalidDuration", "DurationTooShort", "DurationTooLong"),
+    *("SourceNotAllowed", "SourceNotOwnAddress", "SourceTooWide", "SourcesTooWide"),
+    *("JustificationRequired", "JustificationPattern", "NotHeld"),
+    *("CannotBeOpened", "CannotBeProtected"),
+)
+_LINE = _object(
+    {
+        "code": _one_of(*REASON_CODES, "InvalidInitiateInput", "InvalidRequestContent"),
+        "message": _TEXT,
+    },
+    {"target": _TEXT},
+)
 _ERROR = _object(
     {
         "error": _object(
-            {"code": _TEXT, "message": _TEXT},
-            {"details": _list(_object({"code": _TEXT, "message": _TEXT}, {"target": _TEXT}))},
+            {"code": _one_of(*REFUSAL_CODES), "message": _TEXT}, {"details": _list(_LINE)}
         )
     }
 )
@@ -266,7 +291,10 @@ PARAMETERS: dict[str, Schema] = {
     "to": _in_query("to", "The latest.", format="date-time"),
     "person": _in_query("person", "Only what this person did."),
     "virtualMachine": _in_query("virtualMachine", "Only what concerns this VM."),
-    "operation": _in_query("operation", "Only this kind of event."),
+    "operation": _in_query(
+        "operation",
+        f"Only this kind of fact: {', '.join(each.value for each in Operation)}.",
+    ),
     "top": _in_query("top", "How many on a page.", type="integer", minimum=1, maximum=1000),
     "format": _in_query("format", "JSON or CSV.", enum=["json", "csv"]),
     "activityToken": _in_query("skipToken", "From nextLink; not to be made up."),

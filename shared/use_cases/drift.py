@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from shared.domain.arm_ids import RuleNames
 from shared.domain.model import FirewallRows, Grant, Protection
+from shared.domain.operations import Operation
 from shared.domain.rules import Plan, allow_rules, deny_rules
 from shared.use_cases.interfaces import Snapshot
 from shared.use_cases.rows import Fact
@@ -31,7 +32,7 @@ class Repairs:
         return Fact(
             id=f"{self._firewall_id}|{name}|{version}|repaired",
             at=self._services.clock(),
-            operation="repaired",
+            operation=Operation.REPAIRED,
             firewall_id=self._firewall_id,
             reason=f"{name}: {what}",
         )

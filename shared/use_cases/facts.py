@@ -17,6 +17,7 @@ from shared.domain.model import (
     PortRequest,
     Vote,
 )
+from shared.domain.operations import Operation
 from shared.domain.times import format_instant
 from shared.use_cases.rows import Fact
 from shared.use_cases.services import Services
@@ -34,18 +35,21 @@ def request_facts(request: AccessRequest) -> list[Fact]:
     facts += [_extended(request, each) for each in request.extended]
     for port in request.ports:
         if port.closing and port.closing.by:
-            facts.append(_closing(request, port, "revoked", port.closing.at))
+            facts.append(_closing(request, port, Operation.REVOKED, port.closing.at))
         if port.closed_at and not port.fronts:
-            facts.append(_closing(request, port, "ended", port.closed_at))
+            facts.append(_closing(request, port, Operation.ENDED, port.closed_at))
         for front in port.fronts or ():
-            for what, at in (("opened", front.opened_at), ("closed", front.closed_at)):
+            for what, at in (
+                (Operation.OPENED, front.opened_at),
+                (Operation.CLOSED, front.closed_at),
+            ):
                 if at is not None:
                     facts.append(rule_fact(request, port, front, what, at))
     return facts
 
 
 def _asked(request: AccessRequest) -> Fact:
-    operation = "breakGlass" if request.break_glass else "requested"
+    operation = Operation.BREAK_GLASS if request.break_glass else Operation.REQUESTED
     told = request.justification or ""
     return replace(
         _fact(request, "requested", request.requested_at, operation, reason=told),
@@ -57,7 +61,7 @@ def _asked(request: AccessRequest) -> Fact:
 def _extended(request: AccessRequest, given: Extended) -> Fact:
     mark = f"extended|{given.end_at.isoformat()}"
     told = f"until {format_instant(given.end_at)}"
-    fact = _fact(request, mark, given.at, "extended", reason=told)
+    fact = _fact(request, mark, given.at, Operation.EXTENDED, reason=told)
     return replace(fact, relayed_by=given.relayed_by)
 
 
@@ -68,7 +72,7 @@ def _extensions(request: AccessRequest) -> list[Fact]:
     for asked in (*request.decided, *waiting):
         mark = f"extension|{asked.asked_at.isoformat()}"
         told = f"until {format_instant(asked.end_at)}"
-        fact = _fact(request, mark, asked.asked_at, "extensionRequested", reason=told)
+        fact = _fact(request, mark, asked.asked_at, Operation.EXTENSION_REQUESTED, reason=told)
         facts.append(replace(fact, relayed_by=asked.relayed_by))
         facts += _votes(request, f"{mark}|vote", asked.approval.votes)
     for asked in request.decided:
@@ -76,7 +80,7 @@ def _extensions(request: AccessRequest) -> list[Fact]:
             mark = f"extension|{asked.asked_at.isoformat()}|timedOut"
             at = asked.approval.deadline
             told = "nobody decided in time"
-            facts.append(_fact(request, mark, at, "extensionTimedOut", reason=told))
+            facts.append(_fact(request, mark, at, Operation.EXTENSION_TIMED_OUT, reason=told))
     return facts
 
 
@@ -89,7 +93,7 @@ def _votes(request: AccessRequest, mark: str, votes: Iterable[Vote]) -> list[Fac
         Fact(
             id=f"{request.id}|{mark}|{vote.approver.key}",
             at=vote.at,
-            operation="approved" if vote.approved else "denied",
+            operation=Operation.APPROVED if vote.approved else Operation.DENIED,
             principal=vote.approver.key,
             principal_name=vote.approver.name,
             on_behalf_of=request.requestor.key,
@@ -102,7 +106,7 @@ def _votes(request: AccessRequest, mark: str, votes: Iterable[Vote]) -> list[Fac
     ]
 
 
-def _closing(request: AccessRequest, port: PortRequest, operation: str, at: datetime) -> Fact:
+def _closing(request: AccessRequest, port: PortRequest, operation: Operation, at: datetime) -> Fact:
     assert port.closing is not None  # noqa: S101 - the callers have just seen it
     fact_id = f"{key_of(port.vm_id)}|{port.port}|{operation}"
     told = ": ".join(filter(None, (port.closing.reason.value, port.closing.message)))
@@ -116,7 +120,7 @@ def _fact(  # noqa: PLR0913 - a fact has that many parts, and each is named
     request: AccessRequest,
     fact_id: str,
     at: datetime,
-    operation: str,
+    operation: Operation,
     *,
     reason: str = "",
     port: PortRequest | None = None,
@@ -141,11 +145,11 @@ def _fact(  # noqa: PLR0913 - a fact has that many parts, and each is named
 
 
 def rule_fact(
-    request: AccessRequest, port: PortRequest, front: Front, what: str, at: datetime
+    request: AccessRequest, port: PortRequest, front: Front, what: Operation, at: datetime
 ) -> Fact:
     """Tell that a rule was seen open or gone on one firewall; lateness is in seconds."""
     due_at = None
-    if what == "closed" and port.closing:
+    if what is Operation.CLOSED and port.closing:
         expired = port.closing.reason is CloseReason.EXPIRED
         due_at = port.end_at if expired else port.closing.at
     return Fact(
@@ -162,6 +166,6 @@ def rule_fact(
         firewall_id=front.firewall_id,
         policy_id=request.policy_id,
         source_address=request.source_address,
-        reason=port.closing.reason.value if port.closing and what == "closed" else "",
+        reason=port.closing.reason.value if port.closing and what is Operation.CLOSED else "",
         lateness_seconds=(at - due_at).total_seconds() if due_at else None,
     )

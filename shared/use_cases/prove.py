@@ -17,6 +17,7 @@ from shared.domain.model import (
     PortRequest,
     Protection,
 )
+from shared.domain.operations import Operation
 from shared.domain.rules import Plan, allow_rules, current_grants, deny_rules
 from shared.use_cases.align import by_request
 from shared.use_cases.facts import rule_fact
@@ -74,7 +75,7 @@ class Prover:
         port, front = self._place(request, grant)
         if request is None or port is None or front is None or front.opened_at is None:
             return  # closed meanwhile; the next round seals it
-        self._record(request, port, front, "opened", front.opened_at)
+        self._record(request, port, front, Operation.OPENED, front.opened_at)
         self._mark(grant)
 
     def _prove_closed(self, grant: Grant, now: datetime) -> None:
@@ -89,9 +90,9 @@ class Prover:
         port, front = self._place(request, grant)
         if request and port and front and front.closed_at:
             if front.opened_at:  # who noted that may have stopped before telling it
-                opened = rule_fact(request, port, front, "opened", front.opened_at)
+                opened = rule_fact(request, port, front, Operation.OPENED, front.opened_at)
                 self._services.activity.record(opened)
-            self._record(request, port, front, "closed", front.closed_at)
+            self._record(request, port, front, Operation.CLOSED, front.closed_at)
             if request.is_final:
                 self._services.requests.forget_live(request)
         elif port is not None and front is not None and not port.closing:
@@ -123,7 +124,7 @@ class Prover:
             return  # somebody has more to say about it; whoever looks next settles that
 
     def _record(
-        self, request: AccessRequest, port: PortRequest, front: Front, what: str, at: datetime
+        self, request: AccessRequest, port: PortRequest, front: Front, what: Operation, at: datetime
     ) -> None:
         fact = rule_fact(request, port, front, what, at)
         self._services.activity.record(fact)

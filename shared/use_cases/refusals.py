@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from shared.domain.errors import JitError
 from shared.domain.model import Principal
+from shared.domain.operations import Operation
 from shared.use_cases.rows import Fact, is_request_id
 from shared.use_cases.services import Services
 
@@ -32,7 +33,7 @@ def record_refusal(services: Services, refusal: Refusal) -> None:
     fact = Fact(
         id=f"refused|{refusal.id}",
         at=services.clock(),
-        operation="refused",
+        operation=Operation.REFUSED,
         principal=acting.key,
         principal_name=acting.name,
         relayed_by=refusal.caller.key if refusal.person else "",

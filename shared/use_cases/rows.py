@@ -11,6 +11,7 @@ from shared.domain.model import (
     Grant,
     Protection,
 )
+from shared.domain.operations import Operation
 from shared.domain.times import format_sortable
 from shared.use_cases.codec import UnreadableRowError, pack, unpack
 from shared.use_cases.interfaces import (
@@ -394,4 +395,4 @@ def _fact(row: Row, day: datetime) -> Fact:
     try:
         return unpack(Fact, row.values)
     except UnreadableRowError:
-        return Fact(row.key, day, "unreadable")
+        return Fact(row.key, day, Operation.UNREADABLE)

@@ -1,3 +1,4 @@
+import ast
 import os
 import re
 from collections.abc import Iterator
@@ -5,6 +6,9 @@ from pathlib import Path
 
 import pathspec
 import pytest
+
+from functions.openapi_schemas import REASON_CODES, REFUSAL_CODES
+from shared.domain.operations import Operation
 
 ROOT = Path(__file__).parents[2]
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\((?P<target>[^)\s]+)\)")
@@ -45,6 +49,80 @@ def test_no_file_names_a_place_on_somebody_s_machine() -> None:
     texts = [path for path in FILES if path.suffix in TEXT]
 
     assert [path for path in texts if MACHINE_PATH.search(_read(path))] == []
+
+
+def test_the_document_names_every_code_of_a_refusal() -> None:
+    """What the code can answer, the OpenAPI document says it can, and docs/api.md has a row for."""
+    refusals = _given("JitError") | _in_tables("Refusals", 1, of=3)
+
+    assert refusals == _given("JitError") == set(REFUSAL_CODES)
+
+
+def test_the_document_names_every_code_of_a_reason() -> None:
+    """The same of each line in the details."""
+    reasons = _given("Reason") | _in_tables("Refusals", 0, of=2)
+
+    assert reasons == _given("Reason") == set(REASON_CODES)
+
+
+def test_the_document_names_every_operation() -> None:
+    """What the activity can tell, docs/api.md explains, and nothing else."""
+    assert _in_tables("Activity", 0, of=2) == {"operation", *Operation}
+
+
+def test_facts_are_named_by_their_operation() -> None:
+    """No fact is recorded under a word of its own, which the documents would not have."""
+    spelled = [
+        (path.name, node.lineno)
+        for path, tree in _trees()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.keyword)
+        and node.arg == "operation"
+        and isinstance(node.value, ast.Constant)
+    ]
+
+    assert spelled == []
+
+
+def _trees() -> Iterator[tuple[Path, ast.Module]]:
+    for folder in ("functions", "shared"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            yield path, ast.parse(path.read_text(encoding="utf-8"))
+
+
+def _given(kind: str) -> set[str]:
+    """Find every code in the code: those of reasons, or those of errors."""
+    found = set()
+    for _, tree in _trees():
+        for node in ast.walk(tree):
+            value = _reason_code(node) if kind == "Reason" else _error_code(node)
+            if isinstance(value, ast.Constant) and value.value:
+                found.add(str(value.value))
+    return found
+
+
+def _reason_code(node: ast.AST) -> ast.expr | None:
+    """Return the first argument of a Reason."""
+    if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Reason" and node.args:
+        return node.args[0]
+    return None
+
+
+def _error_code(node: ast.AST) -> ast.expr | None:
+    """Return a `code` that is passed on, a class's own, or a constant that is passed on later."""
+    if isinstance(node, ast.keyword) and node.arg == "code":
+        return node.value
+    if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") in {"code", "_INVALID"}:
+        return node.value
+    return None
+
+
+def _in_tables(section: str, column: int, *, of: int) -> set[str]:
+    """Find the words set as code in one column of a section's tables of so many columns."""
+    text = _read(Path("docs/api.md")).partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+    rows = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
+    cells = [row[column] for row in rows if len(row) == of]
+    return {word for cell in cells for word in re.findall(r"`(\w+)`", cell)}
 
 
 def _resolves(document: Path, target: str) -> bool:
