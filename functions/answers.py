@@ -154,7 +154,7 @@ def _vote(vote: Vote) -> dict[str, Any]:
 
 def _latest(instants: Iterable[datetime | None]) -> str | None:
     known = [at for at in instants if at is not None]
-    return format_instant(max(known)) if known else None
+    return format_ticks(max(known)) if known else None
 
 
 def overall_status(request: AccessRequest) -> str:

@@ -142,7 +142,12 @@ def _wish(
     policy = get_policy(app().services, policy_id)
     governed = [vm.id for vm in body.virtual_machines if policy.vm(vm.id)]
     held = sorted({"; ".join(_permit(asking, vm_id)) for vm_id in governed})
-    asked = Asked(tuple(_asked_ports(asking, body)), body.justification, asking.address)
+    asked = Asked(
+        tuple(_asked_ports(asking, body)),
+        body.justification,
+        asking.address,
+        relayed=asking.who.relayed_by is not None,
+    )
     each = [port for vm in body.virtual_machines for port in vm.ports]
     return access.Wish(
         policy,

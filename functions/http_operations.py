@@ -90,7 +90,7 @@ def _query(req: func.HttpRequest, token: str) -> str:
 def _line(fact: Fact) -> dict[str, Any]:
     values = (
         format_ticks(fact.at), fact.operation, fact.principal, fact.principal_name,
-        fact.on_behalf_of, fact.relayed_by, fact.request_id, fact.vm_id, fact.port or None,
+        fact.on_behalf_of, fact.relayed_by, fact.request_id, fact.vm_id, fact.port,
         fact.firewall_id, fact.policy_id, fact.source_address, fact.reason,
         fact.authorized_by, fact.lateness_seconds,
     )  # fmt: skip

@@ -246,7 +246,7 @@ class Story:
         self._tell.say(f"   How late, measured from the end at {end_at:%H:%M:%S.%f}"[:-5] + " UTC?")
         self._tell.say(f"     {_late(removed_at, end_at)}  last removal sent (the simulator's log)")
         self._tell.say(f"     {_late(shut_at, end_at)}  first seen shut out (tried every 0.1 s)")
-        self._tell.say(f"     closedAt of the request: {request['closedAt']}, to the second")
+        self._tell.say(f"     closedAt of the request: {request['closedAt']}, as the app saw it")
 
     def _sum_up(self, foreign: Groups, protecting: int, opening: int) -> None:
         self._tell.chapter("What it took")

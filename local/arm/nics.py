@@ -20,12 +20,54 @@ _OWNED = ("resourceGuid", "macAddress", "virtualMachine")
 # The first api-version seen to write these is 2019-11-01 [recorded].
 _SINCE_2019 = ("hostedWorkloads", "tapConfigurations")
 
+
+def _address(value: Any, path: str, source: shapes.Source) -> str:
+    """Read an IP address (text from memory)."""
+    address = shapes.text(value, path, source)
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        raise errors.invalid_json(f"'{address}' is no IP address. Path '{path}'.") from None
+    return address
+
+
+_SUB_RESOURCE = shapes.Shape("SubResource", {"id": shapes.text}, keeps_others=True)
+_IP_CONFIGURATION = shapes.Shape(
+    "NetworkInterfaceIpConfiguration",
+    {
+        "name": shapes.text,
+        "properties": shapes.Shape(
+            "NetworkInterfaceIpConfigurationPropertiesFormat",
+            {
+                "subnet": _SUB_RESOURCE,
+                "privateIPAddress": _address,
+                "privateIPAllocationMethod": shapes.text,
+                "privateIPAddressVersion": shapes.text,
+                "primary": shapes.boolean,
+            },
+            keeps_others=True,
+        ),
+    },
+    keeps_others=True,
+)
+_PROPERTIES = shapes.Shape(
+    "NetworkInterfacePropertiesFormat",
+    {
+        "networkSecurityGroup": _SUB_RESOURCE,
+        "ipConfigurations": shapes.many(_IP_CONFIGURATION),
+        "dnsSettings": shapes.Shape(
+            "NetworkInterfaceDnsSettings", {"dnsServers": shapes.many(_address)}, keeps_others=True
+        ),
+        "enableAcceleratedNetworking": shapes.boolean,
+        "enableIPForwarding": shapes.boolean,
+    },
+    keeps_others=True,
+)
 BODY = shapes.Shape(
     "NetworkInterface",
     dict.fromkeys(("name", "id", "etag", "type", "location"), shapes.text)
-    | dict.fromkeys(
-        ("tags", "extendedLocation", "properties", "kind", "sku", "zones"), shapes.anything
-    ),
+    | dict.fromkeys(("extendedLocation", "kind", "sku", "zones"), shapes.anything)
+    | {"tags": shapes.tags, "properties": _PROPERTIES},
 )
 
 
@@ -137,7 +179,9 @@ def _ip_configurations(
         subnet = (properties.get("subnet") or {}).get("id", "")
         if sim.store.get(subnet) is None:
             raise errors.invalid_reference(subnet, call.path.resource_id)
-        address = properties.get("privateIPAddress") or _free_address(sim, subnet)
+        address = properties.get("privateIPAddress") or _free_address(
+            sim, subnet, call.path.resource_id
+        )
         properties |= {
             "provisioningState": "Succeeded",
             "privateIPAddress": address,
@@ -165,10 +209,13 @@ def addresses_of(nic: Mapping[str, Any]) -> Iterator[str]:
             yield address
 
 
-def _free_address(sim: Simulator, subnet_id: str) -> str:
-    subnet = sim.store.get(subnet_id)
-    properties = subnet["properties"] if subnet else {}
-    prefix = properties.get("addressPrefix") or properties["addressPrefixes"][0]
+def _free_address(sim: Simulator, subnet_id: str, nic_id: str) -> str:
+    subnet = sim.store.get(subnet_id) or {}
+    properties = subnet.get("properties", {})
+    prefixes = [properties.get("addressPrefix"), *(properties.get("addressPrefixes") or ())]
+    prefix = next(filter(None, prefixes), None)
+    if prefix is None:  # a resource, but no subnet
+        raise errors.invalid_reference(subnet_id, nic_id)
     taken = {address for nic in sim.store.of_type(NIC) for address in addresses_of(nic)}
     network = ipaddress.ip_network(prefix)
     for host in range(FIRST_FREE_HOST, network.num_addresses - 1):

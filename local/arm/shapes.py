@@ -32,10 +32,14 @@ class Source:
 
 @dataclass(frozen=True)
 class Shape:
-    """An object: the name the provider gives it, and a reader for each member."""
+    """An object: the name the provider gives it, and a reader for each member.
+
+    Where not every member is modelled, those that are not are kept as they are.
+    """
 
     name: str
     members: Mapping[str, Reader]
+    keeps_others: bool = False
 
     def __call__(self, value: Any, path: str, source: Source) -> dict[str, Any]:
         """Return the object with members named as the API names them, nulls left out."""
@@ -46,6 +50,9 @@ class Shape:
         for given, item in value.items():
             member = known.get(given.lower())
             inner = f"{path}.{given}" if path else given
+            if member is None and self.keeps_others:
+                clean[given] = item
+                continue
             if member is None:
                 raise _unknown_member(given, self.name, inner, source)
             if item is not None:

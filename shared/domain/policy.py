@@ -59,6 +59,7 @@ class Asked:
     ports: tuple[AskedPort, ...]
     justification: str | None = None
     caller_address: str = ""
+    relayed: bool = False  # then that address is a relay's
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def check_request(policy: Policy, asked: Asked, limits: Limits, now: datetime) -
         broken += reasons
         if rule is not None:
             broken += _check_time(port, rule, limits, now)
-            broken += _check_sources(policy, port, rule, limits, asked.caller_address)
+            broken += _check_sources(policy, port, rule, limits, asked)
         asked_for = (key_of(port.vm_id), port.number)
         if asked_for in seen:
             broken.append(
@@ -153,25 +154,34 @@ def _check_time(port: AskedPort, rule: PortRule, limits: Limits, now: datetime) 
 
 
 def _check_sources(
-    policy: Policy, port: AskedPort, rule: PortRule, limits: Limits, caller: str
+    policy: Policy, port: AskedPort, rule: PortRule, limits: Limits, asked: Asked
 ) -> Iterable[Reason]:
     target = f"{port.at}.allowedSourceAddressPrefix"
     widest4 = max(policy.conditions.widest_ipv4, limits.widest_ipv4)
     widest6 = max(policy.conditions.widest_ipv6, limits.widest_ipv6)
-    own = canonical((caller,)) if caller else frozenset()
     for source in port.sources:
         problem = check_source(source, rule.sources, widest4, widest6)
         if problem:
             yield Reason("SourceNotAllowed", problem, target)
-        elif policy.conditions.own_address_only and canonical((source,)) != own:
-            message = (
-                f"policy '{policy.name}' opens only to your own address, {caller or 'unknown'}"
-            )
-            yield Reason("SourceNotOwnAddress", message, target)
+        elif policy.conditions.own_address_only and (problem := _not_own(source, asked)):
+            yield Reason("SourceNotOwnAddress", f"policy '{policy.name}' {problem}", target)
     for family, widest in ((4, widest4), (6, widest6)):
         problem = _check_width(port.sources, family, widest)
         if problem:
             yield Reason("SourcesTooWide", problem, target)
+
+
+def _not_own(source: str, asked: Asked) -> str:
+    """Say why a source is not the address of who asks; empty if it is."""
+    if asked.relayed:
+        return (
+            "opens only to one's own address, and a relay calls from its own, not from that of "
+            "the person it speaks for; they have to ask themselves"
+        )
+    own = asked.caller_address
+    if own and canonical((source,)) == canonical((own,)):
+        return ""
+    return f"opens only to your own address, {own or 'unknown'}"
 
 
 def _check_width(sources: Sequence[str], family: int, widest: int) -> str:

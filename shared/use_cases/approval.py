@@ -225,7 +225,12 @@ def _require_within(
     asked = tuple(AskedPort("", p.vm_id, p.port, p.sources, end_at=until) for p in ports)
     decision = check_request(
         policy,
-        Asked(asked, request.justification, request.source_address),
+        Asked(
+            asked,
+            request.justification,
+            request.source_address,
+            relayed=request.relayed_by is not None,
+        ),
         services.limits,
         services.clock(),
     )

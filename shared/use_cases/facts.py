@@ -137,7 +137,7 @@ def _fact(  # noqa: PLR0913 - a fact has that many parts, and each is named
         on_behalf_of="" if by_requestor else request.requestor.key,
         request_id=request.id,
         vm_id=port.vm_id if port else next(iter(vms)) if len(vms) == 1 else "",
-        port=port.port if port else 0,
+        port=port.port if port else None,
         policy_id=request.policy_id,
         source_address=request.source_address,
         reason=reason,

@@ -343,7 +343,7 @@ class Fact:
     relayed_by: str = ""
     request_id: str = ""
     vm_id: str = ""
-    port: int = 0
+    port: int | None = None  # 0 is a port
     firewall_id: str = ""
     policy_id: str = ""
     source_address: str = ""

@@ -15,7 +15,7 @@ from shared.bootstrap import using
 from tests.functions.authority_app import Authority, GuardedApp, authority, governed, known
 from tests.functions.test_authority_table import BODY, OWNER, SHORT
 from tests.functions.web_app import nothing_changes
-from tests.world import NSG_NIC, POLICY, WEB
+from tests.world import NSG_NIC, POLICY, SOURCE, WEB
 
 INITIATE = f"{POLICY}/initiate"
 FORGED = "198.51.100.66"
@@ -338,6 +338,25 @@ def test_who_sits_elsewhere_names_the_source(app: GuardedApp, guard: Authority, 
     assert "must name the source" in refused.error["message"]
     named = {**short, "allowedSourceAddressPrefix": "203.0.113.50"}
     assert app.call("POST", "/api/requests", named, who=callers[who]).status == 202
+
+
+@pytest.mark.parametrize("source", [SOURCE, "198.51.100.9"])
+@pytest.mark.parametrize("relay", ["app", "person"])
+def test_a_relay_s_address_is_nobody_s_own(guard: Authority, relay: str, source: str) -> None:
+    """A policy that opens to one's own address only opens nothing for a relay, and says why."""
+    app = GuardedApp(governed(own_address_only=True), guard)
+    who = guard.bot("bot", "Jit.Relay") if relay == "app" else guard.person("rita", "Jit.Relay")
+    headers = {**who, "X-Forwarded-For": SOURCE}
+    body = {**SHORT, "allowedSourceAddressPrefix": source, "onBehalfOf": OWNER}
+    with nothing_changes(app.world):
+        refused = app.call("POST", "/api/requests", body, who=headers)
+    assert (refused.status, refused.error["code"]) == (400, "RequestNotWithinPolicy")
+    (line,) = refused.error["details"]
+    assert line["code"] == "SourceNotOwnAddress"
+    assert "a relay calls from its own, not from that of the person" in line["message"]
+    alone = {**SHORT, "allowedSourceAddressPrefix": SOURCE}
+    owner = {**guard.person("owner"), "X-Forwarded-For": SOURCE}
+    assert app.call("POST", "/api/requests", alone, who=owner).status == 202
 
 
 def test_an_address_that_cannot_be_told_is_no_source(app: GuardedApp, guard: Authority) -> None:

@@ -12,12 +12,13 @@ from tests.functions.web_app import (
     AS_ALICE,
     AS_BOB,
     AS_PIPELINE,
+    AS_READER,
     HOST,
     WebApp,
     asking,
     policy_body,
 )
-from tests.world import DB, POLICY, WEB, vm_id
+from tests.world import DB, NSG_NIC, POLICY, WEB, vm_id
 
 INITIATE = f"{POLICY}/initiate?api-version=2020-01-01"
 
@@ -212,3 +213,39 @@ def test_requests_are_listed_newest_first(web: WebApp) -> None:
     assert [request["justification"] for request in found] == ["2", "1", "0"]
     assert web.call("GET", "/api/requests?policy=default", who=AS_ADMIN).json["value"] == found
     assert web.call("GET", "/api/requests?policy=other", who=AS_ADMIN).json == {"value": []}
+
+
+def test_port_0_is_a_port_like_any_other(web: WebApp) -> None:
+    """The specification has it: governed, opened, closed, and told in the activity."""
+    web.call("PUT", POLICY, policy_body(WEB, ports=(0, 22)), who=AS_ADMIN)
+    web.world.work()
+    (deny,) = web.world.firewall.ours(NSG_NIC, Access.DENY)
+    assert deny.ports == ("0", "22")
+    asked = web.call("POST", f"{POLICY}/initiate", asking(port=0, duration="PT10M"), who=AS_ALICE)
+    assert asked.status == 202
+    web.world.work()
+    (allow,) = web.world.firewall.ours(NSG_NIC, Access.ALLOW)
+    assert allow.ports == ("0",)
+    web.world.pass_time(12)
+    assert web.world.firewall.ours(NSG_NIC, Access.ALLOW) == []
+    facts = web.call("GET", "/api/activity", who=AS_READER).json["value"]
+    assert [(fact["operation"], fact.get("port")) for fact in facts if "firewall" in fact] == [
+        ("opened", 0), ("opened", 0), ("closed", 0), ("closed", 0),
+    ]  # fmt: skip
+    assert [fact.get("port", "none") for fact in facts if fact["operation"] == "requested"] == [
+        "none"
+    ]
+
+
+def test_a_close_is_never_told_as_earlier_than_it_was(web: WebApp) -> None:
+    """To the tick, as the ends are: cut to a second it would lie before its own end."""
+    web.call("PUT", POLICY, policy_body(WEB), who=AS_ADMIN)
+    web.world.work()
+    web.world.clock.advance(0.7)
+    wanted = asking(duration="PT10M")
+    place = web.call("POST", f"{POLICY}/initiate", wanted, who=AS_ALICE).headers["Location"]
+    web.world.pass_time(12)
+    told = web.call("GET", place, who=AS_ALICE).json
+    assert told["openedAt"] == "2026-11-22T14:00:00.7000000Z"
+    end = told["virtualMachines"][0]["ports"][0]["endTimeUtc"]
+    assert end == "2026-11-22T14:10:00.7000000Z" <= told["closedAt"]
