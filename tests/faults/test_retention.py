@@ -1,0 +1,55 @@
+"""Forgetting breaks at each of its calls in turn: the next run finishes, and nothing else goes."""
+
+import contextlib
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from shared.domain.lifecycle import change_ports
+from shared.domain.model import Status
+from shared.use_cases.retention import forget_old
+from shared.use_cases.rows import Fact
+from tests.faults.harness import Died, FragileWorld, Kind
+from tests.world import DB, WEB
+
+
+def aged() -> tuple[FragileWorld, str]:
+    """Return a world with old activity, an old request that has ended, and one that has not."""
+    world = FragileWorld()
+    days = {"keep_requests": timedelta(days=90), "keep_activity": timedelta(days=365)}
+    world.services = replace(world.services, **days)  # type: ignore[arg-type]
+    world.protect()
+    over, stuck = world.ask(WEB, minutes=5).id, world.ask(DB, minutes=5).id
+    world.pass_time(45)
+    world.kept_requests.change(
+        stuck, lambda held: change_ports(held, lambda port: replace(port, status=Status.INITIATED))
+    )
+    world.kept_requests.note_live(world.request(over))
+    at = world.clock() - timedelta(days=400)
+    world.services.activity.record(Fact("old", at, "requested"))
+    world.clock.advance(91 * 24 * 3600)
+    return world, stuck
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_a_run_that_breaks_anywhere_is_finished_by_the_next(kind: Kind) -> None:
+    """Whichever call fails or is the last: what is over goes in the end, what is not stays."""
+    for at in range(1, 60):
+        world, stuck = aged()
+        world.faults.arm(at, kind)
+        with contextlib.suppress(Died):
+            forget_old(world.services)
+        fired = world.faults.fired
+        world.faults.disarm()
+        assert world.kept_requests.get(stuck) is not None
+        for _ in range(3):
+            forget_old(world.services)
+        left = {partition for partition, _ in world.tables.requests.rows}
+        assert left == {stuck.partition("-")[0]}, (at, kind)
+        assert [key for _, key in world.tables.requests.rows] == [stuck.partition("-")[2]]
+        assert not any(p.startswith("2025") for p, _ in world.tables.activity.rows)
+        if not fired:
+            assert at > 10
+            return
+    pytest.fail("it never came to its end")
