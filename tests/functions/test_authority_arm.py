@@ -140,17 +140,20 @@ def test_an_arm_that_fails_lets_nobody_in(
     assert app.call("POST", f"{POLICY}/initiate", BODY, who=guard.person("owner")).status == 202
 
 
-def test_a_slow_arm_is_not_waited_for(
-    guard: Authority, arm: ArmClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_slow_arm_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """A caller is refused after a while, and nobody's answer is made up meanwhile."""
     monkeypatch.setattr("shared.bootstrap._SOMEBODY_WAITS", 1)
-    arm.control("faults", {"faults": [{"kind": "latency", "seconds": 3, "path": LISTS[0]}]})
-    app = GuardedApp(governed(), guard)
-    refused = app.call("POST", f"{POLICY}/initiate", BODY, who=guard.person("owner"))
-    assert refused.status == 403
-    assert "could not be made" in refused.error["details"][0]["message"]
-    assert app.call("POST", f"{POLICY}/initiate", BODY, who=guard.person("owner")).status == 202
+    # An ARM of its own: the late call comes into its log when another test counts there.
+    with authority() as guard:
+        arm = ArmClient(guard.arm_url)
+        arm.control("faults", {"faults": [{"kind": "latency", "seconds": 3, "path": LISTS[0]}]})
+        arm.close()
+        app = GuardedApp(governed(), guard)
+        refused = app.call("POST", f"{POLICY}/initiate", BODY, who=guard.person("owner"))
+        assert refused.status == 403
+        assert "could not be made" in refused.error["details"][0]["message"]
+        answer = app.call("POST", f"{POLICY}/initiate", BODY, who=guard.person("owner"))
+        assert answer.status == 202
 
 
 def test_a_right_lost_before_opening_opens_nothing(guard: Authority) -> None:
