@@ -1,11 +1,13 @@
 """What several suites share: real storage, and a whole stack, each started once."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from local.azurite import Azurite
 from local.stack import Stack
+from tests.package import build
 
 # Real Azure settles in a few seconds; what is tested does not depend on how many.
 SETTLE_SECONDS = 0.2
@@ -28,9 +30,16 @@ def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Run the whole stack; each test brings VMs and a policy of its own."""
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the package that would be deployed."""
+    return build(tmp_path_factory.mktemp("package"))
+
+
+@pytest.fixture(scope="session")
+def stack(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Run the whole stack on the package; each test brings VMs and a policy of its own."""
     with Stack(
+        app=package,
         directory=tmp_path_factory.mktemp("stack"),
         settle=SETTLE_SECONDS,
         environment=IMPATIENT,

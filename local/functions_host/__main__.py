@@ -20,6 +20,7 @@ from local.functions_host.host import FunctionsHost
 from local.functions_host.web import web_app
 from local.ports import LOOPBACK, PortTakenError, listen
 
+_ROOT = Path(__file__).parents[2]
 _DRAIN = timedelta(seconds=10)
 
 
@@ -35,6 +36,7 @@ def main() -> None:
     """Serve until SIGTERM or Ctrl-C, then drain."""
     options = _options()
     _log_to_stderr()
+    _leave_import_path()
     if options.tethered:
         threading.Thread(target=_leave_with_parent, daemon=True, name="tether").start()
     try:
@@ -86,6 +88,12 @@ def _leave_with_parent() -> None:
     while os.read(0, 1024):
         pass
     os._exit(1)
+
+
+def _leave_import_path() -> None:
+    """Take the host's own folder off the import path: an app has its own and the packages."""
+    # What the host itself imports later is found through its package, which is loaded.
+    sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != _ROOT]
 
 
 def _log_to_stderr() -> None:

@@ -1,10 +1,8 @@
-import os
-from pathlib import Path
-
 import pathspec
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.package import ROOT, shipped
+
 TOP = {"function_app.py", "functions", "shared", "host.json", "requirements.txt"}
 # What each line of .gitignore keeps out of the repository, and what a deployment must not carry.
 LEFT_BEHIND = [
@@ -32,10 +30,10 @@ def test_what_is_deployed_is_the_app_and_nothing_else() -> None:
     expected = {"function_app.py", "host.json", "requirements.txt"}
     expected |= {path.relative_to(ROOT).as_posix() for path in code}
 
-    shipped = _shipped()
+    found = shipped()
 
-    assert shipped == expected
-    assert {path.partition("/")[0] for path in shipped} == TOP
+    assert found == expected
+    assert {path.partition("/")[0] for path in found} == TOP
 
 
 @pytest.mark.parametrize("path", LEFT_BEHIND)
@@ -60,16 +58,3 @@ def test_every_line_of_gitignore_has_its_example() -> None:
 def _rules(name: str) -> pathspec.GitIgnoreSpec:
     lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
     return pathspec.GitIgnoreSpec.from_lines(lines)
-
-
-def _shipped() -> set[str]:
-    rules = _rules(".funcignore")
-    found = set()
-    for folder, folders, files in os.walk(ROOT):
-        here = Path(folder).relative_to(ROOT)
-        folders[:] = [
-            name for name in folders if not rules.match_file(f"{(here / name).as_posix()}/")
-        ]
-        paths = ((here / name).as_posix() for name in files)
-        found |= {path for path in paths if not rules.match_file(path)}
-    return found

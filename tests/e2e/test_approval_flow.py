@@ -174,14 +174,17 @@ class Scene:
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def scene(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """Run a stack that tells a workflow; two people hold a role that asks and approves."""
     trigger = Trigger()
     app = Starlette(routes=[Route("/notice", trigger.take, methods=["POST"])])
     with BackgroundServer(app) as server:
         told = {"JIT_LOGIC_APP_URL": f"{server.url}/notice", **IMPATIENT}
         with Stack(
-            directory=tmp_path_factory.mktemp("stack"), settle=SETTLE_SECONDS, environment=told
+            app=package,
+            directory=tmp_path_factory.mktemp("stack"),
+            settle=SETTLE_SECONDS,
+            environment=told,
         ) as stack:
             azure = Azure(stack.arm)
             azure.control(

@@ -1,69 +1,44 @@
-"""What would be deployed, built by .funcignore's rules, on its own: nothing missing or spare."""
+"""What would be deployed, on its own: nothing missing, nothing spare.
 
-import io
-import os
+The end-to-end tests run on the same package (tests/conftest.py).
+"""
+
+import json
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from functools import cache
+from importlib.metadata import files
 from pathlib import Path
 
-import pathspec
 import pytest
 
-from local.demo import Story, Teller
-from local.json_calls import call
-from local.stack import Stack
+from local.stack import Stack, StackError
+from tests.infra import load_package
 from tests.infra.bicep import ROOT
+from tests.infra.load_package import imported
 
-MODULES = """
-import importlib, pkgutil, sys
-folder = sys.argv[1]
-sys.path.insert(0, folder)
-import function_app, functions, shared
-for package in (functions, shared):
-    for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-        importlib.import_module(found.name)
-strangers = [
-    name
-    for name, module in sys.modules.items()
-    if name.partition(".")[0] in {"function_app", "functions", "shared", "local", "tests"}
-    and not (getattr(module, "__file__", None) or folder).startswith(folder)
-]
-functions = function_app.app.get_functions()
-print(len(functions), len(strangers), *strangers)
-"""
+# What the platform reads, beside the code.
+READ_BY_AZURE = {"host.json", "requirements.txt"}
+OURS = {"function_app", "functions", "shared"}
 
 
-@pytest.fixture(scope="module")
-def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the folder that azd would upload."""
-    lines = (ROOT / ".funcignore").read_text(encoding="utf-8").splitlines()
-    rules = pathspec.GitIgnoreSpec.from_lines(lines)
-    target = tmp_path_factory.mktemp("package")
-    for folder, folders, files in os.walk(ROOT):
-        here = Path(folder).relative_to(ROOT)
-        folders[:] = [
-            name for name in folders if not rules.match_file(f"{(here / name).as_posix()}/")
-        ]
-        for name in files:
-            if not rules.match_file((here / name).as_posix()):
-                (target / here).mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(ROOT / here / name, target / here / name)
-    return target
+@cache
+def _imports(package: Path) -> dict[str, dict[str, set[str]]]:
+    """Map each file of the package to what it imports."""
+    return {
+        path.relative_to(package).as_posix(): imported(path.read_text(encoding="utf-8"))
+        for path in package.rglob("*.py")
+    }
 
 
-@pytest.fixture(scope="module")
-def stack(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Start the local stack with the package instead of the work tree."""
-    with Stack(app=package, directory=tmp_path_factory.mktemp("stack")) as running:
-        yield running
-
-
-def test_every_module_loads_from_the_package_alone(package: Path, tmp_path: Path) -> None:
-    """With the work tree out of reach all functions are found, and no module comes from there."""
+def test_everything_loads_from_the_package_and_its_pins_alone(
+    package: Path, tmp_path: Path
+) -> None:
+    """Without the work tree and the development packages, each import is found, late ones too."""
     done = subprocess.run(
-        [sys.executable, "-I", "-c", MODULES, str(package)],
+        [sys.executable, "-I", load_package.__file__, str(package)],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -71,43 +46,89 @@ def test_every_module_loads_from_the_package_alone(package: Path, tmp_path: Path
     )
 
     assert done.returncode == 0, done.stderr
-    count, strangers, *names = done.stdout.split()
-    assert strangers == "0", names
-    assert int(count) > 10
+    told = json.loads(done.stdout)
+    assert told["elsewhere"] == []
+    assert {"request_access", "open_access", "sweep_expired"} <= set(told["functions"])
 
 
-def test_the_package_plays_an_access_end_to_end(stack: Stack) -> None:
-    """Protect, refuse, ask, open, close: what is deployed does what the work tree does."""
-    told = io.StringIO()
+def test_development_packages_are_out_of_reach(package: Path, tmp_path: Path) -> None:
+    """The test above would notice: code that imports one of them does not load."""
+    broken = Path(shutil.copytree(package, tmp_path / "package"))
+    (broken / "shared" / "spare.py").write_text("import starlette\n", encoding="utf-8")
 
-    Story(stack, Teller(told)).play()
+    done = subprocess.run(
+        [sys.executable, "-I", load_package.__file__, str(broken)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
-    assert "closed" in told.getvalue()
-
-
-def test_the_package_says_that_it_is_well(stack: Stack) -> None:
-    """The availability test's question is answered without a token."""
-    status, body = call("GET", f"{stack.api}/api/health")
-
-    assert status in {200, 503}
-    assert body["status"] in {"Healthy", "Degraded", "Unhealthy"}
+    assert done.returncode != 0
+    assert "starlette is not pinned" in done.stderr
 
 
-def test_the_package_carries_every_dependency_it_imports(package: Path) -> None:
-    """The pins that are deployed name each library that the code imports."""
-    pins = (package / "requirements.txt").read_text(encoding="utf-8").lower()
-    needed = {
-        "azure-functions": "azure.functions",
-        "azure-identity": "azure.identity",
-        "azure-mgmt-network": "azure.mgmt.network",
-        "azure-data-tables": "azure.data.tables",
-        "azure-storage-queue": "azure.storage.queue",
-        "pydantic": "pydantic",
-        "pydantic-settings": "pydantic_settings",
-        "pyjwt": "jwt",
+def test_every_file_is_needed(package: Path) -> None:
+    """What function_app.py does not lead to, and the platform does not read, is not deployed."""
+    imports = _imports(package)
+    reached: set[str] = set()
+    ahead = {"function_app.py"}
+    while ahead:
+        path = ahead.pop()
+        reached.add(path)
+        for module, names in imports[path].items():
+            # What is taken from a module may be a module below it.
+            for dotted in (module, *(f"{module}.{name}" for name in names)):
+                ahead |= _files_of(dotted) & set(imports)
+        ahead -= reached
+    held = {path.relative_to(package).as_posix() for path in package.rglob("*") if path.is_file()}
+
+    assert {path for path in held if "__pycache__" not in path} == reached | READ_BY_AZURE
+
+
+def _files_of(dotted: str) -> set[str]:
+    """Name the files that an import of a module would run."""
+    parts = dotted.split(".")
+    above = {"/".join([*parts[:count], "__init__.py"]) for count in range(1, len(parts) + 1)}
+    return {"/".join(parts) + ".py", *above}
+
+
+def test_every_package_that_is_asked_for_is_imported(package: Path) -> None:
+    """Each line of requirements.in is imported by the code, and each import stands there."""
+    lines = (ROOT / "requirements.in").read_text(encoding="utf-8").splitlines()
+    asked = {re.split(r"[\[<>=]", line)[0].lower() for line in lines if line[:1] not in {"", "#"}}
+    sources = {name: _sources(name) for name in asked}
+
+    modules = {module for imports in _imports(package).values() for module in imports}
+    foreign = {m for m in modules if m.split(".")[0] not in {*sys.stdlib_module_names, *OURS}}
+    used = {
+        module: {name for name in asked if sources[name] & _files_of(module)} for module in foreign
     }
-    code = "\n".join(path.read_text(encoding="utf-8") for path in package.rglob("*.py"))
 
-    for distribution, module in needed.items():
-        assert f"{distribution}==" in pins or f"{distribution}[" in pins, distribution
-        assert module in code, f"{distribution} is deployed and not imported"
+    assert [module for module, names in used.items() if not names] == []
+    assert set().union(*used.values()) == asked
+
+
+def _sources(distribution: str) -> set[str]:
+    return {each.as_posix() for each in files(distribution) or () if each.suffix == ".py"}
+
+
+def test_the_host_runs_the_package_and_nothing_of_the_work_tree(
+    package: Path, tmp_path: Path
+) -> None:
+    """A file that is missing in the package is missed, though the work tree has it."""
+    broken = Path(shutil.copytree(package, tmp_path / "package"))
+    (broken / "shared" / "domain" / "times.py").unlink()
+
+    with pytest.raises(StackError, match=r"No module named 'shared\.domain\.times'"):
+        Stack(app=broken, directory=tmp_path / "stack")
+
+
+def test_nothing_of_the_work_tree_takes_the_place_of_a_missing_folder(
+    package: Path, tmp_path: Path
+) -> None:
+    """Without `shared` in the package there is none, though the host was started beside one."""
+    broken = Path(shutil.copytree(package, tmp_path / "package"))
+    shutil.rmtree(broken / "shared")
+
+    with pytest.raises(StackError, match="No module named 'shared'"):
+        Stack(app=broken, directory=tmp_path / "stack")
