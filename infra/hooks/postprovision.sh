@@ -8,13 +8,15 @@ need() {
     eval "value=\${$1:-}"
     [ -n "$value" ] || { printf 'postprovision: %s is not set; run this through azd\n' "$1" >&2; exit 1; }
 }
-for name in AZURE_RESOURCE_GROUP AZURE_LOCATION AZURE_FUNCTION_NAME JIT_API_URL JIT_API_AUDIENCE \
+for name in AZURE_SUBSCRIPTION_ID AZURE_RESOURCE_GROUP AZURE_LOCATION AZURE_FUNCTION_NAME JIT_API_URL JIT_API_AUDIENCE \
     JIT_DEPLOYMENT_ID JIT_STORAGE_ACCOUNT JIT_WORKSPACE_ID JIT_INSIGHTS_ID; do
     need "$name"
 done
 command -v az >/dev/null 2>&1 || { echo 'postprovision: the Azure CLI (az) is needed; infra/extras is not deployed' >&2; exit 1; }
 
+# azd's subscription, whichever one az happens to be set to.
 az deployment group create \
+    --subscription "$AZURE_SUBSCRIPTION_ID" \
     --resource-group "$AZURE_RESOURCE_GROUP" \
     --name jit-extras \
     --template-file infra/extras/extras.json \

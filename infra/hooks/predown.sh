@@ -8,17 +8,30 @@
 # It can also be run by hand: JIT_API_URL=... JIT_API_AUDIENCE=... JIT_DEPLOYMENT_ID=... \
 #   JIT_SCOPES=... AZURE_FUNCTION_NAME=... AZURE_RESOURCE_GROUP=... sh infra/hooks/predown.sh
 #
-# Exit 1 stops `azd down`; JIT_DRAIN_ANYWAY=true lets it go on with rules left behind.
+# Exit 1 stops `azd down`; JIT_DRAIN_ANYWAY=true lets it go on with rules left behind. It can be run
+# again: it takes up what it finds.
 set -eu
+
+say() { printf 'predown: %s\n' "$*"; }
+
+anyway=${JIT_DRAIN_ANYWAY:-false}
+
+stop() {
+    say "$*" >&2
+    [ "$anyway" = true ] || exit 1
+    say 'azd goes on all the same' >&2
+    exit 0
+}
 
 for name in JIT_API_URL JIT_API_AUDIENCE JIT_DEPLOYMENT_ID JIT_SCOPES AZURE_FUNCTION_NAME AZURE_RESOURCE_GROUP; do
     eval "value=\${$name:-}"
-    [ -n "$value" ] || { printf 'predown: %s is not set\n' "$name" >&2; exit 1; }
+    # An `azd up` that failed half-way leaves no outputs, and opened nothing.
+    [ -n "$value" ] || stop "$name is not set; JIT_DRAIN_ANYWAY=true if nothing was ever deployed"
 done
 case $JIT_DEPLOYMENT_ID in
-    *[!a-z0-9]*) echo 'predown: JIT_DEPLOYMENT_ID is not a deployment id' >&2; exit 1 ;;
+    *[!a-z0-9]*) stop 'JIT_DEPLOYMENT_ID is not a deployment id' ;;
 esac
-command -v az >/dev/null 2>&1 || { echo 'predown: the Azure CLI (az) is needed' >&2; exit 1; }
+command -v az >/dev/null 2>&1 || stop 'the Azure CLI (az) is needed'
 
 wait_seconds=${JIT_DRAIN_SECONDS:-300}
 pause_seconds=${JIT_DRAIN_PAUSE:-10}
@@ -26,8 +39,7 @@ backup=${JIT_DRAIN_BACKUP:-jit-policies-$(date -u +%Y%m%dT%H%M%SZ).json}
 subscriptions=$(printf '%s' "$JIT_SCOPES" | tr ',' '\n' | sed 's#^ */subscriptions/\([^/ ]*\).*#\1#' | sort -u)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-
-say() { printf 'predown: %s\n' "$*"; }
+trap 'exit 1' HUP INT TERM
 
 # Only names that carry our own mark are ours: neither Defender's rules nor another installation's.
 our_rules() {
@@ -38,26 +50,38 @@ our_rules() {
     done
 }
 
-policies_at() {
-    az rest --method get --resource "$JIT_API_AUDIENCE" --output "$2" --query "$3" \
-        --url "$JIT_API_URL/subscriptions/$1/providers/Microsoft.Security/jitNetworkAccessPolicies?api-version=2020-01-01"
+read_page() {
+    az rest --method get --resource "$JIT_API_AUDIENCE" --url "$page" --output "$1" --query "$2"
+}
+
+# Saves a subscription's policies and notes their ids. A list that is long comes in pages.
+list_policies() {
+    page="$JIT_API_URL/subscriptions/$1/providers/Microsoft.Security/jitNetworkAccessPolicies?api-version=2020-01-01"
+    while [ -n "$page" ]; do
+        read_page json value >>"$work/backup" || return 1
+        read_page tsv 'value[].id' >>"$work/policies" || return 1
+        page=$(read_page tsv nextLink) || return 1
+    done
 }
 
 drain_through_the_app() {
     : >"$work/policies"
     : >"$work/backup"
     for subscription in $subscriptions; do
-        policies_at "$subscription" json 'value' >>"$work/backup" || return 1
-        policies_at "$subscription" tsv 'value[].id' >>"$work/policies" || return 1
+        list_policies "$subscription" || return 1
     done
-    cp "$work/backup" "$backup"
-    say "the policies are saved in $backup"
+    if cp "$work/backup" "$backup"; then
+        say "the policies are saved in $backup"
+    elif [ "$anyway" != true ]; then
+        say "the policies cannot be saved in $backup, so none is deleted" >&2
+        exit 1
+    fi
     # Nobody can ask for anything that no policy covers, so nothing new opens from here on.
     while read -r policy; do
         [ -n "$policy" ] || continue
         say "deleting $policy"
         az rest --method delete --resource "$JIT_API_AUDIENCE" --output none \
-            --url "$JIT_API_URL$policy?api-version=2020-01-01" || return 1
+            --url "$JIT_API_URL$policy?api-version=2020-01-01" </dev/null || return 1
     done <"$work/policies"
 }
 
@@ -78,24 +102,25 @@ else
     say 'the app does not answer as it should; its rules are removed without it'
 fi
 
-our_rules || { say 'the security groups cannot be listed'; exit 1; }
+our_rules || stop 'the security groups cannot be listed'
 if [ -s "$work/rules" ]; then
     # A running app would take our deletions for drift and put its rules back.
     say "stopping $AZURE_FUNCTION_NAME"
-    az functionapp stop --name "$AZURE_FUNCTION_NAME" --resource-group "$AZURE_RESOURCE_GROUP" --output none || say 'it could not be stopped'
+    az functionapp stop --name "$AZURE_FUNCTION_NAME" --resource-group "$AZURE_RESOURCE_GROUP" \
+        ${AZURE_SUBSCRIPTION_ID:+--subscription "$AZURE_SUBSCRIPTION_ID"} --output none || say 'it could not be stopped'
     # Allow rules before deny rules: a port must not stand open in between.
     { grep -v -i "_${JIT_DEPLOYMENT_ID}_" "$work/rules"; grep -i "_${JIT_DEPLOYMENT_ID}_" "$work/rules"; } >"$work/order" || true
     while read -r rule; do
         say "deleting $rule"
-        az network nsg rule delete --ids "$rule" --output none || say "it could not be deleted"
+        az network nsg rule delete --ids "$rule" --output none </dev/null || say "it could not be deleted"
     done <"$work/order"
-    our_rules || { say 'the security groups cannot be listed'; exit 1; }
+    our_rules || stop 'the security groups cannot be listed'
 fi
 
 if [ -s "$work/rules" ]; then
     say 'these rules of ours are left, look for a lock or a policy on their groups:'
     cat "$work/rules"
-    [ "${JIT_DRAIN_ANYWAY:-false}" = true ] || exit 1
+    stop 'the leaving stops here'
 else
     say 'no rule of ours is left. Management ports are now as open as the other rules let them be.'
 fi

@@ -73,14 +73,15 @@ jit
 | project TimeGenerated, queue = tostring(e.queue), body = tostring(e.body)
 '''
 var foreignRule = '''
-let nothing = datatable(TimeGenerated: datetime, OperationNameValue: string, ResourceId: string, Claims: string, Caller: string, ActivityStatusValue: string)[];
+let nothing = datatable(TimeGenerated: datetime, OperationNameValue: string, ResourceId: string, _ResourceId: string, Claims: string, Caller: string, ActivityStatusValue: string)[];
 union isfuzzy=true nothing, AzureActivity
 | where OperationNameValue has 'securityRules' and OperationNameValue has_any ('write', 'delete')
 | where ActivityStatusValue in~ ('Success', 'Succeeded', 'Accept', 'Accepted')
-| where ResourceId contains '-{mark}-' or ResourceId contains '_{mark}_'
+| extend rule = iff(isempty(_ResourceId), ResourceId, _ResourceId)
+| where rule contains '-{mark}-' or rule contains '_{mark}_'
 | extend principal = tostring(parse_json(Claims)['http://schemas.microsoft.com/identity/claims/objectidentifier'])
 | where principal !~ '{network}'
-| project TimeGenerated, Caller, principal, OperationNameValue, ResourceId
+| project TimeGenerated, Caller, principal, OperationNameValue, rule
 '''
 var ruleRepaired = '''
 jit
@@ -88,9 +89,9 @@ jit
 | project TimeGenerated, firewall = tostring(e.firewall), rule = tostring(e.rule), what = tostring(e.what)
 '''
 var foreignStorage = '''
-let nothing = datatable(TimeGenerated: datetime, OperationName: string, RequesterObjectId: string, CallerIpAddress: string, Uri: string, StatusCode: string)[];
+let nothing = datatable(TimeGenerated: datetime, Category: string, OperationName: string, RequesterObjectId: string, CallerIpAddress: string, Uri: string, StatusCode: string)[];
 union isfuzzy=true nothing, StorageTableLogs, StorageQueueLogs
-| where OperationName has_any ('Insert', 'Update', 'Merge', 'Replace', 'Delete', 'Put', 'Clear', 'Create', 'Set', 'EntityGroupTransaction')
+| where Category in ('StorageWrite', 'StorageDelete')
 | where StatusCode startswith '2'
 | where RequesterObjectId !~ '{host}'
 | project TimeGenerated, OperationName, RequesterObjectId, CallerIpAddress, Uri

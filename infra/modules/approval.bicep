@@ -47,6 +47,63 @@ var tenantId = tenant().tenantId
 var issuer = '${environment().authentication.loginEndpoint}${tenantId}/v2.0'
 var apis = '${subscription().id}/providers/Microsoft.Web/locations/${location}/managedApis'
 var connectionNames = channel == 'outlook' ? ['office365', 'office365users'] : channel == 'teams' ? ['teams'] : []
+// Who may start each workflow. A trigger's signed address would need no token, so it is off: the
+// front door takes the person from the token that its trigger has checked.
+var hostOnly = {
+  sasAuthenticationPolicy: {
+    state: 'Disabled'
+  }
+  // The host's token is for our own API, not for ARM: a workflow that leaked it would leak
+  // nothing that opens a port.
+  openAuthenticationPolicies: {
+    policies: {
+      host: {
+        type: 'AAD'
+        claims: [
+          {
+            name: 'iss'
+            value: issuer
+          }
+          {
+            name: 'aud'
+            value: clientId
+          }
+          {
+            name: 'oid'
+            value: hostPrincipalId
+          }
+        ]
+      }
+    }
+  }
+}
+var peopleOnly = {
+  sasAuthenticationPolicy: {
+    state: 'Disabled'
+  }
+  openAuthenticationPolicies: {
+    policies: {
+      people: {
+        type: 'AAD'
+        claims: [
+          {
+            // Only tokens of signed-in people carry a scope.
+            name: 'scp'
+            value: 'user_impersonation'
+          }
+          {
+            name: 'iss'
+            value: issuer
+          }
+          {
+            name: 'aud'
+            value: clientId
+          }
+        ]
+      }
+    }
+  }
+}
 // An identity in an action is checked when the workflow is saved, so it cannot be a parameter.
 var approvalDefinition = json(replace(string(loadJsonContent('../workflows/approval.json')), '{relayIdentity}', relayIdentityId))
 var frontDoorDefinition = json(replace(string(loadJsonContent('../workflows/front-door.json')), '{relayIdentity}', relayIdentityId))
@@ -121,31 +178,7 @@ resource approval 'Microsoft.Logic/workflows@2019-05-01' = {
     definition: approvalDefinition
     parameters: workflowParameters
     accessControl: {
-      triggers: {
-        // The host's token is for our own API, not for ARM: a workflow that leaked it would leak
-        // nothing that opens a port.
-        openAuthenticationPolicies: {
-          policies: {
-            host: {
-              type: 'AAD'
-              claims: [
-                {
-                  name: 'iss'
-                  value: issuer
-                }
-                {
-                  name: 'aud'
-                  value: clientId
-                }
-                {
-                  name: 'oid'
-                  value: hostPrincipalId
-                }
-              ]
-            }
-          }
-        }
-      }
+      triggers: hostOnly
     }
   }
   dependsOn: [
@@ -168,30 +201,7 @@ resource frontDoor 'Microsoft.Logic/workflows@2019-05-01' = if (deployFrontDoor)
     definition: frontDoorDefinition
     parameters: workflowParameters
     accessControl: {
-      triggers: {
-        openAuthenticationPolicies: {
-          policies: {
-            people: {
-              type: 'AAD'
-              claims: [
-                {
-                  // Only tokens of signed-in people carry a scope.
-                  name: 'scp'
-                  value: 'user_impersonation'
-                }
-                {
-                  name: 'iss'
-                  value: issuer
-                }
-                {
-                  name: 'aud'
-                  value: clientId
-                }
-              ]
-            }
-          }
-        }
-      }
+      triggers: peopleOnly
     }
   }
   dependsOn: [

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 KNOWN = (["functionapp", "stop"], ["deployment", "group"])
+PAGE = 2
 STATE = Path(os.environ["FAKE_AZ_STATE"])
 
 
@@ -49,13 +50,18 @@ def _answer(state: dict[str, Any], arguments: list[str]) -> int:
 def _rest(state: dict[str, Any], options: dict[str, str]) -> int:
     if not state["running"] or options["--resource"] != state["audience"]:
         return 1
-    path = options["--url"].removeprefix(state["api"]).partition("?")[0]
+    path, _, query = options["--url"].removeprefix(state["api"]).partition("?")
     if options["--method"] == "get":
         found = [each for each in state["policies"] if each.startswith(path.rsplit("/", 3)[0])]
+        first = int(query.partition("skipToken=")[2] or 0)
+        page = found[first : first + PAGE]
         if options["--query"] == "value[].id":
-            _say("\n".join(found))
+            _say("\n".join(page))
+        elif options["--query"] == "nextLink":
+            following = f"{state['api']}{path}?$skipToken={first + PAGE}"
+            _say(following if found[first + PAGE :] else "")
         else:
-            _say(json.dumps([{"id": each} for each in found]))
+            _say(json.dumps([{"id": each} for each in page]))
         return 0
     state["policies"].remove(path)
     return 0

@@ -120,6 +120,30 @@ def test_quotes_and_brackets_are_balanced(name: str) -> None:
         assert text.count(opening) == text.count(closing)
 
 
+@each_query
+def test_whole_words_are_what_has_looks_for(name: str) -> None:
+    """`has 'Insert'` does not find InsertEntity: it looks for words between other characters."""
+    operation = "Microsoft.Network/networkSecurityGroups/securityRules/write delete"
+    words = set(re.findall(r"\w+", operation))
+
+    for asked in re.findall(r"\bhas(?:_any|_all)?\s+(\([^)]*\)|'[^']*')", QUERIES[name]):
+        assert set(re.findall(r"'([^']*)'", asked)) <= words
+
+
+def test_every_write_of_somebody_else_to_the_rows_is_seen() -> None:
+    """Whatever the operation is called: the categories are those that infra/extras collects."""
+    extras = json.loads((INFRA / "extras" / "extras.json").read_text(encoding="utf-8"))
+    collected = {
+        log["category"]
+        for resource in extras["resources"]
+        if resource["type"] == "Microsoft.Insights/diagnosticSettings"
+        for log in resource["properties"]["logs"]
+    }
+    (read_ones,) = re.findall(r"Category in \(([^)]*)\)", QUERIES["jit-foreign-storage"])
+
+    assert set(re.findall(r"\w+", read_ones)) == collected
+
+
 def test_events_are_found_where_they_stand() -> None:
     """The start of a log line, as the code writes it, is what the queries look for."""
     from shared.adapters.telemetry import _line  # noqa: PLC0415

@@ -73,6 +73,7 @@ def run(tmp_path: Path) -> Run:
                 "JIT_API_AUDIENCE": "api://tenant/jit",
                 "JIT_DEPLOYMENT_ID": MARK,
                 "JIT_SCOPES": f"{SUBSCRIPTION}/resourceGroups/app-rg,{SUBSCRIPTION}",
+                "AZURE_SUBSCRIPTION_ID": SUBSCRIPTION.rpartition("/")[2],
                 "AZURE_FUNCTION_NAME": "func-jit-x",
                 "AZURE_RESOURCE_GROUP": "rg-jit-x",
                 "AZURE_LOCATION": "westeurope",
@@ -162,6 +163,59 @@ def test_nothing_to_drain_is_fine(run: Run) -> None:
     assert after["running"] is True
 
 
+def test_every_page_of_policies_is_drained(run: Run, tmp_path: Path) -> None:
+    """Policies on a later page are saved and deleted like those on the first."""
+    policies = [f"{POLICY}-{number}" for number in range(5)]
+    done, after = run(policies=policies)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert after["policies"] == []
+    saved = (tmp_path / "policies.json").read_text()
+    assert [line for line in policies if line not in saved] == []
+
+
+def test_policies_that_cannot_be_saved_are_not_deleted(run: Run, tmp_path: Path) -> None:
+    """A full disk or a folder that cannot be written stops the leaving before anything is gone."""
+    nowhere = {"JIT_DRAIN_BACKUP": str(tmp_path / "nowhere" / "policies.json")}
+    done, after = run(environment=nowhere)
+
+    assert done.returncode == 1
+    assert after["policies"] == [POLICY]
+    assert after["rules"] == [*FOREIGN, DENY, ALLOW]
+    done, after = run(environment={**nowhere, "JIT_DRAIN_ANYWAY": "true"})
+    assert done.returncode == 0
+    assert after["rules"] == FOREIGN
+
+
+def test_it_can_be_run_again(run: Run) -> None:
+    """A run that stopped half-way is taken up: policies are gone, rules are left."""
+    done, after = run(policies=[], stuck=[DENY])
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert after["rules"] == FOREIGN
+
+
+def test_what_was_never_deployed_can_be_left(run: Run) -> None:
+    """An `azd up` that failed half-way has no outputs; it is said how to go on."""
+    done, _ = run(environment={"JIT_API_URL": ""})
+
+    assert done.returncode == 1
+    assert "JIT_DRAIN_ANYWAY=true" in done.stderr
+    done, after = run(environment={"JIT_API_URL": "", "JIT_DRAIN_ANYWAY": "true"})
+    assert done.returncode == 0
+    assert after["calls"] == []
+
+
+def test_the_hooks_work_in_azd_s_subscription(run: Run) -> None:
+    """az may be set to another one, where a group of the same name could be somebody else's."""
+    subscription = SUBSCRIPTION.rpartition("/")[2]
+    for name, command in (("predown", "functionapp"), ("postprovision", "deployment")):
+        _, after = run(name, running=False)
+
+        (call,) = [each for each in after["calls"] if each[0] == command]
+        assert call[call.index("--subscription") + 1] == subscription
+
+
 @pytest.mark.parametrize("mark", ["", "a.*", "x y", "$(id)", "-"])
 def test_a_mark_that_is_none_deletes_nothing(run: Run, mark: str) -> None:
     """The mark decides what is deleted, so it is checked before anything is."""
@@ -193,7 +247,8 @@ def test_the_postprovision_hook_says_what_is_left_to_do(run: Run) -> None:
 def test_azd_runs_the_hooks_that_are_there() -> None:
     """azure.yaml names files that exist and are executable, and azd hands them what they read."""
     project = yaml.safe_load((ROOT / "azure.yaml").read_text(encoding="utf-8"))
-    outputs = set(read(INFRA / "main.bicep").outputs)
+    # The subscription is azd's own to tell.
+    outputs = {"AZURE_SUBSCRIPTION_ID", *read(INFRA / "main.bicep").outputs}
 
     assert set(project["hooks"]) == {"postprovision", "predown"}
     for hook in project["hooks"].values():

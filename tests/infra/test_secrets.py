@@ -152,12 +152,24 @@ def _role(body: dict[str, Any]) -> str:
     return str(body["properties"]["roleDefinitionId"].source)
 
 
+def _access(symbol: str) -> dict[str, Any]:
+    (workflow,) = (
+        found for found in resources("Microsoft.Logic/workflows") if found.symbol == symbol
+    )
+    named = workflow.body["properties"]["accessControl"]["triggers"]
+    access: dict[str, Any] = read(INFRA / "modules" / "approval.bicep").variables[named.source]
+    return access
+
+
+@pytest.mark.parametrize("symbol", ["approval", "frontDoor"])
+def test_no_signed_address_starts_a_workflow(symbol: str) -> None:
+    """Whoever reads a trigger's callback URL still needs a token that the policy below takes."""
+    assert _access(symbol)["sasAuthenticationPolicy"] == {"state": "Disabled"}
+
+
 def test_only_the_host_may_start_the_approval_workflow() -> None:
     """The trigger takes a token of our tenant, for our API, of the host's identity."""
-    (approval,) = (
-        found for found in resources("Microsoft.Logic/workflows") if found.symbol == "approval"
-    )
-    access = approval.body["properties"]["accessControl"]["triggers"]
+    access = _access("approval")
     (policy,) = access["openAuthenticationPolicies"]["policies"].values()
 
     assert {claim["name"]: claim["value"] for claim in policy["claims"]} == {
@@ -169,10 +181,7 @@ def test_only_the_host_may_start_the_approval_workflow() -> None:
 
 def test_the_front_door_takes_people_only() -> None:
     """Its trigger reads the person from the token, so a token without a person is refused."""
-    (door,) = (
-        found for found in resources("Microsoft.Logic/workflows") if found.symbol == "frontDoor"
-    )
-    access = door.body["properties"]["accessControl"]["triggers"]
+    access = _access("frontDoor")
     (policy,) = access["openAuthenticationPolicies"]["policies"].values()
     claims = {claim["name"]: claim["value"] for claim in policy["claims"]}
 
