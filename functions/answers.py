@@ -130,17 +130,20 @@ def status_answer(request: AccessRequest) -> dict[str, Any]:
 
 def _approval(request: AccessRequest) -> dict[str, Any]:
     """Say what is awaited, or what was decided; nothing where the policy asks for nobody."""
-    held = pending(request) or request.approval
+    awaited = pending(request)
+    held = awaited or request.approval
     if held is None:
         return {}
-    return {
-        "approval": {
-            "needed": held.needed,
-            "agreed": held.agreed,
-            "deadline": format_instant(held.deadline),
-            "decisions": [_vote(vote) for vote in held.votes],
-        }
+    answer = {
+        "needed": held.needed,
+        "agreed": held.agreed,
+        "deadline": format_instant(held.deadline),
+        "decisions": [_vote(vote) for vote in held.votes],
     }
+    # Such a request is open already: without it nobody could tell that somebody is awaited.
+    if request.extension is not None and request.extension.approval is awaited:
+        answer["endTimeUtc"] = format_instant(request.extension.end_at)
+    return {"approval": answer}
 
 
 def _vote(vote: Vote) -> dict[str, Any]:

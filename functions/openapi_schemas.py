@@ -117,7 +117,8 @@ _STATUS = _object(
                 "agreed": _COUNT,
                 "deadline": _INSTANT,
                 "decisions": _list(_DECISION),
-            }
+            },
+            {"endTimeUtc": _INSTANT},
         ),
     },
 )

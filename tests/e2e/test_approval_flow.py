@@ -51,9 +51,10 @@ class Trigger:
         self.told.append(body)
         return Response(status_code=202)
 
-    def of(self, request_id: str) -> Json | None:
+    def of(self, request_id: str, *, extension: bool = False) -> Json | None:
         """Return what was told of a request."""
-        return next((each for each in self.told if each["requestId"] == request_id), None)
+        asked = (request_id, extension)
+        return next((t for t in self.told if (t["requestId"], t["isExtension"]) == asked), None)
 
 
 @dataclass
@@ -289,6 +290,35 @@ def _check_record(scene: Scene, request_id: str) -> None:
     assert told["refused"]["principal"].endswith(people["rita"])
     assert "nobody approves their own request" in told["refused"]["reason"]
     assert told["closed"]["latenessSeconds"] >= 0
+
+
+def _both_agree(scene: Scene, request_id: str, *, extension: bool) -> None:
+    """Let the workflow ask two people, and hold it to asking each of them once."""
+    notice = until(
+        lambda: scene.trigger.of(request_id, extension=extension), "the workflow is told"
+    )
+    assert notice["approvalsNeeded"] == 2
+    relay = Wire()
+    run = scene.approvals(relay, [("rita", "approve"), ("dora", "approve")]).run(notice)
+    assert run.status == "Succeeded"
+    answers = [answer for _, call, answer in relay.calls if call.url.endswith("/approve")]
+    assert [answer.status for answer in answers] == [200, 200]
+
+
+def test_a_longer_end_asks_as_many_people_as_the_opening(scene: Scene) -> None:
+    """One notice for each, and the workflow asks until both have agreed; then the end moves."""
+    site = scene.site(approversNeeded=2, approveExtensions=True)
+    location = scene.play.alice.initiate(site.policy_id, site.asked(duration="PT10M"))
+    path = urlsplit(location).path
+    request_id = path.rpartition("/")[2]
+    _both_agree(scene, request_id, extension=False)
+    scene.play.alice.wait(location, "Initiated")
+    asked = scene.play.alice.call("POST", f"{path}/extend", {"duration": "PT20M"})
+    waiting = asked.json["approval"]
+    assert (waiting["agreed"], waiting["needed"]) == (0, 2)
+    _both_agree(scene, request_id, extension=True)
+    (port,) = scene.play.alice.status(location)["virtualMachines"][0]["ports"]
+    assert port["endTimeUtc"].startswith(waiting["endTimeUtc"].removesuffix("Z"))
 
 
 def test_the_requestor_approves_nothing(scene: Scene) -> None:

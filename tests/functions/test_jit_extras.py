@@ -1,9 +1,11 @@
 """What Defender's API has no word for: conditions, dry runs, repeated calls."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from shared.domain.times import format_instant
 from shared.use_cases.rows import policy_key
 from tests.functions.web_app import (
     AS_ADMIN,
@@ -14,10 +16,12 @@ from tests.functions.web_app import (
     asking,
     nothing_changes,
     policy_body,
+    token,
 )
 from tests.world import DB, NSG_NIC, NSG_SUBNET, POLICY, WEB, vm_id
 
 INITIATE = f"{POLICY}/initiate"
+FROM_HERE = {"allowedSourceAddressPrefix": "203.0.113.7"}
 
 
 def protect(web: WebApp, **conditions: Any) -> None:
@@ -31,6 +35,30 @@ def refusals(web: WebApp, body: Any) -> list[str]:
     """Ask, and return the codes of the lines that were broken."""
     answer = web.call("POST", INITIATE, body, who=AS_ALICE)
     return [line["code"] for line in answer.error["details"]] if answer.status != 202 else []
+
+
+# --- approval ----------------------------------------------------------------------------------
+
+
+def test_a_later_end_that_waits_is_shown(web: WebApp) -> None:
+    """An open request says which later end people are asked for, until the last has agreed."""
+    protect(web, approversNeeded=2, approveExtensions=True)
+    first, second = token("carol", "Jit.Approve"), token("dave", "Jit.Approve")
+    asked = {"virtualMachine": WEB, "ports": [22], "duration": "PT30M", **FROM_HERE}
+    path = f"/api/requests/{web.call('POST', '/api/requests', asked, who=AS_ALICE).json['id']}"
+    for who in (first, second):
+        assert "endTimeUtc" not in web.call("GET", path, who=AS_ALICE).json["approval"]
+        assert web.call("POST", f"{path}/approve", {}, who=who).status == 200
+    web.world.work()
+    until = format_instant(web.world.clock() + timedelta(hours=1))
+    extended = web.call("POST", f"{path}/extend", {"endTimeUtc": until}, who=AS_ALICE)
+    assert extended.status == 200, extended.text
+    for agreed, who in enumerate((first, second)):
+        told = web.call("GET", path, who=AS_ALICE).json
+        assert (told["status"], told["approval"]["endTimeUtc"]) == ("Initiated", until)
+        assert (told["approval"]["needed"], told["approval"]["agreed"]) == (2, agreed)
+        assert web.call("POST", f"{path}/approve", {}, who=who).status == 200
+    assert "endTimeUtc" not in web.call("GET", path, who=AS_ALICE).json["approval"]
 
 
 # --- conditions --------------------------------------------------------------------------------

@@ -207,7 +207,7 @@ def test_what_was_never_deployed_can_be_left(run: Run) -> None:
 
 
 def test_the_hooks_work_in_azd_s_subscription(run: Run) -> None:
-    """az may be set to another one, where a group of the same name could be somebody else's."""
+    """The Azure CLI may be set to another one, where a group of the same name could be somebody else's."""
     subscription = SUBSCRIPTION.rpartition("/")[2]
     for name, command in (("predown", "functionapp"), ("postprovision", "deployment")):
         _, after = run(name, running=False)

@@ -371,15 +371,14 @@ class _State:
     def _run_until(self, action: Json) -> Result:
         limit = action["limit"]
         ends = self._engine.clock.now + seconds_of(limit["timeout"])
+        status = SUCCEEDED
         for _ in range(limit["count"]):
-            if self.scope(action["actions"]) != SUCCEEDED:
-                return Result(FAILED, error="an iteration failed")
-            if self._resolved(action["expression"]) is True:
-                return Result(SUCCEEDED)
-            if self._engine.clock.now >= ends:
+            status = self.scope(action["actions"])
+            if self._resolved(action["expression"]) is True or self._engine.clock.now >= ends:
                 break
-        # A loop that reaches its limit ends well; what follows has to look for itself.
-        return Result(SUCCEEDED)
+        # As documented: an iteration that fails ends nothing, the last one decides, and a loop that
+        # reaches its limit ends well. What follows has to look for itself.
+        return Result(status)
 
     def _run_http(self, action: Json) -> Result:
         inputs = self._resolved(action["inputs"])

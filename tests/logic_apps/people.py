@@ -42,7 +42,7 @@ class ScriptedApp:
         self.asked: ShortRequestWire | None = None
         self.trouble: list[Answer] = []
         self.polls_until_open = 2
-        self.extension_waits = False
+        self.longer_end = ""
 
     def __call__(self, call: Call) -> Answer:
         """Answer a call."""
@@ -75,27 +75,30 @@ class ScriptedApp:
         read = DecisionWire.model_validate(body)
         assert read.on_behalf_of is not None
         person = read.on_behalf_of.object_id
-        awaited = self.extension_waits or self.status == "PendingApproval"
+        awaited = self.longer_end or self.status == "PendingApproval"
         if person == self.requestor or not awaited:
             self.refused.append(person)
             return Answer(403, {"error": {"code": "ApproverNotAllowed", "message": "no"}})
         self.votes[person] = decision
-        if self.extension_waits:
-            self.extension_waits = False
-            return Answer(200, self._body())
         agreed = [each for each in self.votes.values() if each == "approve"]
-        if decision == "deny":
-            self.status = "Denied"
-        elif len(agreed) >= self.needed:
-            self.status = "Initiating"
+        if decision == "deny" or len(agreed) >= self.needed:
+            self._settle(decision)
         return Answer(200, self._body())
+
+    def _settle(self, decision: str) -> None:
+        if self.longer_end:
+            self.longer_end = ""
+        else:
+            self.status = {"deny": "Denied", "approve": "Initiating"}[decision]
 
     def _waiting(self) -> Answer:
         headers = {"Location": f"{API}/api/requests/{REQUEST}", "Retry-After": "2"}
         return Answer(202, self._body(), headers)
 
     def _body(self) -> Json:
+        later = {"approval": {"endTimeUtc": self.longer_end}} if self.longer_end else {}
         return {
+            **later,
             "id": REQUEST,
             "status": self.status,
             "requestor": NAMES[self.requestor],

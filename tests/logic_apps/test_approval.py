@@ -141,17 +141,44 @@ def test_what_was_decided_meanwhile_is_not_asked() -> None:
     assert run.ran("Ask_until_decided") == ["Skipped"]
 
 
-def test_a_longer_end_is_asked_for_until_the_app_takes_an_answer() -> None:
-    """An open request whose extension waits is asked about; its requestor's answer is none."""
+@CHANNELS
+def test_a_longer_end_is_asked_for_until_it_is_decided(channel: str) -> None:
+    """An open request whose later end waits for two is asked about twice, and no third time.
+
+    Its requestor's answer is none.
+    """
+    app = ScriptedApp(needed=2, status="Initiated")
+    app.longer_end = "2026-11-22T18:00:00Z"
+    people = People((ALICE, "Approve"), (BOB, "Approve"), (CAROL, "Approve"), (ALICE, "Deny"))
+
+    run = _run(app, people, channel, isExtension=True)
+
+    assert app.refused == [ALICE]
+    assert app.votes == {BOB: "approve", CAROL: "approve"}
+    assert run.ran("Relay_decision") == ["Failed", "Succeeded", "Succeeded"]
+    assert run.status == "Succeeded"
+
+
+@CHANNELS
+def test_people_are_told_that_it_is_a_longer_end(channel: str) -> None:
+    """Who is asked sees until when, and that the access is open already."""
     app = ScriptedApp(status="Initiated")
-    app.extension_waits = True
-    people = People((ALICE, "Approve"), (BOB, "Approve"), (CAROL, "Deny"))
+    app.longer_end = "2026-11-22T18:00:00Z"
+    people = People((BOB, "Deny"))
+
+    _run(app, people, channel, isExtension=True)
+
+    assert "longer access, until 2026-11-22T18:00:00Z" in json.dumps([people.mails, people.cards])
+
+
+def test_a_late_notice_of_a_longer_end_asks_nobody() -> None:
+    """The request itself says whether a later end still waits, whatever the notice says."""
+    app, people = ScriptedApp(status="Initiated"), People((BOB, "Approve"))
 
     run = _run(app, people, "teams", isExtension=True)
 
-    assert app.refused == [ALICE]
-    assert app.votes == {BOB: "approve"}
-    assert run.status == "Succeeded"
+    assert people.cards == []
+    assert run.ran("Ask_until_decided") == ["Skipped"]
 
 
 def test_only_the_id_of_a_notice_is_used() -> None:

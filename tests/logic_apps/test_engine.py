@@ -228,3 +228,38 @@ def test_texts_with_expressions() -> None:
 def test_lengths_of_time(text: str, seconds: float) -> None:
     """ISO 8601, as limits and retry policies have it."""
     assert seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize(
+    ("statuses", "ended", "tries"),
+    [
+        ([400, 200], "Succeeded", 2),
+        ([400, 400, 400], "Failed", 3),
+        ([202, 202, 202], "Succeeded", 3),
+    ],
+    ids=["one fails", "the last fails", "the limit is reached"],
+)
+def test_a_loop_ends_as_its_last_round_does(statuses: list[int], ended: str, tries: int) -> None:
+    """A round that fails is followed by another; a loop that reaches its limit ends well."""
+    answers = iter([Answer(status) for status in statuses])
+    loop = {
+        "type": "Until",
+        "expression": "@equals(outputs('Look')?['statusCode'], 200)",
+        "limit": {"count": 3, "timeout": "PT1H"},
+        "actions": {
+            "Look": {
+                "type": "Http",
+                "inputs": {"method": "GET", "uri": "https://api.example/look"},
+                "runAfter": {},
+                "operationOptions": "DisableAsyncPattern",
+            }
+        },
+        "runAfter": {},
+    }
+    machine = _engine(answers, {})
+    machine._definition["actions"] = {"Wait": loop}
+
+    run = machine.run({})
+
+    assert run.results["Wait"].status == ended
+    assert len(run.ran("Look")) == tries
