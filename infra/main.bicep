@@ -26,7 +26,7 @@ param scopes string
 @description('Name of the resource group to create. Empty: rg-jit-{environmentName}.')
 param resourceGroupName string = ''
 
-@description('Mark of this installation in every rule name. Never change it while rules are live: rules with another mark are not ours. Empty: derived from subscription and environment name, so that it survives redeployment.')
+@description('Mark of this installation in every rule name: 4 to 16 of a-z and 0-9, first a letter. Never change it while rules are live: rules with another mark are not ours. Empty: derived from subscription and environment name, so that it survives redeployment.')
 @maxLength(16)
 param deploymentId string = ''
 

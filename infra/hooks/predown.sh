@@ -15,12 +15,22 @@ set -eu
 say() { printf 'predown: %s\n' "$*"; }
 
 anyway=${JIT_DRAIN_ANYWAY:-false}
+stopped=no
+
+functionapp() {
+    az functionapp "$1" --name "$AZURE_FUNCTION_NAME" --resource-group "$AZURE_RESOURCE_GROUP" \
+        ${AZURE_SUBSCRIPTION_ID:+--subscription "$AZURE_SUBSCRIPTION_ID"} --output none
+}
 
 stop() {
     say "$*" >&2
-    [ "$anyway" = true ] || exit 1
-    say 'azd goes on all the same' >&2
-    exit 0
+    if [ "$anyway" = true ]; then
+        say 'azd goes on all the same' >&2
+        exit 0
+    fi
+    # The app stays, and what is left is its to close: it goes on trying.
+    [ "$stopped" = no ] || functionapp start || say "$AZURE_FUNCTION_NAME could not be started again: start it" >&2
+    exit 1
 }
 
 for name in JIT_API_URL JIT_API_AUDIENCE JIT_DEPLOYMENT_ID JIT_SCOPES AZURE_FUNCTION_NAME AZURE_RESOURCE_GROUP; do
@@ -106,8 +116,8 @@ our_rules || stop 'the security groups cannot be listed'
 if [ -s "$work/rules" ]; then
     # A running app would take our deletions for drift and put its rules back.
     say "stopping $AZURE_FUNCTION_NAME"
-    az functionapp stop --name "$AZURE_FUNCTION_NAME" --resource-group "$AZURE_RESOURCE_GROUP" \
-        ${AZURE_SUBSCRIPTION_ID:+--subscription "$AZURE_SUBSCRIPTION_ID"} --output none || say 'it could not be stopped'
+    functionapp stop || say 'it could not be stopped'
+    stopped=yes
     # Allow rules before deny rules: a port must not stand open in between.
     { grep -v -i "_${JIT_DEPLOYMENT_ID}_" "$work/rules"; grep -i "_${JIT_DEPLOYMENT_ID}_" "$work/rules"; } >"$work/order" || true
     while read -r rule; do

@@ -50,10 +50,11 @@ class Module:
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter, whether it may be left out, and its decorators by name."""
+    """A parameter, whether it may be left out, what it is then, and its decorators by name."""
 
     name: str
     is_optional: bool
+    default: Any
     decorators: dict[str, Any]
 
 
@@ -85,7 +86,8 @@ class Bicep:
                 continue
             if node.type == "parameter_declaration":
                 optional = any(child.type == "=" for child in node.children)
-                found[_name(node)] = Parameter(_name(node), optional, decorators)
+                default = value(node.children[-1]) if optional else None
+                found[_name(node)] = Parameter(_name(node), optional, default, decorators)
             decorators = {}
         return found
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-KNOWN = (["functionapp", "stop"], ["deployment", "group"])
+KNOWN = (["functionapp", "stop"], ["functionapp", "start"], ["deployment", "group"])
 PAGE = 2
 STATE = Path(os.environ["FAKE_AZ_STATE"])
 
@@ -40,8 +40,8 @@ def _answer(state: dict[str, Any], arguments: list[str]) -> int:
             return 1
         state["rules"].remove(options["--ids"])
         return 0
-    if arguments[:2] == ["functionapp", "stop"]:
-        state["running"] = False
+    if arguments[0] == "functionapp":
+        state["running"] = arguments[1] == "start"
     elif arguments[0] == "rest":
         return _rest(state, options)
     return 0 if arguments[:2] in KNOWN else 2

@@ -66,6 +66,20 @@ def test_every_name_is_declared_once_and_used(path: Path) -> None:
     assert unused == set()
 
 
+def test_a_variable_that_is_not_set_means_none() -> None:
+    """For it azd gives an empty string, which would replace any default but an empty one."""
+    given = json.loads(PARAMETERS.read_text(encoding="utf-8"))["parameters"]
+    empty = [name for name, each in given.items() if "=" not in each["value"]]
+
+    assert all(each["value"].startswith("${") for each in given.values())
+    assert {MAIN.parameters[name].default for name in empty} <= {"", None}
+    assert {name for name in empty if MAIN.parameters[name].default is None} == {
+        "environmentName",
+        "location",
+        "scopes",
+    }
+
+
 @ids
 def test_every_parameter_says_what_it_is(path: Path) -> None:
     """Each parameter carries a description; azd and the portal show it to the deployer."""

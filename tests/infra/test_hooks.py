@@ -147,11 +147,21 @@ def test_what_cannot_be_removed_is_listed_and_stops_the_leaving(run: Run) -> Non
     assert ALLOW not in done.stdout.partition("are left")[2]
 
 
+def test_an_app_that_stays_runs_again(run: Run) -> None:
+    """The leaving was stopped: what is left open is closed by the app, once the lock is gone."""
+    _, after = run(stuck=[ALLOW], locked=[ALLOW])
+
+    done = [call[1] for call in after["calls"] if call[0] == "functionapp"]
+    assert done == ["stop", "start"]
+    assert after["running"] is True
+
+
 def test_leaving_anyway_is_a_decision(run: Run) -> None:
     """Whoever wants to go on with rules left behind has to say so."""
-    done, _ = run(running=False, locked=[DENY], environment={"JIT_DRAIN_ANYWAY": "true"})
+    done, after = run(running=False, locked=[DENY], environment={"JIT_DRAIN_ANYWAY": "true"})
 
     assert done.returncode == 0
+    assert after["running"] is False
     assert DENY in done.stdout
 
 
