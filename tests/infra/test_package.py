@@ -98,10 +98,15 @@ def test_every_package_that_is_asked_for_is_imported(package: Path) -> None:
     asked = {re.split(r"[\[<>=]", line)[0].lower() for line in lines if line[:1] not in {"", "#"}}
     sources = {name: _sources(name) for name in asked}
 
-    modules = {module for imports in _imports(package).values() for module in imports}
-    foreign = {m for m in modules if m.split(".")[0] not in {*sys.stdlib_module_names, *OURS}}
+    taken = {
+        module: {module, *(f"{module}.{name}" for name in names)}
+        for imports in _imports(package).values()
+        for module, names in imports.items()
+        if module.split(".")[0] not in {*sys.stdlib_module_names, *OURS}
+    }
     used = {
-        module: {name for name in asked if sources[name] & _files_of(module)} for module in foreign
+        module: {name for name in asked if sources[name] & set().union(*map(_files_of, dotted))}
+        for module, dotted in taken.items()
     }
 
     assert [module for module, names in used.items() if not names] == []
