@@ -47,6 +47,8 @@ wait_seconds=${JIT_DRAIN_SECONDS:-300}
 pause_seconds=${JIT_DRAIN_PAUSE:-10}
 backup=${JIT_DRAIN_BACKUP:-jit-policies-$(date -u +%Y%m%dT%H%M%SZ).json}
 subscriptions=$(printf '%s' "$JIT_SCOPES" | tr ',' '\n' | sed 's#^ */subscriptions/\([^/ ]*\).*#\1#' | sort -u)
+# Jit.Admin counts within JIT_SCOPES, so a whole subscription is only asked for where it is one of them.
+places=$(printf '%s' "$JIT_SCOPES" | tr ',' '\n' | sed -E 's#^ *(/subscriptions/[^/ ]+(/[rR]esource[gG]roups/[^/ ]+)?).*#\1#' | sort -u)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
@@ -64,9 +66,9 @@ read_page() {
     az rest --method get --resource "$JIT_API_AUDIENCE" --url "$page" --output "$1" --query "$2"
 }
 
-# Saves a subscription's policies and notes their ids. A list that is long comes in pages.
+# Saves the policies of a place and notes their ids. A list that is long comes in pages.
 list_policies() {
-    page="$JIT_API_URL/subscriptions/$1/providers/Microsoft.Security/jitNetworkAccessPolicies?api-version=2020-01-01"
+    page="$JIT_API_URL$1/providers/Microsoft.Security/jitNetworkAccessPolicies?api-version=2020-01-01"
     while [ -n "$page" ]; do
         read_page json value >>"$work/backup" || return 1
         read_page tsv 'value[].id' >>"$work/policies" || return 1
@@ -77,8 +79,12 @@ list_policies() {
 drain_through_the_app() {
     : >"$work/policies"
     : >"$work/backup"
-    for subscription in $subscriptions; do
-        list_policies "$subscription" || return 1
+    for place in $places; do
+        # A group whose subscription is listed anyway is listed with it.
+        whole=${place%/[rR]esource[gG]roups/*}
+        if [ "$whole" = "$place" ] || ! printf '%s\n' "$places" | grep -q -i -x -F "$whole"; then
+            list_policies "$place" || return 1
+        fi
     done
     if cp "$work/backup" "$backup"; then
         say "the policies are saved in $backup"

@@ -52,7 +52,10 @@ def _rest(state: dict[str, Any], options: dict[str, str]) -> int:
         return 1
     path, _, query = options["--url"].removeprefix(state["api"]).partition("?")
     if options["--method"] == "get":
-        found = [each for each in state["policies"] if each.startswith(path.rsplit("/", 3)[0])]
+        scope = path.rsplit("/", 3)[0]
+        if scope not in state["scopes"]:
+            return 1  # the app's roles count within its scopes only
+        found = [each for each in state["policies"] if each.startswith(f"{scope}/")]
         first = int(query.partition("skipToken=")[2] or 0)
         page = found[first : first + PAGE]
         if options["--query"] == "value[].id":

@@ -55,6 +55,7 @@ def run(tmp_path: Path) -> Run:
             "audience": "api://tenant/jit",
             "mark": MARK,
             "running": True,
+            "scopes": [f"{SUBSCRIPTION}/resourceGroups/app-rg", SUBSCRIPTION],
             "policies": [POLICY],
             "rules": [*FOREIGN, DENY, ALLOW],
             "locked": [],
@@ -182,6 +183,21 @@ def test_every_page_of_policies_is_drained(run: Run, tmp_path: Path) -> None:
     assert after["policies"] == []
     saved = (tmp_path / "policies.json").read_text()
     assert [line for line in policies if line not in saved] == []
+
+
+def test_scopes_that_are_groups_are_drained_through_the_app(run: Run, tmp_path: Path) -> None:
+    """A role that counts in two groups does not list their subscription; each group is listed."""
+    groups = [f"{SUBSCRIPTION}/resourceGroups/{name}" for name in ("app-rg", "ops-rg")]
+    policies = [POLICY, POLICY.replace("app-rg", "ops-rg")]
+    within = f"{groups[0]}/providers/Microsoft.Compute/virtualMachines/one"
+    environment = {"JIT_SCOPES": ", ".join([*groups, within])}
+    done, after = run(environment=environment, scopes=groups, policies=policies)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert after["policies"] == []
+    assert not [call for call in after["calls"] if call[0] == "functionapp"]
+    saved = (tmp_path / "policies.json").read_text()
+    assert [each for each in policies if each not in saved] == []
 
 
 def test_policies_that_cannot_be_saved_are_not_deleted(run: Run, tmp_path: Path) -> None:
