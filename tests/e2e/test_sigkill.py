@@ -227,9 +227,12 @@ class Stage:
         assert port["statusReason"] == reason
         assert not self.azure.allowed(site.vm)
         self._check_groups(site, allows=0)
+        # The row is written first, and what it says is told right after.
+        closed = {("closed", key_of(nsg)) for nsg in site.nsgs}
+        until(lambda: closed <= set(self._facts(location)), "each group's close is on record")
         facts = self._facts(location)
         assert len(set(facts)) == len(facts)
-        assert {nsg for what, nsg in facts if what == "closed"} == set(map(key_of, site.nsgs))
+        assert {fact for fact in facts if fact[0] == "closed"} == closed
 
     def check_protected(self, site: Site) -> None:
         """Hold a policy to its denies, and to nothing else."""
