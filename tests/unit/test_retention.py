@@ -200,7 +200,7 @@ def test_a_remembered_id_is_forgotten_after_a_day(world: World) -> None:
     world.services = replace(world.services, keep_requests=None)
     asked = AskedPort("ports[0]", WEB, 22, (SOURCE,), duration=timedelta(minutes=5))
     wish = access.Wish(
-        POLICY, Asked((asked,), "because", SOURCE), ALICE,
+        world.policy(), Asked((asked,), "because", SOURCE), ALICE,
         repeat=Repeat(ALICE.key, "an-id", "body"),
     )  # fmt: skip
     first = access.request_access(world.services, wish)
