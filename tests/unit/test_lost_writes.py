@@ -156,7 +156,7 @@ def test_a_protection_that_cannot_be_lifted_is_no_success(world: World) -> None:
         protection.apply_policy(world.services, POLICY)
     assert world.policy().state is PolicyState.UPDATING
     assert ("22",) in [rule.ports for rule in world.firewall.ours(NSG_SUBNET)]
-    del world.tables.firewalls.replace  # type: ignore[method-assign]
+    del world.tables.firewalls.replace
     world.pass_time(1)
     assert not world.firewall.ours(NSG_NIC)
     assert world.policy().state is PolicyState.SUCCEEDED
@@ -174,7 +174,7 @@ def test_a_firewall_that_is_never_settled_is_left_to_the_next_message() -> None:
         ("firewall", NSG_SUBNET),
         ("policy", POLICY),
     }
-    del world.tables.firewalls.replace  # type: ignore[method-assign]
+    del world.tables.firewalls.replace
     world.pass_time(1)
     assert world.policy().state is PolicyState.SUCCEEDED
 
