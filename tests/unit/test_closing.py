@@ -1,22 +1,37 @@
 """Closing: what ends a grant, what a firewall may answer, and what is believed."""
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
 from shared.domain.lifecycle import change_ports
-from shared.domain.model import LONGEST_GRANT, Access, AccessRequest, PolicyState, Status
+from shared.domain.model import (
+    LONGEST_GRANT,
+    Access,
+    AccessRequest,
+    Attachment,
+    PolicyState,
+    Status,
+)
 from shared.domain.policy import Asked, AskedPort
 from shared.domain.rules import Plan
 from shared.use_cases import access, approval, protection
 from shared.use_cases.approval import Caller
-from shared.use_cases.converge import converge
-from shared.use_cases.interfaces import FirewallRefusedError, Machine, OutsideError, Row, Snapshot
+from shared.use_cases.converge import CloseRefusedError, converge
+from shared.use_cases.interfaces import (
+    FirewallRefusedError,
+    Machine,
+    OutsideError,
+    Row,
+    RowChangedError,
+    Snapshot,
+    ThrottledError,
+)
 from shared.use_cases.prove import Prover
 from shared.use_cases.reconcile import reconcile
-from shared.use_cases.watch import report
 from tests.unit.approving import APPROVER, asking, code_of, decide, extend
+from tests.unit.racing import overtake
 from tests.world import ALICE, DB, NSG_NIC, NSG_SUBNET, POLICY, SOURCE, WEB, World
 
 
@@ -120,6 +135,16 @@ def test_a_request_lost_while_somebody_decides_is_not_found(what: str) -> None:
     assert world.tables.requests.rows == before
 
 
+def test_a_firewall_that_a_vm_has_left_holds_nothing_for_it_and_is_forgotten(world: World) -> None:
+    """The deny on the group that no longer stands in front of it goes, and so does the note."""
+    world.machines.add(WEB, Attachment(NSG_SUBNET, ("10.0.0.4",)))
+    protection.apply_policy(world.services, POLICY)
+    assert not world.firewall.ours(NSG_NIC)
+    row = world.services.policies.vm_row(POLICY, WEB)
+    assert row is not None
+    assert row.firewalls == (NSG_SUBNET,)
+
+
 # --- firewalls and people who answer badly -------------------------------------------------------
 
 
@@ -178,11 +203,102 @@ def test_a_policy_that_could_not_be_applied_says_so_until_it_could(world: World)
     assert world.policy().error == ""
 
 
-def test_messages_that_nobody_could_handle_are_a_warning(world: World) -> None:
-    """Not a failure of the app: what they were about stays due."""
+def test_a_rule_that_the_firewall_will_not_let_go_is_told_at_every_look(world: World) -> None:
+    """Its door is not reported as closed; the first look at which it may go closes it."""
+    request = world.ask(DB, minutes=5)
+    (rule,) = world.firewall.ours(NSG_SUBNET, Access.ALLOW)
+    world.firewall.refuse[rule.name] = "ScopeLocked"
+    world.pass_time(5)
+    with pytest.raises(CloseRefusedError, match=rule.name):
+        converge(world.services, NSG_SUBNET)
+    assert world.telemetry.named("jit.close.refused")[-1]["rules"] == rule.name
+    assert world.status(request.id) is Status.INITIATED
+    del world.firewall.refuse[rule.name]
     world.pass_time(1)
-    world.queues.poison_count = 2
-    said = report(world.services)
-    assert said.problems == ()
-    assert "2 messages could not be handled" in said.warnings
-    assert isinstance(said.last_sweep_at, datetime)
+    assert world.status(request.id) is Status.REVOKED
+
+
+def test_writes_that_never_come_true_are_not_repeated_for_ever(world: World) -> None:
+    """They would use up the quota that other doors need; the sweep goes on later."""
+    request = world.ask(DB, minutes=5)
+    write, tried = world.firewall.write, []
+    world.firewall.write = lambda snapshot, plan: tried.append((snapshot, plan))  # type: ignore[method-assign]
+    world.clock.advance(5 * 60)
+    with pytest.raises(OutsideError, match="did not come true"):
+        converge(world.services, NSG_SUBNET)
+    assert len(tried) < 10
+    assert world.status(request.id) is Status.INITIATED
+    world.firewall.write = write  # type: ignore[method-assign]
+    world.pass_time(1)
+    assert world.status(request.id) is Status.REVOKED
+
+
+@pytest.mark.parametrize("seconds", [20.0, 300.0])
+def test_a_quota_that_is_used_up_is_waited_for(world: World, seconds: float) -> None:
+    """A short wait inside one converge, a long one by a message that comes back then."""
+    throttled = [ThrottledError("slow down", retry_after=seconds)]
+
+    def refuse(_snapshot: Snapshot, _plan: Plan) -> None:
+        if throttled:
+            raise throttled.pop()
+
+    request = world.ask(DB, work=False)
+    world.firewall.before_write = refuse
+    before = world.clock()
+    world.work()
+    opened_at_once = seconds < 30
+    assert (world.status(request.id) is Status.INITIATED) is opened_at_once
+    if not opened_at_once:
+        (again,) = [each for each in world.queues.waiting if each.kind == "request"]
+        assert again.visible_at == before + timedelta(seconds=seconds)
+        world.clock.advance(seconds)
+        world.work()
+    assert world.status(request.id) is Status.INITIATED
+    assert world.clock() == before + timedelta(seconds=seconds)
+
+
+def test_an_extension_of_what_is_being_closed_is_refused(world: World) -> None:
+    """Closed between the look and the write: the end does not move."""
+    request = world.ask(DB, minutes=30)
+    replace_row = world.tables.requests.replace
+
+    def closed_first(row: Row) -> str:
+        world.tables.requests.replace = replace_row  # type: ignore[method-assign]
+        approval.revoke(world.services, request.id, Caller(ALICE))
+        raise RowChangedError(row.key)
+
+    world.tables.requests.replace = closed_first  # type: ignore[method-assign]
+    assert code_of(lambda: extend(world, request, 60)) == "NotOpen"
+    world.work()
+    assert world.status(request.id) is Status.REVOKED
+
+
+def test_what_is_closed_between_the_look_and_the_proof_is_not_noted_as_open(world: World) -> None:
+    """The rule was seen, and by then nobody wanted it: its request was never open."""
+    request = world.ask(DB, work=False)
+    change, world_requests = world.tables.requests.replace, world.tables.requests
+    key = request.id.partition("-")[2]
+
+    def closed_first(row: Row) -> str:
+        if row.key == key and '"opened_at":"' in str(row.values):
+            world_requests.replace = change  # type: ignore[method-assign]
+            approval.revoke(world.services, request.id, Caller(ALICE))
+            raise RowChangedError(row.key)
+        return change(row)
+
+    world_requests.replace = closed_first  # type: ignore[method-assign]
+    world.work()
+    assert world.request(request.id).ports[0].opened_at is None
+    assert world.status(request.id) is Status.REVOKED
+    assert allows(world) == []
+
+
+def test_what_was_proven_while_its_row_changed_is_proven_again(world: World) -> None:
+    """The mark was not written; the next look writes it, and the fact is recorded once."""
+    lost = overtake(world.tables.firewalls, "grant|")
+    request = world.ask(DB)
+    assert lost() == 1
+    assert world.status(request.id) is Status.INITIATED
+    assert world.services.rows.read(NSG_SUBNET).grants[0].proven
+    told = [f.operation for _, f in world.services.activity.on(world.clock())]
+    assert told.count("opened") == 1
