@@ -145,7 +145,7 @@ def _wish(
     asked = Asked(tuple(_asked_ports(asking, body)), body.justification, asking.address)
     each = [port for vm in body.virtual_machines for port in vm.ports]
     return access.Wish(
-        policy_id,
+        policy,
         asked,
         asking.who.person,
         end_texts=tuple(port.end_time_utc or "" for port in each),

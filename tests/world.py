@@ -119,7 +119,7 @@ class World:
     ) -> AccessRequest:
         """Ask for a port, and let the workers work unless told not to."""
         asked = AskedPort("ports[0]", vm, port, (source,), duration=timedelta(minutes=minutes))
-        wish = access.Wish(POLICY, Asked((asked,), "because", source), who)
+        wish = access.Wish(self.policy(), Asked((asked,), "because", source), who)
         request = access.request_access(self.services, wish)
         if work:
             self.work()

@@ -167,7 +167,7 @@ def deny_rules(protections: Iterable[Protection], names: RuleNames) -> list[Secu
     """Make one deny for each VM and family, over all policies that protect it.
 
     Protocol and source are `*` whatever the policy says, as Defender writes them: a port that is
-    governed is closed.
+    governed is closed. A rule that had a priority before carries it.
     """
     in_force = (p for p in protections if not p.lifted)
     standing = sorted(in_force, key=lambda p: (key_of(p.vm_id), p.vm_id))
@@ -187,9 +187,15 @@ def deny_rules(protections: Iterable[Protection], names: RuleNames) -> list[Secu
                         destinations=addresses,
                         ports=ports,
                         description=deny_description(name_of(same[0].vm_id)),
+                        priority=_first_priority(same, family),
                     )
                 )
     return rules
+
+
+def _first_priority(protections: Iterable[Protection], family: int) -> int:
+    each = (p.priority_v4 if family == _FAMILIES[0] else p.priority_v6 for p in protections)
+    return min((priority for priority in each if priority), default=0)
 
 
 def plan(
@@ -278,7 +284,9 @@ class _Placing:
     def keeps(self, held: SecurityRule, rule: SecurityRule) -> bool:
         """Tell whether a rule already stands at a priority that is good for it."""
         low, high = self._limits(rule)
-        return held.inbound and low <= held.priority <= high
+        before = range(max(low, rule.priority), held.priority) if rule.priority else ()
+        moved = any(at not in self._taken for at in before)
+        return held.inbound and low <= held.priority <= high and not moved
 
     def place(self, rule: SecurityRule, held: SecurityRule | None) -> SecurityRule:
         """Give a rule its priority; raises NoRoomError."""
@@ -300,7 +308,10 @@ class _Placing:
 
     def _free_slot(self, rule: SecurityRule) -> int:
         low, high = self._limits(rule)
-        if rule.access is Access.DENY:
+        if rule.priority:
+            # What was added behind it since then has no older right.
+            low = max(low, rule.priority)
+        elif rule.access is Access.DENY:
             low = max(low, self._last_foreign(rule, Access.ALLOW) + 1)
         slot = next((at for at in range(low, high + 1) if at not in self._taken), 0)
         if not slot:

@@ -26,7 +26,6 @@ from shared.use_cases.codec import MAX_DOCUMENT, size_of
 from shared.use_cases.facts import record
 from shared.use_cases.interfaces import RowExistsError
 from shared.use_cases.permission import enforce
-from shared.use_cases.protection import get_policy
 from shared.use_cases.repeat import Repeat, claim, find_repeated
 from shared.use_cases.rows import new_request_id
 from shared.use_cases.services import Services
@@ -39,7 +38,7 @@ MOST_STORED = MAX_DOCUMENT // 2
 class Wish:
     """What a caller asks for, and how it looked on the wire where clients compare that."""
 
-    policy_id: str
+    policy: Policy
     asked: Asked
     requestor: Principal
     end_texts: tuple[str, ...] = ()
@@ -54,14 +53,14 @@ class Wish:
 def request_access(services: Services, wish: Wish) -> AccessRequest:
     """Check a request, record it and queue it.
 
-    Raises NotFoundError for a policy that does not exist and OutsidePolicyError with every line
-    of the policy that the request breaks. Nothing is stored or queued then.
+    Raises OutsidePolicyError with every line of the policy that the request breaks. Nothing is
+    stored or queued then.
     """
-    earlier = find_repeated(services, wish.policy_id, wish.repeat)
+    earlier = find_repeated(services, wish.policy.id, wish.repeat)
     if earlier is not None:
         return earlier
     now = services.clock()
-    policy = get_policy(services, wish.policy_id)
+    policy = wish.policy
     decision = check_request(policy, wish.asked, services.limits, now)
     if not decision.allowed:
         raise OutsidePolicyError(
@@ -73,7 +72,7 @@ def request_access(services: Services, wish: Wish) -> AccessRequest:
         _allow_break_glass(services, wish)
     _bound(services, wish)
     _bound_firewalls(services, wish)
-    request = new_request(services, policy, wish)
+    request = new_request(services, wish)
     if size_of(request) > MOST_STORED:
         raise InvalidInputError("the request is too large to be kept; send several")
     request = claim(services, request, wish.repeat)
@@ -129,7 +128,7 @@ def _bound(services: Services, wish: Wish) -> None:
 def _bound_firewalls(services: Services, wish: Wish) -> None:
     """Keep everybody together from filling a firewall: protecting and closing need room there."""
     vm_ids = sorted({port.vm_id for port in wish.asked.ports})
-    rows = [services.policies.vm_row(wish.policy_id, vm_id) for vm_id in vm_ids]
+    rows = [services.policies.vm_row(wish.policy.id, vm_id) for vm_id in vm_ids]
     for firewall_id in sorted({each for row in rows if row for each in row.firewalls}):
         if services.rows.count_grants(firewall_id) >= services.most_grants:
             raise TooManyRequestsError(
@@ -139,9 +138,9 @@ def _bound_firewalls(services: Services, wish: Wish) -> None:
             )
 
 
-def new_request(services: Services, policy: Policy, wish: Wish) -> AccessRequest:
+def new_request(services: Services, wish: Wish) -> AccessRequest:
     """Make the request of a wish that the policy allows."""
-    now = services.clock()
+    now, policy = services.clock(), wish.policy
     ports = []
     for number, asked in enumerate(wish.asked.ports):
         vm = policy.vm(asked.vm_id)

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import Enum
 
-from shared.domain.model import CloseReason, FirewallRows, Grant
+from shared.domain.model import Access, CloseReason, FirewallRows, Grant
 from shared.domain.rules import Plan, Wanted, allow_rules, plan, wanted
 from shared.use_cases.align import Aligner
 from shared.use_cases.closing import close_early
+from shared.use_cases.crowd import comes_in_a_crowd, let_gather, note_opening
 from shared.use_cases.drift import Repairs
 from shared.use_cases.interfaces import (
     FirewallChangedError,
@@ -54,6 +55,7 @@ class _Run:
     flush_refused: bool = False
     written: Plan = field(default_factory=Plan)  # by the write before, if it was accepted
     in_vain: int = 0
+    gathered: bool = False
 
 
 def converge(services: Services, firewall_id: str) -> Outcome:
@@ -133,20 +135,30 @@ def _round(services: Services, firewall_id: str, run: _Run) -> bool:
     want = wanted(rows, now, services.names)
     changes = _plan(services, snapshot, rows, want, run)
     run.repairs.look(snapshot, rows, changes)
-    if not changes.is_empty:
-        _slow_down(services, changes, run)
-        services.firewall.write(snapshot, changes)
-        run.written = changes
-        services.telemetry.event(
-            "jit.firewall.written",
-            firewall=firewall_id,
-            put=len(changes.put),
-            removed=len(changes.remove),
-        )
+    gathers = not run.gathered and comes_in_a_crowd(run.lease, changes, now)
+    if not changes.is_empty and not gathers:
+        _write(services, snapshot, changes, run)
     Prover(services, firewall_id, snapshot, rows, changes).prove()
+    if gathers:
+        let_gather(services, firewall_id, rows)
+    run.gathered = gathers
     if not changes.is_empty:
         return False
     return not _fail_blocked(services, rows, want, changes)
+
+
+def _write(services: Services, snapshot: Snapshot, changes: Plan, run: _Run) -> None:
+    _slow_down(services, changes, run)
+    services.firewall.write(snapshot, changes)
+    run.written = changes
+    if any(rule.access is Access.ALLOW for rule in changes.put):
+        run.lease = note_opening(run.lease, services.clock())
+    services.telemetry.event(
+        "jit.firewall.written",
+        firewall=snapshot.firewall_id,
+        put=len(changes.put),
+        removed=len(changes.remove),
+    )
 
 
 def _slow_down(services: Services, changes: Plan, run: _Run) -> None:

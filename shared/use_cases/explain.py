@@ -24,7 +24,7 @@ from shared.use_cases.access import Wish, new_request
 from shared.use_cases.closing import grant_of
 from shared.use_cases.interfaces import Machine, Snapshot
 from shared.use_cases.inventory import Inventory, Listed
-from shared.use_cases.protection import get_policy, succeeding, unprotectable, usual_ports
+from shared.use_cases.protection import succeeding, unprotectable, usual_ports
 from shared.use_cases.services import Services
 
 
@@ -50,13 +50,12 @@ class Explained:
 
 
 def explain_request(services: Services, wish: Wish) -> Explained:
-    """Say what a request would lead to; raises NotFoundError for a policy that does not exist."""
-    now = services.clock()
-    policy = get_policy(services, wish.policy_id)
+    """Say what a request would lead to."""
+    now, policy = services.clock(), wish.policy
     decision = check_request(policy, wish.asked, services.limits, now)
     if not decision.allowed:
         return Explained(decision)
-    request = new_request(services, policy, wish)
+    request = new_request(services, wish)
     vm_ids = sorted({port.vm_id for port in request.ports})
     machines = dict(zip(vm_ids, services.workers(services.machines.find, vm_ids), strict=True))
     problems = [

@@ -8,13 +8,18 @@ from shared.domain.arm_ids import key_of, name_of
 from shared.domain.errors import InvalidInputError, NotFoundError
 from shared.domain.model import (
     MINUTE,
+    Attachment,
+    CloseReason,
     Policy,
     PolicyState,
     PolicyVm,
+    PortRequest,
     PortRule,
     Protection,
 )
 from shared.domain.policy import USUAL_PORTS
+from shared.domain.prefixes import overlaps
+from shared.use_cases.closing import close_early
 from shared.use_cases.codec import MAX_DOCUMENT, size_of
 from shared.use_cases.converge import Outcome, converge
 from shared.use_cases.interfaces import Machine, OutsideError, RowChangedError
@@ -198,6 +203,27 @@ def _protect(services: Services, row: VmRow, vm: PolicyVm, applied: _Applied) ->
         _write_protection(services, wanted)
         applied.firewalls.add(attachment.firewall_id)
     _lift(services, row, gone, applied)
+    _end_what_is_blocked(services, vm.id, attachments)
+
+
+def _end_what_is_blocked(services: Services, vm_id: str, attachments: Iterable[Attachment]) -> None:
+    """End what a firewall blocks that was put in front of the VM after it was opened there."""
+
+    def is_blocked(port: PortRequest) -> bool:
+        fronts = port.fronts or ()
+        known = {key_of(front.firewall_id) for front in fronts}
+        opened = [address for front in fronts for address in front.addresses]
+        lives = key_of(port.vm_id) == key_of(vm_id) and not (port.is_final or port.closing)
+        return lives and any(
+            key_of(each.firewall_id) not in known and overlaps(each.addresses, opened)
+            for each in attachments
+        )
+
+    for request_id in services.requests.live(vm_id=vm_id):
+        held = services.requests.get(request_id)
+        if held is not None and any(is_blocked(port) for port in held.request.ports):
+            told = "another network security group was put in front of the VM; ask again"
+            close_early(services, request_id, is_blocked, CloseReason.FAILED, message=told)
 
 
 def unprotectable(machine: Machine | None) -> str:
@@ -223,6 +249,8 @@ def usual_ports(machine: Machine | None) -> tuple[PortRule, ...]:
 
 def _write_protection(services: Services, wanted: Protection) -> None:
     held = services.rows.get_protection(wanted.firewall_id, wanted.policy_id, wanted.vm_id)
+    if held is not None and not held.lifted:
+        wanted = replace(wanted, priority_v4=held.priority_v4, priority_v6=held.priority_v6)
     if held is None or replace(held, proven=False, blocked="", version="") != wanted:
         services.rows.put_protection(wanted)
 

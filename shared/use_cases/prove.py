@@ -38,7 +38,7 @@ class Prover:
         self._services = services
         self._firewall_id = firewall_id
         self._rows = rows
-        self._present = {rule.name.lower() for rule in snapshot.rules}
+        self._present = {rule.name.lower(): rule.priority for rule in snapshot.rules}
         self._unsettled = {rule.name.lower() for rule in changes.put} | {
             name.lower() for name in changes.blocked
         }
@@ -147,15 +147,23 @@ class Prover:
         blocked = next((self._blocked[name] for name in wanted if name in self._blocked), "")
         lifted = replace(protection, lifted=False)
         unwanted = {r.name.lower() for r in deny_rules([lifted], self._services.names)} - wanted
-        stands = all(self._stands(name) for name in wanted) and not unwanted & self._present
-        learnt = (stands, blocked) != (protection.proven, protection.blocked)
+        stands = all(self._stands(name) for name in wanted) and unwanted.isdisjoint(self._present)
+        seen = replace(protection, proven=stands, blocked=blocked)
+        if stands:
+            seen = replace(
+                seen,
+                priority_v4=protection.priority_v4 or self._priority(protection, 4),
+                priority_v6=protection.priority_v6 or self._priority(protection, 6),
+            )
         try:
             if protection.lifted:
                 if stands:
                     self._services.rows.delete_protection(protection)
-            elif learnt and (stands or blocked):
-                self._services.rows.replace_protection(
-                    replace(protection, proven=stands, blocked=blocked)
-                )
+            elif seen != protection and (stands or blocked):
+                self._services.rows.replace_protection(seen)
         except RowChangedError:
             return
+
+    def _priority(self, protection: Protection, family: int) -> int:
+        name = self._services.names.deny(protection.vm_id, family)
+        return self._present.get(name.lower(), 0)

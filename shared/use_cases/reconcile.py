@@ -1,6 +1,7 @@
 """Compare everything with reality: every policy anew, and every firewall that holds our rules."""
 
 from collections.abc import Callable
+from functools import partial
 
 from shared.domain.arm_ids import key_of
 from shared.use_cases import watch
@@ -26,7 +27,9 @@ def reconcile(services: Services) -> int:
             done |= firewalls
         else:
             failed += 1
-    found = services.firewall.list_with_our_rules(services.scopes)
+    found: set[str] = set()
+    for scope in services.scopes:
+        failed += not _try(services, scope, partial(_list_into, found))
     for firewall_id in sorted(found):
         if key_of(firewall_id) not in done:
             failed += not _try(services, firewall_id, converge)
@@ -39,6 +42,10 @@ def reconcile(services: Services) -> int:
         seconds=(services.clock() - started).total_seconds(),
     )
     return failed
+
+
+def _list_into(found: set[str], services: Services, scope: str) -> None:
+    found.update(services.firewall.list_with_our_rules([scope]))
 
 
 def _open_on(services: Services, firewall_id: str) -> int:

@@ -219,10 +219,13 @@ class FirewallStore:
         self, firewall_id: str, owner: str, now: datetime, until: datetime
     ) -> Row | None:
         """Try for the lease of a firewall; None: somebody else holds it."""
-        wanted = Row(row_key(firewall_id), "lease", _lease_values(owner, until))
+        wanted = Row(row_key(firewall_id), "lease", {})
         held = self._table.get(wanted.partition, wanted.key)
         if held is not None and str(held.values["until"]) > format_sortable(now):
             return None
+        before = held.values if held else {}
+        values = {**before, "owner": owner, "until": format_sortable(until)}
+        wanted = replace(wanted, values=values)
         try:
             if held is None:
                 return replace(wanted, version=self._table.insert(wanted))
@@ -244,10 +247,6 @@ class FirewallStore:
 
     def _write_lease(self, lease: Row) -> Row:
         return replace(lease, version=self._table.replace(lease))
-
-
-def _lease_values(owner: str, until: datetime) -> dict[str, str | int | bool | float]:
-    return {"owner": owner, "until": format_sortable(until)}
 
 
 def _grant_key(request_id: str, vm_id: str, port: int) -> str:

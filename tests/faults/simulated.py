@@ -18,7 +18,7 @@ from shared.adapters.nsg_rules import read_rule, write_rule
 from shared.domain.model import Access, AccessRequest, PortRequest, Principal, SecurityRule
 from shared.domain.policy import Asked, AskedPort
 from shared.domain.rules import Plan
-from shared.use_cases import access, watch
+from shared.use_cases import access, protection, watch
 from shared.use_cases.interfaces import Snapshot
 from shared.use_cases.rows import Fact
 from tests.fakes import NAMES, Clock
@@ -327,7 +327,9 @@ class SimulatedWorld(World):
     ) -> AccessRequest:
         """Ask for port 22 from several prefixes."""
         asked = AskedPort("ports[0]", vm, 22, sources, duration=timedelta(minutes=minutes))
-        wish = access.Wish(POLICY, Asked((asked,), "because", SOURCE), who)
+        wish = access.Wish(
+            protection.get_policy(self.services, POLICY), Asked((asked,), "because", SOURCE), who
+        )
         request = access.request_access(self.services, wish)
         self.work()
         return self.request(request.id)

@@ -218,6 +218,41 @@ def test_an_interface_moved_to_another_group_is_followed() -> None:
     assert not world.ours(NSG_NIC)
 
 
+def test_a_group_put_in_front_of_an_open_vm_ends_what_it_blocks() -> None:
+    """It says Initiated of nothing that cannot be reached, and the next request opens both."""
+    world = SimulatedWorld()
+    world.protect(DB)
+    request = world.ask(DB, minutes=60)
+    world.place(nsg(SIDE_NSG), nic("db-nic", "10.0.0.5", group=SIDE_NSG))
+    assert reconcile(world.services) == 0
+    world.work()
+    assert world.status(request.id) is Status.FAILED
+    assert "another network security group was put in front" in world.why(request.id)
+    assert_over(world)
+    again = world.ask(DB)
+    assert world.status(again.id) is Status.INITIATED
+    assert world.is_open(DB)
+    reconcile(world.services)
+    assert world.status(again.id) is Status.INITIATED
+
+
+def test_an_interface_added_to_an_open_vm_ends_nothing() -> None:
+    """What was opened can still be reached by its address; the new one stays closed."""
+    world = SimulatedWorld()
+    world.protect(DB)
+    request = world.ask(DB, minutes=60)
+    world.place(
+        nsg(SIDE_NSG),
+        nic("db-2", "10.0.9.8", group=SIDE_NSG, subnet=BARE),
+        machine("db", "db-nic", "db-2"),
+    )
+    assert reconcile(world.services) == 0
+    world.work()
+    assert world.status(request.id) is Status.INITIATED
+    assert world.is_open(DB)
+    assert destinations(world, SIDE_NSG, Access.DENY) == {"10.0.9.8"}
+
+
 def test_a_changed_address_closes_what_stood_for_the_old_one() -> None:
     """The deny follows the VM, and the grant ends: the old address may be anybody's tomorrow."""
     world = SimulatedWorld()

@@ -89,9 +89,11 @@ def test_a_foreign_allow_put_above_a_deny_is_theirs_and_is_told() -> None:
     assert exposed_by(world, DB) == ["open-ssh"]
 
 
-def test_a_deny_moved_below_a_foreign_allow_is_told() -> None:
-    """Above every foreign allow that came later it closes; moved below one, the VM is Exposed."""
+@pytest.mark.parametrize("change", ["moved", "deleted"])
+def test_a_deny_is_put_back_in_front_of_an_allow_that_came_later(change: str) -> None:
+    """Above every foreign allow that came later it closes, and there it stays."""
     world, _ = opened()
+    before = deny_of(world, DB)
     world.edit(
         NSG_SUBNET,
         SecurityRule("later-ssh", Access.ALLOW, "Tcp", ("*",), ("*",), ("22",), priority=2000),
@@ -99,9 +101,17 @@ def test_a_deny_moved_below_a_foreign_allow_is_told() -> None:
     reconcile(world.services)
     assert exposed_by(world, DB) == []
     assert not world.is_open(DB, source=ANYWHERE)
-    world.edit_raw(NSG_SUBNET, NAMES.deny(DB, 4), priority=3000)
+    if change == "moved":
+        world.edit_raw(NSG_SUBNET, before.name, priority=3000)
+    else:
+        world.edit(NSG_SUBNET, remove=[before.name])
+    assert "later-ssh" in exposed_by(world, DB)
+    world.protect()  # a policy put again, with other ports or not, forgets nothing
     reconcile(world.services)
-    assert exposed_by(world, DB) == ["later-ssh"]
+    assert deny_of(world, DB) == before
+    assert exposed_by(world, DB) == []
+    (fact,) = world.facts("repaired")
+    assert fact.reason == f"{before.name}: {'edited' if change == 'moved' else 'deleted'}"
 
 
 def exposed_by(world: SimulatedWorld, vm: str) -> list[str]:
@@ -227,6 +237,19 @@ def test_a_group_that_fails_stops_no_other() -> None:
     world.order()
     assert reconcile(world.services) == 0
     assert not world.allows(here)
+
+
+def test_a_scope_that_cannot_be_listed_stops_no_other() -> None:
+    """Rights lost on one subscription or group are told, and the others are looked at."""
+    world, _ = opened()
+    orphan = replace(world.allows(NSG_SUBNET)[0], name=NAMES.allow("lost", DB, 22, 4), priority=500)
+    far = nsg_id("far-away")
+    world.place(nsg(far, orphan))
+    lost = f"{world.services.scopes[0]}/resourceGroups/lost-rg"
+    world.services = replace(world.services, scopes=(lost, *world.services.scopes))
+    world.order(kind="serverError", path="lost-rg", times=None)
+    assert reconcile(world.services) == 1
+    assert not world.allows(far)
 
 
 # --- state loss --------------------------------------------------------------------------------

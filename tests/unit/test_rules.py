@@ -466,6 +466,49 @@ def test_a_deny_stands_after_every_foreign_allow_that_meets_it() -> None:
     assert plan_for(ours(1, 1200), want=(DENY,)).put[0].priority == 1000
 
 
+@pytest.mark.parametrize(
+    ("present", "priority"),
+    [
+        ((), 1000),  # deleted
+        ((allow("x", 1500),), 1000),  # deleted, and an allow added where it would be let by
+        ((deny("x", 1000, ports=("443",)),), 1001),  # its place is taken
+        ((replace(DENY, priority=3000),), 1000),  # moved
+        ((replace(DENY, priority=3000), allow("x", 2000)), 1000),  # moved behind an allow
+        ((replace(DENY, priority=3000), allow("x", 1000)), 1001),  # and its place taken
+        ((replace(DENY, priority=1001), allow("x", 1000)), None),  # nothing better is free
+        ((replace(DENY, priority=1000),), None),
+        ((replace(DENY, priority=1000), allow("x", 1500)), None),
+    ],
+)
+def test_a_deny_goes_back_to_where_it_stood(
+    present: tuple[SecurityRule, ...], priority: int | None
+) -> None:
+    """What was put in front of it since then gets no say by its deletion or move."""
+    want = replace(DENY, priority=1000)
+    changes = plan_for(*present, want=(want,))
+    assert changes.put == (() if priority is None else (replace(want, priority=priority),))
+    assert changes.remove == ()
+    assert changes.blocked == {}
+
+
+@pytest.mark.parametrize(("remembered", "priority"), [(0, 1000), (7, 1000), (4097, None)])
+def test_a_remembered_priority_leads_nowhere_outside_the_band(
+    remembered: int, priority: int | None
+) -> None:
+    """A row may have been forged."""
+    changes = plan_for(want=(replace(DENY, priority=remembered),))
+    assert [rule.priority for rule in changes.put] == ([] if priority is None else [priority])
+
+
+def test_a_deny_carries_the_first_priority_of_its_family() -> None:
+    """Of several policies' protections the lowest that is known counts."""
+    both = replace(protection(), addresses=("10.0.0.4", "fd00::4"))
+    held = replace(both, priority_v4=1200)
+    other = replace(held, policy_id=OTHER_POLICY, priority_v4=1100, priority_v6=1300)
+    assert [rule.priority for rule in deny_rules([held, other], NAMES)] == [1100, 1300]
+    assert [rule.priority for rule in deny_rules([held], NAMES)] == [1200, 0]
+
+
 def test_a_deny_after_the_last_priority_has_no_place() -> None:
     """A foreign allow at the very end leaves the port open, and the plan says so."""
     assert plan_for(allow("x", 4095), want=(DENY,)).put[0].priority == 4096
