@@ -59,7 +59,7 @@ def test_revoking_on_one_vm_leaves_the_other_open(world: World) -> None:
     asked = tuple(
         AskedPort("", vm, 22, (SOURCE,), duration=timedelta(minutes=30)) for vm in (WEB, DB)
     )
-    wish = access.Wish(POLICY, Asked(asked, "because", SOURCE), ALICE)
+    wish = access.Wish(world.policy(), Asked(asked, "because", SOURCE), ALICE)
     request = access.request_access(world.services, wish)
     world.work()
     assert allows(world) == ["10.0.0.4", "10.0.0.5"]
@@ -143,6 +143,18 @@ def test_a_firewall_that_a_vm_has_left_holds_nothing_for_it_and_is_forgotten(wor
     row = world.services.policies.vm_row(POLICY, WEB)
     assert row is not None
     assert row.firewalls == (NSG_SUBNET,)
+
+
+def test_what_a_new_firewall_blocks_is_no_longer_called_open(world: World) -> None:
+    """A group put in front of an open VM ends the request, which was never opened there."""
+    request = world.ask(DB)
+    subnet, nic = Attachment(NSG_SUBNET, ("10.0.0.5",)), Attachment(NSG_NIC, ("10.0.0.5",))
+    world.machines.add(DB, subnet, nic)
+    protection.apply_policy(world.services, POLICY)
+    world.work()
+    assert world.status(request.id) is Status.FAILED
+    assert "another network security group" in closing_of(world.request(request.id))
+    assert allows(world) == []
 
 
 # --- firewalls and people who answer badly -------------------------------------------------------

@@ -25,7 +25,7 @@ def ask(
         AskedPort(f"ports[{port}]", WEB, port, sources, duration=timedelta(minutes=10))
         for port in ports or (22,)
     )
-    wish = access.Wish(POLICY, Asked(asked, "because", SOURCE), ALICE, repeat=repeat)
+    wish = access.Wish(world.policy(), Asked(asked, "because", SOURCE), ALICE, repeat=repeat)
     return access.request_access(world.services, wish)
 
 
