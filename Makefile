@@ -1,7 +1,8 @@
 # make demo    set everything up, play one access end to end, stop
 # make run     set everything up, start the local stack, stay until interrupted
-# make test    set everything up, run all tests
-# make check   formatting, linting, types, layers, coverage floors
+# make test    set everything up, run all tests, in a new order each time; then again in the same:
+#              PYTEST_ADDOPTS=--randomly-seed=<the seed it printed> make test
+# make check   formatting, linting, types, layers
 # make soak    the long form of the fault tests
 # make bench   measure against the obvious implementation
 # make lock    write the pinned requirements anew from the input files
@@ -21,8 +22,14 @@ demo: setup
 run: setup
 	@$(PYTHON) -m local up
 
+# The unit and function tests alone have to reach every line and branch of domain and use cases:
+# they are quick and depend on no timing. The rest runs without the cost of being measured.
+MEASURED = tests/unit tests/functions
+
 test: setup
-	@$(PYTHON) -m pytest
+	@$(PYTHON) -m coverage run -m pytest $(MEASURED)
+	@$(PYTHON) -m coverage report
+	@$(PYTHON) -m pytest $(MEASURED:%=--ignore=%)
 
 checkov: setup
 	@test -x .venv-checkov/bin/checkov || { $(PYTHON) -m venv .venv-checkov && .venv-checkov/bin/pip install -qq --disable-pip-version-check checkov==3.3.30; }

@@ -17,11 +17,6 @@ from shared.domain.model import (
 from shared.domain.permissions import Decision
 
 
-def is_awaiting(request: AccessRequest) -> bool:
-    """Tell whether a request, or a longer end for it, waits for people."""
-    return pending(request) is not None
-
-
 def pending(request: AccessRequest) -> Approval | None:
     """Return the approval that is asked for now; a request that has ended waits for nobody."""
     if _waits_to_open(request):

@@ -190,11 +190,6 @@ class PortRequest:
         """Tell whether this is the port request for that VM and port."""
         return self.port == port and key_of(self.vm_id) == key_of(vm_id)
 
-    def is_behind(self, firewall_id: str) -> bool:
-        """Tell whether a firewall is one that this port request has to pass."""
-        key = key_of(firewall_id)
-        return any(key_of(front.firewall_id) == key for front in self.fronts or ())
-
 
 @dataclass(frozen=True)
 class Vote:

@@ -26,7 +26,6 @@ MAX_JUSTIFICATION = 1024
 # All sources of a port together may be as wide as this many of the widest single prefix:
 # otherwise many small prefixes would be one big one.
 WIDEST_TOGETHER = 4
-DEFAULT_DURATION = timedelta(hours=3)
 USUAL_PORTS = {"linux": (22,), "windows": (3389, 5985, 5986)}
 
 

@@ -6,7 +6,6 @@ from ipaddress import (
     IPv4Network,
     IPv6Network,
     collapse_addresses,
-    ip_address,
     ip_network,
 )
 
@@ -50,11 +49,6 @@ def network(prefix: str) -> Network | None:
 def is_any(prefix: str) -> bool:
     """Tell whether a prefix means every address of both families."""
     return prefix.lower() in _ANY_WORDS
-
-
-def family_of(address: str) -> int:
-    """Return 4 or 6; raises ValueError for what is no address."""
-    return ip_address(address).version
 
 
 def of_family(prefixes: Iterable[str], family: int) -> tuple[str, ...]:

@@ -336,15 +336,6 @@ class _Placing:
                 )
 
 
-def exposures(present: Sequence[SecurityRule], deny: SecurityRule) -> tuple[SecurityRule, ...]:
-    """Find the foreign allows that outrank a deny of ours and so leave its ports open."""
-    return tuple(
-        rule
-        for rule in present
-        if rule.access is Access.ALLOW and rule.priority < deny.priority and meets(rule, deny)
-    )
-
-
 def in_order(changes: Plan, present: Sequence[SecurityRule]) -> tuple[SecurityRule | str, ...]:
     """Order the changes for a firewall that takes them one by one; a name means its removal.
 

@@ -27,12 +27,11 @@ from shared.use_cases.services import Services
 
 
 class Aligner:
-    """Aligns the rows of one firewall; firewalls whose rows it writes too end in `touched`."""
+    """Aligns the rows of one firewall."""
 
-    def __init__(self, services: Services, firewall_id: str, touched: set[str]) -> None:
+    def __init__(self, services: Services, firewall_id: str) -> None:
         self._services = services
         self._firewall_id = firewall_id
-        self._touched = touched
         self._requests: dict[str, AccessRequest | None] = {}
 
     def align(self, rows: FirewallRows, now: datetime) -> FirewallRows:

@@ -256,11 +256,11 @@ def _note(services: Services, request: AccessRequest, until: datetime | None) ->
     """Write down what must be looked at before the row that it watches changes."""
     now = services.clock()
     services.due.add(now + MINUTE, "request", request.id, since=now)
-    if until is not None:
-        services.due.add(until + MINUTE, "request", request.id, since=now)
+    if until is None:
+        return
+    services.due.add(until + MINUTE, "request", request.id, since=now)
     for firewall_id in {f.firewall_id for port in request.ports for f in port.fronts or ()}:
-        if until is not None:
-            services.due.add(until, "firewall", firewall_id, since=now)
+        services.due.add(until, "firewall", firewall_id, since=now)
 
 
 def copy_ends(services: Services, request: AccessRequest) -> None:

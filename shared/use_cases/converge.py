@@ -51,7 +51,6 @@ class _Run:
     lease: Row
     repairs: Repairs
     refused: dict[str, str] = field(default_factory=dict)
-    touched: set[str] = field(default_factory=set)
     failures: int = 0
     flush_refused: bool = False
     written: Plan = field(default_factory=Plan)  # by the write before, if it was accepted
@@ -75,8 +74,6 @@ def converge(services: Services, firewall_id: str) -> Outcome:
             _rounds(services, firewall_id, run)
         finally:
             services.rows.drop_lease(run.lease, services.clock())
-            for other in sorted(run.touched):
-                services.queues.send_firewall(other)
         if not _left_over(services.rows.read(firewall_id)):
             return Outcome.DONE
     services.queues.send_firewall(firewall_id)
@@ -134,7 +131,7 @@ def _round(services: Services, firewall_id: str, run: _Run) -> bool:
     snapshot = services.firewall.read(firewall_id)
     now = services.clock()
     read = services.rows.read(firewall_id)
-    rows = Aligner(services, firewall_id, run.touched).align(read, now)
+    rows = Aligner(services, firewall_id).align(read, now)
     want = wanted(rows, now, services.names)
     changes = _plan(services, snapshot, rows, want, run)
     run.repairs.look(snapshot, rows, changes)

@@ -7,7 +7,6 @@ from shared.domain.arm_ids import digest, key_of, parse_id
 from shared.domain.model import Policy
 from shared.use_cases.codec import UnreadableRowError, pack, unpack
 from shared.use_cases.interfaces import Row, Table, Telemetry
-from shared.use_cases.rows import policy_key
 
 LAST = "\x7e"  # sorts after every character that our keys use
 
@@ -83,11 +82,6 @@ class PolicyRows:
                 self._telemetry.fault("jit.row.unreadable", error, row=row.key)
         return found
 
-    def get_by_key(self, key: str) -> PolicyRow | None:
-        """Find a policy by its short key, as messages and request ids carry it."""
-        rows = self._table.scan("", LAST, kind="policy", short=key)
-        return _policy_row(rows[0]) if rows else None
-
     def vm_rows(self, policy_id: str) -> list[VmRow]:
         """Read the rows of a policy's VMs."""
         partition, name = _policy_place(policy_id)
@@ -142,7 +136,7 @@ def _vm_place(policy_id: str, vm_id: str) -> tuple[str, str]:
 
 def _encode_policy(policy: Policy) -> Row:
     partition, name = _policy_place(policy.id)
-    values = {"kind": "policy", "short": policy_key(policy.id), **pack(policy)}
+    values = {"kind": "policy", **pack(policy)}
     return Row(partition, f"policy|{name}", values)
 
 

@@ -125,14 +125,15 @@ class _Applied:
 
     firewalls: set[str] = field(default_factory=set)
     problems: dict[str, str] = field(default_factory=dict)
-    unread: list[OutsideError] = field(default_factory=list)
+    errors: list[Exception] = field(default_factory=list)
     flush_connections: bool = False
 
 
 def apply_policy(services: Services, policy_id: str) -> None:
     """Make every firewall hold what a policy says, until the policy stands still.
 
-    Raises OutsideError where a VM could not be read, once all the others are protected.
+    Raises OutsideError where a VM could not be read, and RowChangedError where a protection could
+    not be lifted, once everything else is done.
     """
     for _ in range(_TRIES):
         held = services.policies.get(policy_id)
@@ -143,8 +144,8 @@ def apply_policy(services: Services, policy_id: str) -> None:
         after = services.policies.get(policy_id)
         if (after.version if after else "") != (held.version if held else ""):
             continue  # another PUT or DELETE came meanwhile: what was written may be stale
-        if applied.unread:
-            raise applied.unread[0]
+        if applied.errors:
+            raise applied.errors[0]
         if Outcome.BUSY in outcomes or not _finish(services, policy_id, after, applied):
             services.queues.send_policy(policy_id, delay=_SOON)
         return
@@ -166,7 +167,7 @@ def _apply(services: Services, policy_id: str, held: PolicyRow | None) -> _Appli
             _protect(services, row, vm, applied)
         except OutsideError as error:
             # One VM that cannot be read must not leave the others' ports open.
-            applied.unread.append(error)
+            applied.errors.append(error)
 
     services.workers(protect, vms)
     listed = {key_of(vm.id) for vm in vms}
@@ -266,6 +267,8 @@ def _lift(services: Services, row: VmRow, firewall_ids: Iterable[str], applied: 
             except RowChangedError:
                 continue
             break
+        else:
+            applied.errors.append(RowChangedError(f"a protection of {row.vm_id} keeps changing"))
 
 
 def _finish(services: Services, policy_id: str, held: PolicyRow | None, applied: _Applied) -> bool:

@@ -2,11 +2,14 @@
 
 from dataclasses import replace
 
+import pytest
+
 from shared.domain.model import Attachment, SecurityRule
 from shared.use_cases.interfaces import Machine
 from tests.functions.web_app import (
     AS_ADMIN,
     AS_ALICE,
+    AS_BOB,
     AS_READER,
     HOST,
     MemoryInventory,
@@ -15,7 +18,7 @@ from tests.functions.web_app import (
     policy_body,
     token,
 )
-from tests.samples import allow
+from tests.samples import OTHER_POLICY, allow
 from tests.world import DB, GROUP, NSG_NIC, NSG_SUBNET, POLICY, SUBSCRIPTION, WEB, vm_id
 
 
@@ -168,3 +171,20 @@ def test_foreign_rules_are_the_same_for_any_spelling(web: WebApp) -> None:
     web.world.firewall.edit(NSG_SUBNET, wide)
     protect(web)
     assert len(report(web, DB)["exposedBy"]) == 2  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("newer_in", [POLICY, OTHER_POLICY])
+def test_of_two_policies_the_newest_access_is_told(web: WebApp, newer_in: str) -> None:
+    """Whichever of them let somebody in last."""
+    for policy in (POLICY, OTHER_POLICY):
+        web.call("PUT", policy, policy_body(WEB), who=AS_ADMIN)
+        web.world.work()
+    older_in = OTHER_POLICY if newer_in == POLICY else POLICY
+    web.call("POST", f"{older_in}/initiate", asking(), who=AS_ALICE)
+    web.world.work()
+    web.world.clock.advance(60)
+    web.call("POST", f"{newer_in}/initiate", asking(), who=AS_BOB)
+    web.world.work()
+    said = report(web, WEB)
+    assert said["lastAccess"] == "2026-11-22T14:01:00Z"
+    assert said["lastRequestor"] == "bob@contoso.example"

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from shared.domain.approval import ask_extension, check_vote, is_awaiting, pending, time_out, vote
+from shared.domain.approval import ask_extension, check_vote, pending, time_out, vote
 from shared.domain.errors import ConflictError
 from shared.domain.lifecycle import begin_opening
 from shared.domain.model import (
@@ -67,9 +67,7 @@ def no(who: Principal, comment: str = "") -> Vote:
 
 def test_what_waits_for_people() -> None:
     """A port that awaits approval, or a longer end that does; the opening is decided first."""
-    assert is_awaiting(waiting())
-    assert is_awaiting(extending())
-    assert not is_awaiting(waiting(ports=(OPENING, ENDED)))
+    assert pending(waiting(ports=(OPENING, ENDED))) is None
     assert pending(waiting(3)) == Approval(3, DEADLINE)
     assert pending(extending(2)) == Approval(2, DEADLINE)
     assert pending(waiting(ports=(OPENING,))) is None
@@ -313,7 +311,6 @@ def test_what_has_ended_waits_for_nobody() -> None:
     """A longer end that was asked for is no more decided on, nor does it time out."""
     over = replace(extending(), ports=(ENDED,))
     assert pending(over) is None
-    assert not is_awaiting(over)
     assert time_out(over, DEADLINE) == over
     with pytest.raises(ConflictError, match="Nothing waits"):
         vote(over, yes(BOB), START)

@@ -18,7 +18,6 @@ from shared.domain.errors import (
 )
 from shared.domain.model import (
     AccessRequest,
-    Front,
     Policy,
     PolicyVm,
     PortRequest,
@@ -28,7 +27,7 @@ from shared.domain.model import (
 )
 from tests.fakes import START
 from tests.samples import grant
-from tests.world import ALICE, DB, NSG_NIC, NSG_SUBNET, POLICY, SOURCE, WEB, vm_id
+from tests.world import ALICE, DB, POLICY, SOURCE, WEB, vm_id
 
 PORT = PortRequest(WEB, 22, "TCP", (SOURCE,))
 
@@ -68,14 +67,6 @@ def test_a_request_finds_its_ports() -> None:
     assert request.port(DB, 3389) is None
     assert not PORT.names(WEB, 23)
     assert not PORT.names(DB, 22)
-
-
-def test_a_port_request_knows_its_firewalls() -> None:
-    """Those it was found to be behind; none before it is opened."""
-    behind = replace(PORT, fronts=(Front(NSG_NIC, ()), Front("x", ())))
-    assert behind.is_behind(NSG_NIC.upper())
-    assert not behind.is_behind(NSG_SUBNET)
-    assert not PORT.is_behind(NSG_NIC)
 
 
 def test_a_grant_is_told_by_request_vm_and_port() -> None:

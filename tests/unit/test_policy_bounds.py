@@ -51,7 +51,6 @@ def test_the_bounds_of_a_request() -> None:
     """How much may be asked for at once, and what a VM's ports are where nobody lists them."""
     assert (bounds.MAX_PORTS, bounds.MAX_SOURCES, bounds.MAX_JUSTIFICATION) == (100, 64, 1024)
     assert bounds.WIDEST_TOGETHER == 4
-    assert timedelta(hours=3) == bounds.DEFAULT_DURATION
     assert bounds.USUAL_PORTS == {"linux": (22,), "windows": (3389, 5985, 5986)}
 
 

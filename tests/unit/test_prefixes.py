@@ -12,7 +12,6 @@ from shared.domain.prefixes import (
     canonical,
     canonical_ports,
     covers,
-    family_of,
     is_any,
     is_special,
     names_special,
@@ -81,14 +80,6 @@ def test_the_load_balancers_tag_is_an_address() -> None:
     assert network("AzureLoadBalancer") == network("168.63.129.16")
     assert network("AZURELOADBALANCER") == network("168.63.129.16/32")
     assert canonical(["azureLoadBalancer"]) == {"168.63.129.16"}
-
-
-def test_the_family_of_an_address() -> None:
-    """An address is of version 4 or 6; anything else is a ValueError."""
-    assert family_of("10.0.0.4") == 4
-    assert family_of("2001:db8::4") == 6
-    with pytest.raises(ValueError, match="host"):
-        family_of("host")
 
 
 def test_prefixes_of_one_family() -> None:

@@ -21,7 +21,6 @@ from shared.domain.rules import (
     allow_rules,
     current_grants,
     deny_rules,
-    exposures,
     in_order,
     is_covered,
     is_held,
@@ -666,19 +665,6 @@ def test_a_rule_for_every_protocol_meets_each() -> None:
     """Our deny is about all protocols."""
     assert meets(allow(protocol="Udp"), DENY)
     assert meets(allow(protocol="Icmp"), DENY)
-
-
-def test_what_leaves_a_port_open() -> None:
-    """A foreign allow that outranks our deny and meets it, and nothing else."""
-    standing = replace(DENY, priority=1500)
-    open_to = allow("x", 1499)
-    others = (
-        allow("after", 1501),
-        allow("same", 1500),
-        allow("port", 300, ports=("443",)),
-        deny("deny", 301),
-    )
-    assert exposures((open_to, *others, standing), standing) == (open_to,)
 
 
 # --- in what order changes are made

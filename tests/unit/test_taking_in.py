@@ -1,0 +1,106 @@
+"""What is taken in, what is refused before anything is written, and what a repeat leads to."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from shared.domain.errors import InvalidInputError, NotFoundError, TooManyRequestsError
+from shared.domain.model import AccessRequest, Status
+from shared.domain.policy import Asked, AskedPort
+from shared.use_cases import access, approval
+from shared.use_cases.interfaces import Row, RowChangedError
+from shared.use_cases.repeat import REMEMBERED, Repeat
+from tests.unit.racing import EACH_TIME, overtake
+from tests.world import ALICE, POLICY, SOURCE, WEB, World
+
+REPEAT = Repeat(ALICE.key, "one", "digest")
+
+
+def ask(
+    world: World, *ports: int, sources: tuple[str, ...] = (SOURCE,), repeat: Repeat | None = None
+) -> AccessRequest:
+    """Ask for ports of a VM at once."""
+    asked = tuple(
+        AskedPort(f"ports[{port}]", WEB, port, sources, duration=timedelta(minutes=10))
+        for port in ports or (22,)
+    )
+    wish = access.Wish(world.policy(), Asked(asked, "because", SOURCE), ALICE, repeat=repeat)
+    return access.request_access(world.services, wish)
+
+
+def test_a_request_too_large_to_be_kept_is_refused() -> None:
+    """Before anything stands anywhere: its row still has to grow by the firewalls."""
+    world = World()
+    numbers = tuple(range(1000, 1100))
+    world.protect(WEB, ports=numbers)
+    sources = tuple(f"2001:0db8:0000:0000:0000:0000:0000:{each:04x}/128" for each in range(64))
+    dues = dict(world.tables.due.rows)
+    with pytest.raises(InvalidInputError, match="too large to be kept"):
+        ask(world, *numbers, sources=sources)
+    assert (world.tables.requests.rows, world.tables.due.rows) == ({}, dues)
+    assert not world.queues.waiting
+
+
+def test_a_request_nobody_made_is_not_found() -> None:
+    """Whatever its id."""
+    with pytest.raises(NotFoundError):
+        access.get_request(World().services, "x-y")
+
+
+def test_what_has_ended_counts_against_nobody() -> None:
+    """Though whoever ended it stopped before taking it off the list of what is live."""
+    world = World()
+    world.services = replace(world.services, most_live_ports=1)
+    world.protect()
+    ended = world.ask()
+    with pytest.raises(TooManyRequestsError):
+        world.ask()
+    approval.revoke(world.services, ended.id, approval.Caller(ALICE))
+    world.work()
+    world.services.requests.note_live(world.request(ended.id))
+    again = world.ask()
+    assert world.status(again.id) is Status.INITIATED
+    assert world.services.requests.live(requestor=ALICE.key) == [again.id]
+
+
+# --- repeated calls ------------------------------------------------------------------------------
+
+
+def test_an_id_of_yesterday_in_two_calls_at_once_leads_to_one_request() -> None:
+    """Who comes second in taking the id over joins the other's request."""
+    world = World()
+    world.protect()
+    yesterday = ask(world, repeat=REPEAT)
+    world.clock.advance(REMEMBERED.total_seconds())
+    replace_row = world.tables.requests.replace
+    others: list[str] = []
+
+    def overtaken(row: Row) -> str:
+        if not others:
+            others.append("begun")
+            others.append(ask(world, repeat=REPEAT).id)
+        return replace_row(row)
+
+    world.tables.requests.replace = overtaken  # type: ignore[method-assign]
+    mine = ask(world, repeat=REPEAT)
+    assert others == ["begun", mine.id]
+    assert mine.id != yesterday.id
+    assert [each.id for each in world.services.requests.newest(POLICY, 9)] == [
+        mine.id,
+        yesterday.id,
+    ]
+
+
+def test_an_id_that_others_keep_taking_is_told() -> None:
+    """Nothing is asked for under it."""
+    world = World()
+    world.protect()
+    first = ask(world, repeat=REPEAT)
+    world.work()
+    world.clock.advance(REMEMBERED.total_seconds())
+    overtake(world.tables.requests, "", EACH_TIME)
+    with pytest.raises(RowChangedError, match="used by others"):
+        ask(world, repeat=REPEAT)
+    assert [each.id for each in world.services.requests.newest(POLICY, 9)] == [first.id]
+    assert not world.queues.visible()
