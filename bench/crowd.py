@@ -81,7 +81,9 @@ def _run(case: Case, settle: float, lasting: float) -> Json:
         before = len(cloud.calls())
         cloud.settle_in(settle)
         cloud.quotas(on=True)
-        with _neighbour(stack.arm, case, end) if case.neighbour else contextlib.nullcontext():
+        with (
+            _neighbour(stack.arm, case, end, settle) if case.neighbour else contextlib.nullcontext()
+        ):
             time.sleep(max(0.0, (end - datetime.now(UTC)).total_seconds()))
             closed = _wait(requests, case, Status.REVOKED, until=end + _CLOSED_WITHIN)
         closing = _writes(cloud, before)
@@ -122,7 +124,7 @@ def _last(instants: list[datetime | None], since: datetime) -> float:
 
 
 @contextmanager
-def _neighbour(arm_url: str, case: Case, end: datetime) -> Iterator[None]:
+def _neighbour(arm_url: str, case: Case, end: datetime, settle: float) -> Iterator[None]:
     """Let somebody else write to the same group, from shortly before the end on."""
     over = threading.Event()
 
@@ -134,7 +136,7 @@ def _neighbour(arm_url: str, case: Case, end: datetime) -> Iterator[None]:
             number += 1
             with contextlib.suppress(OSError, http.client.HTTPException):
                 client.call("PUT", f"{case.place.nsgs[0]}/securityRules/theirs", _theirs(number))
-            over.wait(_NEIGHBOUR_PAUSE)
+            over.wait(settle + _NEIGHBOUR_PAUSE)
         client.close()
 
     with ThreadPoolExecutor(1) as pool:

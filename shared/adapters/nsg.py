@@ -28,7 +28,7 @@ from shared.use_cases.interfaces import (
 )
 
 _UNSETTLED = frozenset({"Updating", "Deleting", "Creating"})
-_FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS, _SETTLE_SECONDS = 0.25, 2.0, 60.0
+_FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS, _SETTLE_SECONDS = 0.25, 1.0, 60.0
 _GONE = frozenset({"ResourceNotFound", "ResourceGroupNotFound", "NotFound"})
 _LOCKED = frozenset({"RetryableErrorDueToAnotherOperation", "ReferencedResourceNotProvisioned"})
 _TRY_AGAIN = frozenset({"SecurityRuleConflict", "AnotherOperationInProgress", "Canceled"})

@@ -4,7 +4,7 @@ wanted(rows, now)      -> the security rules that ought to exist
 plan(present, wanted)  -> what to put, what to remove, what cannot be placed
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import groupby
@@ -69,6 +69,14 @@ class Plan:
     def size(self) -> int:
         """Count the changes."""
         return len(self.put) + len(self.remove)
+
+    def only(self, names: Container[str]) -> "Plan":
+        """Keep the changes of some rules."""
+        return replace(
+            self,
+            put=tuple(rule for rule in self.put if rule.name in names),
+            remove=tuple(name for name in self.remove if name in names),
+        )
 
 
 def wanted(rows: FirewallRows, now: datetime, names: RuleNames) -> Wanted:

@@ -4,6 +4,7 @@ Every trigger ends here. First the firewall is read, then its rows: the other wa
 list of grants would meet a fresh firewall, and a colleague's new rule be taken for an orphan.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import Enum
@@ -30,6 +31,7 @@ LONGEST_RUN = timedelta(minutes=5)  # well inside the platform's limits; the swe
 LONGEST_WAIT_SECONDS = 30.0
 _FAILURES_IN_A_ROW = 4
 _WRITES_IN_VAIN = 4
+_QUICK_TRIES = 5
 _LOOKS = 25
 
 
@@ -137,7 +139,9 @@ def _round(services: Services, firewall_id: str, run: _Run) -> bool:
     run.repairs.look(snapshot, rows, changes)
     gathers = not run.gathered and comes_in_a_crowd(run.lease, changes, now)
     if not changes.is_empty and not gathers:
-        _write(services, snapshot, changes, run)
+        _write(
+            services, snapshot, changes, run, lambda fresh: _plan(services, fresh, rows, want, run)
+        )
     Prover(services, firewall_id, snapshot, rows, changes).prove()
     if gathers:
         let_gather(services, firewall_id, rows)
@@ -147,9 +151,35 @@ def _round(services: Services, firewall_id: str, run: _Run) -> bool:
     return not _fail_blocked(services, rows, want, changes)
 
 
-def _write(services: Services, snapshot: Snapshot, changes: Plan, run: _Run) -> None:
+def _write(
+    services: Services,
+    snapshot: Snapshot,
+    changes: Plan,
+    run: _Run,
+    plan_again: Callable[[Snapshot], Plan],
+) -> None:
+    """Write; where somebody else was quicker, read the firewall alone and try again at once.
+
+    With hundreds of rows to read in between, a neighbour who writes every few seconds would
+    always be quicker. The rows are older than such a read, so no more is done than they showed
+    before: a name that was found wanted or ended then. What is new waits for the next round.
+    """
     _slow_down(services, changes, run)
-    services.firewall.write(snapshot, changes)
+    found = frozenset({*(rule.name for rule in changes.put), *changes.remove})
+    lost = 0
+    while True:
+        try:
+            services.firewall.write(snapshot, changes)
+            break
+        except FirewallChangedError:
+            lost += 1
+            if lost == _QUICK_TRIES:
+                raise
+        run.lease = services.rows.keep_lease(run.lease, services.clock() + LEASE)
+        snapshot = services.firewall.read(snapshot.firewall_id)
+        changes = plan_again(snapshot).only(found)
+        if changes.is_empty:
+            return
     run.written = changes
     if any(rule.access is Access.ALLOW for rule in changes.put):
         run.lease = note_opening(run.lease, services.clock())

@@ -13,7 +13,6 @@ from shared.adapters.arm import ArmInventory, ArmReader, VirtualMachines
 from shared.adapters.arm_clients import LocalName, arm_client
 from shared.domain.arm_ids import key_of
 from shared.use_cases.interfaces import Machine, OutsideError
-from shared.use_cases.inventory import places_in
 
 SUBSCRIPTION = "3f1c7d1e-5a0b-4c6e-9b1f-2d7a90c4e815"
 APP = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/app-rg/providers"
@@ -143,30 +142,6 @@ def test_what_stands_in_a_group_that_is_not_listed_leaves_a_vm_unknown(
     (win,) = [each for each in listed.machines if each.id.endswith("/win-1")]
     missing = "its subnet" if where == "out of sight" else "its network security group 'theirs'"
     assert win.unreadable.startswith(missing)
-
-
-@pytest.mark.parametrize(
-    ("scopes", "places"),
-    [
-        (("/subscriptions/A",), ("/subscriptions/a",)),
-        (("/subscriptions/a/resourceGroups/x", "/subscriptions/a"), ("/subscriptions/a",)),
-        (
-            ("/subscriptions/a/resourceGroups/y", "/subscriptions/a/resourceGroups/X"),
-            ("/subscriptions/a/resourceGroups/X", "/subscriptions/a/resourceGroups/y"),
-        ),
-        (
-            (
-                "/subscriptions/a/resourceGroups/x/providers/Microsoft.Compute/virtualMachines/v",
-                "/subscriptions/A/resourcegroups/X",
-                "/subscriptions/b",
-            ),
-            ("/subscriptions/a/resourceGroups/x",),
-        ),
-    ],
-)
-def test_where_to_list(scopes: tuple[str, ...], places: tuple[str, ...]) -> None:
-    """A subscription whole, or the groups of it that are named, each once."""
-    assert places_in(scopes, "a") == places
 
 
 def test_the_rules_come_with_the_groups(reader: ArmReader) -> None:

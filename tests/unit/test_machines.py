@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from shared.domain.exposure import WITHIN_NETWORK, exposed_by, openings
 from shared.domain.model import Access, Grant, SecurityRule
 from shared.domain.rules import allow_rules, deny_rules
+from shared.use_cases.inventory import places_in
 from tests.fakes import NAMES
 from tests.samples import allow, deny, grant, protection
 
@@ -156,3 +157,27 @@ def _takes(rule: SecurityRule, source: str) -> bool:
         and rule.destinations[0] != "10.0.0.5"
         and (sources[rule.sources[0]] or rule.sources[0] == source)
     )
+
+
+@pytest.mark.parametrize(
+    ("scopes", "places"),
+    [
+        (("/subscriptions/A",), ("/subscriptions/a",)),
+        (("/subscriptions/a/resourceGroups/x", "/subscriptions/a"), ("/subscriptions/a",)),
+        (
+            ("/subscriptions/a/resourceGroups/y", "/subscriptions/a/resourceGroups/X"),
+            ("/subscriptions/a/resourceGroups/X", "/subscriptions/a/resourceGroups/y"),
+        ),
+        (
+            (
+                "/subscriptions/a/resourceGroups/x/providers/Microsoft.Compute/virtualMachines/v",
+                "/subscriptions/A/resourcegroups/X",
+                "/subscriptions/b",
+            ),
+            ("/subscriptions/a/resourceGroups/x",),
+        ),
+    ],
+)
+def test_where_to_list(scopes: tuple[str, ...], places: tuple[str, ...]) -> None:
+    """A subscription whole, or the groups of it that are named, each once."""
+    assert places_in(scopes, "a") == places

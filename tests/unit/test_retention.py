@@ -324,11 +324,11 @@ def test_it_comes_after_everything_else(world: World, monkeypatch: pytest.Monkey
     request = ended(world)
     world.clock.advance(91 * DAY)
 
-    def fail(_scopes: object) -> list[str]:
+    def fail(_services: object) -> bool:
         assert kept(world) == {request}
         raise OutsideError("no answer")
 
-    monkeypatch.setattr(world.firewall, "list_with_our_rules", fail)
+    monkeypatch.setattr("shared.use_cases.watch.may_write_whole", fail)
     with pytest.raises(OutsideError):
         reconcile(world.services)
     assert kept(world) == set()
