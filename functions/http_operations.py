@@ -21,7 +21,7 @@ from shared.domain.permissions import Action
 from shared.domain.times import format_ticks, parse_instant
 from shared.use_cases import watch
 from shared.use_cases.activity import Asked, Page, read_activity
-from shared.use_cases.rows import Fact
+from shared.use_cases.activity_rows import Fact
 
 bp = func.Blueprint()
 _RUNS = frozenset("=+-@\uff1d\uff0b\uff0d\uff20")

@@ -11,6 +11,7 @@ from shared.domain.errors import (
     TooManyRequestsError,
 )
 from shared.domain.model import (
+    GRACE,
     MINUTE,
     AccessRequest,
     Approval,
@@ -27,7 +28,7 @@ from shared.use_cases.facts import record
 from shared.use_cases.interfaces import RowExistsError
 from shared.use_cases.permission import enforce
 from shared.use_cases.repeat import Repeat, claim, find_repeated
-from shared.use_cases.rows import new_request_id
+from shared.use_cases.rows import asked_before, new_request_id
 from shared.use_cases.services import Services
 
 # The row grows later by the firewalls of each port.
@@ -117,6 +118,8 @@ def _bound(services: Services, wish: Wish) -> None:
         held = services.requests.get(request_id)
         if held is not None and held.request.is_final:
             services.requests.forget_live(held.request)
+        elif held is None and asked_before(request_id, services.clock() - GRACE):
+            services.requests.forget_unmade(wish.requestor.key, request_id)
     if services.requests.live_ports(wish.requestor.key) + asked > most:
         raise TooManyRequestsError(
             f"You hold or await as many ports as one caller may, {most}; "

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from shared.domain.arm_ids import key_of
-from shared.use_cases.rows import Fact
+from shared.use_cases.activity_rows import Fact
 from shared.use_cases.services import Services
 
 _CHUNK = 500

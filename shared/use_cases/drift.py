@@ -7,8 +7,8 @@ from shared.domain.arm_ids import RuleNames
 from shared.domain.model import FirewallRows, Grant, Protection
 from shared.domain.operations import Operation
 from shared.domain.rules import Plan, allow_rules, deny_rules
+from shared.use_cases.activity_rows import Fact
 from shared.use_cases.interfaces import Snapshot
-from shared.use_cases.rows import Fact
 from shared.use_cases.services import Services
 
 

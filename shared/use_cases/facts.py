@@ -19,7 +19,7 @@ from shared.domain.model import (
 )
 from shared.domain.operations import Operation
 from shared.domain.times import format_instant
-from shared.use_cases.rows import Fact
+from shared.use_cases.activity_rows import Fact
 from shared.use_cases.services import Services
 
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from shared.domain.errors import JitError
 from shared.domain.model import Principal
 from shared.domain.operations import Operation
-from shared.use_cases.rows import Fact, is_request_id
+from shared.use_cases.activity_rows import Fact
+from shared.use_cases.rows import is_request_id
 from shared.use_cases.services import Services
 
 _LONGEST = 2000

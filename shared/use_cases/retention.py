@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from shared.domain.model import AccessRequest, PortRequest
+from shared.use_cases.activity_rows import CLOSES
 from shared.use_cases.codec import UnreadableRowError, unpack
 from shared.use_cases.interfaces import Row, RowChangedError, Table
 from shared.use_cases.policy_rows import LAST
 from shared.use_cases.repeat import REPEATS, is_forgotten
-from shared.use_cases.rows import CLOSES, LIVE, age_key
+from shared.use_cases.rows import LIVE, age_key
 from shared.use_cases.services import Services
 from shared.use_cases.watch import KEPT_CLOSES
 

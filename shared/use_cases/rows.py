@@ -1,4 +1,4 @@
-"""The rows of DESIGN section 5: their keys, and the reads and writes the use cases make."""
+"""The rows of requests, firewalls and what is due: their keys, and how the use cases use them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,7 +11,6 @@ from shared.domain.model import (
     Grant,
     Protection,
 )
-from shared.domain.operations import Operation
 from shared.domain.times import format_sortable
 from shared.use_cases.codec import UnreadableRowError, pack, unpack
 from shared.use_cases.interfaces import (
@@ -41,6 +40,11 @@ def new_request_id(policy_id: str, now: datetime, random: str) -> str:
 def age_key(at: datetime) -> str:
     """Write an instant so that text order is newest first."""
     return f"{_LATEST_MS - int(at.timestamp() * 1000):013d}"
+
+
+def asked_before(request_id: str, at: datetime) -> bool:
+    """Tell from a request's id whether it was made before an instant."""
+    return request_id.partition("-")[2] > age_key(at)
 
 
 def is_request_id(text: str) -> bool:
@@ -111,6 +115,12 @@ class RequestRows:
             row = self._table.get(f"{LIVE}{subject}", request.id)
             if row is not None:
                 self._table.delete(row)
+
+    def forget_unmade(self, requestor: str, request_id: str) -> None:
+        """Take off a requestor's list what stopped between the note and its request."""
+        row = self._table.get(f"{LIVE}{digest('requestor', requestor)}", request_id)
+        if row is not None:
+            self._table.delete(row)
 
     def live(self, *, vm_id: str = "", requestor: str = "") -> list[str]:
         """List the ids of the requests that may be live on a VM, or for a requestor."""
@@ -325,74 +335,3 @@ class DueRows:
 def _due_row(due: Due) -> Row:
     key = f"{format_sortable(due.at)}|{due.kind}|{digest(key_of(due.subject))}"
     return Row("due", key, pack(replace(due, version="")), due.version)
-
-
-# --- activity ----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Fact:
-    """Something that happened; the same fact has the same id however often it is recorded."""
-
-    id: str
-    at: datetime
-    operation: str
-    principal: str = ""
-    principal_name: str = ""
-    on_behalf_of: str = ""
-    relayed_by: str = ""
-    request_id: str = ""
-    vm_id: str = ""
-    port: int | None = None  # 0 is a port
-    firewall_id: str = ""
-    policy_id: str = ""
-    source_address: str = ""
-    reason: str = ""
-    authorized_by: str = ""
-    lateness_seconds: float | None = None
-
-
-CLOSES = "closes"  # beside the days: how late each close was, newest first
-
-
-def _lateness_row(fact: Fact) -> Row:
-    key = f"{age_key(fact.at)}|{digest(fact.id)}"
-    return Row(CLOSES, key, {"seconds": fact.lateness_seconds or 0.0})
-
-
-class ActivityRows:
-    """Who did what, append only, a partition a day."""
-
-    def __init__(self, table: Table) -> None:
-        self._table = table
-
-    def record(self, fact: Fact) -> None:
-        """Record a fact once. Its day comes from its own time, so a repeat finds it again."""
-        values = pack(fact)
-        row = Row(f"{fact.at:%Y-%m-%d}", f"{format_sortable(fact.at)}|{digest(fact.id)}", values)
-        if fact.lateness_seconds is not None:
-            self._insert(_lateness_row(fact))
-        self._insert(row)
-
-    def _insert(self, row: Row) -> None:
-        try:
-            self._table.insert(row)
-        except RowExistsError:
-            return
-
-    def newest_lateness(self, limit: int) -> list[float]:
-        """Read how late the newest closes were, in seconds."""
-        rows = self._table.query(CLOSES, limit=limit)
-        return [float(row.values["seconds"]) for row in rows]
-
-    def on(self, day: datetime, *, start: str = "", limit: int = 0) -> list[tuple[str, Fact]]:
-        """Read the facts of a day with their keys, oldest first; a row nobody can read is told."""
-        rows = self._table.query(f"{day:%Y-%m-%d}", start=start, limit=limit)
-        return [(row.key, _fact(row, day)) for row in rows]
-
-
-def _fact(row: Row, day: datetime) -> Fact:
-    try:
-        return unpack(Fact, row.values)
-    except UnreadableRowError:
-        return Fact(row.key, day, Operation.UNREADABLE)

@@ -7,6 +7,7 @@ from datetime import timedelta
 from shared.domain.arm_ids import RuleNames
 from shared.domain.policy import Limits
 from shared.domain.rules import Band
+from shared.use_cases.activity_rows import ActivityRows
 from shared.use_cases.interfaces import (
     Authorizer,
     Clock,
@@ -19,7 +20,7 @@ from shared.use_cases.interfaces import (
     Workers,
 )
 from shared.use_cases.policy_rows import PolicyRows
-from shared.use_cases.rows import ActivityRows, DueRows, FirewallStore, RequestRows
+from shared.use_cases.rows import DueRows, FirewallStore, RequestRows
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from shared.domain.model import Access, AccessRequest, PortRequest, Principal, S
 from shared.domain.policy import Asked, AskedPort
 from shared.domain.rules import Plan
 from shared.use_cases import access, protection, watch
+from shared.use_cases.activity_rows import Fact
 from shared.use_cases.interfaces import Snapshot
-from shared.use_cases.rows import Fact
 from tests.fakes import NAMES, Clock
 from tests.world import (
     ALICE,

@@ -7,8 +7,8 @@ import pytest
 
 from shared.domain.model import Status
 from shared.use_cases import approval, watch
+from shared.use_cases.activity_rows import Fact
 from shared.use_cases.interfaces import Row
-from shared.use_cases.rows import Fact
 from shared.use_cases.sweep import sweep_if_late
 from tests.fakes import START
 from tests.faults.simulated import SETTLE_SECONDS, SimulatedWorld, assert_over

@@ -8,8 +8,8 @@ import pytest
 
 from shared.domain.lifecycle import change_ports
 from shared.domain.model import Status
+from shared.use_cases.activity_rows import Fact
 from shared.use_cases.retention import forget_old
-from shared.use_cases.rows import Fact
 from tests.faults.harness import Died, FragileWorld, Kind
 from tests.world import DB, WEB
 

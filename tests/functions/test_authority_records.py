@@ -10,8 +10,8 @@ import pytest
 
 from functions.http_operations import neutral
 from local.issuer import object_id
+from shared.use_cases.activity_rows import Fact
 from shared.use_cases.interfaces import Row
-from shared.use_cases.rows import Fact
 from tests.functions.authority_app import Authority, GuardedApp, authority, governed, known
 from tests.functions.test_authority_table import BODY, OWNER, SHORT
 from tests.functions.web_app import ADDRESS, Answer

@@ -12,8 +12,8 @@ from shared.domain.errors import (
 )
 from shared.domain.model import Access, AccessRequest, Principal
 from shared.use_cases import approval, protection
+from shared.use_cases.activity_rows import Fact
 from shared.use_cases.approval import Caller
-from shared.use_cases.rows import Fact
 from tests.fakes import one_by_one
 from tests.world import ALICE, DB, NSG_NIC, NSG_SUBNET, WEB, World
 

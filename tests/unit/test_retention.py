@@ -11,12 +11,12 @@ from shared.domain.lifecycle import change_ports
 from shared.domain.model import CloseReason, Closing, Status
 from shared.domain.policy import Asked, AskedPort
 from shared.use_cases import access, protection, retention, watch
+from shared.use_cases.activity_rows import CLOSES, Fact
 from shared.use_cases.closing import grant_of
 from shared.use_cases.interfaces import OutsideError, Row
 from shared.use_cases.reconcile import reconcile
 from shared.use_cases.repeat import Repeat
 from shared.use_cases.retention import forget_old
-from shared.use_cases.rows import CLOSES, Fact
 from tests.world import ALICE, DB, NSG_NIC, POLICY, SOURCE, WEB, World
 
 DAY = 24 * 3600

@@ -6,11 +6,12 @@ from datetime import timedelta
 import pytest
 
 from shared.domain.errors import InvalidInputError, NotFoundError, TooManyRequestsError
-from shared.domain.model import AccessRequest, Status
+from shared.domain.model import GRACE, AccessRequest, Status
 from shared.domain.policy import Asked, AskedPort
 from shared.use_cases import access, approval
 from shared.use_cases.interfaces import Row, RowChangedError
 from shared.use_cases.repeat import REMEMBERED, Repeat
+from shared.use_cases.rows import policy_key
 from tests.unit.racing import EACH_TIME, overtake
 from tests.world import ALICE, POLICY, SOURCE, WEB, World
 
@@ -62,6 +63,20 @@ def test_what_has_ended_counts_against_nobody() -> None:
     again = world.ask()
     assert world.status(again.id) is Status.INITIATED
     assert world.services.requests.live(requestor=ALICE.key) == [again.id]
+
+
+def test_what_was_never_made_counts_against_nobody_for_long() -> None:
+    """A call stopped between its note and its request; another may be at that very point."""
+    world = World()
+    world.services = replace(world.services, most_live_ports=1)
+    world.protect()
+    stopped = world.ask(work=False)
+    world.tables.requests.delete(*(r for r in world.tables.requests.query(policy_key(POLICY))))
+    with pytest.raises(TooManyRequestsError):
+        world.ask()
+    world.clock.advance(GRACE.total_seconds() + 1)
+    again = world.ask()
+    assert world.services.requests.live(requestor=ALICE.key) == [again.id] != [stopped.id]
 
 
 # --- repeated calls ------------------------------------------------------------------------------
