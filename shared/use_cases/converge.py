@@ -137,7 +137,8 @@ def _round(services: Services, firewall_id: str, run: _Run) -> bool:
     want = wanted(rows, now, services.names)
     changes = _plan(services, snapshot, rows, want, run)
     run.repairs.look(snapshot, rows, changes)
-    gathers = not run.gathered and comes_in_a_crowd(run.lease, changes, now)
+    crowd = not run.gathered and comes_in_a_crowd(run.lease, changes, now)
+    gathers = crowd and services.firewall.writes_whole()
     if not changes.is_empty and not gathers:
         _write(
             services, snapshot, changes, run, lambda fresh: _plan(services, fresh, rows, want, run)

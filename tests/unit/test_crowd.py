@@ -104,6 +104,16 @@ def test_who_was_let_in_is_told_before_the_others_gather() -> None:
     assert opened == START + timedelta(seconds=3600)
 
 
+def test_where_rules_are_written_one_by_one_nobody_gathers() -> None:
+    """There it would save nothing."""
+    world = Crowd(*[1] * 30)
+    world.firewall.whole = False
+    world.arrive()
+    world.arrive()
+    assert world.all_open()
+    assert world.slept == []
+
+
 def test_an_end_that_is_near_cuts_the_waiting_short() -> None:
     """Whoever waits holds the lease: no close may find it taken."""
     world = Crowd(*[1] * 30)
