@@ -40,7 +40,7 @@ class Services:
     authorize: Authorizer
     scopes: tuple[str, ...] = ()
     most_live_ports: int = 100  # open or awaited by one caller
-    most_grants: int = 500  # on one firewall; there is room for 800, and for 1000 rules of all
+    most_grants: int = 750  # on one firewall; there is room for 800, and for 1000 rules of all
     keep_activity: timedelta | None = None  # None: for ever
     keep_requests: timedelta | None = None
     limits: Limits = field(default_factory=Limits)
