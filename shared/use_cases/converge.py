@@ -145,7 +145,7 @@ def _round(services: Services, firewall_id: str, run: _Run) -> bool:
         )
     Prover(services, firewall_id, snapshot, rows, changes).prove()
     if gathers:
-        let_gather(services, firewall_id, rows, run.lease)
+        let_gather(services, firewall_id, rows)
     run.gathered = gathers
     if not changes.is_empty:
         return False
@@ -183,7 +183,7 @@ def _write(
             return
     run.written = changes
     if any(rule.access is Access.ALLOW for rule in changes.put):
-        run.lease = note_opening(run.lease, services.clock(), in_crowd=run.gathered)
+        run.lease = note_opening(run.lease, services.clock())
     services.telemetry.event(
         "jit.firewall.written",
         firewall=snapshot.firewall_id,

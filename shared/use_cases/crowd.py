@@ -13,24 +13,14 @@ from shared.domain.times import format_sortable
 from shared.use_cases.interfaces import Row
 from shared.use_cases.services import Services
 
-# Where a write takes longer to settle than this, settling alone lets a crowd gather.
-_TOGETHER = timedelta(seconds=10)
+_TOGETHER = timedelta(seconds=30)  # a write may take ten seconds to settle, and some to prove
 _STEP = timedelta(seconds=0.5)
 _STEPS = 20
-_LONGEST_PACE = 16  # steps
 
 
-def note_opening(lease: Row, now: datetime, *, in_crowd: bool) -> Row:
-    """Note on a firewall's lease, for its next holders too, that somebody was let in."""
-    pace = min(2 * _pace(lease), _LONGEST_PACE) if in_crowd else 1
-    values = {**lease.values, "opened_at": format_sortable(now), "pace": pace}
-    return replace(lease, values=values)
-
-
-def _pace(lease: Row) -> int:
-    """Read for how many steps the next who come together wait at least."""
-    noted = lease.values.get("pace")
-    return noted if isinstance(noted, int) and 1 <= noted <= _LONGEST_PACE else 1
+def note_opening(lease: Row, now: datetime) -> Row:
+    """Note on a firewall's lease, for its next holders too, when somebody was last let in."""
+    return replace(lease, values={**lease.values, "opened_at": format_sortable(now)})
 
 
 def comes_in_a_crowd(lease: Row, changes: Plan, now: datetime) -> bool:
@@ -40,17 +30,14 @@ def comes_in_a_crowd(lease: Row, changes: Plan, now: datetime) -> bool:
     return only and str(lease.values.get("opened_at", "")) > format_sortable(now - _TOGETHER)
 
 
-def let_gather(services: Services, firewall_id: str, rows: FirewallRows, lease: Row) -> None:
-    """Wait half a second, and twice as long for each write that a crowd has cost before.
-
-    Then while each half second brings more: ten seconds at most, and less if a close is near.
-    """
-    for step in range(1, _STEPS + 1):
+def let_gather(services: Services, firewall_id: str, rows: FirewallRows) -> None:
+    """Wait while each half second brings more, ten seconds at most; less if a close is near."""
+    for _ in range(_STEPS):
         if _is_pressing(rows, services.clock()):
             return
         services.sleep(_STEP.total_seconds())
         fresh = services.rows.read(firewall_id)
-        if step >= _pace(lease) and len(fresh.grants) == len(rows.grants):
+        if len(fresh.grants) == len(rows.grants):
             return
         rows = fresh
 
