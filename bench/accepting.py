@@ -9,21 +9,15 @@ from datetime import UTC, datetime, timedelta
 from bench.numbers import quantile
 from bench.people import Accepted, People
 from bench.place import Cloud, Json, Place
-from bench.stacks import bench_stack
+from bench.stacks import TAKING_IN, bench_stack
 
 _WARM_UP, _IN_TURN, _CROWD, _AT_ONCE = 40, 400, 800, 16
 _PLACE = Place("accept", 1, 40, 20)
-_QUIET = {
-    "JIT_CALLS_PER_MINUTE": "10000",
-    "AzureWebJobs.open_access.Disabled": "true",
-    "AzureWebJobs.sweep_expired.Disabled": "true",
-    "AzureWebJobs.reconcile.Disabled": "true",
-}
 
 
 def run() -> Json:
     """Measure latency in turn, then throughput and latency of a crowd."""
-    with bench_stack(settle=0.05, environment=_QUIET) as stack:
+    with bench_stack(settle=0.05, environment=TAKING_IN) as stack:
         people = People(stack)
         Cloud(stack.arm).build(_PLACE)
         people.put_policy(_PLACE)

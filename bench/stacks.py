@@ -7,6 +7,13 @@ from pathlib import Path
 
 from local.stack import Stack
 
+# What is measured is the taking in of requests: nothing opens or sweeps meanwhile.
+TAKING_IN = {
+    "JIT_CALLS_PER_MINUTE": "10000",
+    "AzureWebJobs.open_access.Disabled": "true",
+    "AzureWebJobs.sweep_expired.Disabled": "true",
+    "AzureWebJobs.reconcile.Disabled": "true",
+}
 _SETTINGS = {"JIT_MAX_OPEN_PER_CALLER": "800"}
 
 

@@ -10,22 +10,16 @@ from datetime import UTC, datetime, timedelta
 
 from bench.people import People, wire_time
 from bench.place import SOURCE, Cloud, Json, Place
-from bench.stacks import bench_stack
+from bench.stacks import TAKING_IN, bench_stack
 from local.stack import ROOT, Stack
 
 _TIMES = 5
 _PLACE = Place("cold", 1, 10, 20)
-_IDLE = {
-    "JIT_CALLS_PER_MINUTE": "10000",
-    "AzureWebJobs.open_access.Disabled": "true",
-    "AzureWebJobs.sweep_expired.Disabled": "true",
-    "AzureWebJobs.reconcile.Disabled": "true",
-}
 
 
 def run() -> Json:
     """Start interpreters one after another, several of each kind; give medians."""
-    with bench_stack(settle=0.05, environment=_IDLE) as stack:
+    with bench_stack(settle=0.05, environment=TAKING_IN) as stack:
         people = People(stack)
         Cloud(stack.arm).build(_PLACE)
         people.put_policy(_PLACE)

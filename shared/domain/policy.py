@@ -7,7 +7,7 @@ from ipaddress import IPv4Network
 
 from shared.domain.arm_ids import key_of, name_of
 from shared.domain.errors import Reason
-from shared.domain.model import Policy, PortRule
+from shared.domain.model import AccessRequest, Policy, PortRule
 from shared.domain.patterns import PatternError, compile_pattern
 from shared.domain.prefixes import (
     canonical,
@@ -59,6 +59,16 @@ class Asked:
     justification: str | None = None
     caller_address: str = ""
     relayed: bool = False  # then that address is a relay's
+
+    @classmethod
+    def again(cls, request: AccessRequest, ports: Iterable[AskedPort]) -> "Asked":
+        """Ask for ports as a request did that was taken in before."""
+        return cls(
+            tuple(ports),
+            request.justification,
+            request.source_address,
+            relayed=request.relayed_by is not None,
+        )
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,11 @@ class Plan:
         """Count the changes."""
         return len(self.put) + len(self.remove)
 
+    @property
+    def names(self) -> frozenset[str]:
+        """Name the rules to change."""
+        return frozenset({*(rule.name for rule in self.put), *self.remove})
+
     def only(self, names: Container[str]) -> "Plan":
         """Keep the changes of some rules."""
         return replace(
@@ -105,6 +110,13 @@ def current_grants(rows: FirewallRows, now: datetime) -> tuple[Grant, ...]:
 def is_held(grant: Grant, now: datetime) -> bool:
     """Tell whether a grant is neither sealed nor over, whatever expiry its row claims."""
     return not grant.is_sealed and now < grant.expires_at <= now + LONGEST_GRANT
+
+
+def has_overdue(rows: FirewallRows, at: datetime) -> bool:
+    """Tell whether something should be closed by an instant and has not been seen gone."""
+    return any(
+        not grant.proven if grant.is_sealed else grant.expires_at <= at for grant in rows.grants
+    )
 
 
 def is_covered(grant: Grant, rows: FirewallRows) -> bool:

@@ -222,18 +222,9 @@ def _require_within(
     ports: Iterable[PortRequest],
     until: datetime,
 ) -> None:
-    asked = tuple(AskedPort("", p.vm_id, p.port, p.sources, end_at=until) for p in ports)
-    decision = check_request(
-        policy,
-        Asked(
-            asked,
-            request.justification,
-            request.source_address,
-            relayed=request.relayed_by is not None,
-        ),
-        services.limits,
-        services.clock(),
-    )
+    asked = (AskedPort("", p.vm_id, p.port, p.sources, end_at=until) for p in ports)
+    again = Asked.again(request, asked)
+    decision = check_request(policy, again, services.limits, services.clock())
     if not decision.allowed:
         raise OutsidePolicyError("The policy does not allow this end.", details=decision.broken)
 

@@ -166,8 +166,7 @@ def _write(
     before: a name that was found wanted or ended then. What is new waits for the next round.
     """
     _slow_down(services, changes, run)
-    found = frozenset({*(rule.name for rule in changes.put), *changes.remove})
-    lost = 0
+    found, lost = changes.names, 0
     while True:
         try:
             services.firewall.write(snapshot, changes)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from shared.domain.model import Access, FirewallRows
-from shared.domain.rules import Plan
+from shared.domain.rules import Plan, has_overdue
 from shared.domain.times import format_sortable
 from shared.use_cases.interfaces import Row
 from shared.use_cases.services import Services
@@ -44,8 +44,5 @@ def let_gather(services: Services, firewall_id: str, rows: FirewallRows) -> None
 
 def _is_pressing(rows: FirewallRows, now: datetime) -> bool:
     """Tell whether something must be closed by the next look, or is waiting to be."""
-    ending = any(
-        not grant.proven if grant.is_sealed else grant.expires_at <= now + 2 * _STEP
-        for grant in rows.grants
-    )
+    ending = has_overdue(rows, now + 2 * _STEP)
     return ending or any(each.lifted or not each.proven for each in rows.protections)

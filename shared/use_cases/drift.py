@@ -22,7 +22,7 @@ class Repairs:
 
     def look(self, snapshot: Snapshot, rows: FirewallRows, changes: Plan) -> None:
         """Note each rule that had been seen in place and is not as it should be any more."""
-        unsettled = {*(rule.name for rule in changes.put), *changes.remove, *changes.blocked}
+        unsettled = changes.names | changes.blocked.keys()
         for name in sorted(self._found.keys() - unsettled):
             self._record(name)
         for name, what in drifted(self._services, snapshot, rows, changes).items():

@@ -79,12 +79,7 @@ def _end_what_may_not(services: Services, request: AccessRequest) -> AccessReque
         if held is None or held.policy.state is PolicyState.DELETING:
             return close(port, CloseReason.FAILED, now, message="the policy no longer exists")
         asked = AskedPort("", port.vm_id, port.port, port.sources, port.end_at, port.duration)
-        asking = Asked(
-            (asked,),
-            request.justification,
-            request.source_address,
-            relayed=request.relayed_by is not None,
-        )
+        asking = Asked.again(request, (asked,))
         broken = check_request(held.policy, asking, services.limits, now).broken
         if broken:
             told = "; ".join(reason.message for reason in broken)

@@ -36,6 +36,9 @@ class _Remembered:
     body: str
     at: datetime
 
+    def is_over(self, now: datetime) -> bool:
+        return now - self.at >= REMEMBERED
+
 
 def find_repeated(
     services: Services, policy_id: str, repeat: Repeat | None
@@ -88,7 +91,7 @@ def _live(services: Services, row: Row | None, repeat: Repeat) -> _Remembered | 
     if row is None:
         return None
     held = unpack(_Remembered, row.values)
-    if services.clock() - held.at >= REMEMBERED:
+    if held.is_over(services.clock()):
         return None
     if held.body != repeat.body:
         raise InvalidInputError(
@@ -101,7 +104,7 @@ def _live(services: Services, row: Row | None, repeat: Repeat) -> _Remembered | 
 
 def is_forgotten(row: Row, now: datetime) -> bool:
     """Tell whether a remembered id has had its time; raises UnreadableRowError."""
-    return now - unpack(_Remembered, row.values).at >= REMEMBERED
+    return unpack(_Remembered, row.values).is_over(now)
 
 
 def _place(policy_id: str, repeat: Repeat) -> tuple[str, str]:

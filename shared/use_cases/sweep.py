@@ -16,6 +16,7 @@ from shared.domain.model import (
     PortRequest,
     Status,
 )
+from shared.domain.rules import has_overdue
 from shared.use_cases import watch
 from shared.use_cases.approval import copy_ends, time_out_approval
 from shared.use_cases.closing import seal_closed
@@ -93,15 +94,7 @@ def _sweep_firewall(services: Services, firewall_id: str, dues: list[Due]) -> bo
     except Exception as error:  # noqa: BLE001 - whatever it is, the others must still be closed
         services.telemetry.fault("jit.sweep.failed", error, firewall=firewall_id)
         return True
-    return _is_overdue(services, rows)
-
-
-def _is_overdue(services: Services, rows: FirewallRows) -> bool:
-    """Tell whether something here should have been closed and is not seen gone."""
-    now = services.clock()
-    return any(
-        not grant.proven if grant.is_sealed else grant.expires_at <= now for grant in rows.grants
-    )
+    return has_overdue(rows, services.clock())
 
 
 def _forget(services: Services, rows: FirewallRows, converged_at: datetime) -> None:

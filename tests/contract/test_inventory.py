@@ -1,14 +1,12 @@
 """The lists of a subscription: four calls, joined as single reads would have it."""
 
 import copy
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from local.arm.app import load_estate
 from local.arm.client import ArmClient
-from local.arm.serve import ArmServer
 from shared.adapters.arm import ArmInventory, ArmReader, VirtualMachines
 from shared.adapters.arm_clients import LocalName, arm_client
 from shared.domain.arm_ids import key_of
@@ -20,22 +18,6 @@ OPS = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/ops-rg/providers"
 NETWORK = f"{APP}/Microsoft.Network"
 WHOLE = (f"/subscriptions/{SUBSCRIPTION}",)
 BALANCER = f"{NETWORK}/loadBalancers/sql-lb"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[ArmServer]:
-    """Serve the default estate."""
-    with ArmServer() as running:
-        yield running
-
-
-@pytest.fixture
-def arm(server: ArmServer) -> Iterator[ArmClient]:
-    """Connect to the simulator, all of it as at the start."""
-    client = ArmClient(server.url, "local:somebody")
-    client.control("reset")
-    yield client
-    client.close()
 
 
 @pytest.fixture

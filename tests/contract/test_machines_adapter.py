@@ -2,7 +2,6 @@
 
 import copy
 import json
-from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -14,7 +13,6 @@ from starlette.routing import Route
 
 from local.arm.app import load_estate
 from local.arm.client import ArmClient
-from local.arm.serve import ArmServer
 from local.serving import BackgroundServer
 from shared.adapters.arm import ArmReader, VirtualMachines
 from shared.adapters.arm_clients import LocalName, arm_client
@@ -73,22 +71,6 @@ def attachments(place: str) -> dict[str, tuple[str, ...]]:
 def found(machine: Machine) -> dict[str, tuple[str, ...]]:
     """Return a machine's attachments by lower-cased id."""
     return {each.firewall_id.casefold(): each.addresses for each in machine.attachments}
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[ArmServer]:
-    """Serve the default estate."""
-    with ArmServer() as running:
-        yield running
-
-
-@pytest.fixture
-def arm(server: ArmServer) -> Iterator[ArmClient]:
-    """Connect to the simulator, all of it as at the start."""
-    client = ArmClient(server.url, "local:somebody")
-    client.control("reset")
-    yield client
-    client.close()
 
 
 @pytest.fixture

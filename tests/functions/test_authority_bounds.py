@@ -1,30 +1,14 @@
 """How much one caller can take: calls, refusals on record, ports open and waiting."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 
-import pytest
-
-from tests.functions.authority_app import Authority, GuardedApp, authority, governed
+from tests.functions.authority_app import Authority, GuardedApp, governed
 from tests.functions.test_authority_table import BODY, SHORT
 from tests.functions.web_app import Answer
 from tests.world import POLICY
 
 INITIATE = f"{POLICY}/initiate"
-
-
-@pytest.fixture(scope="module")
-def guard() -> Iterator[Authority]:
-    """Run an issuer and an ARM."""
-    with authority() as found:
-        yield found
-
-
-@pytest.fixture
-def app(guard: Authority) -> GuardedApp:
-    """Serve a world whose policy covers two VMs."""
-    return GuardedApp(governed(), guard)
 
 
 def test_calls_are_bounded_per_caller(guard: Authority) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jwt
@@ -12,26 +12,13 @@ from functions.web import caller_address, plain_address
 from local.hostile_tokens import HOSTILE, hostile_tokens
 from local.issuer import AUDIENCE, Claims
 from shared.bootstrap import using
-from tests.functions.authority_app import Authority, GuardedApp, authority, governed, known
+from tests.functions.authority_app import Authority, GuardedApp, governed, known
 from tests.functions.test_authority_table import BODY, OWNER, SHORT
 from tests.functions.web_app import nothing_changes
 from tests.world import NSG_NIC, POLICY, SOURCE, WEB
 
 INITIATE = f"{POLICY}/initiate"
 FORGED = "198.51.100.66"
-
-
-@pytest.fixture(scope="module")
-def guard() -> Iterator[Authority]:
-    """Run an issuer and an ARM."""
-    with authority() as found:
-        yield found
-
-
-@pytest.fixture
-def app(guard: Authority) -> GuardedApp:
-    """Serve a world whose policy covers two VMs."""
-    return GuardedApp(governed(), guard)
 
 
 def bearer(token: str) -> Mapping[str, str]:

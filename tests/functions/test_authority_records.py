@@ -2,7 +2,6 @@
 
 import csv
 import io
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,19 +11,12 @@ from functions.http_operations import neutral
 from local.issuer import object_id
 from shared.use_cases.activity_rows import Fact
 from shared.use_cases.interfaces import Row
-from tests.functions.authority_app import Authority, GuardedApp, authority, governed, known
+from tests.functions.authority_app import Authority, GuardedApp, governed, known
 from tests.functions.test_authority_table import BODY, OWNER, SHORT
 from tests.functions.web_app import ADDRESS, Answer
 from tests.world import POLICY, SOURCE, WEB
 
 INITIATE = f"{POLICY}/initiate"
-
-
-@pytest.fixture(scope="module")
-def guard() -> Iterator[Authority]:
-    """Run an issuer and an ARM."""
-    with authority() as found:
-        yield found
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ A cell says what becomes of a call:
     404   there is nothing there, for anybody
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,6 @@ from tests.functions.authority_app import (
     ROOT,
     Authority,
     GuardedApp,
-    authority,
     governed,
     known,
 )
@@ -185,13 +184,6 @@ def _rows() -> dict[str, dict[str, str]]:
 
 
 CELLS = [(row, column, cell) for row, cells in _rows().items() for column, cell in cells.items()]
-
-
-@pytest.fixture(scope="module")
-def guard() -> Iterator[Authority]:
-    """Run an issuer and an ARM; what they answer is kept for a minute, as ever."""
-    with authority() as running:
-        yield running
 
 
 def _headers(guard: Authority, column: str) -> Mapping[str, str]:
