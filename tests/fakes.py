@@ -147,8 +147,8 @@ class MemoryQueues:
         self._send("request", request_id, delay)
 
     def send_firewall(self, firewall_id: str, *, delay: timedelta = timedelta(0)) -> None:
-        """Ask for converge_firewall."""
-        self._send("firewall", firewall_id, delay)
+        """Ask for converge_firewall; a queue counts in whole seconds, and may be early."""
+        self._send("firewall", firewall_id, timedelta(seconds=delay // timedelta(seconds=1)))
 
     def send_policy(self, policy_id: str, *, delay: timedelta = timedelta(0)) -> None:
         """Ask for apply_policy."""

@@ -28,7 +28,9 @@ from shared.use_cases.interfaces import (
 )
 
 _UNSETTLED = frozenset({"Updating", "Deleting", "Creating"})
-_FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS, _SETTLE_SECONDS = 0.25, 1.0, 60.0
+# Whoever waits for a group waits at most a fifth too long, and reads count against a quota.
+_SHORTEST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS, _SETTLE_SECONDS = 0.25, 1.0, 60.0
+_PATIENCE = 1 / 5
 _GONE = frozenset({"ResourceNotFound", "ResourceGroupNotFound", "NotFound"})
 _LOCKED = frozenset({"RetryableErrorDueToAnotherOperation", "ReferencedResourceNotProvisioned"})
 _TRY_AGAIN = frozenset({"SecurityRuleConflict", "AnotherOperationInProgress", "Canceled"})
@@ -60,7 +62,7 @@ class NetworkSecurityGroups:
         The SDK's poller sleeps 30 s where the service names no delay, and a Succeeded operation
         may still be superseded: so we read until the group says it has settled.
         """
-        waited, pause = 0.0, _FIRST_WAIT_SECONDS
+        waited = 0.0
         while True:
             try:
                 raw = self._get(firewall_id)
@@ -81,8 +83,9 @@ class NetworkSecurityGroups:
                 )
             if waited >= _SETTLE_SECONDS:
                 raise OutsideError(f"{firewall_id} is still updating after {waited:.0f} s")
+            pause = min(max(waited * _PATIENCE, _SHORTEST_WAIT_SECONDS), _LONGEST_WAIT_SECONDS)
             self._sleep(pause)
-            waited, pause = waited + pause, min(pause * 2, _LONGEST_WAIT_SECONDS)
+            waited += pause
 
     def write(self, snapshot: Snapshot, plan: Plan) -> None:
         """Carry out a plan in one whole write, or its first change as a child write.

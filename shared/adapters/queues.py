@@ -46,19 +46,23 @@ class AzureQueues:
 
     def send_request(self, request_id: str, *, delay: timedelta = _NOW) -> None:
         """Ask for open_access."""
-        self._send(REQUESTS, {"request": request_id}, delay)
+        self._send(REQUESTS, {"request": request_id}, math.ceil(delay.total_seconds()))
 
     def send_firewall(self, firewall_id: str, *, delay: timedelta = _NOW) -> None:
-        """Ask for converge_firewall."""
-        self._send(FIREWALLS, {"firewall": firewall_id}, delay)
+        """Ask for converge_firewall.
+
+        Rounded down to the queue's whole seconds: who comes early waits for the moment, and who
+        comes late has left a door open.
+        """
+        self._send(FIREWALLS, {"firewall": firewall_id}, math.floor(delay.total_seconds()))
 
     def send_policy(self, policy_id: str, *, delay: timedelta = _NOW) -> None:
         """Ask for apply_policy."""
-        self._send(POLICIES, {"policy": policy_id}, delay)
+        self._send(POLICIES, {"policy": policy_id}, math.ceil(delay.total_seconds()))
 
     def send_notice(self, request_id: str) -> None:
         """Have approvers told."""
-        self._send(NOTICES, {"request": request_id}, _NOW)
+        self._send(NOTICES, {"request": request_id}, 0)
 
     def poisoned(self) -> int:
         """Count the messages on the poison queues; the host makes those when it needs them."""
@@ -72,11 +76,9 @@ class AzureQueues:
         except AzureError as error:
             raise OutsideError(str(error)) from error
 
-    def _send(self, queue: str, message: dict[str, str], delay: timedelta) -> None:
-        # Rounded up: a message that came before its second would find nothing expired.
-        seconds = max(0, math.ceil(delay.total_seconds()))
+    def _send(self, queue: str, message: dict[str, str], delay: int) -> None:
         try:
-            self._client(queue).send_message(json.dumps(message), visibility_timeout=seconds)
+            self._client(queue).send_message(json.dumps(message), visibility_timeout=max(0, delay))
         except AzureError as error:
             raise OutsideError(str(error)) from error
 

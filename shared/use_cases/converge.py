@@ -33,6 +33,7 @@ _FAILURES_IN_A_ROW = 4
 _WRITES_IN_VAIN = 4
 _QUICK_TRIES = 5
 _LOOKS = 25
+_MOMENT = timedelta(seconds=2)  # a message that announces an end comes up to a second early
 
 
 class Outcome(Enum):
@@ -64,7 +65,7 @@ def converge(services: Services, firewall_id: str) -> Outcome:
     """Converge one firewall, if nobody else is doing so.
 
     Who gets the lease settles every row there, releases it, and looks again: whoever recorded
-    something meanwhile found the lease taken and left.
+    something meanwhile, or came to close what has just ended, found the lease taken and left.
     """
     for _ in range(_LOOKS):
         now = services.clock()
@@ -76,7 +77,8 @@ def converge(services: Services, firewall_id: str) -> Outcome:
             _rounds(services, firewall_id, run)
         finally:
             services.rows.drop_lease(run.lease, services.clock())
-        if not _left_over(services.rows.read(firewall_id)):
+        rows = services.rows.read(firewall_id)
+        if not _left_over(rows) and not _await_end(services, rows):
             return Outcome.DONE
     services.queues.send_firewall(firewall_id)
     return Outcome.DONE
@@ -266,3 +268,13 @@ def _left_over(rows: FirewallRows) -> bool:
     return any(not grant.proven for grant in rows.grants) or any(
         each.lifted or not (each.proven or each.blocked) for each in rows.protections
     )
+
+
+def _await_end(services: Services, rows: FirewallRows) -> bool:
+    """Wait for an end that is a moment away; True: one is there, or passed since the last look."""
+    now = services.clock()
+    first = min((grant.expires_at for grant in rows.grants if not grant.is_sealed), default=None)
+    if first is None or first > now + _MOMENT:
+        return False
+    services.sleep(max(0.0, (first - now).total_seconds()))
+    return True

@@ -114,7 +114,7 @@ class Queues(Protocol):
         ...
 
     def send_firewall(self, firewall_id: str, *, delay: timedelta = timedelta(0)) -> None:
-        """Ask for converge_firewall on jit-firewalls."""
+        """Ask for converge_firewall on jit-firewalls; a delay may end up to a second early."""
         ...
 
     def send_policy(self, policy_key: str, *, delay: timedelta = timedelta(0)) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from enum import Enum
 
 from shared.domain.approval import pending
 from shared.domain.lifecycle import change_ports, close
@@ -20,11 +21,21 @@ from shared.domain.rules import has_overdue
 from shared.use_cases import watch
 from shared.use_cases.approval import copy_ends, time_out_approval
 from shared.use_cases.closing import seal_closed
-from shared.use_cases.converge import Outcome, converge
+from shared.use_cases.converge import LEASE, Outcome, converge
 from shared.use_cases.facts import record
 from shared.use_cases.interfaces import RowChangedError
 from shared.use_cases.rows import Due
 from shared.use_cases.services import Services
+
+_TURN_SECONDS = 0.5
+
+
+class _Swept(Enum):
+    """How the sweep of one firewall ended."""
+
+    CLOSED = "closed"
+    OVERDUE = "overdue"
+    BUSY = "busy"
 
 
 def sweep_expired(services: Services) -> int:
@@ -38,20 +49,18 @@ def sweep_expired(services: Services) -> int:
     dues = services.due.until(started + MINUTE)
     now_due = [due for due in dues if due.at <= started]
     _announce((due for due in dues if due.at > started), services)
-    for due in now_due:
-        if due.kind != "firewall":
-            _look_after(services, due)
-    left = services.workers(
-        lambda firewall: _sweep_firewall(services, *firewall), _by_firewall(now_due)
-    )
+    firewalls = _by_firewall(now_due)
+    overdue = _sweep_firewalls(services, firewalls)
+    others = [due for due in now_due if due.kind != "firewall"]
+    services.workers(lambda due: _look_after(services, due), others)
     services.telemetry.event(
         "jit.sweep.completed",
         due=len(now_due),
-        firewalls=len(left),
-        overdue=sum(left),
+        firewalls=len(firewalls),
+        overdue=overdue,
         seconds=(services.clock() - started).total_seconds(),
     )
-    return sum(left)
+    return overdue
 
 
 def sweep_if_late(services: Services) -> None:
@@ -75,15 +84,31 @@ def _by_firewall(dues: Iterable[Due]) -> list[tuple[str, list[Due]]]:
     return list(groups.items())
 
 
-def _sweep_firewall(services: Services, firewall_id: str, dues: list[Due]) -> bool:
-    """Converge one firewall and take off what is done; True: it has to be looked at again.
+def _sweep_firewalls(services: Services, firewalls: list[tuple[str, list[Due]]]) -> int:
+    """Sweep firewalls side by side; return how many have to be looked at again.
+
+    Somebody may be at one: they close what has ended, but take nothing off. Once the others had
+    their turn we come back, until a lease that nobody holds any more would be over.
+    """
+    until, overdue = services.clock() + LEASE, 0
+    while True:
+        swept = services.workers(lambda each: _sweep_firewall(services, *each), firewalls)
+        overdue += swept.count(_Swept.OVERDUE)
+        firewalls = [each for each, how in zip(firewalls, swept, strict=True) if how is _Swept.BUSY]
+        if not firewalls or services.clock() > until:
+            return overdue + len(firewalls)
+        services.sleep(_TURN_SECONDS)
+
+
+def _sweep_firewall(services: Services, firewall_id: str, dues: list[Due]) -> _Swept:
+    """Converge one firewall and take off what is done.
 
     One firewall that fails keeps its due rows and stops no other.
     """
     try:
         started = services.clock()
         if converge(services, firewall_id) is Outcome.BUSY:
-            return True
+            return _Swept.BUSY
         _forget(services, services.rows.read(firewall_id), started)
         rows = services.rows.read(firewall_id)
         again = _next_look(services, rows)
@@ -93,8 +118,8 @@ def _sweep_firewall(services: Services, firewall_id: str, dues: list[Due]) -> bo
             services.due.remove(due)
     except Exception as error:  # noqa: BLE001 - whatever it is, the others must still be closed
         services.telemetry.fault("jit.sweep.failed", error, firewall=firewall_id)
-        return True
-    return has_overdue(rows, services.clock())
+        return _Swept.OVERDUE
+    return _Swept.OVERDUE if has_overdue(rows, services.clock()) else _Swept.CLOSED
 
 
 def _forget(services: Services, rows: FirewallRows, converged_at: datetime) -> None:

@@ -164,7 +164,7 @@ def test_a_message_may_come_twice(bench: Bench) -> None:
 def test_a_delayed_message_is_not_seen_before_its_second(bench: Bench, kind: str) -> None:
     """It is hidden at first and comes by itself."""
     _, send = SENDS[kind]
-    send(bench.queues, "later", timedelta(seconds=0.9))
+    send(bench.queues, "later", timedelta(seconds=1))
     assert bench.visible() == []
     sent = time.monotonic()
     while not bench.visible():
@@ -194,7 +194,19 @@ def test_no_key_is_one_that_the_host_uses(real: AzureBench) -> None:
     [(0.0, 0), (-5.0, 0), (0.001, 1), (1.0, 1), (1.2, 2), (59.999, 60), (60.0, 60)],
 )
 def test_a_delay_is_rounded_up(real: AzureBench, delay: float, seconds: int) -> None:
-    """No message comes before its time, and a time that has passed is now."""
+    """No request comes back before its time, and a time that has passed is now."""
+    real.queues.send_request("x", delay=timedelta(seconds=delay))
+    assert real.transport.delays() == [seconds]
+
+
+@pytest.mark.parametrize(
+    ("delay", "seconds"),
+    [(0.0, 0), (-5.0, 0), (0.999, 0), (1.0, 1), (1.2, 1), (59.999, 59), (60.0, 60)],
+)
+def test_who_closes_comes_early_rather_than_late(
+    real: AzureBench, delay: float, seconds: int
+) -> None:
+    """A queue counts in whole seconds, and no door is left open for the rest of one."""
     real.queues.send_firewall("x", delay=timedelta(seconds=delay))
     assert real.transport.delays() == [seconds]
 

@@ -100,7 +100,7 @@ def test_a_close_is_counted_once_however_often_it_is_recorded() -> None:
 
 
 def test_against_arm_a_close_is_as_late_as_its_write_takes() -> None:
-    """With workers at hand what remains is the delayed message's second and ARM's settling."""
+    """With workers at hand what remains is ARM's settling, and a quarter of it to see that."""
     world = SimulatedWorld()
     world.protect()
     for number in range(5):
@@ -109,7 +109,7 @@ def test_against_arm_a_close_is_as_late_as_its_write_takes() -> None:
     assert_over(world)
     measured = watch.lateness(world.services)
     assert measured.count == 5
-    assert 0 < measured.p50 <= measured.max <= 2 * SETTLE_SECONDS
+    assert 0 < measured.p50 <= measured.max <= 1.25 * SETTLE_SECONDS
     assert {fact.lateness_seconds for fact in world.facts("closed")} >= {measured.max}
 
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.model import Conditions, Policy, PolicyVm, PortRule
+from shared.domain.model import AccessRequest, Conditions, Policy, PolicyVm, PortRule, Principal
 from shared.domain.policy import WIDEST_TOGETHER, Asked, AskedPort, Limits, check_request
 from tests.fakes import START
-from tests.world import POLICY, WEB
+from tests.world import ALICE, BOB, POLICY, WEB
 
 HOUR = timedelta(hours=1)
 LIMITS = Limits()
@@ -175,3 +175,12 @@ def test_a_port_is_asked_for_once() -> None:
     asked = Asked((port, replace(port, at="b", vm_id=WEB.upper())))
     decision = check_request(policy(), asked, LIMITS, START)
     assert [(reason.code, reason.target) for reason in decision.broken] == [("DuplicatePort", "b")]
+
+
+@pytest.mark.parametrize(("relayed_by", "relayed"), [(None, False), (BOB, True)])
+def test_a_request_is_asked_again_as_it_was(relayed_by: Principal | None, relayed: bool) -> None:
+    """With its reason, and with the address it came from, which is a relay's where one asked."""
+    request = AccessRequest("id1", POLICY, ALICE, START, (), "why", "203.0.113.7", relayed_by)
+    port = AskedPort("", WEB, 22, ("203.0.113.7",))
+    asked = Asked((port,), "why", "203.0.113.7", relayed=relayed)
+    assert Asked.again(request, [port]) == asked

@@ -81,17 +81,60 @@ def test_of_two_who_notice_the_silence_one_sweeps(world: World) -> None:
 
 
 def test_a_firewall_that_somebody_converges_stays_due(world: World) -> None:
-    """The sweep leaves it to them, counts it as not finished, and looks again."""
+    """The sweep waits half a minute, then leaves it to them and counts it as not finished."""
     request = world.ask(DB, minutes=5)
     world.clock.advance(5 * MINUTE)
     now = world.clock()
-    lease = world.services.rows.take_lease(NSG_SUBNET, "other", now, now + timedelta(seconds=30))
+    lease = world.services.rows.take_lease(NSG_SUBNET, "other", now, now + timedelta(minutes=2))
     assert lease is not None
     assert world.sweep() == 1
+    assert world.clock() - now <= timedelta(seconds=31)
     assert is_open(world)
     world.services.rows.drop_lease(lease, now)
     world.pass_time(1)
     assert world.status(request.id) is Status.REVOKED
+
+
+def test_a_sweep_comes_back_to_a_firewall_that_somebody_converges(world: World) -> None:
+    """Once they are done it takes off what is closed: nothing is called overdue that is shut."""
+    world.ask(DB, minutes=5)
+    now = world.clock()
+    lease = world.services.rows.take_lease(NSG_SUBNET, "other", now, now + timedelta(hours=1))
+    assert lease is not None
+    world.clock.advance(5 * MINUTE)
+
+    def sleep(seconds: float) -> None:
+        world.clock.advance(seconds)
+        if world.clock() - now > timedelta(minutes=5, seconds=9):
+            world.services.rows.drop_lease(lease, now)
+
+    world.services = replace(world.services, sleep=sleep)
+    assert world.sweep() == 0
+    assert not is_open(world)
+    world.clock.advance(3 * MINUTE)
+    assert not watch.report(world.services).overdue
+
+
+def test_a_busy_firewall_keeps_no_other_waiting(world: World) -> None:
+    """The sweep goes through all of them before it comes back to one."""
+    request = world.ask(WEB, minutes=5)
+    now = world.clock()
+    assert world.services.rows.take_lease(NSG_NIC, "other", now, now + timedelta(hours=1))
+    world.clock.advance(5 * MINUTE)
+    world.services = replace(world.services, sleep=_Stop.now)
+    with pytest.raises(_Stop):
+        world.sweep()
+    assert not is_open(world)
+    assert world.status(request.id) is Status.INITIATED
+
+
+class _Stop(Exception):  # noqa: N818 - it is no error
+    """The sweep begins to wait."""
+
+    @classmethod
+    def now(cls, _seconds: float) -> None:
+        """Stop here."""
+        raise cls
 
 
 def test_a_lease_lost_by_its_holder_is_not_taken_back(world: World) -> None:
