@@ -1,0 +1,73 @@
+"""A door closes at the second of its end, whoever is at work on the group just then."""
+
+from datetime import timedelta
+
+import pytest
+
+from shared.domain.model import Access, Status
+from shared.domain.times import format_sortable
+from shared.use_cases.converge import Outcome, converge
+from shared.use_cases.interfaces import Row
+from shared.use_cases.watch import lateness
+from tests.fakes import START
+from tests.world import DB, NSG_SUBNET, World
+
+END = timedelta(minutes=5)
+
+
+@pytest.fixture
+def world() -> World:
+    """Protect the VMs; nothing but what a test does happens."""
+    made = World()
+    made.protect()
+    made.queues.waiting.clear()
+    return made
+
+
+def converge_at(world: World, seconds: float) -> None:
+    """Have somebody come to the group in front of db, so many seconds after the start."""
+    world.clock.now = START + timedelta(seconds=seconds)
+    assert converge(world.services, NSG_SUBNET) is Outcome.DONE
+
+
+def is_open(world: World) -> bool:
+    """Tell whether a rule of ours lets anybody in."""
+    return bool(world.firewall.ours(NSG_SUBNET, Access.ALLOW))
+
+
+@pytest.mark.parametrize("early", [2.0, 1.0, 0.25, 0.0])
+def test_who_comes_early_waits_for_the_end(world: World, early: float) -> None:
+    """A queue counts in whole seconds, and two clocks never agree."""
+    world.ask(DB, minutes=5)
+    converge_at(world, END.total_seconds() - early)
+    assert world.clock() - START == END
+    assert not is_open(world)
+    assert lateness(world.services).max == 0
+
+
+def test_who_comes_long_before_the_end_waits_for_nothing(world: World) -> None:
+    """A worker has other things to do."""
+    world.ask(DB, minutes=5)
+    converge_at(world, END.total_seconds() - 2.001)
+    assert world.clock() - START < END
+    assert is_open(world)
+
+
+def test_an_end_that_passes_while_somebody_else_finishes_is_seen(world: World) -> None:
+    """Its own message finds the group busy and is gone: who was busy looks once more."""
+    request = world.ask(DB, minutes=5)
+    replace = world.tables.firewalls.replace
+    found_busy = []
+
+    def give_back_slowly(row: Row) -> object:
+        if row.key == "lease" and row.values["until"] == format_sortable(world.clock()):
+            world.tables.firewalls.replace = replace  # type: ignore[method-assign]
+            world.clock.now = START + END
+            found_busy.append(converge(world.services, NSG_SUBNET))
+        return replace(row)
+
+    world.tables.firewalls.replace = give_back_slowly  # type: ignore[assignment, method-assign]
+    converge_at(world, END.total_seconds() - 9)
+    assert found_busy == [Outcome.BUSY]
+    assert world.status(request.id) is Status.REVOKED
+    assert not is_open(world)
