@@ -5,8 +5,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from shared.domain.model import Access, FirewallRows, Grant, Protection, SecurityRule
-from shared.domain.rules import Plan
-from tests.fakes import START
+from shared.domain.rules import Band, Plan, allow_rules, deny_rules, plan
+from tests.fakes import NAMES, START
 from tests.world import NSG_SUBNET, POLICY, SOURCE, WEB
 
 MINUTE = timedelta(minutes=1)
@@ -113,3 +113,18 @@ def carry_out(
         else:
             held[change.name.lower()] = change
     return list(held.values())
+
+
+RULE = allow_rules(grant(), NAMES)[0]
+DENY = deny_rules([protection()], NAMES)[0]
+BAND = Band()
+
+
+def plan_for(
+    *present: SecurityRule,
+    want: tuple[SecurityRule, ...] = (RULE,),
+    band: Band = BAND,
+    refused: dict[str, str] | None = None,
+) -> Plan:
+    """Plan a firewall that ought to hold one rule, unless told otherwise."""
+    return plan(present, want, NAMES, band, refused)

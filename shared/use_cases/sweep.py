@@ -41,8 +41,8 @@ class _Swept(Enum):
 def sweep_expired(services: Services) -> int:
     """Converge each firewall with something due; return how many could not be finished.
 
-    It also looks one minute ahead: what falls due before the next tick gets a message that
-    becomes visible at that second. Losing the message costs promptness, never the closing.
+    It also looks one minute ahead: what falls due before the next tick gets a message for that
+    second. Losing the message costs promptness, never the closing.
     """
     started = services.clock()
     watch.note_sweep(services, started)
