@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 _SIDE_BY_SIDE = 8
 _SOMEBODY_WAITS = 15  # seconds for an answer that a caller waits for
+_QUOTA_WAITS = 30  # seconds for a quota of ARM to fill up again
 
 
 class App:
@@ -143,7 +144,7 @@ class App:
 
         credential = self._arm_credential("authorizer", self.settings.authorizer_client_id)
         client = arm_client(self.settings.arm_url, credential, seconds=_SOMEBODY_WAITS)
-        return ArmReader(client)
+        return ArmReader(client, patience=_SOMEBODY_WAITS)
 
     @cached_property
     def _tables(self) -> Tables:
@@ -201,7 +202,7 @@ class App:
         from shared.adapters.arm_clients import arm_client
 
         credential = self._arm_credential("network", self.settings.network_client_id)
-        return ArmReader(arm_client(self.settings.arm_url, credential))
+        return ArmReader(arm_client(self.settings.arm_url, credential), patience=_QUOTA_WAITS)
 
     def _arm_credential(self, name: str, client_id: str) -> Any:
         """Return an identity for ARM; the simulator on this machine gets a name, no token."""

@@ -158,6 +158,10 @@ class MemoryQueues:
         """Have approvers told."""
         self.notices.append(request_id)
 
+    def requested(self) -> int:
+        """Count the requests on their way."""
+        return sum(each.kind == "request" for each in self.waiting)
+
     def poisoned(self) -> int:
         """Count the messages that nobody could handle."""
         return self.poison_count

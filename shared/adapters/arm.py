@@ -1,5 +1,6 @@
 """The few other reads of Azure Resource Manager, on azure-core's ARM pipeline."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -19,7 +20,7 @@ from shared.adapters.arm_network import (
     subnet_ids,
 )
 from shared.domain.arm_ids import VM_TYPE, key_of, parse_id
-from shared.use_cases.interfaces import Machine, OutsideError
+from shared.use_cases.interfaces import Machine, OutsideError, Sleep, ThrottledError
 from shared.use_cases.inventory import Listed
 
 _COMPUTE, _NETWORK = "2024-07-01", "2024-05-01"
@@ -27,6 +28,8 @@ _GONE = frozenset({"ResourceNotFound", "ResourceGroupNotFound", "NotFound"})
 _NOT_FOUND = 404
 _FORBIDDEN = 403
 _OK = 200
+_TOO_MANY = 429
+_DEFAULT_RETRY_SECONDS = 10.0
 _MOST_PAGES = 10_000
 
 
@@ -39,10 +42,23 @@ class GoneError(OutsideError):
 
 
 class ArmReader:
-    """Reads resources by id. Only an answered 404 means that something does not exist."""
+    """Reads resources by id. Only an answered 404 means that something does not exist.
 
-    def __init__(self, client: ARMPipelineClient[HttpRequest, HttpResponse]) -> None:
+    ARM lends an identity 250 reads and 25 a second more. A policy of some hundred VMs, or a crowd
+    of requests, takes more: so a read waits for its turn, as long as ARM says and for so many
+    seconds in all. To fail instead would cost the reads made so far, and the next try as well.
+    """
+
+    def __init__(
+        self,
+        client: ARMPipelineClient[HttpRequest, HttpResponse],
+        *,
+        patience: float = 0.0,
+        sleep: Sleep = time.sleep,
+    ) -> None:
         self._client = client
+        self._patience = patience
+        self._sleep = sleep
 
     def get(self, path: str, api_version: str, **query: str) -> dict[str, Any] | None:
         """Read one resource; None only where the service says it does not exist."""
@@ -71,10 +87,20 @@ class ArmReader:
 
     def _send(self, request: HttpRequest) -> HttpResponse:
         request.url = self._client.format_url(request.url)
-        try:
-            return self._client.send_request(request)
-        except AzureError as error:
-            raise OutsideError(str(error)) from error
+        waited = 0.0
+        while True:
+            try:
+                answer = self._client.send_request(request)
+            except AzureError as error:
+                raise OutsideError(str(error)) from error
+            if answer.status_code != _TOO_MANY:
+                return answer
+            wait = _retry_after(answer)
+            if waited + wait > self._patience:
+                told = f"{_TOO_MANY} {_error_code(answer)} from ARM for {request.url}"
+                raise ThrottledError(told, retry_after=wait)
+            self._sleep(wait)
+            waited += wait
 
     @staticmethod
     def _body(answer: HttpResponse) -> dict[str, Any]:
@@ -91,6 +117,11 @@ class ArmReader:
         if not isinstance(body, dict):
             raise OutsideError(f"no object from ARM for {answer.request.url}")
         return body
+
+
+def _retry_after(answer: HttpResponse) -> float:
+    header = str(answer.headers.get("Retry-After", ""))
+    return max(1.0, float(header)) if header.isdigit() else _DEFAULT_RETRY_SECONDS
 
 
 def _error_code(answer: HttpResponse) -> str:

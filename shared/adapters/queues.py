@@ -64,6 +64,10 @@ class AzureQueues:
         """Have approvers told."""
         self._send(NOTICES, {"request": request_id}, 0)
 
+    def requested(self) -> int:
+        """Count the requests on their way; a queue tells it about, and hidden ones with them."""
+        return self._count(REQUESTS)
+
     def poisoned(self) -> int:
         """Count the messages on the poison queues; the host makes those when it needs them."""
         return sum(self._count(f"{name}-poison") for name in NAMES)

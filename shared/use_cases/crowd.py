@@ -16,6 +16,7 @@ from shared.use_cases.services import Services
 _TOGETHER = timedelta(seconds=30)  # a write may take ten seconds to settle, and some to prove
 _STEP = timedelta(seconds=0.5)
 _STEPS = 20
+_AT_ONCE = 24  # requests that an instance handles at a time (host.json)
 
 
 def note_opening(lease: Row, now: datetime) -> Row:
@@ -31,13 +32,18 @@ def comes_in_a_crowd(lease: Row, changes: Plan, now: datetime) -> bool:
 
 
 def let_gather(services: Services, firewall_id: str, rows: FirewallRows) -> None:
-    """Wait while each half second brings more, ten seconds at most; less if a close is near."""
+    """Wait while others come, ten seconds at most; less if a close is near.
+
+    Others come where the last half second brought some, or where more requests are on their way
+    than an instance handles at a time: they are held up by what each of our writes costs.
+    """
     for _ in range(_STEPS):
         if _is_pressing(rows, services.clock()):
             return
         services.sleep(_STEP.total_seconds())
         fresh = services.rows.read(firewall_id)
-        if len(fresh.grants) == len(rows.grants):
+        grows = len(fresh.grants) != len(rows.grants)
+        if not grows and services.queues.requested() <= _AT_ONCE:
             return
         rows = fresh
 

@@ -125,6 +125,10 @@ class Queues(Protocol):
         """Have approvers told, on jit-notices; never waited for."""
         ...
 
+    def requested(self) -> int:
+        """Count the messages on jit-requests about, those that are being handled with them."""
+        ...
+
     def poisoned(self) -> int:
         """Count the messages that nobody could handle."""
         ...
@@ -158,16 +162,16 @@ class FirewallRefusedError(Exception):
         self.rule_name = rule_name
 
 
-class ThrottledError(Exception):
+class OutsideError(Exception):
+    """An outside system failed or did not answer. It proves nothing, least of all absence."""
+
+
+class ThrottledError(OutsideError):
     """A quota is used up; `retry_after` is in seconds. Asking earlier is not processed."""
 
     def __init__(self, message: str, *, retry_after: float) -> None:
         super().__init__(message)
         self.retry_after = retry_after
-
-
-class OutsideError(Exception):
-    """An outside system failed or did not answer. It proves nothing, least of all absence."""
 
 
 class Firewall(Protocol):

@@ -17,7 +17,7 @@ from local.serving import BackgroundServer
 from shared.adapters.arm import ArmReader, VirtualMachines
 from shared.adapters.arm_clients import LocalName, arm_client
 from shared.domain.model import Attachment
-from shared.use_cases.interfaces import Machine, Machines, OutsideError
+from shared.use_cases.interfaces import Machine, Machines, OutsideError, ThrottledError
 from tests.fakes import MemoryMachines
 
 Json = dict[str, Any]
@@ -184,6 +184,31 @@ def test_a_failed_read_proves_nothing(
         real.find(WEB_1)
     struck = [call for call in arm.ask("log")["calls"] if "faults" in call]
     assert len(struck) == 1
+
+
+@pytest.mark.parametrize("what", ["networkInterfaces", "subnets/", "virtualMachines"])
+def test_a_read_waits_for_its_turn(arm: ArmClient, what: str) -> None:
+    """A quota that fills up soon delays a read, as long as ARM says, and loses none."""
+    slept: list[float] = []
+    client = arm_client(arm.url, LocalName("network"))
+    patient = VirtualMachines(ArmReader(client, patience=7, sleep=slept.append))
+    fault = {"kind": "throttle", "by": "arm", "retryAfter": 3, "path": what, "times": 2}
+    arm.control("faults", {"faults": [fault]})
+    assert patient.find(WEB_1)
+    assert slept == [3, 3]
+
+
+def test_patience_ends_and_says_when_to_come_back(arm: ArmClient) -> None:
+    """What would take longer in all is not waited for."""
+    slept: list[float] = []
+    client = arm_client(arm.url, LocalName("network"))
+    patient = VirtualMachines(ArmReader(client, patience=7, sleep=slept.append))
+    fault = {"kind": "throttle", "by": "arm", "retryAfter": 4, "path": "virtualMachines"}
+    arm.control("faults", {"faults": [{**fault, "times": None}]})
+    with pytest.raises(ThrottledError, match="429 SubscriptionRequestsThrottled") as raised:
+        patient.find(WEB_1)
+    assert raised.value.retry_after == 4
+    assert slept == [4]
 
 
 def test_an_interface_that_is_named_and_missing_proves_nothing(

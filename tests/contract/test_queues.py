@@ -211,6 +211,15 @@ def test_who_closes_comes_early_rather_than_late(
     assert real.transport.delays() == [seconds]
 
 
+def test_requests_on_their_way_are_counted(bench: Bench) -> None:
+    """Hidden ones as well, and nothing else that is on a queue."""
+    assert bench.queues.requested() == 0
+    bench.queues.send_request("one")
+    bench.queues.send_request("later", delay=timedelta(minutes=1))
+    bench.queues.send_firewall("a firewall")
+    assert bench.queues.requested() == 2
+
+
 def test_poison_is_counted_over_all_queues(real: AzureBench) -> None:
     """A poison queue that was never needed hides nothing on another."""
     assert real.queues.poisoned() == 0

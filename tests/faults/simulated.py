@@ -171,13 +171,13 @@ def _network(subscription: str) -> Any:
 
 
 @cache
-def _reader() -> ArmReader:
-    return ArmReader(arm_client(_server().url, LocalName(_US)))
+def _reads() -> Any:
+    return arm_client(_server().url, LocalName(_US))
 
 
 def inventory() -> ArmInventory:
     """Return the lists of the whole subscription."""
-    return ArmInventory(_reader())
+    return ArmInventory(ArmReader(_reads()))
 
 
 @dataclass(frozen=True)
@@ -227,8 +227,9 @@ class SimulatedWorld(World):
             whole_writes=lambda: nsg_write == "auto" and watch.may_write_whole(self.services),
             probe_nsg=probe_nsg,
         )
+        machines = VirtualMachines(ArmReader(_reads(), patience=30, sleep=self.clock.advance))
         self.services = replace(
-            self.services, firewall=_Interrupted(groups, self), machines=VirtualMachines(_reader())
+            self.services, firewall=_Interrupted(groups, self), machines=machines
         )
 
     # What a test does to the cloud.

@@ -123,11 +123,13 @@ def test_a_long_quota_gives_the_lease_back() -> None:
     assert world.status(request.id) is Status.REVOKED
 
 
-def test_a_long_quota_delays_an_opening_and_fails_nobody() -> None:
+@pytest.mark.parametrize("method", [WRITES, "GET"])
+@pytest.mark.parametrize("by", ["arm", "network"])
+def test_a_long_quota_delays_an_opening_and_fails_nobody(method: str, by: str) -> None:
     """Who asks while a quota is used up for minutes gets in as soon as it is back."""
     world = SimulatedWorld()
     world.protect()
-    world.order(kind="throttle", retryAfter=240, method=WRITES, times=None)
+    world.order(kind="throttle", by=by, retryAfter=240, method=method, times=None)
     request = world.ask(minutes=15, work=False)
     world.pass_time(3)
     assert world.status(request.id) is Status.INITIATING

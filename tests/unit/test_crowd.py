@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
 from shared.domain.model import Status
 from shared.use_cases.approval import Caller, revoke
 from shared.use_cases.converge import converge
@@ -93,6 +95,19 @@ def test_nobody_waits_longer_than_ten_seconds() -> None:
     port = world.request(second).ports[0]
     assert port.opened_at is not None
     assert port.opened_at - world.request(second).requested_at <= timedelta(seconds=10)
+    assert world.all_open()
+
+
+@pytest.mark.parametrize(("waiting", "slept"), [(24, [0.5]), (25, [0.5] * 4)])
+def test_many_requests_on_their_way_are_worth_waiting_for(waiting: int, slept: list[float]) -> None:
+    """More than an instance handles at once: some of them will come, and not in this moment."""
+    world = Crowd()
+    world.arrive()
+    world.meanwhile[4] = world.queues.waiting.clear
+    for number in range(waiting - len(world.opened) - 1):
+        world.queues.send_request(f"elsewhere{number}")
+    world.arrive()
+    assert world.slept == slept
     assert world.all_open()
 
 
