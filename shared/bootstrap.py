@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 _SIDE_BY_SIDE = 8
 _SOMEBODY_WAITS = 15  # seconds for an answer that a caller waits for
-_QUOTA_WAITS = 30  # seconds for a quota of ARM to fill up again
+_QUOTA_WAITS, _CALLER_WAITS = 30, 3  # seconds for a quota of ARM to fill up again
 
 
 class App:
@@ -144,7 +144,7 @@ class App:
 
         credential = self._arm_credential("authorizer", self.settings.authorizer_client_id)
         client = arm_client(self.settings.arm_url, credential, seconds=_SOMEBODY_WAITS)
-        return ArmReader(client, patience=_SOMEBODY_WAITS)
+        return ArmReader(client, patience=_CALLER_WAITS)
 
     @cached_property
     def _tables(self) -> Tables:

@@ -119,6 +119,11 @@ def has_overdue(rows: FirewallRows, at: datetime) -> bool:
     )
 
 
+def first_end(rows: FirewallRows) -> datetime | None:
+    """Say when the first of the grants that are not sealed ends, or has ended; None: no such."""
+    return min((grant.expires_at for grant in rows.grants if not grant.is_sealed), default=None)
+
+
 def is_covered(grant: Grant, rows: FirewallRows) -> bool:
     """Tell whether the policy of a grant still protects its VM, port and addresses here.
 

@@ -10,10 +10,15 @@ from datetime import timedelta
 from enum import Enum
 
 from shared.domain.model import Access, CloseReason, FirewallRows, Grant
-from shared.domain.rules import Plan, Wanted, allow_rules, plan, wanted
+from shared.domain.rules import Plan, Wanted, allow_rules, first_end, plan, wanted
 from shared.use_cases.align import Aligner
 from shared.use_cases.closing import close_early
-from shared.use_cases.crowd import comes_in_a_crowd, let_gather, note_opening
+from shared.use_cases.crowd import (
+    comes_in_a_crowd,
+    is_gathering,
+    leave_to_gather,
+    note_opening,
+)
 from shared.use_cases.drift import Repairs
 from shared.use_cases.interfaces import (
     FirewallChangedError,
@@ -41,6 +46,7 @@ class Outcome(Enum):
 
     DONE = "done"
     BUSY = "busy"  # somebody else holds the lease, and will look again after releasing it
+    GATHERS = "gathers"  # all but a crowd to let in, which was left to a message
 
 
 class CloseRefusedError(Exception):
@@ -58,25 +64,32 @@ class _Run:
     flush_refused: bool = False
     written: Plan = field(default_factory=Plan)  # by the write before, if it was accepted
     in_vain: int = 0
-    gathered: bool = False
+    may_gather: bool = False
+    gathers: bool = False
 
 
-def converge(services: Services, firewall_id: str) -> Outcome:
+def converge(services: Services, firewall_id: str, *, lets_in: bool = False) -> Outcome:
     """Converge one firewall, if nobody else is doing so.
 
     Who gets the lease settles every row there, releases it, and looks again: whoever recorded
     something meanwhile, or came to close what has just ended, found the lease taken and left.
+    Who only comes to let somebody in may join a crowd that gathers; nobody else waits for one.
     """
+    unless = is_gathering if lets_in else lambda _lease, _now: False
     for _ in range(_LOOKS):
         now = services.clock()
-        lease = services.rows.take_lease(firewall_id, services.new_id(), now, now + LEASE)
+        lease = services.rows.take_lease(
+            firewall_id, services.new_id(), now, now + LEASE, unless=unless
+        )
         if lease is None:
             return Outcome.BUSY
-        run = _Run(lease, Repairs(services, firewall_id))
+        run = _Run(lease, Repairs(services, firewall_id), may_gather=lets_in)
         try:
             _rounds(services, firewall_id, run)
         finally:
             services.rows.drop_lease(run.lease, services.clock())
+        if run.gathers:
+            return Outcome.GATHERS
         rows = services.rows.read(firewall_id)
         if not _left_over(rows) and not _await_end(services, rows):
             return Outcome.DONE
@@ -139,19 +152,27 @@ def _round(services: Services, firewall_id: str, run: _Run) -> bool:
     want = wanted(rows, now, services.names)
     changes = _plan(services, snapshot, rows, want, run)
     run.repairs.look(snapshot, rows, changes)
-    crowd = not run.gathered and comes_in_a_crowd(run.lease, changes, now)
-    gathers = crowd and services.firewall.writes_whole()
-    if not changes.is_empty and not gathers:
+    run.gathers = _leave_to_gather(services, firewall_id, run, rows, changes)
+    if not changes.is_empty and not run.gathers:
         _write(
             services, snapshot, changes, run, lambda fresh: _plan(services, fresh, rows, want, run)
         )
     Prover(services, firewall_id, snapshot, rows, changes).prove()
-    if gathers:
-        let_gather(services, firewall_id, rows)
-    run.gathered = gathers
     if not changes.is_empty:
-        return False
+        return run.gathers
     return not _fail_blocked(services, rows, want, changes)
+
+
+def _leave_to_gather(
+    services: Services, firewall_id: str, run: _Run, rows: FirewallRows, changes: Plan
+) -> bool:
+    """Leave who comes in a crowd to a message; True: nothing is to be written now."""
+    crowd = run.may_gather and comes_in_a_crowd(run.lease, changes, services.clock())
+    if not crowd or not services.firewall.writes_whole():
+        return False
+    lease = leave_to_gather(services, firewall_id, run.lease, rows)
+    run.lease = lease or run.lease
+    return lease is not None
 
 
 def _write(
@@ -185,6 +206,7 @@ def _write(
     run.written = changes
     if any(rule.access is Access.ALLOW for rule in changes.put):
         run.lease = note_opening(run.lease, services.clock())
+        run.may_gather = True  # who came since then
     services.telemetry.event(
         "jit.firewall.written",
         firewall=snapshot.firewall_id,
@@ -273,7 +295,7 @@ def _left_over(rows: FirewallRows) -> bool:
 def _await_end(services: Services, rows: FirewallRows) -> bool:
     """Wait for an end that is a moment away; True: one is there, or passed since the last look."""
     now = services.clock()
-    first = min((grant.expires_at for grant in rows.grants if not grant.is_sealed), default=None)
+    first = first_end(rows)
     if first is None or first > now + _MOMENT:
         return False
     services.sleep(max(0.0, (first - now).total_seconds()))

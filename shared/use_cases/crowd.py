@@ -1,22 +1,24 @@
 """Let a crowd gather: people who come together are let in by a few writes, not by one each.
 
 A write to a firewall takes seconds to settle and counts against a quota that closing needs too.
-Only openings wait, and only behind another that was just written; a close never does.
+Only openings wait, only behind another that was just written, and nobody works meanwhile: the
+crowd is left to a message. Who comes to close finds nothing in the way, and lets in who is there.
 """
 
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from shared.domain.model import Access, FirewallRows
-from shared.domain.rules import Plan, has_overdue
+from shared.domain.rules import Plan, first_end
 from shared.domain.times import format_sortable
 from shared.use_cases.interfaces import Row
 from shared.use_cases.services import Services
 
 _TOGETHER = timedelta(seconds=30)  # a write may take ten seconds to settle, and some to prove
-_STEP = timedelta(seconds=0.5)
-_STEPS = 20
+_A_FEW, _MANY = timedelta(seconds=1), timedelta(seconds=10)
 _AT_ONCE = 24  # requests that an instance handles at a time (host.json)
+_ON_ITS_WAY = timedelta(seconds=2)  # how long a queue may be looked at after its message's time
+_LONGEST = _MANY + _ON_ITS_WAY
 
 
 def note_opening(lease: Row, now: datetime) -> Row:
@@ -31,24 +33,26 @@ def comes_in_a_crowd(lease: Row, changes: Plan, now: datetime) -> bool:
     return only and str(lease.values.get("opened_at", "")) > format_sortable(now - _TOGETHER)
 
 
-def let_gather(services: Services, firewall_id: str, rows: FirewallRows) -> None:
-    """Wait while others come, ten seconds at most; less if a close is near.
+def leave_to_gather(
+    services: Services, firewall_id: str, lease: Row, rows: FirewallRows
+) -> Row | None:
+    """Leave a crowd to a message, and note that on the lease; None: nobody else is on the way.
 
-    Others come where the last half second brought some, or where more requests are on their way
-    than an instance handles at a time: they are held up by what each of our writes costs.
+    The first end on the firewall bounds the waiting: its own message may find the lease taken.
     """
-    for _ in range(_STEPS):
-        if _is_pressing(rows, services.clock()):
-            return
-        services.sleep(_STEP.total_seconds())
-        fresh = services.rows.read(firewall_id)
-        grows = len(fresh.grants) != len(rows.grants)
-        if not grows and services.queues.requested() <= _AT_ONCE:
-            return
-        rows = fresh
+    coming = services.queues.requested()
+    if coming <= 1:  # the one that is being handled
+        return None
+    now = services.clock()
+    end = first_end(rows)
+    wait = _MANY if coming > _AT_ONCE else _A_FEW
+    wait = max(min(wait, end - now), timedelta(0)) if end else wait
+    services.queues.send_firewall(firewall_id, delay=wait)
+    until = format_sortable(now + wait + _ON_ITS_WAY)
+    return replace(lease, values={**lease.values, "gathers_until": until})
 
 
-def _is_pressing(rows: FirewallRows, now: datetime) -> bool:
-    """Tell whether something must be closed by the next look, or is waiting to be."""
-    ending = has_overdue(rows, now + 2 * _STEP)
-    return ending or any(each.lifted or not each.proven for each in rows.protections)
+def is_gathering(lease: Row, now: datetime) -> bool:
+    """Tell whether a message is on its way that will let everybody in."""
+    until = str(lease.values.get("gathers_until", ""))
+    return format_sortable(now) < until <= format_sortable(now + _LONGEST)

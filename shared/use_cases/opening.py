@@ -60,7 +60,7 @@ def _come_back(services: Services, request_id: str, error: ThrottledError) -> No
 def _try(services: Services, firewall_id: str) -> Exception | None:
     """Converge one firewall; an error of one must not keep the others closed."""
     try:
-        converge(services, firewall_id)
+        converge(services, firewall_id, lets_in=True)
     except Exception as error:  # noqa: BLE001 - raised again once the others had their turn
         return error
     return None

@@ -232,12 +232,20 @@ class FirewallStore:
     # The lease is advice only: it saves writes, and correctness never rests on it.
 
     def take_lease(
-        self, firewall_id: str, owner: str, now: datetime, until: datetime
+        self,
+        firewall_id: str,
+        owner: str,
+        now: datetime,
+        until: datetime,
+        *,
+        unless: Callable[[Row, datetime], bool] = lambda _lease, _now: False,
     ) -> Row | None:
-        """Try for the lease of a firewall; None: somebody else holds it."""
+        """Try for the lease of a firewall; None: somebody else holds it, or `unless` forbids."""
         wanted = Row(row_key(firewall_id), "lease", {})
         held = self._table.get(wanted.partition, wanted.key)
-        if held is not None and str(held.values["until"]) > format_sortable(now):
+        if held is not None and (
+            str(held.values["until"]) > format_sortable(now) or unless(held, now)
+        ):
             return None
         before = held.values if held else {}
         values = {**before, "owner": owner, "until": format_sortable(until)}

@@ -87,7 +87,7 @@ class Breakable:
 
 
 _TABLE = frozenset({"get", "query", "scan", "insert", "replace", "upsert", "delete"})
-_QUEUES = frozenset({"send_request", "send_firewall", "send_policy", "send_notice"})
+_QUEUES = frozenset({"send_request", "send_firewall", "send_policy", "send_notice", "requested"})
 
 
 class BreakableTables:

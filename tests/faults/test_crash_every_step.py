@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
@@ -92,6 +93,14 @@ def _somebody_else(world: FragileWorld) -> None:
     world.work()
 
 
+def _come_in_a_crowd(world: FragileWorld) -> None:
+    for source in ("203.0.113.20", "203.0.113.21"):
+        world.attempt(partial(world.ask, who=BOB, source=source, work=False))
+    world.work()
+    world.clock.advance(1)
+    world.work()
+
+
 def _revoke(world: FragileWorld) -> None:
     request = _first(world)
     world.attempt(lambda: approval.revoke(world.services, request, approval.Caller(ALICE)))
@@ -141,6 +150,7 @@ SCENES: dict[str, Scene] = {
     "request and open": (_protected, _request_and_open),
     "ask again for the same": (_open, _newer),
     "ask beside somebody else": (_open, _somebody_else),
+    "come in a crowd": (_open, _come_in_a_crowd),
     "revoke": (_open_long, _revoke),
     "extend": (_open_long, _extend),
     "approve": (_await_approval, _approve),

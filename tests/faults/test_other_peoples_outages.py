@@ -391,6 +391,8 @@ def test_13_fifty_requests_at_once_and_a_band_that_is_full() -> None:
     world.protect()
     requests = [world.ask(DB, source=f"203.0.113.{number}", work=False) for number in range(51)]
     world.work()
+    world.clock.advance(10)  # all but the first gather
+    world.work()
     ended = [world.request(each.id).ports[0] for each in requests]
     assert [port.status for port in ended].count(Status.INITIATED) == 50
     (refused,) = [port for port in ended if port.status is Status.FAILED]

@@ -1,171 +1,210 @@
 """People who come together are let in by a few writes; who comes alone waits for nobody."""
 
-from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from shared.domain.arm_ids import row_key
 from shared.domain.model import Status
 from shared.use_cases.approval import Caller, revoke
-from shared.use_cases.converge import converge
+from shared.use_cases.converge import Outcome, converge
+from shared.use_cases.interfaces import Row
 from shared.use_cases.opening import open_access
 from tests.fakes import START
 from tests.world import ALICE, DB, NSG_SUBNET, World
 
+BEGIN = START + timedelta(hours=1)
+
 
 class Crowd(World):
-    """A world where others come while somebody waits: so many in each half second."""
+    """A world where the requests that are on their way are those a test says."""
 
-    def __init__(self, *coming: int) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.protect()
-        self.clock.advance(3600)
-        self.services = replace(self.services, sleep=self._sleep)
-        self.coming = list(coming)
-        self.slept: list[float] = []
-        self.opened: list[str] = []
-        self.meanwhile: dict[int, Callable[[], object]] = {}
+        self.clock.now = BEGIN
+        self.queues.waiting.clear()
+        self.came: list[str] = []
 
-    def arrive(self, *, minutes: float = 30) -> str:
-        """Ask for db from yet another address, and have a worker of one's own take it up."""
-        source = f"192.0.2.{len(self.opened) + 1}"
+    def arrive(self, *, minutes: float = 30, others: int = 0) -> str:
+        """Ask for db from yet another address, and handle that while so many others wait."""
+        source = f"192.0.2.{len(self.came) + 1}"
         request = self.ask(DB, source=source, minutes=minutes, work=False)
-        self.opened.append(request.id)
+        self.came.append(request.id)
+        for number in range(others):
+            self.queues.send_request(f"elsewhere{number}")
         open_access(self.services, request.id)
+        self.queues.waiting = [each for each in self.queues.waiting if each.kind == "firewall"]
         return request.id
+
+    def messages(self) -> list[float]:
+        """Say in how many seconds each message for the group in front of db will come."""
+        now = self.clock()
+        return [(each.visible_at - now).total_seconds() for each in self.queues.waiting]
 
     def writes(self) -> int:
         """Count the writes to the group in front of db."""
         return self.firewall.writes[NSG_SUBNET.lower()]
 
-    def all_open(self) -> bool:
-        """Tell whether everybody was let in."""
-        return all(self.status(each) is Status.INITIATED for each in self.opened)
-
-    def _sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self.clock.advance(seconds)
-        self.meanwhile.pop(len(self.slept), lambda: None)()
-        for _ in range(self.coming.pop(0) if self.coming else 0):
-            self.arrive()
+    def opened(self) -> list[bool]:
+        """Tell who was let in so far."""
+        return [self.status(each) is Status.INITIATED for each in self.came]
 
 
-def test_who_comes_alone_is_let_in_at_once() -> None:
-    """There is nobody to wait for."""
-    world = Crowd()
-    before = world.writes()
+@pytest.fixture
+def world() -> Crowd:
+    """Let the first in, together with others who are on their way elsewhere."""
+    made = Crowd()
+    made.arrive(others=100)
+    assert made.opened() == [True]
+    assert made.messages() == []
+    return made
+
+
+def test_who_comes_right_after_another_waits_for_nobody(world: Crowd) -> None:
+    """If nobody else is on the way there is no crowd."""
     world.arrive()
-    assert world.all_open()
-    assert world.slept == []
-    assert world.writes() - before == 1
+    assert world.opened() == [True, True]
+    assert world.messages() == []
 
 
-def test_who_comes_right_after_another_waits_half_a_second() -> None:
-    """If nobody else comes in it, that is all; half a minute later nobody waits."""
-    world = Crowd()
-    world.arrive()
-    world.clock.advance(29)
-    world.arrive()
-    assert world.all_open()
-    assert world.slept == [0.5]
+def test_who_comes_half_a_minute_later_is_no_crowd(world: Crowd) -> None:
+    """However many ask elsewhere."""
+    world.clock.advance(29.9)
+    world.arrive(others=100)
+    assert world.opened() == [True, False]
     world.clock.advance(30)
-    world.arrive()
-    assert world.slept == [0.5]
+    world.work()
+    assert world.opened() == [True, True]
+    world.clock.advance(30)
+    world.arrive(others=100)
+    assert world.opened() == [True, True, True]
 
 
-def test_a_crowd_is_let_in_by_one_write() -> None:
-    """While each half second brings more, they gather."""
-    world = Crowd(3, 2, 4, 1, 0)
-    world.arrive()
+@pytest.mark.parametrize(("others", "seconds"), [(1, 1), (23, 1), (24, 10), (600, 10)])
+def test_the_more_are_on_their_way_the_longer_a_crowd_gathers(
+    world: Crowd, others: int, seconds: int
+) -> None:
+    """With more than one instance handles at a time, ten seconds; no worker waits meanwhile."""
+    world.arrive(others=others)
+    assert world.opened() == [True, False]
+    assert world.messages() == [seconds]
+    assert world.clock() == BEGIN
+    world.clock.advance(seconds)
+    world.work()
+    assert world.opened() == [True, True]
+
+
+def test_a_crowd_is_let_in_by_one_write(world: Crowd) -> None:
+    """Who comes while it gathers leaves at once, whoever is on the way by then."""
     before = world.writes()
-    world.arrive()
-    assert len(world.opened) == 12
-    assert world.all_open()
-    assert world.slept == [0.5] * 5
+    for number in range(10):
+        world.arrive(others=10 - number)
+        world.clock.advance(0.1)
+    assert world.opened() == [True] + [False] * 10
+    assert len(world.messages()) == 1
+    world.work()
+    assert all(world.opened())
     assert world.writes() - before == 1
 
 
-def test_nobody_waits_longer_than_ten_seconds() -> None:
-    """However many keep coming."""
-    world = Crowd(*[1] * 30)
-    first = world.arrive()
-    assert world.status(first) is Status.INITIATED
-    second = world.arrive()
-    port = world.request(second).ports[0]
-    assert port.opened_at is not None
-    assert port.opened_at - world.request(second).requested_at <= timedelta(seconds=10)
-    assert world.all_open()
-
-
-@pytest.mark.parametrize(("waiting", "slept"), [(24, [0.5]), (25, [0.5] * 4)])
-def test_many_requests_on_their_way_are_worth_waiting_for(waiting: int, slept: list[float]) -> None:
-    """More than an instance handles at once: some of them will come, and not in this moment."""
-    world = Crowd()
+def test_a_crowd_whose_message_is_late_gathers_no_longer(world: Crowd) -> None:
+    """Two seconds past its time whoever comes next lets everybody in."""
+    world.arrive(others=1)
+    world.queues.waiting.clear()
+    world.clock.advance(2.9)
     world.arrive()
-    world.meanwhile[4] = world.queues.waiting.clear
-    for number in range(waiting - len(world.opened) - 1):
-        world.queues.send_request(f"elsewhere{number}")
+    assert world.opened() == [True, False, False]
+    world.clock.advance(0.1)
     world.arrive()
-    assert world.slept == slept
-    assert world.all_open()
+    assert all(world.opened())
 
 
-def test_who_was_let_in_is_told_before_the_others_gather() -> None:
-    """The proof of the write before does not wait for them."""
-    world = Crowd(1, 1, 1)
-    first = world.arrive()
-    opened = world.request(first).ports[0].opened_at
-    assert opened == START + timedelta(seconds=3600)
+def test_who_converges_goes_on_until_a_crowd_comes(world: Crowd) -> None:
+    """What was recorded during a write is left to gather as well; that write stands."""
+    late = []
+
+    def meanwhile(*_: object) -> None:
+        world.firewall.before_write = lambda _s, _p: None
+        late.append(world.arrive())
+        for number in range(30):
+            world.queues.send_request(f"elsewhere{number}")
+
+    world.firewall.before_write = meanwhile
+    before = world.writes()
+    world.arrive()
+    assert world.opened() == [True, True, False]
+    assert world.writes() - before == 1
+    assert converge(world.services, NSG_SUBNET) is Outcome.DONE
+    assert all(world.opened())
 
 
-def test_where_rules_are_written_one_by_one_nobody_gathers() -> None:
+def test_where_rules_are_written_one_by_one_nobody_gathers(world: Crowd) -> None:
     """There it would save nothing."""
-    world = Crowd(*[1] * 30)
     world.firewall.whole = False
-    world.arrive()
-    world.arrive()
-    assert world.all_open()
-    assert world.slept == []
+    world.arrive(others=100)
+    assert world.opened() == [True, True]
 
 
-def test_an_end_that_is_near_cuts_the_waiting_short() -> None:
-    """Whoever waits holds the lease: no close may find it taken."""
-    world = Crowd(*[1] * 30)
+def test_an_end_that_is_near_bounds_the_gathering(world: Crowd) -> None:
+    """Its own message may have found the group busy: the crowd's closes it in time."""
     first = world.arrive(minutes=5)
     end = world.request(first).ports[0].end_at
     assert end is not None
-    world.clock.now = end - timedelta(seconds=4)
+    world.clock.now = end - timedelta(seconds=9)
     world.arrive()
-    world.arrive()
-    assert 0 < len(world.slept) < 8
-    assert world.clock() <= end
-    world.clock.now = end
-    converge(world.services, NSG_SUBNET)
+    world.clock.now = end - timedelta(seconds=4.5)
+    world.queues.waiting.clear()
+    world.arrive(others=100)
+    assert world.opened()[-1] is False
+    assert world.messages() == [4]
+    world.clock.advance(4)
+    world.work()
     assert world.request(first).ports[0].closed_at == end
+    assert world.opened()[-1] is True
 
 
-def test_a_revoke_cuts_the_waiting_short() -> None:
-    """The next look, half a second later, closes it."""
-    world = Crowd(*[1] * 30)
-    first = world.arrive()
-    world.meanwhile[3] = lambda: revoke(world.services, first, Caller(ALICE))
+def test_an_end_that_has_passed_is_closed_with_the_next_write(world: Crowd) -> None:
+    """Nobody waits where something is to be closed."""
+    first = world.arrive(minutes=5)
+    end = world.request(first).ports[0].end_at
+    assert end is not None
+    world.clock.now = end - timedelta(seconds=9)
     world.arrive()
-    closing = world.request(first).ports[0].closing
-    closed_at = world.request(first).ports[0].closed_at
-    assert closing is not None
-    assert closed_at is not None
-    assert closed_at - closing.at <= timedelta(seconds=0.5)
+    world.clock.now = end
+    world.arrive(others=100)
+    assert world.status(first) is Status.REVOKED
+    assert world.opened()[-1] is True
 
 
-def test_a_lease_that_says_nonsense_delays_nobody_for_long() -> None:
-    """The note of the last opening is advice, like the lease."""
+def test_a_close_finds_nothing_in_the_way(world: Crowd) -> None:
+    """Whoever comes to close lets the crowd in by the same write."""
+    closing = world.came[0]
+    world.arrive(others=100)
+    before = world.writes()
+    world.clock.advance(0.5)
+    revoke(world.services, closing, Caller(ALICE))
+    world.work()
+    closed = world.request(closing).ports[0].closed_at
+    assert closed == world.clock()
+    assert world.opened() == [False, True]
+    assert world.writes() - before == 1
+
+
+@pytest.mark.parametrize("field", ["opened_at", "gathers_until"])
+@pytest.mark.parametrize("nonsense", ["", "tomorrow", "9999-12-31T00:00:00.000000Z", "0"])
+def test_a_lease_that_says_nonsense_delays_nobody(field: str, nonsense: str) -> None:
+    """The notes are advice, like the lease."""
     world = Crowd()
-    now = world.clock()
-    lease = world.services.rows.take_lease(NSG_SUBNET, "forger", now, now)
-    assert lease is not None
-    forged = replace(lease, values={**lease.values, "opened_at": "tomorrow"})
-    world.services.rows.drop_lease(forged, now)
+    forged = {"owner": "", "until": "", field: nonsense}
+    world.tables.firewalls.upsert(Row(row_key(NSG_SUBNET), "lease", forged))
     world.arrive()
-    assert world.all_open()
-    assert world.slept == [0.5]
+    assert world.opened() == [True]
+
+
+def test_a_gathering_is_a_matter_of_one_firewall(world: Crowd) -> None:
+    """The note stands on the lease of the group, and another lease has none."""
+    world.arrive(others=100)
+    leases = [row for row in world.tables.firewalls.rows.values() if row.key == "lease"]
+    noted = [row.partition for row in leases if "gathers_until" in row.values]
+    assert noted == [row_key(NSG_SUBNET)]

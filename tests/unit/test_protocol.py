@@ -226,6 +226,7 @@ def test_rule_8_who_finds_the_lease_taken_leaves_and_the_holder_looks_again() ->
     world.protect()
     first = world.ask(work=False)
     second = world.ask(who=BOB, work=False)
+    world.queues.waiting.clear()  # so that they are no crowd
 
     def arrive(_snapshot: Snapshot, _plan: Plan) -> None:
         world.firewall.before_write = lambda _s, _p: None

@@ -6,7 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from shared.domain.model import Access, Status
+from shared.domain.lifecycle import change_ports, close
+from shared.domain.model import Access, CloseReason, Status
 from shared.use_cases import watch
 from shared.use_cases.interfaces import Machine, OutsideError, Snapshot
 from shared.use_cases.reconcile import reconcile
@@ -173,6 +174,33 @@ def test_a_request_that_cannot_be_looked_after_stops_no_other(world: World) -> N
     assert ("jit.sweep.failed", "away") in [(n, str(e)) for n, e in world.telemetry.faults]
     world.pass_time(5)
     assert world.status(stuck.id) is Status.REVOKED
+
+
+def test_a_request_whose_message_is_lost_is_sent_again(world: World) -> None:
+    """Within a minute, and each minute until it is taken up."""
+    request = world.ask(DB, work=False)
+    for _ in range(2):
+        world.queues.waiting.clear()
+        world.clock.advance(MINUTE)
+        world.sweep()
+        assert [(m.kind, m.subject) for m in world.queues.waiting] == [("request", request.id)]
+    world.work()
+    assert world.status(request.id) is Status.INITIATED
+
+
+def test_a_close_that_stopped_after_its_reason_is_finished(world: World) -> None:
+    """The request's own due row leads there: the firewall knows nothing of it yet."""
+    request = world.ask(DB, minutes=30)
+    now = world.clock()
+    world.services.due.add(now + timedelta(minutes=1), "request", request.id, since=now)
+    world.services.requests.change(
+        request.id, lambda r: change_ports(r, lambda p: close(p, CloseReason.REVOKED, now))
+    )
+    world.clock.advance(MINUTE)
+    world.sweep()
+    world.work()
+    assert not is_open(world)
+    assert world.status(request.id) is Status.REVOKED
 
 
 # --- reconciling ---------------------------------------------------------------------------------
