@@ -15,6 +15,7 @@ from shared.use_cases.align import Aligner
 from shared.use_cases.closing import close_early
 from shared.use_cases.crowd import (
     comes_in_a_crowd,
+    end_gathering,
     is_gathering,
     leave_to_gather,
     note_opening,
@@ -83,7 +84,7 @@ def converge(services: Services, firewall_id: str, *, lets_in: bool = False) -> 
         )
         if lease is None:
             return Outcome.BUSY
-        run = _Run(lease, Repairs(services, firewall_id), may_gather=lets_in)
+        run = _Run(end_gathering(lease), Repairs(services, firewall_id), may_gather=lets_in)
         try:
             _rounds(services, firewall_id, run)
         finally:

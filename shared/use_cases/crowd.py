@@ -52,6 +52,11 @@ def leave_to_gather(
     return replace(lease, values={**lease.values, "gathers_until": until})
 
 
+def end_gathering(lease: Row) -> Row:
+    """Take the note off once the lease is held: who comes after this holder is alone again."""
+    return replace(lease, values={**lease.values, "gathers_until": ""})
+
+
 def is_gathering(lease: Row, now: datetime) -> bool:
     """Tell whether a message is on its way that will let everybody in."""
     until = str(lease.values.get("gathers_until", ""))

@@ -108,6 +108,17 @@ def test_a_crowd_is_let_in_by_one_write(world: Crowd) -> None:
     assert world.writes() - before == 1
 
 
+def test_who_comes_after_a_crowd_was_let_in_is_let_in_as_well(world: Crowd) -> None:
+    """Its message is gone, and another will not come."""
+    world.arrive(others=1)
+    world.clock.advance(1)
+    world.work()
+    assert world.opened() == [True, True]
+    world.clock.advance(0.1)
+    world.arrive()
+    assert all(world.opened())
+
+
 def test_a_crowd_whose_message_is_late_gathers_no_longer(world: Crowd) -> None:
     """Two seconds past its time whoever comes next lets everybody in."""
     world.arrive(others=1)
@@ -206,5 +217,5 @@ def test_a_gathering_is_a_matter_of_one_firewall(world: Crowd) -> None:
     """The note stands on the lease of the group, and another lease has none."""
     world.arrive(others=100)
     leases = [row for row in world.tables.firewalls.rows.values() if row.key == "lease"]
-    noted = [row.partition for row in leases if "gathers_until" in row.values]
+    noted = [row.partition for row in leases if row.values["gathers_until"]]
     assert noted == [row_key(NSG_SUBNET)]
