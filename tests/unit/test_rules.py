@@ -20,6 +20,7 @@ from shared.domain.rules import (
     allow_rules,
     current_grants,
     deny_rules,
+    first_end,
     has_overdue,
     is_covered,
     is_held,
@@ -375,6 +376,23 @@ def test_what_is_overdue_has_ended_and_was_not_seen_gone(
 ) -> None:
     """One is enough; a sealed grant is over whatever its expiry says."""
     assert has_overdue(rows(*held), START) == overdue
+
+
+@pytest.mark.parametrize(
+    ("held", "first"),
+    [
+        ((), None),
+        ((grant(sealed_at=START),), None),
+        ((grant("id2", expires_at=START + 2 * MINUTE), grant(expires_at=START + MINUTE)), MINUTE),
+        ((grant(expires_at=START - MINUTE),), -MINUTE),
+        ((grant(expires_at=START, sealed_at=START), grant(expires_at=START + MINUTE)), MINUTE),
+    ],
+)
+def test_the_first_end_is_that_of_what_is_not_sealed(
+    held: tuple[Grant, ...], first: timedelta | None
+) -> None:
+    """What is sealed has ended already, and what has ended unnoticed comes first."""
+    assert first_end(rows(*held)) == (None if first is None else START + first)
 
 
 def test_a_plan_is_narrowed_to_the_rules_one_names() -> None:
