@@ -8,10 +8,13 @@ import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
+from azure.storage.queue import QueueClient
+
 from bench.people import People, wire_time
 from bench.place import SOURCE, Cloud, Json, Place
 from bench.stacks import TAKING_IN, bench_stack
 from local.stack import ROOT, Stack
+from shared.adapters.queues import REQUESTS
 
 _TIMES = 5
 _PLACE = Place("cold", 1, 10, 20)
@@ -34,12 +37,13 @@ def run() -> Json:
 
 
 def _worker(people: People, stack: Stack) -> Json:
-    """Open another request each time."""
+    """Open another request each time, with nobody else on the way: a crowd is left to gather."""
     doors = _PLACE.doors()[:_TIMES]
     end = datetime.now(UTC) + timedelta(hours=1)
     people.ask(_PLACE, doors, [end] * len(doors), at_once=1)
     listed = people.call("GET", "/api/requests", person="p0")["value"]
     ids = [each["id"] for each in listed][:_TIMES]
+    QueueClient.from_connection_string(stack.storage, REQUESTS).clear_messages()
     return _middle([_start("worker", stack.environment, each) for each in ids])
 
 
