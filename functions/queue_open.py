@@ -6,7 +6,7 @@ import azure.functions as func
 
 from shared.bootstrap import app
 from shared.use_cases import notices, opening, protection, sweep
-from shared.use_cases.converge import converge
+from shared.use_cases.converge import converge_on_message
 
 _STORAGE = "JitStorage"
 
@@ -25,7 +25,7 @@ def open_access(message: func.QueueMessage) -> None:
 @bp.queue_trigger("message", "jit-firewalls", _STORAGE)
 def converge_firewall(message: func.QueueMessage) -> None:
     """Make one firewall hold what its rows say."""
-    converge(app().services, _key(message, "firewall"))
+    converge_on_message(app().services, _key(message, "firewall"))
     sweep.sweep_if_late(app().services)
 
 

@@ -16,7 +16,7 @@ from shared.domain.model import (
 from shared.domain.permissions import Action, Decision, is_allowed
 from shared.domain.policy import Asked, AskedPort
 from shared.use_cases import access, opening, protection
-from shared.use_cases.converge import converge
+from shared.use_cases.converge import converge_on_message
 from shared.use_cases.interfaces import Workers
 from shared.use_cases.services import Services
 from shared.use_cases.sweep import sweep_expired
@@ -162,7 +162,7 @@ class World:
         if kind == "request":
             opening.open_access(self.services, subject)
         elif kind == "firewall":
-            converge(self.services, subject)
+            converge_on_message(self.services, subject)
         else:
             protection.apply_policy(self.services, subject)
 

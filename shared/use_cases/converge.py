@@ -98,6 +98,17 @@ def converge(services: Services, firewall_id: str, *, lets_in: bool = False) -> 
     return Outcome.DONE
 
 
+def converge_on_message(services: Services, firewall_id: str) -> Outcome:
+    """Converge for a message, which may come a moment before the end it was sent for.
+
+    That moment is waited for first, unless there is something to do: a read would be for nothing.
+    """
+    rows = services.rows.read(firewall_id)
+    if not _left_over(rows):
+        _await_end(services, rows)
+    return converge(services, firewall_id)
+
+
 def _rounds(services: Services, firewall_id: str, run: _Run) -> None:
     """Read, plan, write; again until nothing is left to write."""
     until = services.clock() + LONGEST_RUN

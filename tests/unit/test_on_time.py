@@ -6,11 +6,12 @@ import pytest
 
 from shared.domain.model import Access, Status
 from shared.domain.times import format_sortable
-from shared.use_cases.converge import Outcome, converge
-from shared.use_cases.interfaces import Row
+from shared.use_cases.approval import Caller, revoke
+from shared.use_cases.converge import Outcome, converge, converge_on_message
+from shared.use_cases.interfaces import Row, Snapshot
 from shared.use_cases.watch import lateness
 from tests.fakes import START
-from tests.world import DB, NSG_SUBNET, World
+from tests.world import BOB, DB, NSG_SUBNET, World
 
 END = timedelta(minutes=5)
 
@@ -43,6 +44,35 @@ def test_who_comes_early_waits_for_the_end(world: World, early: float) -> None:
     assert world.clock() - START == END
     assert not is_open(world)
     assert lateness(world.services).max == 0
+
+
+def test_a_message_that_comes_early_reads_nothing_before_the_end(world: World) -> None:
+    """What Azure lends in reads is scarce."""
+    world.ask(DB, minutes=5)
+    read, reads = world.firewall.read, []
+
+    def counted(firewall_id: str) -> Snapshot:
+        reads.append(world.clock())
+        return read(firewall_id)
+
+    world.firewall.read = counted  # type: ignore[method-assign]
+    world.clock.now = START + END - timedelta(seconds=0.7)
+    assert converge_on_message(world.services, NSG_SUBNET) is Outcome.DONE
+    assert reads == [START + END] * 2
+    assert not is_open(world)
+
+
+def test_a_message_finds_what_is_to_be_done_before_an_end(world: World) -> None:
+    """Whoever was revoked waits for nobody's end."""
+    world.ask(DB, minutes=5)
+    world.clock.now = START + END - timedelta(seconds=20)
+    other = world.ask(DB, who=BOB, source="192.0.2.9", minutes=9)
+    world.clock.now = START + END - timedelta(seconds=1)
+    revoke(world.services, other.id, Caller(BOB))
+    converge_on_message(world.services, NSG_SUBNET)
+    assert world.request(other.id).ports[0].closed_at == START + END - timedelta(seconds=1)
+    assert world.clock() == START + END
+    assert not is_open(world)
 
 
 def test_who_comes_long_before_the_end_waits_for_nothing(world: World) -> None:
