@@ -10,6 +10,7 @@ from azure.core.exceptions import AzureError
 from azure.core.rest import HttpRequest, HttpResponse
 from azure.mgmt.core import ARMPipelineClient
 
+from shared.adapters.arm_clients import retry_after
 from shared.adapters.arm_network import (
     FloatingFronts,
     balancer_ids,
@@ -29,7 +30,6 @@ _NOT_FOUND = 404
 _FORBIDDEN = 403
 _OK = 200
 _TOO_MANY = 429
-_DEFAULT_RETRY_SECONDS = 10.0
 _MOST_PAGES = 10_000
 
 
@@ -95,7 +95,7 @@ class ArmReader:
                 raise OutsideError(str(error)) from error
             if answer.status_code != _TOO_MANY:
                 return answer
-            wait = _retry_after(answer)
+            wait = max(1.0, retry_after(answer.headers.get("Retry-After"), answer.text()))
             if waited + wait > self._patience:
                 told = f"{_TOO_MANY} {_error_code(answer)} from ARM for {request.url}"
                 raise ThrottledError(told, retry_after=wait)
@@ -117,11 +117,6 @@ class ArmReader:
         if not isinstance(body, dict):
             raise OutsideError(f"no object from ARM for {answer.request.url}")
         return body
-
-
-def _retry_after(answer: HttpResponse) -> float:
-    header = str(answer.headers.get("Retry-After", ""))
-    return max(1.0, float(header)) if header.isdigit() else _DEFAULT_RETRY_SECONDS
 
 
 def _error_code(answer: HttpResponse) -> str:

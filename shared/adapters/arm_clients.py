@@ -1,5 +1,6 @@
 """Clients for Azure Resource Manager: one place for identities, time-outs and retries."""
 
+import re
 from typing import Any
 
 from azure.core.credentials import TokenCredential
@@ -17,6 +18,16 @@ _CLIENT = {
     "read_timeout": 60,
     "logging_enable": False,
 }
+
+
+_DEFAULT_RETRY_SECONDS = 10.0
+
+
+def retry_after(header: str | None, message: str) -> float:
+    """Say how many seconds a 429 asks to wait: by its header, or in the provider's own words."""
+    told = re.search(r"retried in (\d+) seconds", message)
+    seconds = header if header and header.isdigit() else told[1] if told else ""
+    return float(seconds) if seconds else _DEFAULT_RETRY_SECONDS
 
 
 class LocalName(SansIOHTTPPolicy[Any, Any]):

@@ -14,6 +14,7 @@ from azure.core.exceptions import AzureError, HttpResponseError
 from azure.mgmt.network import NetworkManagementClient
 from azure.mgmt.network.models import NetworkSecurityGroup
 
+from shared.adapters.arm_clients import retry_after
 from shared.adapters.nsg_rules import changed_group, foreign_part, read_rule, write_rule
 from shared.domain.arm_ids import NSG_TYPE, RuleNames, is_within, parse_id
 from shared.domain.model import Access, SecurityRule
@@ -30,11 +31,10 @@ from shared.use_cases.interfaces import (
 _UNSETTLED = frozenset({"Updating", "Deleting", "Creating"})
 # Whoever waits for a group waits at most a fifth too long, and reads count against a quota.
 _SHORTEST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS, _SETTLE_SECONDS = 0.25, 1.0, 60.0
-_PATIENCE = 1 / 5
+_OVERSHOOT = 1 / 5
 _GONE = frozenset({"ResourceNotFound", "ResourceGroupNotFound", "NotFound"})
 _LOCKED = frozenset({"RetryableErrorDueToAnotherOperation", "ReferencedResourceNotProvisioned"})
 _TRY_AGAIN = frozenset({"SecurityRuleConflict", "AnotherOperationInProgress", "Canceled"})
-_DEFAULT_RETRY_SECONDS = 10.0
 _IMPOSSIBLE_ETAG = 'W/"00000000-0000-0000-0000-000000000000"'
 
 
@@ -83,7 +83,7 @@ class NetworkSecurityGroups:
                 )
             if waited >= _SETTLE_SECONDS:
                 raise OutsideError(f"{firewall_id} is still updating after {waited:.0f} s")
-            pause = min(max(waited * _PATIENCE, _SHORTEST_WAIT_SECONDS), _LONGEST_WAIT_SECONDS)
+            pause = min(max(waited * _OVERSHOOT, _SHORTEST_WAIT_SECONDS), _LONGEST_WAIT_SECONDS)
             self._sleep(pause)
             waited += pause
 
@@ -150,7 +150,7 @@ class NetworkSecurityGroups:
             self._put_group(replace(snapshot, version=_IMPOSSIBLE_ETAG), Plan())
         except FirewallChangedError as error:
             return "honoured" if "412" in error.args else "unknown"
-        except (FirewallRefusedError, ThrottledError, OutsideError):
+        except (FirewallRefusedError, OutsideError):
             return "unknown"  # no answer is no reason to keep a rule from being written
         return "ignored"
 
@@ -276,7 +276,8 @@ def _translated(
     if status == 412 or codes & _TRY_AGAIN or codes & _LOCKED:  # noqa: PLR2004 - HTTP
         return FirewallChangedError(text, str(status))
     if status == 429:  # noqa: PLR2004 - HTTP
-        return ThrottledError(text, retry_after=_retry_after(error))
+        headers = getattr(error.response, "headers", {})
+        return ThrottledError(text, retry_after=retry_after(headers.get("Retry-After"), text))
     if status == 409 and "ScopeLocked" not in codes:  # noqa: PLR2004 - HTTP
         return FirewallChangedError(text)
     if status == 404 and rule_names:  # noqa: PLR2004 - HTTP
@@ -295,10 +296,3 @@ def _said(error: HttpResponseError) -> str:
 def _named(text: str, rule_names: Sequence[str]) -> str:
     """Find the rule that an error about a whole write names; it may be about the group itself."""
     return next((name for name in rule_names if re.search(rf"{re.escape(name)}\b", text)), "")
-
-
-def _retry_after(error: HttpResponseError) -> float:
-    header = str(getattr(error.response, "headers", {}).get("Retry-After", ""))
-    told = re.search(r"retried in (\d+) seconds", error.message)
-    seconds = header if header.isdigit() else told[1] if told else ""
-    return float(seconds) if seconds else _DEFAULT_RETRY_SECONDS

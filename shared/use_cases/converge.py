@@ -76,7 +76,7 @@ def converge(services: Services, firewall_id: str, *, lets_in: bool = False) -> 
     something meanwhile, or came to close what has just ended, found the lease taken and left.
     Who only comes to let somebody in may join a crowd that gathers; nobody else waits for one.
     """
-    unless = is_gathering if lets_in else lambda _lease, _now: False
+    unless = is_gathering if lets_in else None
     for _ in range(_LOOKS):
         now = services.clock()
         lease = services.rows.take_lease(
@@ -121,7 +121,7 @@ def _rounds(services: Services, firewall_id: str, run: _Run) -> None:
             run.failures = 0
         except FirewallRefusedError as refusal:
             _note_refusal(services, firewall_id, run, refusal)
-        except (FirewallChangedError, ThrottledError, OutsideError) as error:
+        except (FirewallChangedError, OutsideError) as error:
             services.sleep(_pause(services, firewall_id, run, error))
     raise OutsideError(f"{firewall_id} did not converge within {LONGEST_RUN}")
 

@@ -16,7 +16,7 @@ from shared.use_cases.services import Services
 
 _TOGETHER = timedelta(seconds=30)  # a write may take ten seconds to settle, and some to prove
 _A_FEW, _MANY = timedelta(seconds=1), timedelta(seconds=10)
-_AT_ONCE = 24  # requests that an instance handles at a time (host.json)
+AT_ONCE = 24  # requests that an instance handles at a time (host.json)
 _ON_ITS_WAY = timedelta(seconds=2)  # how long a queue may be looked at after its message's time
 _LONGEST = _MANY + _ON_ITS_WAY
 
@@ -45,7 +45,7 @@ def leave_to_gather(
         return None
     now = services.clock()
     end = first_end(rows)
-    wait = _MANY if coming > _AT_ONCE else _A_FEW
+    wait = _MANY if coming > AT_ONCE else _A_FEW
     wait = max(min(wait, end - now), timedelta(0)) if end else wait
     services.queues.send_firewall(firewall_id, delay=wait)
     until = format_sortable(now + wait + _ON_ITS_WAY)

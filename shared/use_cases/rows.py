@@ -238,13 +238,14 @@ class FirewallStore:
         now: datetime,
         until: datetime,
         *,
-        unless: Callable[[Row, datetime], bool] = lambda _lease, _now: False,
+        unless: Callable[[Row, datetime], bool] | None = None,
     ) -> Row | None:
         """Try for the lease of a firewall; None: somebody else holds it, or `unless` forbids."""
         wanted = Row(row_key(firewall_id), "lease", {})
         held = self._table.get(wanted.partition, wanted.key)
         if held is not None and (
-            str(held.values["until"]) > format_sortable(now) or unless(held, now)
+            str(held.values["until"]) > format_sortable(now)
+            or (unless is not None and unless(held, now))
         ):
             return None
         before = held.values if held else {}

@@ -11,6 +11,7 @@ from local.app_settings import Addresses, app_environment
 from local.stack import ESTATE
 from shared.domain.times import format_duration
 from shared.settings import Settings, read_settings
+from shared.use_cases.crowd import AT_ONCE
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs" / "settings.md"
@@ -57,6 +58,12 @@ def test_the_document_states_the_choices_of_host_json() -> None:
     stated = {row["name"]: row["value"].strip("` ") for row in ROW.finditer(section)}
 
     assert stated == {name: value for name, value in _flat(host).items() if name != "version"}
+
+
+def test_a_crowd_is_more_than_an_instance_handles_at_once() -> None:
+    """The number the app counts with is the host's."""
+    queues = json.loads((ROOT / "host.json").read_text(encoding="utf-8"))["extensions"]["queues"]
+    assert queues["batchSize"] + queues["newBatchThreshold"] == AT_ONCE
 
 
 def _fields() -> dict[str, FieldInfo]:

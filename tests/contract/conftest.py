@@ -18,7 +18,7 @@ def server() -> Iterator[ArmServer]:
 @pytest.fixture
 def arm(server: ArmServer) -> Iterator[ArmClient]:
     """Connect to the simulator, all of it as at the start."""
-    client = ArmClient(server.url, "local:somebody")
+    client = ArmClient(server.url, "local:tester")
     client.control("reset")
     yield client
     client.close()

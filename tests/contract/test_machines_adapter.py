@@ -186,27 +186,28 @@ def test_a_failed_read_proves_nothing(
     assert len(struck) == 1
 
 
+def _patient(arm: ArmClient, slept: list[float]) -> VirtualMachines:
+    client = arm_client(arm.url, LocalName("network"))
+    return VirtualMachines(ArmReader(client, patience=7, sleep=slept.append))
+
+
 @pytest.mark.parametrize("what", ["networkInterfaces", "subnets/", "virtualMachines"])
 def test_a_read_waits_for_its_turn(arm: ArmClient, what: str) -> None:
     """A quota that fills up soon delays a read, as long as ARM says, and loses none."""
     slept: list[float] = []
-    client = arm_client(arm.url, LocalName("network"))
-    patient = VirtualMachines(ArmReader(client, patience=7, sleep=slept.append))
     fault = {"kind": "throttle", "by": "arm", "retryAfter": 3, "path": what, "times": 2}
     arm.control("faults", {"faults": [fault]})
-    assert patient.find(WEB_1)
+    assert _patient(arm, slept).find(WEB_1)
     assert slept == [3, 3]
 
 
 def test_patience_ends_and_says_when_to_come_back(arm: ArmClient) -> None:
     """What would take longer in all is not waited for."""
     slept: list[float] = []
-    client = arm_client(arm.url, LocalName("network"))
-    patient = VirtualMachines(ArmReader(client, patience=7, sleep=slept.append))
     fault = {"kind": "throttle", "by": "arm", "retryAfter": 4, "path": "virtualMachines"}
     arm.control("faults", {"faults": [{**fault, "times": None}]})
     with pytest.raises(ThrottledError, match="429 SubscriptionRequestsThrottled") as raised:
-        patient.find(WEB_1)
+        _patient(arm, slept).find(WEB_1)
     assert raised.value.retry_after == 4
     assert slept == [4]
 

@@ -38,15 +38,6 @@ def server(clock: Clock) -> Iterator[ArmServer]:
 
 
 @pytest.fixture
-def arm(server: ArmServer) -> Iterator[ArmClient]:
-    """Connect to the simulator, all of it as at the start."""
-    client = ArmClient(server.url, "local:tester")
-    client.control("reset")
-    yield client
-    client.close()
-
-
-@pytest.fixture
 def network(arm: ArmClient) -> Iterator[NetworkManagementClient]:
     """Connect Microsoft's own client to the simulator."""
     with sdk(arm.url) as client:
