@@ -12,12 +12,6 @@ param uniqueName string
 @description('Audience that callers ask a token for.')
 param idUri string
 
-@description('Object id that becomes Jit.Admin. Empty: nobody does.')
-param adminPrincipalId string
-
-@description('Object id of the identity that carries decisions from the workflows.')
-param relayPrincipalId string
-
 @description('Client ids that may ask for a token without consent.')
 param preAuthorizedClients array
 
@@ -104,17 +98,6 @@ resource principal 'Microsoft.Graph/servicePrincipals@v1.0' = {
   appRoleAssignmentRequired: false
 }
 
-resource admin 'Microsoft.Graph/appRoleAssignedTo@v1.0' = if (!empty(adminPrincipalId)) {
-  appRoleId: guid(uniqueName, 'Jit.Admin')
-  principalId: adminPrincipalId
-  resourceId: principal.id
-}
-
-resource relay 'Microsoft.Graph/appRoleAssignedTo@v1.0' = {
-  appRoleId: guid(uniqueName, 'Jit.Relay')
-  principalId: relayPrincipalId
-  resourceId: principal.id
-}
-
 output clientId string = registration.appId
 output idUri string = idUri
+output principalId string = principal.id

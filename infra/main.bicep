@@ -19,7 +19,7 @@ param location string
 @description('Object id of whoever deploys; becomes Jit.Admin of the app and nothing else. Empty: nobody does.')
 param principalId string = ''
 
-@description('Where the app may open ports: subscriptions or resource groups, comma separated, e.g. /subscriptions/{guid}/resourceGroups/app-rg. The two ARM identities get their roles exactly there, and every VM must lie there.')
+@description('Where the app may open ports: subscriptions or resource groups, comma separated, e.g. /subscriptions/{guid}/resourceGroups/app-rg. The postprovision hook gives the two ARM identities their roles exactly there, and every VM must lie there.')
 @minLength(51)
 param scopes string
 
@@ -148,8 +148,20 @@ param appClientId string = ''
 @description('Application id URI of an existing app registration (createAppRegistration false).')
 param appIdUri string = ''
 
-@description('Clients that may ask for a token without consent. The default is Azure CLI.')
-param preAuthorizedClients array = ['04b07795-8ddb-461a-bbee-02f9e1bf7b46']
+@description('Clients that get a token without consent. The default is Azure CLI and Azure PowerShell.')
+param preAuthorizedClients array = ['04b07795-8ddb-461a-bbee-02f9e1bf7b46', '1950a258-227b-4e31-a9cf-717495945fc2']
+
+@description('Client ids of further applications and workflow identities that call the API, comma separated. Platform authentication refuses every other client with a bare 403.')
+param allowedClients string = ''
+
+@description('Put platform authentication in front of the app. The app verifies every token itself, with or without it.')
+param platformAuthentication bool = true
+
+@description('Assign Jit.Admin to principalId and Jit.Relay to the relay identity. false: an administrator of the tenant assigns them.')
+param assignAppRoles bool = true
+
+@description('Fire the alerts on silence: no sweep, no answer from outside. azd passes false until its postdeploy hook has seen the first sweep, because no code is deployed before.')
+param watchSilence bool = true
 
 var token = toLower(uniqueString(subscription().id, environmentName))
 var mark = empty(deploymentId) ? 'j${take(token, 11)}' : deploymentId
@@ -160,7 +172,10 @@ var tags = {
   'jit-deployment': mark
 }
 var scopeList = split(replace(scopes, ' ', ''), ',')
-var scopeSubscriptions = [for scope in scopeList: '/subscriptions/${split(scope, '/')[2]}']
+// In lower case, because union() compares letters, and ARM refuses a subscription that is named twice.
+var scopeSubscriptions = [for scope in scopeList: empty(scope) ? toLower(subscription().id) : toLower('/subscriptions/${split(scope, '/')[2]}')]
+var moreClients = empty(allowedClients) ? [] : split(replace(allowedClients, ' ', ''), ',')
+var networkRoleName = nsgWrite == 'rules' ? roles.outputs.networkRulesRoleName : roles.outputs.networkRoleName
 var clientId = createAppRegistration ? appRegistration.outputs.clientId : appClientId
 var idUri = createAppRegistration ? appRegistration.outputs.idUri : appIdUri
 var apiUrl = 'https://${functionAppName}.azurewebsites.net'
@@ -188,8 +203,6 @@ module appRegistration 'app-registration.bicep' = if (createAppRegistration) {
     displayName: 'JIT VM access (${environmentName})'
     uniqueName: 'jit-vm-access-${mark}'
     idUri: 'api://${tenant().tenantId}/jit-${mark}'
-    adminPrincipalId: principalId
-    relayPrincipalId: identities.outputs.relayPrincipalId
     preAuthorizedClients: preAuthorizedClients
   }
 }
@@ -198,31 +211,9 @@ module roles 'modules/roles.bicep' = {
   name: 'jit-roles-${mark}'
   params: {
     mark: mark
-    assignableScopes: union([subscription().id], scopeSubscriptions)
+    assignableScopes: union([toLower(subscription().id)], scopeSubscriptions)
   }
 }
-
-module subscriptionRights 'modules/rights-subscription.bicep' = [for (scope, i) in scopeList: if (!contains(toLower(scope), '/resourcegroups/')) {
-  name: 'jit-rights-${mark}-${i}'
-  scope: subscription(split(scope, '/')[2])
-  params: {
-    networkPrincipalId: identities.outputs.networkPrincipalId
-    authorizerPrincipalId: identities.outputs.authorizerPrincipalId
-    networkRoleName: nsgWrite == 'rules' ? roles.outputs.networkRulesRoleName : roles.outputs.networkRoleName
-    authorizerRoleName: roles.outputs.authorizerRoleName
-  }
-}]
-
-module groupRights 'modules/rights-group.bicep' = [for (scope, i) in scopeList: if (contains(toLower(scope), '/resourcegroups/')) {
-  name: 'jit-rights-${mark}-${i}'
-  scope: resourceGroup(split(scope, '/')[2], contains(toLower(scope), '/resourcegroups/') ? split(scope, '/')[4] : groupName)
-  params: {
-    networkPrincipalId: identities.outputs.networkPrincipalId
-    authorizerPrincipalId: identities.outputs.authorizerPrincipalId
-    networkRoleName: nsgWrite == 'rules' ? roles.outputs.networkRulesRoleName : roles.outputs.networkRoleName
-    authorizerRoleName: roles.outputs.authorizerRoleName
-  }
-}]
 
 module probe 'modules/probe.bicep' = if (nsgWrite == 'auto') {
   name: 'jit-probe'
@@ -307,6 +298,8 @@ module app 'modules/app.bicep' = {
     insightsConnection: monitoring.outputs.insightsConnection
     clientId: clientId
     idUri: idUri
+    platformAuthentication: platformAuthentication
+    allowedClients: union([clientId, identities.outputs.relayClientId], preAuthorizedClients, moreClients)
     mark: mark
     scopes: join(scopeList, ',')
     nsgWrite: nsgWrite
@@ -326,6 +319,22 @@ module app 'modules/app.bicep' = {
   }
 }
 
+// After the app and before nothing: Graph refuses an assignment to an identity that it does not
+// know yet (docs/deploy.md tells of the second run), and such a refusal must not stop the app.
+module appRoles 'app-role-assignments.bicep' = if (createAppRegistration && assignAppRoles) {
+  name: 'jit-app-roles'
+  scope: group
+  params: {
+    uniqueName: 'jit-vm-access-${mark}'
+    servicePrincipalId: createAppRegistration ? appRegistration.outputs.principalId : ''
+    adminPrincipalId: principalId
+    relayPrincipalId: identities.outputs.relayPrincipalId
+  }
+  dependsOn: [
+    app
+  ]
+}
+
 module activityLog 'modules/activity-log.bicep' = if (collectActivityLog) {
   name: 'jit-activity-log-${mark}'
   params: {
@@ -342,6 +351,7 @@ module alerts 'modules/alerts.bicep' = {
     tags: tags
     mark: mark
     email: alertEmail
+    watchSilence: watchSilence
     workspaceId: monitoring.outputs.workspaceId
     hostPrincipalId: identities.outputs.hostPrincipalId
     networkPrincipalId: identities.outputs.networkPrincipalId
@@ -358,6 +368,10 @@ output JIT_API_AUDIENCE string = idUri
 output JIT_API_CLIENT_ID string = clientId
 output JIT_DEPLOYMENT_ID string = mark
 output JIT_SCOPES string = join(scopeList, ',')
+// One identity and its role a word. No module is deployed into a scope: `azd down` before 1.24.1 deletes
+// every resource group that its deployment wrote to.
+output JIT_SCOPE_RIGHTS string = '${identities.outputs.networkPrincipalId}=${networkRoleName} ${identities.outputs.authorizerPrincipalId}=${roles.outputs.authorizerRoleName}'
+output JIT_WATCH_SILENCE string = watchSilence ? 'true' : 'false'
 output JIT_STORAGE_ACCOUNT string = storage.outputs.accountName
 output JIT_WORKSPACE_ID string = monitoring.outputs.workspaceId
 output JIT_INSIGHTS_ID string = monitoring.outputs.insightsId

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Run by azd after provisioning: deploys infra/extras and says what is left for a person to do.
+# Run by azd after provisioning: assigns the roles at JIT_SCOPES, deploys infra/extras and says what
+# is left for a person to do.
 # Needs the Azure CLI, signed in; azd gives the outputs of main.bicep as environment variables.
 set -eu
 cd "$(dirname "$0")/../.."
@@ -9,10 +10,12 @@ need() {
     [ -n "$value" ] || { printf 'postprovision: %s is not set; run this through azd\n' "$1" >&2; exit 1; }
 }
 for name in AZURE_SUBSCRIPTION_ID AZURE_RESOURCE_GROUP AZURE_LOCATION AZURE_FUNCTION_NAME JIT_API_URL JIT_API_AUDIENCE \
-    JIT_DEPLOYMENT_ID JIT_STORAGE_ACCOUNT JIT_WORKSPACE_ID JIT_INSIGHTS_ID; do
+    JIT_DEPLOYMENT_ID JIT_SCOPES JIT_SCOPE_RIGHTS JIT_STORAGE_ACCOUNT JIT_WORKSPACE_ID JIT_INSIGHTS_ID; do
     need "$name"
 done
-command -v az >/dev/null 2>&1 || { echo 'postprovision: the Azure CLI (az) is needed; infra/extras is not deployed' >&2; exit 1; }
+command -v az >/dev/null 2>&1 || { echo 'postprovision: the Azure CLI (az) is needed; no role is assigned and infra/extras is not deployed' >&2; exit 1; }
+
+sh infra/hooks/rights.sh
 
 # azd's subscription, whichever one az happens to be set to.
 az deployment group create \

@@ -8,7 +8,8 @@
 # It can also be run by hand: JIT_API_URL=... JIT_API_AUDIENCE=... JIT_DEPLOYMENT_ID=... \
 #   JIT_SCOPES=... AZURE_FUNCTION_NAME=... AZURE_RESOURCE_GROUP=... sh infra/hooks/predown.sh
 #
-# Exit 1 stops `azd down`; JIT_DRAIN_ANYWAY=true lets it go on with rules left behind. It can be run
+# Exit 1 stops `azd down`; JIT_DRAIN_ANYWAY=true lets it go on with rules left behind, but never with an
+# azd that would delete resource groups which are not ours. It can be run
 # again: it takes up what it finds.
 set -eu
 
@@ -32,6 +33,28 @@ stop() {
     [ "$stopped" = no ] || functionapp start || say "$AZURE_FUNCTION_NAME could not be started again: start it" >&2
     exit 1
 }
+
+# `azd down` before 1.24.1 deletes every resource group that its deployment wrote to, virtual machines
+# included. Deployments of earlier versions of this template wrote to those in JIT_SCOPES, so no setting
+# lets an older azd go on. By hand, where azd gives no environment name, no `azd down` follows.
+check_azd() {
+    command -v azd >/dev/null 2>&1 || {
+        [ -z "${AZURE_ENV_NAME:-}" ] || { say 'azd is not on the PATH, so its version is not known' >&2; exit 1; }
+        return 0
+    }
+    version=$(azd version 2>/dev/null | sed -n 's/^azd version \([0-9][^ ]*\).*/\1/p')
+    printf '%s\n' "$version" | awk -F '[.+-]' -v release="${version%%[+-]*}" -v whole="${version%%+*}" '
+        NF < 3 { exit 1 }
+        $1 != 1 { exit !($1 > 1) }
+        $2 != 24 { exit !($2 > 24) }
+        $3 != 1 { exit !($3 > 1) }
+        { exit release != whole }
+    ' || {
+        say "azd ${version:-of an unknown version} may delete the resource groups in JIT_SCOPES: update azd to 1.24.1 or newer" >&2
+        exit 1
+    }
+}
+check_azd
 
 for name in JIT_API_URL JIT_API_AUDIENCE JIT_DEPLOYMENT_ID JIT_SCOPES AZURE_FUNCTION_NAME AZURE_RESOURCE_GROUP; do
     eval "value=\${$name:-}"

@@ -28,6 +28,9 @@ param mark string
 @description('Who is told by mail. Empty: nobody.')
 param email string
 
+@description('Fire the alerts on silence. false until code is deployed.')
+param watchSilence bool
+
 @description('Workspace that holds the logs.')
 param workspaceId string
 
@@ -259,6 +262,9 @@ var alerts = [
   }
 ]
 
+// Before the first deployment of code nothing sweeps and nothing answers. The postdeploy hook enables these.
+var silenceAlerts = ['jit-sweep-silent', 'jit-health-failing']
+
 resource group 'Microsoft.Insights/actionGroups@2023-01-01' = if (!empty(email)) {
   name: 'ag-jit-${mark}'
   location: 'global'
@@ -285,7 +291,7 @@ resource rules 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [for alert 
     displayName: alert.title
     description: '${alert.text} See docs/alerts.md#${alert.name}.'
     severity: alert.severity
-    enabled: true
+    enabled: watchSilence || !contains(silenceAlerts, alert.name)
     scopes: [workspaceId]
     evaluationFrequency: alert.frequency
     windowSize: alert.window

@@ -66,6 +66,12 @@ param clientId string
 @description('Application id URI: the audience that callers ask for.')
 param idUri string
 
+@description('Put platform authentication in front of the app.')
+param platformAuthentication bool
+
+@description('Client ids whose tokens platform authentication lets through.')
+param allowedClients array
+
 @description('Mark of this installation in every rule name.')
 param mark string
 
@@ -140,6 +146,7 @@ resource site 'Microsoft.Web/sites@2024-04-01' = {
   // checkov:skip=CKV_AZURE_222: callers sit on the internet and bring a token; who may reach the API is a decision for the network in front
   // checkov:skip=CKV_AZURE_17: callers are people and workflows with Entra tokens, none has a certificate
   // checkov:skip=CKV_AZURE_212: Flex Consumption keeps instances through alwaysReady, which this check does not know
+  // checkov:skip=CKV_AZURE_78: Flex Consumption has no FTP, and newer regions refuse a site that names ftpsState at all
   // checkov:skip=CKV_AZURE_213: Flex Consumption replaces instances itself; the availability test calls /api/health from outside
   name: name
   location: location
@@ -189,7 +196,6 @@ resource site 'Microsoft.Web/sites@2024-04-01' = {
     siteConfig: {
       minTlsVersion: '1.2'
       scmMinTlsVersion: '1.2'
-      ftpsState: 'Disabled'
       http20Enabled: true
       appSettings: [
         {
@@ -364,7 +370,7 @@ resource authentication 'Microsoft.Web/sites/config@2024-04-01' = {
   name: 'authsettingsV2'
   properties: {
     platform: {
-      enabled: true
+      enabled: platformAuthentication
     }
     globalValidation: {
       requireAuthentication: true
@@ -386,6 +392,10 @@ resource authentication 'Microsoft.Web/sites/config@2024-04-01' = {
             clientId
             idUri
           ]
+          // Without this list the platform stores an empty one, and answers every valid token with 403.
+          defaultAuthorizationPolicy: {
+            allowedApplications: allowedClients
+          }
         }
       }
     }

@@ -42,5 +42,6 @@ output authorizerPrincipalId string = authorizer.properties.principalId
 output networkIdentityId string = network.id
 output networkClientId string = network.properties.clientId
 output networkPrincipalId string = network.properties.principalId
+output relayClientId string = relay.properties.clientId
 output relayIdentityId string = relay.id
 output relayPrincipalId string = relay.properties.principalId

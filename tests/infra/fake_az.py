@@ -42,15 +42,53 @@ def _answer(state: dict[str, Any], arguments: list[str]) -> int:
         return 0
     if arguments[0] == "functionapp":
         state["running"] = arguments[1] == "start"
-    elif arguments[0] == "rest":
-        return _rest(state, options)
+    other = {"rest": _rest, "role": _assign}.get(arguments[0])
+    if other is not None:
+        return other(state, options)
     return 0 if arguments[:2] in KNOWN else 2
 
 
+def _assign(state: dict[str, Any], options: dict[str, str]) -> int:
+    """Assign a role, after as many refusals as the state has for its scope."""
+    refusals = state["errors"].get(options["--scope"], [])
+    if refusals:
+        return _fail(refusals.pop(0))
+    held = [options["--scope"], options["--assignee-object-id"], options["--role"]]
+    if options["--assignee-principal-type"] != "ServicePrincipal":
+        return 2
+    if held in state["assignments"]:
+        return _fail("(RoleAssignmentExists) The role assignment already exists.")
+    state["assignments"].append(held)
+    return 0
+
+
+def _verify(state: dict[str, Any], path: str, query: str) -> int:
+    """Answer what postdeploy asks; each list ends with the answer that stays."""
+    forms = {"/api/requests": "length(value)"}
+    forms["/api/health"] = "join(' ', [status, lastSweep || 'hidden'])"
+    if query != forms[path]:
+        return 2
+    answers = state["with_token" if path == "/api/requests" else "health"]
+    answer: str = answers.pop(0) if len(answers) > 1 else answers[0]
+    if answer.startswith("ERROR"):
+        return _fail(answer)
+    _say(answer)
+    return 0
+
+
+def _fail(text: str) -> int:
+    sys.stderr.write(f"{text}\n")
+    return 1
+
+
 def _rest(state: dict[str, Any], options: dict[str, str]) -> int:
+    if options["--method"] == "patch":
+        return 0 if options["--url"].startswith("/subscriptions/") else 2
     if not state["running"] or options["--resource"] != state["audience"]:
         return 1
     path, _, query = options["--url"].removeprefix(state["api"]).partition("?")
+    if path in {"/api/requests", "/api/health"}:
+        return _verify(state, path, options["--query"])
     if options["--method"] == "get":
         scope = path.rsplit("/", 3)[0]
         if scope not in state["scopes"]:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.infra.bicep import (
-    APP_REGISTRATION,
+    APP_ROLES,
     FILES,
+    GRAPH,
     INFRA,
     ROOT,
     Bicep,
@@ -40,7 +41,7 @@ def test_every_file_parses(path: Path) -> None:
     """The syntax is understood throughout, but for the one line that names an extension."""
     faults = read(path).faults
 
-    if path == APP_REGISTRATION:
+    if path in GRAPH:
         assert len(faults) == 1
         assert "extension microsoftGraphV1" in faults[0]
     else:
@@ -67,7 +68,7 @@ def test_every_name_is_declared_once_and_used(path: Path) -> None:
 
 
 def test_a_variable_that_is_not_set_means_none() -> None:
-    """For it azd gives an empty string, which would replace any default but an empty one."""
+    """For it azd gives an empty string or nothing, by its version: both have to mean the same."""
     given = json.loads(PARAMETERS.read_text(encoding="utf-8"))["parameters"]
     empty = [name for name, each in given.items() if "=" not in each["value"]]
 
@@ -170,9 +171,10 @@ def test_the_checker_finds_nothing() -> None:
 
     *findings, summary = done.stdout.splitlines()
     assert summary == f"{len(findings)} findings", done.stderr
-    assert len(findings) == 1
-    assert "app-registration.bicep" in findings[0]
-    assert "extension microsoftGraphV1" in findings[0]
+    assert len(findings) == len(GRAPH)
+    for path in GRAPH:
+        (finding,) = (each for each in findings if path.name in each)
+        assert "extension microsoftGraphV1" in finding
 
 
 @pytest.mark.skipif(not TOOLS.is_dir(), reason="../shared/tools is not at hand")
@@ -183,27 +185,60 @@ def test_every_type_can_be_checked() -> None:
         f"{found.type}@{found.version}".lower()
         for file in everywhere()
         for found in file.resources
-        if file.path != APP_REGISTRATION
+        if file.path not in GRAPH
     }
 
     assert used <= known
 
 
-def test_conditions_and_loops_cover_every_scope() -> None:
-    """A scope is a subscription or a resource group, and each gets the same two assignments."""
-    subscription = read(INFRA / "modules" / "rights-subscription.bicep")
-    group = read(INFRA / "modules" / "rights-group.bicep")
-    conditions = [
-        source(node.children[1])
-        for module in MAIN.root.children
-        if module.type == "module_declaration" and "Rights" in source(module.children[1])
-        for node in walk(module)
-        if node.type == "if_statement"
-    ]
+def _modules_that_wait_for(symbol: str) -> set[str]:
+    """Name the modules of main.bicep that read a module or list it under `dependsOn`."""
+    found = set()
+    for node in MAIN.root.children:
+        if node.type == "module_declaration":
+            names = [source(each) for each in walk(node) if each.type == "identifier"]
+            if symbol in names[1:]:
+                found.add(names[0])
+    return found
 
-    assert [each.symbol for each in subscription.resources] == ["network", "authorizer"]
-    assert [each.symbol for each in group.resources] == ["network", "authorizer"]
-    assert conditions == [
-        "(!contains(toLower(scope), '/resourcegroups/'))",
-        "(contains(toLower(scope), '/resourcegroups/'))",
-    ]
+
+def test_nothing_waits_for_the_assignment_of_app_roles() -> None:
+    """Graph may refuse an identity that was just made: all else is deployed before, or without."""
+    (module,) = (each for each in MAIN.modules if each.path == APP_ROLES.resolve())
+
+    assert _modules_that_wait_for(module.symbol) == set()
+    assert f"{module.symbol}.outputs" not in MAIN.text
+    assert module.symbol in _modules_that_wait_for("app")
+    assert "app" not in _modules_that_wait_for("app")
+
+
+def test_app_roles_are_assigned_in_one_module_behind_a_parameter() -> None:
+    """No other file assigns an app role, and a deployer without the right leaves it out."""
+    assigned = {
+        file.path
+        for file in everywhere()
+        for found in file.resources
+        if found.type == "Microsoft.Graph/appRoleAssignedTo"
+    }
+    (condition,) = re.findall(r"^module appRoles '[^']+' = if (.+) \{$", MAIN.text, re.MULTILINE)
+
+    assert assigned == {APP_ROLES}
+    assert condition == "(createAppRegistration && assignAppRoles)"
+    assert MAIN.parameters["assignAppRoles"].default is True
+
+
+def test_defaults_in_both_places_are_the_same() -> None:
+    """What azd puts where a variable is not set is what Bicep would take: azd may do either."""
+    given = json.loads(PARAMETERS.read_text(encoding="utf-8"))["parameters"]
+    defaults = {
+        name: each["value"].partition("=")[2].rstrip("}")
+        for name, each in given.items()
+        if "=" in each["value"]
+    }
+    # azd alone runs the hook that switches these alerts on.
+    assert defaults.pop("watchSilence") == "false"
+
+    assert defaults == {
+        name: str(MAIN.parameters[name].default).replace("True", "true") for name in defaults
+    }
+    assert defaults["storageSku"] == "Standard_ZRS"

@@ -1,63 +1,159 @@
-"""The quantities behind docs/cost.md: what the app asks of storage and ARM, counted."""
+"""The quantities behind docs/cost.md: what the app asks of storage, and what it logs, counted."""
 
+import json
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
+from shared.adapters import queues
+from shared.domain.model import Attachment
+from shared.use_cases import watch
 from shared.use_cases.reconcile import reconcile
-from tests.fakes import MemoryTable
-from tests.infra.bicep import ROOT
-from tests.world import World
+from tests.fakes import MemoryQueues, MemoryTable
+from tests.infra.bicep import INFRA, ROOT
+from tests.world import World, vm_id
 
-OPERATIONS = ("get", "query", "scan", "insert", "replace", "upsert", "delete")
-ROW = re.compile(r"^\| (?P<what>[^|]+) \| (?P<count>\d+) \|", re.MULTILINE)
+READS = ("get", "query", "scan")
+WRITES = ("insert", "replace", "upsert", "delete")
+SENDS = ("send_request", "send_firewall", "send_policy", "send_notice")
+# Each run of a function: "Executing", "Executed" and the request, at the levels of host.json.
+ROWS_OF_A_RUN = 3
+# The availability test writes a row of its own beside the run that it causes.
+ROWS_OF_THE_TEST = 1
+KILOBYTES_OF_A_ROW = 1.5
+SWEEPS, RECONCILES, TESTS = 30 * 24 * 60, 30 * 24 * 4, 30 * 24 * 12 * 3
+MORE_VMS = 40
+SWEEP = "a sweep with nothing due"
+RECONCILE = "a reconcile, two VMs under one policy"
+VM_MORE = "a reconcile, each VM more"
+TEST = "a run of the health test"
+ACCESS = "an access to one port behind two groups"
+ROW = re.compile(
+    r"^\| (?P<what>[^|]+) \| (?P<transactions>\d+) \| (?P<writes>\d+) \| (?P<rows>\d+) \|$",
+    re.MULTILINE,
+)
+TEXT = (ROOT / "docs" / "cost.md").read_text(encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Count:
+    """What some work takes: transactions, those of them that write, and rows in the log."""
+
+    transactions: float
+    writes: float
+    rows: float
 
 
 class Meter:
-    """Counts calls to tables and queues: each is one transaction on the bill."""
+    """Counts calls to tables and queues, runs of functions and events."""
 
-    def __init__(self, patch: pytest.MonkeyPatch) -> None:
-        self.count = 0
-        for name in OPERATIONS:
-            patch.setattr(MemoryTable, name, self._counted(getattr(MemoryTable, name)))
+    def __init__(self, patch: pytest.MonkeyPatch, world: World) -> None:
+        self.transactions = 0
+        self.writes = 0
+        self.runs = 0
+        self._world = world
+        for name in (*READS, *WRITES):
+            self._count(patch, MemoryTable, name, writes=int(name in WRITES))
+        for name in SENDS:
+            self._count(patch, MemoryQueues, name, writes=1)
+        self._count(patch, MemoryQueues, "requested")
+        # One question for each queue: a queue tells its own length only.
+        self._count(patch, MemoryQueues, "poisoned", transactions=len(queues.NAMES))
+        self._count(patch, World, "run", transactions=0, runs=1)
 
-    def _counted(self, operation: Callable[..., Any]) -> Callable[..., Any]:
+    def _count(self, patch: pytest.MonkeyPatch, owner: type, name: str, **steps: int) -> None:
+        operation = getattr(owner, name)
+
         def call(*arguments: Any, **named: Any) -> Any:
-            self.count += 1
+            self.transactions += steps.get("transactions", 1)
+            self.writes += steps.get("writes", 0)
+            self.runs += steps.get("runs", 0)
             return operation(*arguments, **named)
 
-        return call
+        patch.setattr(owner, name, call)
 
-    def during(self, work: Callable[[], object]) -> int:
-        """Return how many transactions some work took."""
-        before = self.count
+    def during(self, work: Callable[[], object], *, runs: int = 1) -> Count:
+        """Return what some work took; `runs` are those beside the messages that it sends."""
+        before = self.transactions, self.writes, self.runs, len(self._world.telemetry.events)
         work()
-        return self.count - before
+        rows = len(self._world.telemetry.events) - before[3]
+        rows += ROWS_OF_A_RUN * (self.runs - before[2] + runs)
+        return Count(self.transactions - before[0], self.writes - before[1], rows)
 
 
-def _documented() -> dict[str, int]:
-    text = (ROOT / "docs" / "cost.md").read_text(encoding="utf-8")
-    return {match["what"].strip(): int(match["count"]) for match in ROW.finditer(text)}
+def _documented() -> dict[str, Count]:
+    return {
+        match["what"].strip(): Count(
+            int(match["transactions"]), int(match["writes"]), int(match["rows"])
+        )
+        for match in ROW.finditer(TEXT)
+    }
 
 
-def _measured(patch: pytest.MonkeyPatch) -> dict[str, int]:
-    meter = Meter(patch)
+def _one_access(world: World) -> None:
+    world.ask(minutes=5)
+    world.pass_time(30)
+
+
+def _each_vm_more(patch: pytest.MonkeyPatch) -> Count:
+    """Compare many VMs, each behind a group of its own, with two."""
+    world = World()
+    names = [f"vm-{number}" for number in range(MORE_VMS)]
+    for name in names:
+        nsg = f"{vm_id(name).rpartition('/providers/')[0]}/providers/Microsoft.Network"
+        nsg += f"/networkSecurityGroups/{name}"
+        world.firewall.add(nsg)
+        world.machines.add(vm_id(name), Attachment(nsg, ("10.0.1.4",)))
+    counts = []
+    for listed in (names[:2], names):
+        with patch.context() as within:
+            world.protect(*(vm_id(name) for name in listed))
+            meter = Meter(within, world)
+            counts.append(meter.during(lambda: reconcile(world.services)))
+    few, many = counts
+    more = MORE_VMS - 2
+    return Count(
+        (many.transactions - few.transactions) / more,
+        (many.writes - few.writes) / more,
+        (many.rows - few.rows) / more,
+    )
+
+
+def _measured(patch: pytest.MonkeyPatch) -> dict[str, Count]:
     world = World()
     world.protect()
     world.pass_time(30)
-    idle = meter.during(world.sweep)
-    compared = meter.during(lambda: reconcile(world.services))
-    before = meter.count
-    world.ask(minutes=5)
-    world.pass_time(30)
-    sweeps = 31 * idle
+    with patch.context() as within:
+        meter = Meter(within, world)
+        idle = meter.during(world.sweep)
+        compared = meter.during(lambda: reconcile(world.services))
+        tested = meter.during(lambda: watch.report(world.services))
+        whole = meter.during(lambda: _one_access(world))
+    sweeps = 31
     return {
-        "a sweep with nothing due": idle,
-        "a reconcile, two VMs under one policy": compared,
-        "an access to one port behind two groups": meter.count - before - sweeps,
+        SWEEP: idle,
+        RECONCILE: compared,
+        TEST: Count(tested.transactions, tested.writes, tested.rows + ROWS_OF_THE_TEST),
+        ACCESS: Count(
+            whole.transactions - sweeps * idle.transactions,
+            whole.writes - sweeps * idle.writes,
+            whole.rows - sweeps * (idle.rows - ROWS_OF_A_RUN),
+        ),
+        VM_MORE: _each_vm_more(patch),
     }
+
+
+def _faults(measured: dict[str, Count], documented: dict[str, Count]) -> list[str]:
+    """Name each documented figure that is below its count, or far above it."""
+    return [
+        f"{what}: {name} is {getattr(documented[what], name)}, counted {counted}"
+        for what, count in measured.items()
+        for name, counted in vars(count).items()
+        if not counted <= getattr(documented[what], name) <= max(counted * 1.5, counted + 1)
+    ]
 
 
 def test_the_document_s_quantities_are_the_app_s(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,6 +161,68 @@ def test_the_document_s_quantities_are_the_app_s(monkeypatch: pytest.MonkeyPatch
     measured = _measured(monkeypatch)
     documented = _documented()
 
-    assert {name: documented.get(name, 0) for name in measured} == {
-        name: pytest.approx(count * 1.25, rel=0.25) for name, count in measured.items()
-    }
+    assert set(documented) == set(measured)
+    assert _faults(measured, documented) == []
+
+
+def test_a_page_below_the_count_is_noticed() -> None:
+    """A figure one below its count fails, whatever its size; so does one far above."""
+    measured = {ACCESS: Count(250, 133, 15)}
+
+    assert _faults(measured, {ACCESS: Count(250, 133, 15)}) == []
+    assert len(_faults(measured, {ACCESS: Count(249, 132, 14)})) == 3
+    assert len(_faults(measured, {ACCESS: Count(376, 133, 15)})) == 1
+
+
+def test_the_sums_of_a_month_are_the_table_s() -> None:
+    """Each sum on the page follows from the table: runs in a month, times what a run takes."""
+    documented = _documented()
+    for name in ("transactions", "writes", "rows"):
+        sweep, compared, tested = (
+            int(getattr(documented[what], name)) for what in (SWEEP, RECONCILE, TEST)
+        )
+        total = SWEEPS * sweep + RECONCILES * compared + TESTS * tested
+        terms = f"{SWEEPS:,} x {sweep} + {RECONCILES:,} x {compared} + {TESTS:,} x {tested}"
+        assert f"{terms} = {total:,} " in TEXT, terms
+
+
+def test_the_volume_of_the_logs_is_the_rows_volume() -> None:
+    """The gigabytes of an idle month are not below the rows of the app and of the storage account."""
+    documented = _documented()
+    rows = sum(
+        runs * (getattr(documented[what], name))
+        for what, runs in ((SWEEP, SWEEPS), (RECONCILE, RECONCILES), (TEST, TESTS))
+        for name in ("rows", "writes")
+    )
+    (told,) = re.findall(r"an idle month: (\d\.\d) GB", TEXT)
+
+    assert rows * KILOBYTES_OF_A_ROW / 1e6 <= float(told) <= rows * KILOBYTES_OF_A_ROW / 1e6 + 0.1
+
+
+def test_a_vm_more_costs_more() -> None:
+    """The page says what each VM adds in a month, from the table."""
+    more = _documented()[VM_MORE]
+
+    assert f"{RECONCILES:,} x {more.transactions} = {RECONCILES * int(more.transactions):,}" in TEXT
+
+
+def test_the_levels_are_those_that_the_rows_are_counted_at() -> None:
+    """Functions log two rows and a request for each run, none is sampled away, all else is quiet."""
+    logging = json.loads((ROOT / "host.json").read_text(encoding="utf-8"))["logging"]
+
+    assert logging["applicationInsights"]["samplingSettings"]["isEnabled"] is False
+    levels = logging["logLevel"]
+    assert (levels["default"], levels["Function"], levels["Host.Results"]) == (
+        "Warning",
+        "Information",
+        "Information",
+    )
+
+
+def test_the_health_test_runs_as_often_as_counted() -> None:
+    """The availability test calls from as many places and as often as the page multiplies by."""
+    extras = json.loads((INFRA / "extras" / "extras.json").read_text(encoding="utf-8"))
+    places = len(extras["parameters"]["testLocations"]["defaultValue"])
+    (test,) = (each for each in extras["resources"] if each["type"].endswith("/webtests"))
+
+    assert 30 * 24 * 3600 // test["properties"]["Frequency"] * places == TESTS

@@ -2,99 +2,20 @@
 
 import json
 import os
-import shutil
-import stat
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
 from tests.infra.bicep import INFRA, ROOT, read
-
-HOOKS = INFRA / "hooks"
-SUBSCRIPTION = "/subscriptions/3f1c7d1e-5a0b-4c6e-9b1f-2d7a90c4e815"
-NSG = f"{SUBSCRIPTION}/resourceGroups/app-rg/providers/Microsoft.Network/networkSecurityGroups/n"
-POLICY = (
-    f"{SUBSCRIPTION}/resourceGroups/app-rg/providers/Microsoft.Security/locations/westeurope"
-    "/jitNetworkAccessPolicies/default"
+from tests.infra.hook_world import (
+    ALLOW,
+    DENY,
+    FOREIGN,
+    POLICY,
+    SUBSCRIPTION,
+    Run,
 )
-MARK = "j0123456789a"
-HASH = "0123456789ABCDEF" * 2
-ALLOW = f"{NSG}/securityRules/SecurityCenter-JITRule-{MARK}-{HASH}"
-DENY = f"{NSG}/securityRules/SecurityCenter-JITRule_{MARK}_{HASH}"
-FOREIGN = [
-    f"{NSG}/securityRules/allow-https",
-    f"{NSG}/securityRules/SecurityCenter-JITRule-otherone1-{HASH}",
-    f"{NSG}/securityRules/SecurityCenter-JITRule_-1105480617_{HASH}",
-    f"{NSG}/securityRules/about-{MARK}-rules",
-]
-Run = Callable[..., tuple[subprocess.CompletedProcess[str], dict[str, Any]]]
-
-pytestmark = pytest.mark.skipif(shutil.which("sh") is None, reason="there is no sh")
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Run:
-    """Return a way to run a hook in a world of rules and policies."""
-    az = tmp_path / "bin" / "az"
-    az.parent.mkdir()
-    fake = Path(__file__).with_name("fake_az.py")
-    az.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{fake}" "$@"\n', encoding="utf-8")
-    az.chmod(az.stat().st_mode | stat.S_IXUSR)
-    state = tmp_path / "state.json"
-
-    def run_hook(
-        name: str = "predown", *, environment: dict[str, str] | None = None, **world: Any
-    ) -> tuple[subprocess.CompletedProcess[str], dict[str, Any]]:
-        held = {
-            "api": "https://func-jit.example",
-            "audience": "api://tenant/jit",
-            "mark": MARK,
-            "running": True,
-            "scopes": [f"{SUBSCRIPTION}/resourceGroups/app-rg", SUBSCRIPTION],
-            "policies": [POLICY],
-            "rules": [*FOREIGN, DENY, ALLOW],
-            "locked": [],
-            "stuck": [],
-            "looks": 0,
-            "calls": [],
-            **world,
-        }
-        state.write_text(json.dumps(held), encoding="utf-8")
-        done = subprocess.run(
-            ["sh", HOOKS / f"{name}.sh"],
-            env={
-                "PATH": f"{az.parent}:{os.environ['PATH']}",
-                "FAKE_AZ_STATE": str(state),
-                "JIT_API_URL": "https://func-jit.example",
-                "JIT_API_AUDIENCE": "api://tenant/jit",
-                "JIT_DEPLOYMENT_ID": MARK,
-                "JIT_SCOPES": f"{SUBSCRIPTION}/resourceGroups/app-rg,{SUBSCRIPTION}",
-                "AZURE_SUBSCRIPTION_ID": SUBSCRIPTION.rpartition("/")[2],
-                "AZURE_FUNCTION_NAME": "func-jit-x",
-                "AZURE_RESOURCE_GROUP": "rg-jit-x",
-                "AZURE_LOCATION": "westeurope",
-                "JIT_STORAGE_ACCOUNT": "stjitx",
-                "JIT_WORKSPACE_ID": "/workspace",
-                "JIT_INSIGHTS_ID": "/insights",
-                "JIT_DRAIN_SECONDS": "2",
-                "JIT_DRAIN_PAUSE": "1",
-                "JIT_DRAIN_BACKUP": str(tmp_path / "policies.json"),
-                **(environment or {}),
-            },
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        return done, json.loads(state.read_text(encoding="utf-8"))
-
-    return run_hook
 
 
 def test_a_running_app_is_drained_through_itself(run: Run, tmp_path: Path) -> None:
@@ -276,7 +197,7 @@ def test_azd_runs_the_hooks_that_are_there() -> None:
     # The subscription is azd's own to tell.
     outputs = {"AZURE_SUBSCRIPTION_ID", *read(INFRA / "main.bicep").outputs}
 
-    assert set(project["hooks"]) == {"postprovision", "predown"}
+    assert set(project["hooks"]) == {"postprovision", "postdeploy", "predown"}
     for hook in project["hooks"].values():
         path = ROOT / hook["run"]
         assert os.access(path, os.X_OK)
@@ -300,3 +221,48 @@ def test_azd_finds_the_app() -> None:
 
     assert service == {"project": ".", "language": "python", "host": "function"}
     assert f"'azd-service-name': '{name}'" in site
+
+
+OLD_AZD = ["1.24.0", "1.5.0", "1.23.13", "0.9.9", "1.24.1-beta.1", "1.24", "daily", ""]
+NEW_AZD = ["1.24.1", "1.24.2", "1.24.10", "1.25.0-beta.1", "1.100.0", "2.0.0"]
+
+
+@pytest.mark.parametrize("version", OLD_AZD)
+def test_an_azd_that_deletes_foreign_groups_is_refused(run: Run, version: str) -> None:
+    """An azd before 1.24.1 goes no further, with nothing drained, whatever else is asked for."""
+    for anyway in ("false", "true"):
+        done, after = run(azd=version, environment={"JIT_DRAIN_ANYWAY": anyway})
+
+        assert done.returncode == 1
+        assert "1.24.1 or newer" in done.stderr
+        assert after["calls"] == []
+
+
+@pytest.mark.parametrize("version", NEW_AZD)
+def test_an_azd_that_leaves_foreign_groups_alone_goes_on(run: Run, version: str) -> None:
+    """An azd from 1.24.1 on drains."""
+    done, after = run(azd=version, policies=[], rules=FOREIGN)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert after["calls"]
+
+
+def test_azd_without_a_version_to_ask_is_refused(run: Run, tmp_path: Path) -> None:
+    """Under azd an unknown version stops the leaving; by hand no `azd down` follows."""
+    azd = tmp_path / "bin" / "azd"
+    azd.unlink()
+    done, after = run(environment={"AZURE_ENV_NAME": "prod"})
+    assert done.returncode == 1
+    assert after["calls"] == []
+
+    done, _ = run(policies=[], rules=FOREIGN)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_azure_yaml_refuses_an_old_azd() -> None:
+    """The file makes azd itself refuse the project before 1.24.1, as the hook does."""
+    project = yaml.safe_load((ROOT / "azure.yaml").read_text(encoding="utf-8"))
+    hook = (INFRA / "hooks" / "predown.sh").read_text(encoding="utf-8")
+
+    assert project["requiredVersions"] == {"azd": ">= 1.24.1"}
+    assert "update azd to 1.24.1 or newer" in hook

@@ -28,7 +28,10 @@ BUILT_IN = {
     "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3": "Storage Table Data Contributor",
     "3913510d-42f4-4e42-8a64-420c390055eb": "Monitoring Metrics Publisher",
 }
-CLIENTS = {"04b07795-8ddb-461a-bbee-02f9e1bf7b46": "Azure CLI"}
+CLIENTS = {
+    "04b07795-8ddb-461a-bbee-02f9e1bf7b46": "Azure CLI",
+    "1950a258-227b-4e31-a9cf-717495945fc2": "Azure PowerShell",
+}
 GUID = re.compile(r"\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b", re.IGNORECASE)
 
 
@@ -74,12 +77,11 @@ def test_every_storage_setting_goes_with_an_identity() -> None:
 
 
 def test_the_app_is_reached_over_https_only() -> None:
-    """No plain HTTP, no FTP, no old TLS."""
+    """No plain HTTP, no old TLS; Flex Consumption has no FTP."""
     (site,) = resources("Microsoft.Web/sites")
     held = site.body["properties"]
 
     assert held["httpsOnly"] is True
-    assert held["siteConfig"]["ftpsState"] == "Disabled"
     assert held["siteConfig"]["minTlsVersion"] == "1.2"
 
 
@@ -89,11 +91,39 @@ def test_platform_authentication_refuses_who_brings_no_token() -> None:
     held = config.body["properties"]
     entra = held["identityProviders"]["azureActiveDirectory"]
 
-    assert held["platform"]["enabled"] is True
+    assert held["platform"]["enabled"] == Text("platformAuthentication")
+    assert read(INFRA / "main.bicep").parameters["platformAuthentication"].default is True
     assert held["globalValidation"]["requireAuthentication"] is True
     assert held["globalValidation"]["unauthenticatedClientAction"] == "Return401"
     assert entra["validation"]["allowedAudiences"] == [Text("clientId"), Text("idUri")]
     assert "clientSecretSettingName" not in entra["registration"]
+
+
+def test_platform_authentication_lets_named_clients_through() -> None:
+    """Without the list every valid token gets a bare 403: ours, the relay's, those named, and more."""
+    (config,) = resources("Microsoft.Web/sites/config")
+    validation = config.body["properties"]["identityProviders"]["azureActiveDirectory"][
+        "validation"
+    ]
+    main = read(INFRA / "main.bicep")
+    (app,) = (module for module in main.modules if module.symbol == "app")
+
+    assert validation["defaultAuthorizationPolicy"] == {
+        "allowedApplications": Text("allowedClients")
+    }
+    assert app.parameters["allowedClients"] == Text(
+        "union([clientId, identities.outputs.relayClientId], preAuthorizedClients, moreClients)"
+    )
+    assert main.variables["moreClients"] == Text(
+        "empty(allowedClients) ? [] : split(replace(allowedClients, ' ', ''), ',')"
+    )
+    relay = read(INFRA / "modules" / "identities.bicep").outputs["relayClientId"]
+    assert relay == Text("relay.properties.clientId")
+
+
+def test_clients_that_need_no_consent_are_the_tools_of_the_documents() -> None:
+    """Azure CLI and Azure PowerShell get a token without an administrator's consent."""
+    assert read(INFRA / "main.bicep").parameters["preAuthorizedClients"].default == [*CLIENTS]
 
 
 def test_every_guid_is_known() -> None:
@@ -143,8 +173,8 @@ def test_the_host_s_identity_holds_nothing_at_arm() -> None:
             "tableDataContributor",
             "metricsPublisher",
         },
+        # On the probe alone; the scopes are the hook's, see test_rights.py.
         "networkPrincipalId": {"networkRoleName"},
-        "authorizerPrincipalId": {"authorizerRoleName"},
     }
 
 
