@@ -12,6 +12,7 @@ from functools import cache
 from importlib.metadata import files
 from pathlib import Path
 
+import pathspec
 import pytest
 
 from local.stack import Stack, StackError
@@ -137,3 +138,21 @@ def test_nothing_of_the_work_tree_takes_the_place_of_a_missing_folder(
 
     with pytest.raises(StackError, match="No module named 'shared'"):
         Stack(app=broken, directory=tmp_path / "stack")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "venv/lib/python3.13/site-packages/azure/core/__init__.py",
+        "env/bin/python",
+        "my_env/pyvenv.cfg",
+        ".venv/pyvenv.cfg",
+        ".venv-checkov/pyvenv.cfg",
+        "jit-policies-20261122T150000Z.json",
+    ],
+)
+def test_what_lies_about_on_a_deployer_s_machine_is_not_deployed(path: str) -> None:
+    """With .funcignore azd's own rule for virtual environments is off, so the file names them."""
+    lines = (ROOT / ".funcignore").read_text(encoding="utf-8").splitlines()
+
+    assert pathspec.GitIgnoreSpec.from_lines(lines).match_file(path)
