@@ -319,8 +319,8 @@ module app 'modules/app.bicep' = {
   }
 }
 
-// After the app and before nothing: Graph refuses an assignment to an identity that it does not
-// know yet (docs/deploy.md tells of the second run), and such a refusal must not stop the app.
+// Nothing waits for this module. Graph refuses an assignment to an identity that it does not know
+// yet, and such a refusal must not stop the app (docs/deploy.md, "The second run").
 module appRoles 'app-role-assignments.bicep' = if (createAppRegistration && assignAppRoles) {
   name: 'jit-app-roles'
   scope: group

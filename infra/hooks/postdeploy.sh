@@ -5,6 +5,8 @@
 # It needs the Azure CLI, signed in; Jit.Admin or Jit.Read shows it the time of the last sweep, and
 # without them it waits for the verdict. It changes nothing but the two alert rules and azd's environment.
 set -eu
+# Git Bash on Windows would take an id that begins with / for a path.
+export MSYS_NO_PATHCONV=1
 
 say() { printf 'postdeploy: %s\n' "$*"; }
 stop() { say "$*" >&2; exit 1; }
@@ -58,14 +60,23 @@ explain_refusal() {
     fi
 }
 
-# Health is 503 until the first sweep, and the sweep of the version before may have run a moment ago:
-# so the time of the last sweep has to change once. Without the right to see it, the verdict has to do.
+# Print the verdict and the time of the last sweep; an unhealthy app answers 503 with the same body.
+read_health() {
+    if get /api/health "join(' ', [status, lastSweep || 'hidden'])"; then
+        return 0
+    fi
+    sed -n 's/.*"lastSweep": *"\([^"]*\)".*/Unhealthy \1/p' "$work/error"
+}
+
+# The sweep of the version before may have run a moment ago, so the time of the last sweep has to change
+# once. Without the right to see it, a verdict of 200 has to do: before the first sweep there is none.
 wait_for_sweep() {
     first=
     while :; do
-        if health=$(get /api/health "join(' ', [status, lastSweep || 'hidden'])"); then
+        health=$(read_health)
+        last=${health#* }
+        if [ -n "$health" ]; then
             verdict=${health%% *}
-            last=${health#* }
             if [ "$last" = hidden ] || { [ -n "$first" ] && [ "$last" != "$first" ]; }; then
                 return 0
             fi
@@ -96,3 +107,7 @@ say 'waiting for the sweep'
 wait_for_sweep || { cat "$work/error" >&2; stop "the sweep has not run within $wait_seconds seconds: nothing closes until it runs (docs/alerts.md, jit-sweep-silent)"; }
 say "the sweep runs; the app says $verdict"
 watch_silence
+if [ "$verdict" = Unhealthy ]; then
+    cat "$work/error" >&2
+    say 'something else is wrong: the answer above names it (docs/alerts.md)' >&2
+fi

@@ -3,6 +3,8 @@
 # is left for a person to do.
 # Needs the Azure CLI, signed in; azd gives the outputs of main.bicep as environment variables.
 set -eu
+# Git Bash on Windows would take an id that begins with / for a path.
+export MSYS_NO_PATHCONV=1
 cd "$(dirname "$0")/../.."
 
 need() {

@@ -9,9 +9,10 @@
 #   JIT_SCOPES=... AZURE_FUNCTION_NAME=... AZURE_RESOURCE_GROUP=... sh infra/hooks/predown.sh
 #
 # Exit 1 stops `azd down`; JIT_DRAIN_ANYWAY=true lets it go on with rules left behind, but never with an
-# azd that would delete resource groups which are not ours. It can be run
-# again: it takes up what it finds.
+# azd that would delete resource groups which are not ours. It can be run again: it takes up what it finds.
 set -eu
+# Git Bash on Windows would take an id that begins with / for a path.
+export MSYS_NO_PATHCONV=1
 
 say() { printf 'predown: %s\n' "$*"; }
 

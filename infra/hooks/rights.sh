@@ -6,6 +6,8 @@
 # that its deployment wrote to. It takes Microsoft.Authorization/roleAssignments/write at the scopes
 # and nothing else. It can be run again: an assignment that exists stays.
 set -euf
+# Git Bash on Windows would take an id that begins with / for a path.
+export MSYS_NO_PATHCONV=1
 
 say() { printf 'rights: %s\n' "$*"; }
 stop() { say "$*" >&2; exit 1; }

@@ -88,7 +88,7 @@ def run(tmp_path: Path) -> Run:
                 "AZURE_LOCATION": "westeurope",
                 "JIT_SCOPE_RIGHTS": f"{NETWORK}={NETWORK_ROLE} {AUTHORIZER}={AUTHORIZER_ROLE}",
                 "JIT_RIGHTS_PAUSE": "0",
-                "JIT_VERIFY_SECONDS": "4",
+                "JIT_VERIFY_SECONDS": "2",
                 "JIT_VERIFY_PAUSE": "1",
                 "JIT_STORAGE_ACCOUNT": "stjitx",
                 "JIT_WORKSPACE_ID": "/workspace",

@@ -194,9 +194,11 @@ def test_the_volume_of_the_logs_is_the_rows_volume() -> None:
         for what, runs in ((SWEEP, SWEEPS), (RECONCILE, RECONCILES), (TEST, TESTS))
         for name in ("rows", "writes")
     )
-    (told,) = re.findall(r"an idle month: (\d\.\d) GB", TEXT)
+    (gigabytes,) = re.findall(r"an idle month: (\d\.\d) GB", TEXT)
 
-    assert rows * KILOBYTES_OF_A_ROW / 1e6 <= float(told) <= rows * KILOBYTES_OF_A_ROW / 1e6 + 0.1
+    assert (
+        rows * KILOBYTES_OF_A_ROW / 1e6 <= float(gigabytes) <= rows * KILOBYTES_OF_A_ROW / 1e6 + 0.1
+    )
 
 
 def test_a_vm_more_costs_more() -> None:

@@ -85,7 +85,7 @@ def test_redundancy_of_storage_is_a_variable() -> None:
 
 
 def test_callers_find_where_their_client_id_goes() -> None:
-    """Whoever gets a bare 403 from the platform finds the variable, in both documents."""
+    """A caller that gets a bare 403 from the platform finds the variable in both documents."""
     logic_apps = (ROOT / "docs" / "logic-apps.md").read_text(encoding="utf-8")
 
     assert 'azd env set JIT_ALLOWED_CLIENTS "' in DOCUMENT

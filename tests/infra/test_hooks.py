@@ -266,3 +266,9 @@ def test_azure_yaml_refuses_an_old_azd() -> None:
 
     assert project["requiredVersions"] == {"azd": ">= 1.24.1"}
     assert "update azd to 1.24.1 or newer" in hook
+
+
+@pytest.mark.parametrize("hook", sorted((INFRA / "hooks").glob("*.sh")), ids=lambda path: path.name)
+def test_ids_reach_the_tools_unchanged_on_windows(hook: Path) -> None:
+    """Git Bash takes an argument that begins with a slash for a path, unless it is told not to."""
+    assert "\nexport MSYS_NO_PATHCONV=1\n" in hook.read_text(encoding="utf-8")

@@ -151,7 +151,7 @@ def test_nothing_of_the_work_tree_takes_the_place_of_a_missing_folder(
         "jit-policies-20261122T150000Z.json",
     ],
 )
-def test_what_lies_about_on_a_deployer_s_machine_is_not_deployed(path: str) -> None:
+def test_local_environments_and_saved_policies_are_not_deployed(path: str) -> None:
     """With .funcignore azd's own rule for virtual environments is off, so the file names them."""
     lines = (ROOT / ".funcignore").read_text(encoding="utf-8").splitlines()
 

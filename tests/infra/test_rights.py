@@ -61,18 +61,18 @@ def test_every_scope_gets_the_same_roles(run: Run) -> None:
     done, after = run("rights", environment={"JIT_SCOPES": given})
 
     assert done.returncode == 0, done.stdout + done.stderr
-    held = [[each.lower() for each in line] for line in after["assignments"]]
+    assigned = [[each.lower() for each in line] for line in after["assignments"]]
     wanted = [[each.lower() for each in line] for line in _expected(OTHER, GROUP, VM)]
-    assert sorted(held) == sorted(wanted)
+    assert sorted(assigned) == sorted(wanted)
 
 
 def test_a_second_run_changes_nothing(run: Run) -> None:
     """Assignments that are there already, as an earlier version made them, are no failure."""
-    held = _expected(GROUP)
-    done, after = run("rights", environment={"JIT_SCOPES": GROUP}, assignments=held)
+    existing = _expected(GROUP)
+    done, after = run("rights", environment={"JIT_SCOPES": GROUP}, assignments=existing)
 
     assert done.returncode == 0, done.stdout + done.stderr
-    assert after["assignments"] == held
+    assert after["assignments"] == existing
 
 
 def test_a_role_that_is_not_known_yet_is_tried_again(run: Run) -> None:
@@ -118,7 +118,7 @@ def test_a_role_that_stays_unknown_ends_the_tries(run: Run) -> None:
         " , ",
     ],
 )
-def test_what_is_no_scope_assigns_nothing(run: Run, scope: str) -> None:
+def test_an_invalid_scope_assigns_nothing(run: Run, scope: str) -> None:
     """A scope of another form stops the hook before anything is assigned anywhere."""
     for given in {scope, f"{GROUP},{scope}" if scope.strip(" ,") else scope}:
         done, after = run("rights", environment={"JIT_SCOPES": given})
@@ -151,7 +151,7 @@ def test_each_identity_gets_its_own_role() -> None:
 
 
 def test_no_module_is_deployed_into_a_foreign_group() -> None:
-    """Whatever azd's deployment writes to, an old `azd down` deletes: so it writes to our group only."""
+    """An old `azd down` deletes every group that its deployment wrote to, so it writes to ours only."""
     written = [
         scope
         for file in everywhere()
