@@ -73,7 +73,7 @@ def test_failures_that_a_second_run_cures_are_named(failure: str) -> None:
     second = CREATED.partition("### The second run")[2]
 
     assert failure in second
-    assert "azd provision" in second
+    assert "`azd up` once more" in second
 
 
 def test_redundancy_of_storage_is_a_variable() -> None:
