@@ -17,6 +17,8 @@ import uvicorn
 
 from local.functions_host.config import ConfigError
 from local.functions_host.host import FunctionsHost
+from local.functions_host.kestrel import PARSER_BUFFER, SERVER, KestrelProtocol
+from local.functions_host.logs import log_to
 from local.functions_host.web import web_app
 from local.ports import LOOPBACK, PortTakenError, listen
 
@@ -35,7 +37,6 @@ class _Server(uvicorn.Server):
 def main() -> None:
     """Serve until SIGTERM or Ctrl-C, then drain."""
     options = _options()
-    _log_to_stderr()
     _leave_import_path()
     if options.tethered:
         threading.Thread(target=_leave_with_parent, daemon=True, name="tether").start()
@@ -45,6 +46,7 @@ def main() -> None:
         host = FunctionsHost(app, os.environ, options.state.resolve())
     except (PortTakenError, ConfigError) as error:
         sys.exit(f"functions host: {error}")
+    log_to(logging.StreamHandler(sys.stderr), host.records)
     ready_file = options.ready_file and options.ready_file.resolve()
     # As on the platform, where the script root is the working directory.
     os.chdir(app)
@@ -60,6 +62,11 @@ async def _serve(host: FunctionsHost, listener: socket.socket, ready_file: Path 
             log_config=None,
             access_log=False,
             server_header=False,
+            # The caller of this process is the hop that the front end appends.
+            proxy_headers=False,
+            headers=SERVER,
+            http=KestrelProtocol,
+            h11_max_incomplete_event_size=PARSER_BUFFER,
             timeout_graceful_shutdown=int(_DRAIN.total_seconds()),
         )
     )
@@ -94,17 +101,6 @@ def _leave_import_path() -> None:
     """Take the host's own folder off the import path: an app has its own and the packages."""
     # What the host itself imports later is found through its package, which is loaded.
     sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != _ROOT]
-
-
-def _log_to_stderr() -> None:
-    logging.basicConfig(
-        level=logging.INFO,
-        stream=sys.stderr,
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-    )
-    # They tell of every request to storage and of every binding, again and again.
-    for chatty in ("azure.core", "azure.functions", "uvicorn.error"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 def _options() -> argparse.Namespace:

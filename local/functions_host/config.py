@@ -9,6 +9,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
+from local.functions_host.extensions import BundleError, has_bundle
+
 _SPAN = re.compile(r"(?:(\d+)\.)?(\d{1,2}):(\d{2}):(\d{2})(?:\.(\d{1,7}))?")
 _SETTING = re.compile(r"%([^%]+)%")
 # host.json values can be overridden by app settings, as in Azure.
@@ -40,6 +42,8 @@ class HostConfig:
 
     route_prefix: str
     queues: QueueOptions
+    bundle: bool
+    log_levels: Mapping[str, str]
 
     @classmethod
     def load(cls, app: Path, settings: Mapping[str, str]) -> "HostConfig":
@@ -52,7 +56,12 @@ class HostConfig:
         _override(content, settings)
         extensions = content.get("extensions", {})
         prefix = extensions.get("http", {}).get("routePrefix", "api")
-        return cls(prefix.strip("/"), _queue_options(extensions.get("queues", {}), settings))
+        return cls(
+            prefix.strip("/"),
+            _queue_options(extensions.get("queues", {}), settings),
+            _has_bundle(content),
+            content.get("logging", {}).get("logLevel", {}),
+        )
 
 
 def time_span(text: str) -> timedelta:
@@ -79,6 +88,13 @@ def resolve(text: str, settings: Mapping[str, str]) -> str:
             raise ConfigError(f"'%{match[1]}%' does not resolve to a value") from error
 
     return _SETTING.sub(value, text)
+
+
+def _has_bundle(content: Mapping[str, Any]) -> bool:
+    try:
+        return has_bundle(content)
+    except BundleError as error:
+        raise ConfigError(str(error)) from error
 
 
 def _queue_options(section: Mapping[str, Any], settings: Mapping[str, str]) -> QueueOptions:

@@ -13,10 +13,10 @@ import azure_functions_runtime as runtime
 from azure_functions_runtime.bindings.datumdef import Datum
 from azure_functions_runtime.native_invocation import invocation_request_native
 
-_TRIGGERS = ("httpTrigger", "queueTrigger", "timerTrigger")
-_OUTPUTS = ("http", "queue")
+TRIGGERS = ("httpTrigger", "queueTrigger", "timerTrigger")
+OUTPUTS = ("http", "queue")
 
-__all__ = ["Datum", "Engine", "Function", "IndexingError", "Outcome"]
+__all__ = ["OUTPUTS", "TRIGGERS", "Datum", "Engine", "Function", "IndexingError", "Outcome"]
 
 
 class IndexingError(Exception):
@@ -25,12 +25,22 @@ class IndexingError(Exception):
 
 @dataclass(frozen=True)
 class Function:
-    """An indexed function: its trigger and its output bindings, as in function.json."""
+    """An indexed function: its trigger and its other bindings, as in function.json."""
 
     name: str
     function_id: str
     trigger: Mapping[str, Any]
-    outputs: tuple[Mapping[str, Any], ...]
+    others: tuple[Mapping[str, Any], ...]
+
+    @property
+    def binding_types(self) -> tuple[str, ...]:
+        """Return the types of all bindings, the trigger's first."""
+        return tuple(str(binding["type"]) for binding in (self.trigger, *self.others))
+
+    @property
+    def outputs(self) -> tuple[Mapping[str, Any], ...]:
+        """Return the output bindings."""
+        return tuple(one for one in self.others if str(one["direction"]).upper() == "OUT")
 
     @property
     def kind(self) -> str:
@@ -90,16 +100,10 @@ class Engine:
 def _function(found: Any) -> Function:
     bindings = [json.loads(text) for text in found.raw_bindings]
     triggers = [binding for binding in bindings if str(binding["type"]).endswith("Trigger")]
-    outputs = [binding for binding in bindings if str(binding["direction"]).upper() == "OUT"]
-    known = len(triggers) == 1 and triggers[0]["type"] in _TRIGGERS
-    known = known and len(bindings) == 1 + len(outputs)
-    if not known or any(output["type"] not in _OUTPUTS for output in outputs):
-        types = ", ".join(str(binding["type"]) for binding in bindings)
-        raise IndexingError(
-            f"function '{found.name}' has bindings this host does not know: {types}; it knows "
-            f"one trigger ({', '.join(_TRIGGERS)}) and the outputs {', '.join(_OUTPUTS)}"
-        )
-    return Function(found.name, found.function_id, triggers[0], tuple(outputs))
+    if len(triggers) != 1:
+        raise IndexingError(f"function '{found.name}' has {len(triggers)} triggers; it needs one")
+    others = tuple(binding for binding in bindings if binding is not triggers[0])
+    return Function(found.name, found.function_id, triggers[0], others)
 
 
 def _request(name: str, **fields: object) -> SimpleNamespace:

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Coroutine, Mapping
+from collections.abc import Awaitable, Coroutine, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,8 +14,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from local.functions_host.config import HostConfig, resolve
-from local.functions_host.engine import Datum, Engine, Function, IndexingError, Outcome
+from local.functions_host.engine import (
+    OUTPUTS,
+    TRIGGERS,
+    Datum,
+    Engine,
+    Function,
+    IndexingError,
+    Outcome,
+)
+from local.functions_host.extensions import binding_error
 from local.functions_host.http_messages import request_path, to_datum, to_response
+from local.functions_host.logs import Invocations, LogLevels, WorkerRecords
 from local.functions_host.outputs import Outputs
 from local.functions_host.queue_listener import QueueListener, QueueWatcher, poison_queue_name
 from local.functions_host.queues import Connections, Message
@@ -51,20 +61,44 @@ class FunctionsHost:
         self._router = Router([], "")
         self._listeners: dict[str, _Listener] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._invocations = Invocations()
+        self.records = WorkerRecords(self._invocations, LogLevels(self._config.log_levels))
         self.functions: dict[str, Function] = {}
+        self.errors: dict[str, str] = {}
 
     async def start(self) -> None:
         """Index the app and start its listeners; a broken app is a running host without any."""
         try:
             found = await self._engine.index(self._app)
+            self.errors = self._functions_in_error(found)
         except IndexingError as error:
             log.error("The app cannot be indexed, so it has no functions: %s", error)  # noqa: TRY400  the trace is in the text
             return
         enabled = [function for function in found if not self._is_disabled(function)]
         self.functions = {function.name.lower(): function for function in enabled}
-        self._router = Router(enabled, self._config.route_prefix)
-        for function in enabled:
+        running = [function for function in enabled if function.name.lower() not in self.errors]
+        self._router = Router(running, self._config.route_prefix)
+        for function in running:
             self._listen(function)
+        for name, sentence in self.errors.items():
+            log.error("The '%s' function is in error: %s", self.functions[name].name, sentence)
+
+    def runnable(self, name: str) -> Function | None:
+        """Return the function of this name; None if there is none, or if it is in error."""
+        return None if name.lower() in self.errors else self.functions.get(name.lower())
+
+    def _functions_in_error(self, found: Iterable[Function]) -> dict[str, str]:
+        """Return why functions cannot run; raises IndexingError for what only the real host can."""
+        errors = {}
+        for function in found:
+            if self._is_disabled(function):
+                continue
+            error = binding_error(function.binding_types, bundle=self._config.bundle)
+            if error:
+                errors[function.name.lower()] = error
+            else:
+                _require_known(function)
+        return errors
 
     async def drain(self, grace: timedelta) -> None:
         """Take no more messages and ticks, and finish what is at hand within the grace."""
@@ -168,6 +202,15 @@ class FunctionsHost:
                 return
 
     async def _run_queue(self, function: Function, message: Message) -> bool:
+        if message.binding_error:
+            log.error(
+                "Exception while executing function: Functions.%s. Exception binding parameter "
+                "'%s'. %s",
+                function.name,
+                function.trigger["name"],
+                message.binding_error,
+            )
+            return False
         value = Datum(message.text, "string")
         return (await self._invoke(function, value, queue_metadata(message))).ok
 
@@ -179,8 +222,12 @@ class FunctionsHost:
     ) -> Outcome:
         invocation_id = str(uuid.uuid4())
         began = time.monotonic()
-        log.info("Executing 'Functions.%s' (Id=%s)", function.name, invocation_id)
-        outcome = await self._engine.invoke(function, value, metadata, invocation_id=invocation_id)
+        category = {"category": f"Function.{function.name}"}
+        log.info("Executing 'Functions.%s' (Id=%s)", function.name, invocation_id, extra=category)
+        with self._invocations.running(invocation_id, function.name):
+            outcome = await self._engine.invoke(
+                function, value, metadata, invocation_id=invocation_id
+            )
         if outcome.ok:
             outcome = await self._with_outputs(function, outcome)
         log.log(
@@ -191,6 +238,7 @@ class FunctionsHost:
             invocation_id,
             (time.monotonic() - began) * 1000,
             f": {outcome.error}" if outcome.error else "",
+            extra=category,
         )
         return outcome
 
@@ -212,6 +260,19 @@ class FunctionsHost:
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _require_known(function: Function) -> None:
+    """Refuse bindings that the bundle brings and this host does not play."""
+    others = [str(binding["type"]) for binding in function.others]
+    inputs = len(function.others) - len(function.outputs)
+    if function.kind in TRIGGERS and not inputs and set(others) <= set(OUTPUTS):
+        return
+    raise IndexingError(
+        f"function '{function.name}' has bindings this host does not know: "
+        f"{', '.join(function.binding_types)}; it knows one trigger ({', '.join(TRIGGERS)}) "
+        f"and the outputs {', '.join(OUTPUTS)}"
+    )
 
 
 async def _ignore_result(work: Awaitable[bool]) -> None:

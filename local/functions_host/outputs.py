@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Mapping
+from typing import Any
 
 from local.functions_host.config import resolve
 from local.functions_host.engine import Datum, Function, Outcome
@@ -52,7 +53,22 @@ def _messages(value: Datum) -> list[str | bytes]:
     if isinstance(value.value, bytes):
         return [value.value]
     text = value.value if isinstance(value.value, str) else json.dumps(value.value)
-    # FunctionBinding.ReadAsEnumerable: a text in brackets is read as JSON, whoever wrote it.
-    if not (text.strip().startswith("[") and text.strip().endswith("]")):
+    # FunctionBinding.ReadAsEnumerable: a text in brackets or braces is read as JSON.
+    if text.strip()[:1] + text.strip()[-1:] not in {"[]", "{}"}:
         return [text]
-    return [item if isinstance(item, str) else json.dumps(item) for item in json.loads(text)]
+    value_read = json.loads(text)
+    items = value_read if isinstance(value_read, list) else [value_read]
+    return [_written(item) for item in items]
+
+
+def _written(item: Any) -> str:
+    """Write a JSON value as JToken.ToString() does: indented, a text without its quotes."""
+    match item:
+        case str():
+            return item
+        case None:
+            return ""
+        case bool():
+            return str(item)
+        case _:
+            return json.dumps(item, indent=2, ensure_ascii=False)

@@ -35,6 +35,7 @@ class Message:
     inserted_at: datetime
     expires_at: datetime
     next_visible_at: datetime
+    binding_error: str = ""
 
 
 class Queue:
@@ -131,12 +132,14 @@ class Queue:
 
     def _message(self, stored: StoredMessage) -> Message:
         content = str(stored.content)
-        text = self._decoded(content)
+        body = self._decoded(content)
+        text, binding_error = _text(body or b"")
         return Message(
             id=str(stored.id),
             content=content,
-            text=content if text is None else text,
-            is_decoded=text is not None,
+            text=text,
+            is_decoded=body is not None,
+            binding_error=binding_error,
             pop_receipt=str(stored.pop_receipt),
             dequeue_count=int(stored.dequeue_count or 0),
             inserted_at=_instant(stored.inserted_on),
@@ -144,11 +147,11 @@ class Queue:
             next_visible_at=_instant(stored.next_visible_on),
         )
 
-    def _decoded(self, content: str) -> str | None:
+    def _decoded(self, content: str) -> bytes | None:
         if self._encoding == "none":
-            return content
+            return content.encode()
         try:
-            return base64.b64decode(content, validate=True).decode("utf-8", errors="replace")
+            return base64.b64decode(content, validate=True)
         except (binascii.Error, ValueError):
             return None
 
@@ -191,6 +194,18 @@ class Connections:
             return uri
         account = self._settings.get(f"{name}__accountName")
         return f"https://{account}.queue.core.windows.net" if account else None
+
+
+def _text(body: bytes) -> tuple[str, str]:
+    """Return a message's text, or why no parameter can be bound to it."""
+    try:
+        return body.decode(), ""
+    except UnicodeDecodeError as error:
+        wrong = "".join(f"[{byte:02X}]" for byte in error.object[error.start : error.end])
+        return "", (
+            f"Unable to translate bytes {wrong} at index {error.start} from specified code page "
+            "to Unicode."
+        )
 
 
 def _identity() -> Any:

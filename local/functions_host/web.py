@@ -8,16 +8,17 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from local.functions_host.engine import Function
 from local.functions_host.host import FunctionsHost
+from local.functions_host.kestrel import FrontEnd
 
 _STARTED = time.monotonic()
 
 
-def web_app(host: FunctionsHost) -> Starlette:
-    """Return the ASGI app."""
+def web_app(host: FunctionsHost) -> ASGIApp:
+    """Return the ASGI app, behind what the platform does to every request."""
 
     async def status(_: Request) -> JSONResponse:
         # A broken app still reports Running; the errors are only in the log.
@@ -27,8 +28,15 @@ def web_app(host: FunctionsHost) -> Starlette:
     async def functions(_: Request) -> JSONResponse:
         return JSONResponse([_described(function) for function in host.functions.values()])
 
+    async def function_status(request: Request) -> Response:
+        name = str(request.path_params["name"]).lower()
+        if name not in host.functions:
+            return Response(status_code=404)
+        error = host.errors.get(name)
+        return JSONResponse({"errors": [error]} if error else {})
+
     async def invoke(request: Request) -> Response:
-        function = host.functions.get(str(request.path_params["name"]).lower())
+        function = host.runnable(str(request.path_params["name"]))
         if function is None:
             return Response(status_code=404)
         text = _input(await request.body())
@@ -37,14 +45,16 @@ def web_app(host: FunctionsHost) -> Starlette:
         host.invoke_by_hand(function, text)
         return Response(status_code=202)
 
-    return Starlette(
+    routes = Starlette(
         routes=[
             Route("/admin/host/status", status),
             Route("/admin/functions", functions),
             Route("/admin/functions/{name}", invoke, methods=["POST"]),
+            Route("/admin/functions/{name}/status", function_status),
             Route("/{path:path}", _AnyMethod(host)),
         ]
     )
+    return FrontEnd(routes)
 
 
 class _AnyMethod:
@@ -62,7 +72,7 @@ def _described(function: Function) -> dict[str, Any]:
     return {
         "name": function.name,
         "language": "python",
-        "config": {"bindings": [function.trigger, *function.outputs]},
+        "config": {"bindings": [function.trigger, *function.others]},
     }
 
 

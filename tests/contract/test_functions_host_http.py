@@ -1,9 +1,12 @@
 """The functions host answers HTTP as the platform does (see platform_app/harness.py)."""
 
 import json
+import os
+import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -178,3 +181,116 @@ def test_running_by_hand(platform: Platform, function: str, body: bytes, status:
     headers = {"Content-Type": "application/json"}
     answer = platform.call("POST", f"/admin/functions/{function}", body=body, headers=headers)
     assert answer.status == status
+
+
+# The real host on a developer's machine has no front end before it.
+behind_a_front_end = pytest.mark.skipif(
+    "JIT_PLATFORM_BASE_URL" in os.environ, reason="this host has no front end of the platform"
+)
+
+
+def _raw(platform: Platform, request: bytes) -> tuple[bytes, float]:
+    """Send bytes as they are; return what came until the host closed, and the seconds it took."""
+    address = urlsplit(platform.url)
+    began = time.monotonic()
+    with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+        connection.sendall(request)
+        answer = b""
+        while piece := connection.recv(65536):
+            answer += piece
+    return answer, time.monotonic() - began
+
+
+@behind_a_front_end
+@pytest.mark.parametrize("sent", [None, "203.0.113.9", "10.0.0.1, 203.0.113.9:4711"])
+def test_the_caller_s_address_is_appended(platform: Platform, sent: str | None) -> None:
+    """The platform's front end appends the caller's address and port to X-Forwarded-For."""
+    headers = {"X-Forwarded-For": sent} if sent else {}
+    seen = platform.call("GET", "/echo", headers=headers).json["headers"]["x-forwarded-for"]
+    *before, own = seen.split(", ")
+    assert ", ".join(before) == (sent or "")
+    address, _, port = own.partition(":")
+    assert address == "127.0.0.1"
+    assert port.isdigit()
+
+
+def test_answers_come_in_chunks_from_kestrel(platform: Platform) -> None:
+    """An answer with a body is chunked and has no length; one without says that it is empty."""
+    full = platform.call("GET", "/echo").headers
+    assert (full["transfer-encoding"], full["server"]) == ("chunked", "Kestrel")
+    assert "content-length" not in full
+    empty = platform.call("GET", "/nobody/home").headers
+    assert (empty["content-length"], empty["server"]) == ("0", "Kestrel")
+    none = platform.call("GET", "/answer/empty").headers
+    assert not {"content-length", "transfer-encoding"} & set(none)
+
+
+@pytest.mark.parametrize("path", ["/echo", "/zz/x", "/nobody/home", "/admin/host/status"])
+def test_preflight_is_answered_by_the_host(platform: Platform, path: str) -> None:
+    """OPTIONS with an Origin never reaches a function: 204, empty, nothing allowed."""
+    headers = {"Origin": "https://example.test", "Access-Control-Request-Method": "POST"}
+    answer = platform.call("OPTIONS", path, headers=headers)
+    assert (answer.status, answer.body) == (204, b"")
+    assert not any(name.startswith("access-control-") for name in answer.headers)
+
+
+def test_options_without_an_origin_reaches_the_function(platform: Platform) -> None:
+    """OPTIONS that no browser sent is a method like others."""
+    assert platform.call("OPTIONS", "/echo").json["method"] == "OPTIONS"
+
+
+@pytest.mark.parametrize("path", ["/runtime/webhooks/x", "/Runtime/WebHooks/queue/y?code=1"])
+def test_webhooks_are_the_host_s_own(platform: Platform, path: str) -> None:
+    """A path under /runtime/webhooks that no extension takes is the host's own 404."""
+    for method in ("GET", "POST"):
+        answer = platform.call(method, path)
+        assert (answer.status, answer.body) == (404, b"")
+
+
+@pytest.mark.parametrize("length", [8192, 20_000, 70_000, 200_000])
+@pytest.mark.parametrize("where", ["/zz/", "/echo?x="])
+def test_long_url_is_414(platform: Platform, where: str, length: int) -> None:
+    """A request line over 8 KB is refused with an empty 414, and the connection closed."""
+    line = f"GET {where}".encode()
+    line += b"a" * (length + 1 - len(line) - len(b" HTTP/1.1\r\n")) + b" HTTP/1.1\r\n"
+    answer, _ = _raw(platform, line + b"Host: x\r\n\r\n")
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 414 ")
+    assert body == b""
+
+
+def test_url_of_8_kb_is_taken(platform: Platform) -> None:
+    """A request line of 8,192 bytes, its end included, reaches the function."""
+    line = b"GET /echo?x="
+    line += b"a" * (8192 - len(line) - len(b" HTTP/1.1\r\n")) + b" HTTP/1.1\r\n"
+    answer, _ = _raw(platform, line + b"Host: x\r\nConnection: close\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"zz\r\n",
+        b"-1\r\nabc\r\n",
+        b"3\r\nabcdef\r\n0\r\n\r\n",
+        b"fffffffffffffffffffffff\r\n",
+        b"3 x\r\n",
+    ],
+)
+@pytest.mark.parametrize("path", [b"/echo", b"/zz/x", b"/admin/functions/yearly"])
+def test_malformed_chunked_body_is_400_at_once(
+    platform: Platform, path: bytes, body: bytes
+) -> None:
+    """A chunked body that is none is refused with an empty 400, promptly."""
+    head = b"POST " + path + b" HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    answer, seconds = _raw(platform, head + body)
+    assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert answer.endswith(b"\r\n\r\n")
+    assert seconds < 5
+
+
+def test_what_is_no_http_is_400(platform: Platform) -> None:
+    """A first line that is no request line is refused with an empty 400."""
+    answer, _ = _raw(platform, b"nonsense\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert answer.endswith(b"\r\n\r\n")

@@ -134,9 +134,50 @@ def test_other_keys_are_harmless(platform: Platform) -> None:
 
 def test_output_is_base64_on_a_queue_made_on_demand(platform: Platform) -> None:
     """An output binding encodes as host.json says and creates the queue."""
-    text = json.dumps({"kept": str(uuid.uuid4())})
+    text = f"kept: {uuid.uuid4()}"
     assert platform.call("POST", "/keep", body=text.encode()).status == 202
     assert _encoded(text) in _kept(platform)
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        ({"b": {"a": [1, 2.5, "ä"]}, "c": None}, None),
+        ({}, "{}"),
+        ([{"one": 1}], '{\n  "one": 1\n}'),
+        ([True], "True"),
+    ],
+)
+def test_json_output_is_written_again_indented(
+    platform: Platform, value: object, written: str | None
+) -> None:
+    """A JSON object in a queue output binding is sent indented, as JToken.ToString() writes it."""
+    expected = written or json.dumps(value, indent=2, ensure_ascii=False)
+    assert platform.call("POST", "/keep", body=json.dumps(value).encode()).status == 202
+    assert _encoded(expected) in _kept(platform)
+
+
+def test_output_in_braces_that_is_no_json_is_not_sent(platform: Platform) -> None:
+    """A text in braces that cannot be read as JSON fails the request."""
+    assert platform.call("POST", "/keep", body=b"{not json}").status == 500
+
+
+@pytest.mark.parametrize("body", [b"\xff\xfe", b'{"name": "\xe9"}', b"caf\xc3"])
+def test_message_that_is_not_utf8_never_runs_and_is_poison(platform: Platform, body: bytes) -> None:
+    """A message that is no UTF-8 fails to bind at every try, and ends on the poison queue.
+
+    The function of the poison queue cannot bind it either, so the message stays there.
+    """
+    before = _count(platform, "platform-work-poison")
+    runs = len(platform.seen("work"))
+    log = platform.read_log()
+    platform.queue("platform-work").send_message(base64.b64encode(body).decode())
+    until(lambda: _count(platform, "platform-work-poison") > before, "it is given up")
+    until(lambda: _count(platform, "platform-work") == 0, "the original is deleted")
+    assert len(platform.seen("work")) == runs
+    failed = platform.read_log().removeprefix(log)
+    assert failed.count("Functions.work. Exception binding parameter 'msg'") == MAX_DEQUEUE_COUNT
+    assert "Unable to translate bytes" in failed
 
 
 def test_output_list_is_one_message_each(platform: Platform) -> None:

@@ -2,8 +2,12 @@
 
 # ruff: noqa: ARG001  a trigger is a parameter, used or not
 import json
+import logging
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from threading import Event, Thread
 from typing import Any, List  # noqa: UP035  the worker engine knows only this spelling
 
 import azure.functions as func
@@ -11,6 +15,9 @@ from azure.storage.queue import QueueClient, TextBase64EncodePolicy
 
 SEEN_QUEUE = "platform-seen"
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
+
+_log = logging.getLogger("sample")
+_late: dict[str, tuple[Event, Thread]] = {}
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 
@@ -122,6 +129,36 @@ def answer_empty(req: func.HttpRequest) -> func.HttpResponse:
 def answer_error(req: func.HttpRequest) -> func.HttpResponse:
     """Fail."""
     raise RuntimeError("the function failed on purpose")
+
+
+@app.route(route="log/threads", methods=["GET"])
+def log_threads(req: func.HttpRequest) -> func.HttpResponse:
+    """Log in this thread, in a thread with its context, in one without, and in one that outlasts it."""
+    name = req.params["name"]
+    _log.debug("debug %s", name)
+    _log.info("same thread %s", name)
+    _log.error("error %s", name)
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        pool.submit(_log.error, "pool thread %s", name).result()
+        pool.submit(copy_context().run, _log.info, "handed on %s", name).result()
+    late = Thread(target=copy_context().run, args=(_log_when_told, name), daemon=True)
+    _late[name] = (Event(), late)
+    late.start()
+    return _json({})
+
+
+@app.route(route="log/late", methods=["GET"])
+def log_late(req: func.HttpRequest) -> func.HttpResponse:
+    """Let the thread that outlasted its invocation log."""
+    told, late = _late.pop(req.params["name"])
+    told.set()
+    late.join()
+    return _json({})
+
+
+def _log_when_told(name: str) -> None:
+    _late[name][0].wait()
+    _log.error("after the invocation %s", name)
 
 
 @app.route(route="answer/slow", methods=["GET"])

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import pytest
 from azure.core.exceptions import ResourceExistsError
 from azure.storage.queue import QueueClient, QueueServiceClient
 
@@ -50,9 +51,10 @@ class Answer:
 class Platform:
     """The running platform app."""
 
-    def __init__(self, url: str, storage: str) -> None:
+    def __init__(self, url: str, storage: str, log: Path | None = None) -> None:
         self.url = url
         self.storage = storage
+        self._log = log
         self._queues = QueueServiceClient.from_connection_string(storage)
         for name in ("platform-seen", "platform-work"):
             with contextlib.suppress(ResourceExistsError):
@@ -74,6 +76,12 @@ class Platform:
             answer = connection.getresponse()
             names = {name.lower(): value for name, value in answer.getheaders()}
             return Answer(answer.status, names, answer.read())
+
+    def read_log(self) -> str:
+        """Return the host's log; skips the test where the host is another's."""
+        if self._log is None:
+            pytest.skip("the log of a host that was started elsewhere cannot be read")
+        return self._log.read_text(encoding="utf-8")
 
     def queue(self, name: str) -> QueueClient:
         """Return a queue's client, which neither encodes nor decodes."""
@@ -127,7 +135,7 @@ def running_platform() -> Iterator[Platform]:
         yield Platform(url, os.environ["JIT_PLATFORM_STORAGE"])
         return
     with tempfile.TemporaryDirectory() as directory, platform_stack(Path(directory)) as stack:
-        yield Platform(stack.api, stack.storage)
+        yield Platform(stack.api, stack.storage, stack.host_log)
 
 
 def platform_stack(directory: Path, **environment: str) -> Stack:
