@@ -8,7 +8,7 @@ from typing import Any
 
 import azure.functions as func
 
-from functions.web import absolute, answer, caller, handled, require
+from functions.web import absolute, answer, caller, handled, require, text_answer
 from shared.bootstrap import app
 from shared.domain.arm_ids import key_of
 from shared.domain.errors import (
@@ -108,9 +108,7 @@ def _csv(page: Page) -> func.HttpResponse:
     headers = {"Content-Disposition": 'attachment; filename="activity.csv"'}
     if page.next:
         headers["x-next-skip-token"] = page.next
-    return func.HttpResponse(
-        text.getvalue(), status_code=200, headers=headers, mimetype="text/csv; charset=utf-8"
-    )
+    return text_answer(HTTPStatus.OK, text.getvalue(), "text/csv", headers)
 
 
 def neutral(value: Any) -> Any:

@@ -34,7 +34,7 @@ from shared.use_cases.interfaces import OutsideError, RowChangedError
 from shared.use_cases.permission import enforce
 from shared.use_cases.refusals import Refusal, record_refusal
 
-JSON = "application/json; charset=utf-8"
+JSON = "application/json"
 # The one table from what went wrong to what the caller is told.
 STATUS: Mapping[type[JitError], HTTPStatus] = {
     InvalidInputError: HTTPStatus.BAD_REQUEST,
@@ -69,8 +69,22 @@ def answer(
     status: HTTPStatus, body: Any = None, headers: Mapping[str, str] | None = None
 ) -> func.HttpResponse:
     """Make an answer; a body is written as JSON, as compactly as the real service does."""
-    text = b"" if body is None else json.dumps(body, separators=(",", ":")).encode()
-    return func.HttpResponse(text, status_code=status, headers=dict(headers or {}), mimetype=JSON)
+    text = "" if body is None else json.dumps(body, separators=(",", ":"))
+    return text_answer(status, text, JSON, headers)
+
+
+def text_answer(
+    status: HTTPStatus, text: str, media_type: str, headers: Mapping[str, str] | None = None
+) -> func.HttpResponse:
+    """Make an answer of text in UTF-8.
+
+    NB. The library adds a charset to text/* by itself and to nothing else, so the header is
+    written here whole.
+    """
+    content_type = {"Content-Type": f"{media_type}; charset=utf-8"}
+    return func.HttpResponse(
+        text.encode(), status_code=status, headers={**(headers or {}), **content_type}
+    )
 
 
 def handled(handler: Handler) -> Handler:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache, cached_property
@@ -49,6 +50,9 @@ class App:
     """The app over one set of settings."""
 
     def __init__(self, settings: Settings) -> None:
+        from shared.adapters.telemetry import quiet_libraries
+
+        quiet_libraries()
         self.settings = settings
 
     @cached_property
@@ -255,12 +259,16 @@ def _days(count: int) -> timedelta | None:
 
 
 def side_by_side(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """Run pieces of work in a few threads; the first error is raised once all have run."""
+    """Run pieces of work in a few threads; the first error is raised once all have run.
+
+    NB. The Functions host drops a log record whose thread does not carry the context of the
+    invocation, so each piece runs in a copy of it.
+    """
     pieces = list(items)
     if len(pieces) <= 1:
         return [work(piece) for piece in pieces]
     with ThreadPoolExecutor(min(_SIDE_BY_SIDE, len(pieces))) as pool:
-        futures = [pool.submit(work, piece) for piece in pieces]
+        futures = [pool.submit(copy_context().run, work, piece) for piece in pieces]
     return [future.result() for future in futures]
 
 

@@ -14,6 +14,11 @@ _LONGEST = 2048
 MEASURED = frozenset(
     {"jit.rule.closed", "jit.sweep.completed", "jit.reconcile.completed", "jit.firewall.written"}
 )
+# They log each call, or each token, at Information; the host ships and bills whatever it gets.
+CHATTY_LIBRARIES = (
+    *("azure.core", "azure.data", "azure.identity", "azure.mgmt", "azure.storage"),
+    *("boto3", "botocore", "msal", "msal_extensions", "opentelemetry", "requests", "urllib3"),
+)
 Measure = Callable[[str, Mapping[str, Value | None]], None]
 
 
@@ -35,6 +40,12 @@ class LogTelemetry:
         notes = getattr(error, "__notes__", ())
         told = "; ".join((f"{type(error).__name__}: {error}", *notes))
         self._log.error("%s", _line(name, {**facts, "error": told}))
+
+
+def quiet_libraries() -> None:
+    """Keep what libraries log below Warning out of the log; calling it again changes nothing."""
+    for name in CHATTY_LIBRARIES:
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _line(name: str, facts: dict[str, Value | None]) -> str:

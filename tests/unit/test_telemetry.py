@@ -2,12 +2,21 @@
 
 import json
 import logging
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.adapters.telemetry import MEASURED, LogTelemetry, clean
+from shared.adapters.telemetry import (
+    CHATTY_LIBRARIES,
+    MEASURED,
+    LogTelemetry,
+    clean,
+    quiet_libraries,
+)
+from shared.bootstrap import App
+from shared.settings import Settings
 
 LONGEST = 2048
 # What breaks a line, or makes one look like another.
@@ -128,3 +137,57 @@ class _Kept(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self.lines.append(record.getMessage())
+
+
+@pytest.fixture
+def loud_libraries() -> Iterator[None]:
+    """Let every library log at Information, as the worker does; put the levels back afterwards."""
+    loggers = [logging.getLogger(name) for name in CHATTY_LIBRARIES]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.INFO)
+    yield
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
+
+
+@pytest.mark.usefixtures("loud_libraries")
+@pytest.mark.parametrize(
+    "name",
+    [
+        "azure.core.pipeline.policies.http_logging_policy",
+        "azure.identity._credentials.managed_identity",
+        "azure.data.tables",
+        "azure.storage.queue",
+        "msal.application",
+        "urllib3.connectionpool",
+    ],
+)
+def test_libraries_log_nothing_below_warning(name: str) -> None:
+    """What a library logs of each call is dropped in the app; its warnings are kept."""
+    for _ in range(2):
+        quiet_libraries()
+        logger = logging.getLogger(name)
+        assert not logger.isEnabledFor(logging.INFO)
+        assert logger.isEnabledFor(logging.WARNING)
+
+
+@pytest.mark.usefixtures("loud_libraries")
+def test_the_app_quiets_the_libraries() -> None:
+    """An app that is made has quiet libraries, whatever host runs it."""
+    settings = Settings.model_validate(
+        {
+            "deployment_id": "test1",
+            "tenant_id": "00000000-0000-0000-0000-000000000000",
+            "audience": ("api://jit",),
+            "scopes": ("/subscriptions/00000000-0000-0000-0000-000000000000",),
+        }
+    )
+    App(settings)
+    assert not any(logging.getLogger(name).isEnabledFor(logging.INFO) for name in CHATTY_LIBRARIES)
+
+
+def test_the_app_s_own_events_are_not_quieted() -> None:
+    """The app's logger keeps the level of the root logger, which the worker sets."""
+    quiet_libraries()
+    assert logging.getLogger("jit").level == logging.NOTSET
