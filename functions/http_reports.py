@@ -1,10 +1,11 @@
-"""The machines in reach, the API's own description, and the answer to unknown paths."""
+"""The machines in reach, the API's own descriptions, and the answer to unknown paths."""
 
 import re
 from http import HTTPStatus
 
 import azure.functions as func
 
+from functions.cloud_metadata import Here, cloud_metadata
 from functions.openapi import document
 from functions.query import page_of, query_of
 from functions.report_answers import machine_answer
@@ -66,6 +67,16 @@ def _scopes(req: func.HttpRequest, principal: Principal) -> list[str]:
 def get_openapi(req: func.HttpRequest) -> func.HttpResponse:
     """Describe this API. It holds nothing secret, so that a designer can read it unasked."""
     return answer(HTTPStatus.OK, document(absolute(req, "")))
+
+
+@bp.function_name("get_cloud_metadata")
+@bp.route("metadata/endpoints", methods=["GET"])
+@handled
+def get_cloud_metadata(req: func.HttpRequest) -> func.HttpResponse:
+    """Tell a client of Azure where to sign in for this app, before it has a token."""
+    settings = app().settings
+    here = Here(absolute(req, "/"), settings.audience, settings.keys_url)
+    return answer(HTTPStatus.OK, cloud_metadata(here, query_of(req, "api-version")))
 
 
 @bp.function_name("unknown_route")

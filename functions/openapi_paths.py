@@ -223,4 +223,15 @@ OPERATIONS: tuple[Operation, ...] = (
         needs_token=False,
         tag="Reports",
     ),
+    Operation(
+        "get",
+        "/metadata/endpoints",
+        "get_cloud_metadata",
+        "Say where to sign in for this app",
+        {200: _json("As Azure Resource Manager answers in that version.", "CloudMetadata")},
+        ("api-version",),
+        needs_token=False,
+        description="What `az cloud register --endpoint-resource-manager` reads.",
+        tag="Reports",
+    ),
 )

@@ -77,6 +77,35 @@ _CONDITIONS = _object(
         "flushConnections": _FLAG,
     }
 )
+_AUDIENCES = {"loginEndpoint": _TEXT, "audiences": {**_list(_TEXT), "minItems": 1}}
+_CLOUD = _object(
+    {
+        "name": _TEXT,
+        "resourceManager": _TEXT,
+        "portal": _TEXT,
+        "authentication": _object({**_AUDIENCES, "tenant": _TEXT, "identityProvider": _TEXT}),
+        "graph": _TEXT,
+        "graphAudience": _TEXT,
+        "microsoftGraphResourceId": _TEXT,
+        "media": _TEXT,
+        "batch": _TEXT,
+        "sqlManagement": _TEXT,
+        "gallery": _TEXT,
+        "vmImageAliasDoc": _TEXT,
+        "suffixes": _object(
+            dict.fromkeys(("storage", "sqlServerHostname", "keyVaultDns", "acrLoginServer"), _TEXT)
+        ),
+    }
+)
+_FIRST_CLOUD = _object(
+    {
+        "galleryEndpoint": _TEXT,
+        "graphEndpoint": _TEXT,
+        "portalEndpoint": _TEXT,
+        "graphAudience": _TEXT,
+        "authentication": _object(_AUDIENCES),
+    }
+)
 _PORT_REQUEST = _object(
     {
         "number": _PORT,
@@ -240,6 +269,9 @@ _ERROR = _object(
 SCHEMAS: dict[str, Schema] = {
     "ActivityList": _page(_ACTIVITY),
     "Document": {"type": "object", "required": ["openapi", "paths"]},
+    "CloudMetadata": {
+        "anyOf": [_CLOUD, {**_list(_CLOUD), "minItems": 1, "maxItems": 1}, _FIRST_CLOUD]
+    },
     "ErrorResponse": _ERROR,
     "Health": _HEALTH,
     "MachineList": _page(_MACHINE),

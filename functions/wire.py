@@ -21,6 +21,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
+from functions.body_errors import field_error
 from functions.json_body import read_json
 from shared.domain.arm_ids import VM_TYPE, parse_id
 from shared.domain.errors import InvalidInputError, Reason
@@ -235,7 +236,7 @@ def read_body(model: type[Model], body: bytes, code: str = "InvalidRequestConten
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False)
         reasons = tuple(
-            Reason(code, _told(each["type"], each["msg"]), target_of(each["loc"]))
+            Reason(code, field_error(model, each), target_of(each["loc"]))
             for each in found[:MAX_REASONS]
         )
         raise InvalidInputError(_summed_up(reasons), code=code, details=reasons) from None
@@ -256,11 +257,3 @@ def target_of(location: tuple[int | str, ...]) -> str:
     for part in location:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
     return text
-
-
-def _told(kind: str, message: str) -> str:
-    if kind == "extra_forbidden":
-        return "this field is not known here; check its spelling"
-    if kind == "missing":
-        return "this field is required"
-    return message.removeprefix("Value error, ")

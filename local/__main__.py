@@ -49,7 +49,7 @@ def _up(options: argparse.Namespace) -> int:
             directory=options.directory,
         ) as stack:
             if not options.with_host:
-                _write_local_settings(stack, options.app, options.port)
+                _write_local_settings(stack, options.app)
             _announce(stack, described)
             return _stay(stack)
     except _StopError:
@@ -58,9 +58,9 @@ def _up(options: argparse.Namespace) -> int:
         described.unlink(missing_ok=True)
 
 
-def _write_local_settings(stack: Stack, app: Path, port: int) -> None:
+def _write_local_settings(stack: Stack, app: Path) -> None:
     path = app / "local.settings.json"
-    path.write_text(local_settings(stack.environment, port), encoding="utf-8")
+    path.write_text(local_settings(stack.environment, stack.port), encoding="utf-8")
     print(f"wrote {path}; start the app there with: func start", file=sys.stderr)
 
 

@@ -10,6 +10,16 @@ from local.issuer import AUDIENCE, TENANT_ID
 # Where an estate is empty or names no subscription.
 _SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"
 _PROBE_NSG = "jit-probe"
+# `func start` adds these itself, and stops where local.settings.json holds one as well
+# (StartHostAction.GetConfigurationSettings).
+ADDED_BY_CORE_TOOLS = frozenset(
+    {
+        "AZURE_FUNCTIONS_ENVIRONMENT",
+        "AZUREWEBJOBSSCRIPTROOT",
+        "FUNCTIONS_CORETOOLS_ENVIRONMENT",
+        "WEBSITE_HOSTNAME",
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -48,9 +58,14 @@ def app_environment(at: Addresses, estate: Path) -> dict[str, str]:
 
 def local_settings(environment: Mapping[str, str], port: int) -> str:
     """Return the text of a local.settings.json for Azure Functions Core Tools."""
+    values = {
+        name: value
+        for name, value in environment.items()
+        if name.upper() not in ADDED_BY_CORE_TOOLS
+    }
     content = {
         "IsEncrypted": False,
-        "Values": dict(environment),
+        "Values": values,
         "Host": {"LocalHttpPort": port},
     }
     return json.dumps(content, indent=2) + "\n"

@@ -20,7 +20,7 @@ from local.children import Child
 from local.issuer import LIFETIME, Issuer
 from local.issuer_server import IssuerServer
 from local.json_calls import call
-from local.ports import LOOPBACK, PortTakenError, listen
+from local.ports import LOOPBACK, PortTakenError, free_ports, listen
 from local.storage import prepare
 
 ROOT = Path(__file__).parent.parent
@@ -51,14 +51,14 @@ class Stack:
         self._estate = estate
         self._settle = settle
         self._directory = (directory or ROOT / ".stack").resolve()
-        self._port = port
+        # Another program is to listen on the port, so it has to be known before.
+        self._port = port if port or with_host else free_ports(1)[0]
         self._parts = contextlib.ExitStack()
         self._host: Child | None = None
         self.host_log = self._directory / "host.log"
-        self.api = f"http://{LOOPBACK}:{port}"
+        self.api = f"http://{LOOPBACK}:{self._port}"
         try:
-            if with_host:
-                self._require_free_port()
+            self._require_free_port()
             self._start_services()
             self.environment = {
                 **app_environment(Addresses(self.storage, self.arm, self.issuer), estate),
@@ -84,6 +84,11 @@ class Stack:
         """Return an access token for a person, or for an app."""
         mint = self._issuer.issuer.app_token if app else self._issuer.issuer.person_token
         return mint(user, roles=roles, lifetime=lifetime)
+
+    @property
+    def port(self) -> int:
+        """Return the port that the app has, or is to have where another host runs it."""
+        return self._port
 
     @property
     def token_issuer(self) -> Issuer:

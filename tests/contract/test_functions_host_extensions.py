@@ -37,7 +37,7 @@ def enqueue(req: func.HttpRequest, out: func.Out[str]) -> str:
 
 
 @app.queue_trigger(arg_name="msg", queue_name="jobs", connection="AzureWebJobsStorage")
-def work(msg: func.QueueMessage) -> None:
+def on_job(msg: func.QueueMessage) -> None:
     pass
 
 
@@ -70,8 +70,8 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def test_function_without_its_extension_is_in_error(bare: Stack) -> None:
     """The host names the function and its binding type in the real host's sentence."""
     log = bare.host_log.read_text(encoding="utf-8")
-    assert f"ERROR functions_host The 'work' function is in error: {QUEUE_SENTENCE}" in log
-    _, status = call("GET", f"{bare.api}/admin/functions/work/status")
+    assert f"ERROR functions_host The 'on_job' function is in error: {QUEUE_SENTENCE}" in log
+    _, status = call("GET", f"{bare.api}/admin/functions/on_job/status")
     assert status == {"errors": [QUEUE_SENTENCE]}
     assert call("GET", f"{bare.api}/admin/functions/plain/status")[1] == {}
     assert call("GET", f"{bare.api}/admin/functions/nobody/status")[0] == 404
@@ -88,9 +88,9 @@ def test_the_other_functions_run(bare: Stack) -> None:
     """What needs no extension runs beside what is in error."""
     bare.invoke("yearly")
     with pytest.raises(StackError, match="404"):
-        bare.invoke("work")
+        bare.invoke("on_job")
     names = {one["name"] for one in call("GET", f"{bare.api}/admin/functions")[1]}
-    assert names == {"plain", "enqueue", "work", "yearly"}
+    assert names == {"plain", "enqueue", "on_job", "yearly"}
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from local.json_calls import call
-from local.ports import listen
+from local.ports import free_ports, listen
 from tests.contract.platform_app.harness import APP, until
 
 ROOT = Path(__file__).parents[2]
@@ -119,16 +119,69 @@ def test_killed_stack_leaves_nothing(folder: Path) -> None:
 
 def test_without_host_leaves_settings_for_func(folder: Path) -> None:
     """`--without-host` starts the rest and writes what `func start` needs."""
-    with _up(folder, "--without-host", "--port", "7099") as process:
+    port = free_ports(1)[0]
+    with _up(folder, "--without-host", "--port", str(port)) as process:
         stack = _described(folder)
         written = json.loads((folder / "app" / "local.settings.json").read_text())
         assert written["Values"]["AzureWebJobsStorage"] == stack["storage"]
         assert written["Values"]["JIT_ARM_URL"] == stack["arm"]
-        assert written["Host"]["LocalHttpPort"] == 7099
-        assert stack["api"] == "http://127.0.0.1:7099"
+        assert written["Host"]["LocalHttpPort"] == port
+        assert stack["api"] == f"http://127.0.0.1:{port}"
         assert _processes("local.functions_host", str(folder)) == []
         process.send_signal(signal.SIGINT)
         assert _ended(process)[0] == 0
+
+
+def _func_environment(written: dict[str, Any], scripts: Path) -> dict[str, str]:
+    """Return the environment that `func start` makes of a local.settings.json.
+
+    It adds some settings itself, and stops where one is there already, in any letter case.
+    """
+    added = {
+        "WEBSITE_HOSTNAME": f"localhost:{written['Host']['LocalHttpPort']}",
+        "AzureWebJobsScriptRoot": str(scripts),
+        "AZURE_FUNCTIONS_ENVIRONMENT": "Development",
+        "FUNCTIONS_CORETOOLS_ENVIRONMENT": "True",
+    }
+    values: dict[str, str] = written["Values"]
+    assert all(isinstance(value, str) for value in values.values())
+    assert {name.lower() for name in added} & {name.lower() for name in values} == set()
+    return {**os.environ, **values, **added, "PLATFORM_QUEUE": "platform-work"}
+
+
+def test_func_start_runs_on_the_settings_with_any_free_port(folder: Path) -> None:
+    """With `--port 0` a real port is chosen, printed and written, and a host started there serves."""
+    with _up(folder, "--without-host", "--port", "0") as process:
+        stack = _described(folder)
+        written = json.loads((folder / "app" / "local.settings.json").read_text())
+        port = written["Host"]["LocalHttpPort"]
+        assert port
+        assert stack["api"] == f"http://127.0.0.1:{port}"
+        host = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "local.functions_host"),
+                *("--app", f"{folder}/app", "--port", str(port), "--state", f"{folder}/state"),
+            ],
+            cwd=ROOT,
+            env=_func_environment(written, folder / "app"),
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            until(lambda: not _is_away(f"{stack['api']}/admin/host/status"), "the host serves")
+            assert call("GET", f"{stack['api']}/answer/empty")[0] == 204
+        finally:
+            host.terminate()
+            host.wait(30)
+        process.send_signal(signal.SIGINT)
+        code, errors = _ended(process)
+    assert code == 0
+    assert f"api     {stack['api']}" in errors
+
+
+def test_sample_settings_are_taken_by_func_start() -> None:
+    """The sample holds nothing that `func start` adds itself."""
+    sample = json.loads((ROOT / "local.settings.sample.json").read_text(encoding="utf-8"))
+    _func_environment({"Host": {"LocalHttpPort": 7071}, **sample}, ROOT)
 
 
 def test_taken_port_is_one_line(folder: Path) -> None:

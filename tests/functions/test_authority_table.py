@@ -60,6 +60,7 @@ extend_request        401 401 own own own own own own own   + own own own own   
 get_activity          401 401 - - - + + - -   - - - - -   + + + + + - - - - - + + - + -
 get_health            o o o o o + + o o   o o o o o   + + + + + o o o o o + + o + o
 list_machines         401 401 - + + + + + +   + - + + +   + + + - - + - + - - + + - + -
+get_cloud_metadata    + + + + + + + + +   + + + + +   + + + + + + + + + + + + + + +
 get_openapi           + + + + + + + + +   + + + + +   + + + + + + + + + + + + + + +
 unknown_route         404 404 404 404 404 404 404 404 404   404 404 404 404 404   404 404 404 404 404 404 404 404 404 404 404 404 404 404 404
 """
@@ -173,6 +174,7 @@ WAYS: Mapping[str, Way] = {
     "get_activity": Way("GET", "/api/activity", Action.READ_ACTIVITY, ROOT),
     "get_health": Way("GET", "/api/health", good=(200, 503), shows=lambda body: "overdue" in body),
     "list_machines": Way("GET", "/api/machines", Action.READ_VM, ROOT),
+    "get_cloud_metadata": Way("GET", "/metadata/endpoints"),
     "get_openapi": Way("GET", "/api/openapi.json"),
     "unknown_route": Way("GET", "/api/nothing"),
 }

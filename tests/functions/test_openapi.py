@@ -56,14 +56,14 @@ def test_it_is_openapi_3_1_at_the_address_that_was_called(document: Any) -> None
 
 
 def test_only_what_holds_nothing_secret_needs_no_token(document: Any) -> None:
-    """The document itself, and the verdict on the app's health."""
+    """The document itself, the verdict on the app's health, and where to sign in."""
     open_to_all = {
         path
         for path, item in document["paths"].items()
         for held in item.values()
         if held.get("security") == []
     }
-    assert open_to_all == {"/api/openapi.json", "/api/health"}
+    assert open_to_all == {"/api/openapi.json", "/api/health", "/metadata/endpoints"}
 
 
 def test_path_parameters_are_all_described(document: Any) -> None:
@@ -91,6 +91,9 @@ def test_answers_fit_their_schemas(web: WebApp, document: Any) -> None:
     _check(document, "MachineList", web.call("GET", "/api/machines", who=AS_ADMIN).json)
     _check(document, "RequestList", web.call("GET", "/api/requests", who=AS_ADMIN).json)
     _check(document, "ErrorResponse", web.call("GET", "/nowhere").json)
+    for version in ("2015-01-01", "2019-05-01", "2022-09-01"):
+        metadata = web.call("GET", f"/metadata/endpoints?api-version={version}")
+        _check(document, "CloudMetadata", metadata.json)
 
 
 def _check(document: Any, name: str, value: Any) -> None:
