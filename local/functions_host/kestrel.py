@@ -18,6 +18,7 @@ SERVER = [("server", "Kestrel")]
 _LINGER_SECONDS = 1
 PARSER_BUFFER = 2 * (MAX_REQUEST_LINE + MAX_HEADERS)
 _WEBHOOK = re.compile(r"/runtime/webhooks/.+", re.IGNORECASE)
+_CLOSING = frozenset({HTTPStatus.REQUEST_URI_TOO_LONG, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE})
 _NO_LENGTH = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 
 
@@ -97,6 +98,11 @@ def _early_answer(scope: Scope) -> HTTPStatus | None:
     """Return the status of an answer that the host gives by itself."""
     if _request_line(scope) > MAX_REQUEST_LINE:
         return HTTPStatus.REQUEST_URI_TOO_LONG
+    if (
+        sum(len(name) + len(value) + len(": \r\n") for name, value in scope["headers"])
+        > MAX_HEADERS
+    ):
+        return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
     names = {name.lower() for name, _ in scope["headers"]}
     if scope["method"] == "OPTIONS" and b"origin" in names:
         return HTTPStatus.NO_CONTENT
@@ -126,7 +132,7 @@ def _append_forwarded_for(scope: Scope) -> None:
 
 async def _send_empty(status: HTTPStatus, send: Send) -> None:
     headers = [] if status in _NO_LENGTH else [(b"content-length", b"0")]
-    if status is HTTPStatus.REQUEST_URI_TOO_LONG:
+    if status in _CLOSING:
         headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": int(status), "headers": headers})
     await send({"type": "http.response.body", "body": b""})

@@ -294,3 +294,12 @@ def test_what_is_no_http_is_400(platform: Platform) -> None:
     answer, _ = _raw(platform, b"nonsense\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
     assert answer.endswith(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize("length", [33_000, 100_000, 300_000])
+def test_headers_over_32_kb_are_431(platform: Platform, length: int) -> None:
+    """More headers than Kestrel takes are refused with an empty 431."""
+    long = b"X-Long: " + b"a" * length
+    answer, _ = _raw(platform, b"GET /echo HTTP/1.1\r\nHost: x\r\n" + long + b"\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 431 ")
+    assert answer.endswith(b"\r\n\r\n")
