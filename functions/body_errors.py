@@ -1,4 +1,4 @@
-"""What is wrong with a field of a body, in a sentence that says what would be right."""
+"""Sentences for the fields of a body that are wrong; each says what would be right."""
 
 from collections.abc import Mapping
 from typing import Any, get_args
@@ -15,8 +15,8 @@ def field_error(model: type[BaseModel], error: Mapping[str, Any]) -> str:
     name = str(location[-1]) if location else ""
     other = _other_number(name, _fields_beside(model, location))
     if kind == "extra_forbidden":
-        told = f"; did you mean {other}?" if other else "; check its spelling"
-        return f"this field is not known here{told}"
+        hint = f"; did you mean {other}?" if other else "; check its spelling"
+        return f"this field is not known here{hint}"
     if kind == "missing":
         return "this field is required"
     if kind == "list_type":
@@ -31,8 +31,8 @@ def field_error(model: type[BaseModel], error: Mapping[str, Any]) -> str:
 def _list_where_one_is_wanted(message: str, kind: str, other: str) -> str:
     if not kind.endswith("_type"):
         return _sentence(message)
-    told = f"; a list goes into {other}" if other else ""
-    return f"must be one value, not a list{told}"
+    hint = f"; a list goes into {other}" if other else ""
+    return f"must be one value, not a list{hint}"
 
 
 def _sentence(message: str) -> str:

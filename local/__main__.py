@@ -50,7 +50,7 @@ def _up(options: argparse.Namespace) -> int:
         ) as stack:
             if not options.with_host:
                 _write_local_settings(stack, options.app)
-            _announce(stack, described)
+            _announce(stack, described, with_host=options.with_host)
             return _stay(stack)
     except _StopError:
         return 0
@@ -64,14 +64,15 @@ def _write_local_settings(stack: Stack, app: Path) -> None:
     print(f"wrote {path}; start the app there with: func start", file=sys.stderr)
 
 
-def _announce(stack: Stack, described: Path) -> None:
+def _announce(stack: Stack, described: Path, *, with_host: bool) -> None:
     # A rename, so that nobody ever reads half a file.
     fresh = described.with_suffix(".new")
     fresh.write_text(json.dumps(stack.describe(), indent=2) + "\n", encoding="utf-8")
     fresh.replace(described)
     for name in ("api", "arm", "issuer"):
         print(f"{name:7} {getattr(stack, name)}", file=sys.stderr)
-    print(f"ready; log of the app: {stack.host_log}; Ctrl-C stops all", file=sys.stderr)
+    log = f"log of the app: {stack.host_log}; " if with_host else ""
+    print(f"ready; {log}Ctrl-C stops all", file=sys.stderr)
 
 
 def _stack_file(options: argparse.Namespace) -> Path:

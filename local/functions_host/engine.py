@@ -101,7 +101,7 @@ def _function(found: Any) -> Function:
     bindings = [json.loads(text) for text in found.raw_bindings]
     triggers = [binding for binding in bindings if str(binding["type"]).endswith("Trigger")]
     if len(triggers) != 1:
-        raise IndexingError(f"function '{found.name}' has {len(triggers)} triggers; it needs one")
+        raise IndexingError(f"function '{found.name}' has {len(triggers)} triggers, not one")
     others = tuple(binding for binding in bindings if binding is not triggers[0])
     return Function(found.name, found.function_id, triggers[0], others)
 

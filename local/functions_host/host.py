@@ -88,7 +88,10 @@ class FunctionsHost:
         return None if name.lower() in self.errors else self.functions.get(name.lower())
 
     def _functions_in_error(self, found: Iterable[Function]) -> dict[str, str]:
-        """Return why functions cannot run; raises IndexingError for what only the real host can."""
+        """Return a sentence for each function whose extension is missing.
+
+        Raises IndexingError if a function needs an extension that this host does not stand in for.
+        """
         errors = {}
         for function in found:
             if self._is_disabled(function):
@@ -263,7 +266,7 @@ class FunctionsHost:
 
 
 def _require_known(function: Function) -> None:
-    """Refuse bindings that the bundle brings and this host does not play."""
+    """Raise IndexingError if a function has bindings that this host cannot run."""
     others = [str(binding["type"]) for binding in function.others]
     inputs = len(function.others) - len(function.outputs)
     if function.kind in TRIGGERS and not inputs and set(others) <= set(OUTPUTS):

@@ -23,12 +23,12 @@ _NO_LENGTH = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 
 
 class KestrelProtocol(H11Protocol):
-    """Answers what is no HTTP at once, with an empty body, and closes."""
+    """Refuses malformed requests at once, with an empty body, and closes the connection."""
 
     _is_refused = False
 
     def data_received(self, data: bytes) -> None:
-        """Take what was sent; what follows a refusal is read and dropped.
+        """Hand bytes to the parser; read and drop those that follow a refusal.
 
         A connection that is closed with bytes unread is reset, and the client may lose the answer.
         """
@@ -36,7 +36,7 @@ class KestrelProtocol(H11Protocol):
             super().data_received(data)
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  the real host says no reason
-        """Refuse what the parser refused, and end the function's read of the body."""
+        """Answer a request that the parser refused, and end the function's read of its body."""
         cycle: RequestResponseCycle | None = self.cycle  # None before the first request
         under_way = cycle if cycle is not None and not cycle.response_complete else None
         if under_way is not None:
@@ -50,7 +50,7 @@ class KestrelProtocol(H11Protocol):
 
 
 class FrontEnd:
-    """Wraps the app: answers what never reaches it, appends the caller's address, cuts in chunks."""
+    """Answers requests that no function gets, appends the caller's address, answers in chunks."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -65,7 +65,7 @@ class FrontEnd:
         try:
             await self._app(scope, receive, _Chunked(send))
         except ClientDisconnect:
-            # The body broke off, or was refused: the answer is given already.
+            # The body broke off or was refused, and the answer is given already.
             return
 
 
@@ -139,7 +139,7 @@ async def _send_empty(status: HTTPStatus, send: Send) -> None:
 
 
 def _parser_status(connection: Any) -> HTTPStatus:
-    """Tell a line that is too long, and too many headers, from what is malformed."""
+    """Return the status for a request that the parser refused: too long, or malformed."""
     unread = connection.trailing_data[0]
     if connection.their_state is not h11.ERROR or len(unread) <= MAX_HEADERS:
         return HTTPStatus.BAD_REQUEST

@@ -111,9 +111,9 @@ def test_the_other_functions_run(bare: Stack) -> None:
 )
 def test_missing_types_are_named(types: list[str], bundle: bool, error: str) -> None:
     """Each missing type is named once, in the sentence for a host with or without a bundle."""
-    told = binding_error(types, bundle=bundle)
-    assert error in told
-    assert bool(error) is bool(told)
+    sentence = binding_error(types, bundle=bundle)
+    assert error in sentence
+    assert bool(error) is bool(sentence)
 
 
 def test_platform_app_names_the_bundle() -> None:

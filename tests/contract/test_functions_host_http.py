@@ -289,7 +289,7 @@ def test_malformed_chunked_body_is_400_at_once(
     assert seconds < 5
 
 
-def test_what_is_no_http_is_400(platform: Platform) -> None:
+def test_malformed_request_line_is_400(platform: Platform) -> None:
     """A first line that is no request line is refused with an empty 400."""
     answer, _ = _raw(platform, b"nonsense\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")

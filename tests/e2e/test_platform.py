@@ -127,8 +127,8 @@ def _ask_for_myself(play: Play, site: Site, forwarded: str) -> Json:
     """Request access without a source, so for the caller's own address; return the answer."""
     body = {"virtualMachine": site.vm, "ports": [22], "duration": "PT1H", "justification": "x"}
     headers = {"X-Forwarded-For": forwarded} if forwarded else {}
-    told: Json = play.alice.call("POST", "/api/requests", body, headers=headers).json
-    return told
+    answer: Json = play.alice.call("POST", "/api/requests", body, headers=headers).json
+    return answer
 
 
 @pytest.mark.parametrize("forged", ["", "203.0.113.9", "203.0.113.9:50123, 198.51.100.1"])
@@ -145,8 +145,8 @@ def test_my_own_address_is_what_the_front_end_saw(play: Play, forged: str) -> No
 def test_my_own_address_behind_a_proxy(proxied: Play) -> None:
     """With one trusted proxy the hop before the platform's is the caller, and nothing before it."""
     site = proxied.protected()
-    told = _ask_for_myself(proxied, site, "198.51.100.1, 203.0.113.9")
-    (vm,) = told["virtualMachines"]
+    answer = _ask_for_myself(proxied, site, "198.51.100.1, 203.0.113.9")
+    (vm,) = answer["virtualMachines"]
     assert [port["allowedSourceAddressPrefix"] for port in vm["ports"]] == ["203.0.113.9"]
     until(lambda: proxied.azure.allowed(site.vm, source="203.0.113.9"), "it opens for them")
     assert not proxied.azure.allowed(site.vm, source="198.51.100.1")

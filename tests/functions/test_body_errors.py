@@ -37,7 +37,7 @@ def _refused(web: WebApp, method: str, path: str, body: object) -> list[dict[str
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "told"),
+    ("field", "value", "message"),
     [
         (ONE, [ADDRESS], FOR_MANY),
         (ONE, [], FOR_MANY),
@@ -56,16 +56,16 @@ def _refused(web: WebApp, method: str, path: str, body: object) -> list[dict[str
     ids=["policy", "initiate", "short form"],
 )
 def test_source_in_the_wrong_number_names_the_other_field(
-    web: WebApp, body: tuple[str, str, Any, str], field: str, value: object, told: str
+    web: WebApp, body: tuple[str, str, Any, str], field: str, value: object, message: str
 ) -> None:
     """A list where one prefix is wanted, and the other way round, is told where it belongs."""
-    method, path, make, place = body
+    method, path, make, prefix = body
     (detail,) = _refused(web, method, path, make(**{field: value}))
-    assert (detail["target"], detail["message"]) == (f"{place}{field}", told)
+    assert (detail["target"], detail["message"]) == (f"{prefix}{field}", message)
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "body", "target", "told"),
+    ("method", "path", "body", "target", "message"),
     [
         ("PUT", POLICY, {"properties": {"virtualMachine": []}}, "properties.virtualMachine",
          "this field is not known here; did you mean virtualMachines?"),
@@ -89,11 +89,11 @@ def test_source_in_the_wrong_number_names_the_other_field(
     ],
 )  # fmt: skip
 def test_any_field_in_the_wrong_number_is_told_so(
-    web: WebApp, method: str, path: str, body: object, target: str, told: str
+    web: WebApp, method: str, path: str, body: object, target: str, message: str
 ) -> None:
     """A singular for a plural, a list for a value: the sentence says which, and what else is known."""
     details = _refused(web, method, path, body)
-    assert (target, told) in {(one["target"], one["message"]) for one in details}
+    assert (target, message) in {(one["target"], one["message"]) for one in details}
 
 
 def test_list_that_is_too_long_is_told_so(web: WebApp) -> None:

@@ -94,8 +94,8 @@ def test_the_cloud_is_that_of_the_authority(authority: str, name: str, graph: st
     assert "windows.net" in metadata["suffixes"]["storage"] or name != "AzureCloud"
 
 
-def test_it_tells_nothing_of_the_deployment(web: WebApp) -> None:
-    """Neither the tenant nor a scope nor the deployment's id is in what anybody can read."""
+def test_the_answer_holds_no_id_of_the_deployment(web: WebApp) -> None:
+    """The answer holds neither the tenant nor a scope nor the deployment's id."""
     text = web.call("GET", f"/metadata/endpoints?api-version={NEWEST}").text
     settings = web.settings
     for secret in (settings.tenant_id, settings.deployment_id, *settings.scopes):
