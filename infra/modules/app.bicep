@@ -123,7 +123,8 @@ param logicAppUrl string
 var tenantId = tenant().tenantId
 var login = environment().authentication.loginEndpoint
 // Health is what the availability test calls, without a token; it tells counts and times only.
-var openPaths = ['/api/health']
+// The list of endpoints holds nothing secret, and 'az cloud register' reads it without a token.
+var openPaths = ['/api/health', '/metadata/endpoints']
 var readyHttp = alwaysReadyHttp > 0 ? [{ name: 'http', instanceCount: alwaysReadyHttp }] : []
 var readySweep = alwaysReadySweep > 0 ? [{ name: 'function:sweep_expired', instanceCount: alwaysReadySweep }] : []
 

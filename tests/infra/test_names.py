@@ -117,11 +117,11 @@ def test_always_ready_names_are_functions() -> None:
 
 
 def test_paths_without_authentication_are_routes_that_need_none() -> None:
-    """Platform authentication lets through health alone, which a test from outside calls."""
+    """Platform authentication lets through health and the list of endpoints, and nothing else."""
     paths = read(INFRA / "modules" / "app.bicep").variables["openPaths"]
     routes = {f"/{trigger.get('route')}" for trigger in _triggers().values()}
 
-    assert paths == ["/api/health"]
+    assert paths == ["/api/health", "/metadata/endpoints"]
     assert set(paths) <= routes
 
 
