@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,7 +108,7 @@ class _Parser:
             lazy = function.call
             return lambda: lazy(*arguments)
         plain = function
-        return lambda: plain(*(argument() for argument in arguments))
+        return lambda: _call(plain, name, [argument() for argument in arguments])
 
     def _indexed(self, held: Callable[[], Any]) -> Callable[[], Any]:
         _, mark = self._next()
@@ -140,6 +141,14 @@ class _Parser:
             raise ExpressionError(f"{mark!r} expected, {token!r} found in {self._text!r}")
 
 
+def _call(function: Function, name: str, given: list[Any]) -> Any:
+    """Call a function; whatever it cannot do with what it is given fails the expression."""
+    try:
+        return function(*given)
+    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
+        raise ExpressionError(f"{name}{tuple(given)!r}: {error}") from None
+
+
 def _constant(held: Any) -> Callable[[], Any]:
     return lambda: held
 
@@ -147,9 +156,10 @@ def _constant(held: Any) -> Callable[[], Any]:
 def _item(held: Any, index: Any, *, optional: bool, text: str) -> Any:
     if held is None and optional:
         return None
-    try:
-        return held[index]
-    except (KeyError, IndexError, TypeError):
-        if optional and isinstance(held, (dict, list)):
-            return None
-        raise ExpressionError(f"{index!r} cannot be selected in {text!r}") from None
+    # A list takes numbers and an object takes names; nothing else has parts, a text least of all.
+    if isinstance(held, list if isinstance(index, int) else dict):
+        with suppress(KeyError, IndexError):
+            return held[index]
+    if optional and isinstance(held, (dict, list)):
+        return None
+    raise ExpressionError(f"{index!r} cannot be selected in {text!r}")
