@@ -5,7 +5,7 @@
 # make check   formatting, linting, types, layers
 # make soak    the long form of the fault tests
 # make bench   measure against the obvious implementation
-# make lock    write the pinned requirements anew from the input files
+# make lock    write the pinned requirements and their hashes anew from the input files
 
 VENV ?= .venv
 PYTHON = $(VENV)/bin/python
@@ -51,5 +51,5 @@ format: setup
 	@$(PYTHON) -m ruff check --fix .
 
 lock: setup
-	@$(VENV)/bin/uv pip compile requirements.in --universal --python-version 3.11 --no-header --quiet --output-file requirements.txt
-	@$(VENV)/bin/uv pip compile requirements-dev.in --universal --python-version 3.11 --no-header --quiet --output-file requirements-dev.txt
+	@$(VENV)/bin/uv pip compile requirements.in --universal --python-version 3.11 --generate-hashes --quiet --output-file requirements.txt
+	@$(VENV)/bin/uv pip compile requirements-dev.in --universal --python-version 3.11 --generate-hashes --quiet --output-file requirements-dev.txt

@@ -35,11 +35,16 @@ if [ "$(cat "$stamp" 2>/dev/null || true)" != "$state" ]; then
     say "setup: installing the pinned Python packages into $venv ($("$wanted" --version)) ..."
     rm -rf "$venv"
     "$wanted" -m venv "$venv"
-    "$venv/bin/pip" install -qq --disable-pip-version-check --requirement requirements-dev.txt
+    "$venv/bin/pip" install -qq --disable-pip-version-check --require-hashes --requirement requirements-dev.txt
     # The worker engine declares 3.13 or newer; the same code runs on 3.11 and 3.12.
-    # --ignore-requires-python cannot stand in a requirements file, hence this second step.
-    "$venv/bin/python" -c 'import azure_functions_runtime' 2>/dev/null ||
-        "$venv/bin/pip" install -qq --disable-pip-version-check --no-deps --ignore-requires-python azure-functions-runtime==1.3.0
+    # --ignore-requires-python cannot stand in a requirements file, hence this second step, which
+    # takes version and hashes from the same lines without their condition on the version of Python.
+    if ! "$venv/bin/python" -c 'import azure_functions_runtime' 2>/dev/null; then
+        awk '/^azure-functions-runtime==/ { on = 1; sub(/ ;[^\\]*/, " ") } on { print } on && !/\\$/ { exit }' \
+            requirements-dev.txt >"$venv/worker-engine.txt"
+        "$venv/bin/pip" install -qq --disable-pip-version-check --require-hashes --no-deps --ignore-requires-python \
+            --requirement "$venv/worker-engine.txt"
+    fi
     printf '%s\n' "$state" >"$stamp"
 fi
 
