@@ -120,6 +120,14 @@ param logRetentionDays int = 90
 @description('Mail address that alerts go to. Empty: alerts fire without telling anybody.')
 param alertEmail string = ''
 
+@description('Deploy the independent closer, which removes our overdue allow rules from NSGs without the app.')
+param closer bool = true
+
+@description('Minutes past its end after which the closer removes an allow rule. The app closes within seconds.')
+@minValue(5)
+@maxValue(1440)
+param closerGrace int = 15
+
 @description('Send the activity log of this subscription to the workspace; the alert on foreign changes reads it.')
 param collectActivityLog bool = true
 
@@ -176,6 +184,7 @@ var scopeList = split(replace(scopes, ' ', ''), ',')
 var scopeSubscriptions = [for scope in scopeList: empty(scope) ? toLower(subscription().id) : toLower('/subscriptions/${split(scope, '/')[2]}')]
 var moreClients = empty(allowedClients) ? [] : split(replace(allowedClients, ' ', ''), ',')
 var networkRoleName = nsgWrite == 'rules' ? roles.outputs.networkRulesRoleName : roles.outputs.networkRoleName
+var closerRight = closer ? ' ${identities.outputs.closerPrincipalId}=${roles.outputs.closerRoleName}' : ''
 var clientId = createAppRegistration ? appRegistration.outputs.clientId : appClientId
 var idUri = createAppRegistration ? appRegistration.outputs.idUri : appIdUri
 var apiUrl = 'https://${functionAppName}.azurewebsites.net'
@@ -294,7 +303,8 @@ module app 'modules/app.bicep' = {
     blobEndpoint: storage.outputs.blobEndpoint
     queueEndpoint: storage.outputs.queueEndpoint
     tableEndpoint: storage.outputs.tableEndpoint
-    packageContainer: storage.outputs.packageContainer
+    packageUrl: package.outputs.containerUrl
+    deployerIdentityId: identities.outputs.deployerIdentityId
     insightsConnection: monitoring.outputs.insightsConnection
     clientId: clientId
     idUri: idUri
@@ -355,6 +365,39 @@ module alerts 'modules/alerts.bicep' = {
     workspaceId: monitoring.outputs.workspaceId
     hostPrincipalId: identities.outputs.hostPrincipalId
     networkPrincipalId: identities.outputs.networkPrincipalId
+    closerPrincipalId: identities.outputs.closerPrincipalId
+  }
+}
+
+module package 'modules/package.bicep' = {
+  name: 'jit-package'
+  scope: group
+  params: {
+    location: location
+    tags: tags
+    token: token
+    mark: mark
+    sku: storageSku
+    deployerPrincipalId: identities.outputs.deployerPrincipalId
+    workspaceId: monitoring.outputs.workspaceId
+    actionGroupId: alerts.outputs.actionGroupId
+  }
+}
+
+module independentCloser 'modules/closer.bicep' = if (closer) {
+  name: 'jit-closer'
+  scope: group
+  params: {
+    location: location
+    tags: tags
+    token: token
+    mark: mark
+    scopes: split(replace('${replace(scopes, ' ', '')},', '/,', ','), ',')
+    graceMinutes: closerGrace
+    identityId: identities.outputs.closerIdentityId
+    principalId: identities.outputs.closerPrincipalId
+    workspaceId: monitoring.outputs.workspaceId
+    actionGroupId: alerts.outputs.actionGroupId
   }
 }
 
@@ -370,11 +413,12 @@ output JIT_DEPLOYMENT_ID string = mark
 output JIT_SCOPES string = join(scopeList, ',')
 // One identity and its role a word. No module is deployed into a scope: `azd down` before 1.24.1 deletes
 // every resource group that its deployment wrote to.
-output JIT_SCOPE_RIGHTS string = '${identities.outputs.networkPrincipalId}=${networkRoleName} ${identities.outputs.authorizerPrincipalId}=${roles.outputs.authorizerRoleName}'
+output JIT_SCOPE_RIGHTS string = '${identities.outputs.networkPrincipalId}=${networkRoleName} ${identities.outputs.authorizerPrincipalId}=${roles.outputs.authorizerRoleName}${closerRight}'
 output JIT_WATCH_SILENCE string = watchSilence ? 'true' : 'false'
 output JIT_STORAGE_ACCOUNT string = storage.outputs.accountName
 output JIT_WORKSPACE_ID string = monitoring.outputs.workspaceId
 output JIT_INSIGHTS_ID string = monitoring.outputs.insightsId
+output JIT_CLOSER_WORKFLOW string = closer ? independentCloser.outputs.workflowName : ''
 output JIT_APPROVAL_WORKFLOW string = approval.outputs.workflowName
 output JIT_REQUESTOR_ROLE string = roles.outputs.requestorRoleName
 output JIT_APPROVER_ROLE string = roles.outputs.approverRoleName

@@ -40,6 +40,9 @@ param hostPrincipalId string
 @description('Object id of the network identity: the only one that writes our rules.')
 param networkPrincipalId string
 
+@description('Object id of the closer identity, which deletes our rules where the app does not.')
+param closerPrincipalId string
+
 var events = '''
 let jit = AppTraces
     | where Message startswith '{"event": "jit.'
@@ -83,7 +86,7 @@ union isfuzzy=true nothing, AzureActivity
 | extend rule = iff(isempty(_ResourceId), ResourceId, _ResourceId)
 | where rule contains '-{mark}-' or rule contains '_{mark}_'
 | extend principal = tostring(parse_json(Claims)['http://schemas.microsoft.com/identity/claims/objectidentifier'])
-| where principal !~ '{network}'
+| where principal !in~ ('{network}', '{closer}')
 | project TimeGenerated, Caller, principal, OperationNameValue, rule
 '''
 var ruleRepaired = '''
@@ -186,7 +189,7 @@ var alerts = [
     severity: 1
     frequency: 'PT15M'
     window: 'PT30M'
-    query: replace(replace(foreignRule, '{mark}', mark), '{network}', networkPrincipalId)
+    query: replace(replace(replace(foreignRule, '{mark}', mark), '{network}', networkPrincipalId), '{closer}', closerPrincipalId)
   }
   {
     name: 'jit-rule-repaired'
@@ -317,3 +320,5 @@ resource rules 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [for alert 
     }
   }
 }]
+
+output actionGroupId string = empty(email) ? '' : group.id

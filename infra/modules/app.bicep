@@ -54,8 +54,11 @@ param queueEndpoint string
 @description('Table endpoint of the storage account.')
 param tableEndpoint string
 
-@description('Container that the deployed package lies in.')
-param packageContainer string
+@description('Address of the container that the deployed package lies in.')
+param packageUrl string
+
+@description('Resource id of the deployer identity, which reads and writes the package and nothing else.')
+param deployerIdentityId string
 
 @description('Where telemetry goes; carries no secret, because local authentication is off.')
 param insightsConnection string
@@ -159,6 +162,7 @@ resource site 'Microsoft.Web/sites@2024-04-01' = {
     type: 'UserAssigned'
     userAssignedIdentities: {
       '${hostIdentityId}': {}
+      '${deployerIdentityId}': {}
       '${networkIdentityId}': {}
       '${authorizerIdentityId}': {}
     }
@@ -172,10 +176,10 @@ resource site 'Microsoft.Web/sites@2024-04-01' = {
       deployment: {
         storage: {
           type: 'blobContainer'
-          value: '${blobEndpoint}${packageContainer}'
+          value: packageUrl
           authentication: {
             type: 'UserAssignedIdentity'
-            userAssignedIdentityResourceId: hostIdentityId
+            userAssignedIdentityResourceId: deployerIdentityId
           }
         }
       }

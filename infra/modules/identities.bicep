@@ -1,5 +1,6 @@
-// Four identities, so that no part can do another part's work: the host and its storage, the
-// reader of role assignments, the writer of rules, and the workflow that carries decisions.
+// Six identities, so that no part can do another part's work: the host and its storage, the reader of
+// role assignments, the writer of rules, the workflow that carries decisions, the writer of the package,
+// and the independent closer.
 @description('Region.')
 param location string
 
@@ -33,6 +34,22 @@ resource relay 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31' = {
   tags: tags
 }
 
+resource deployer 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31' = {
+  name: 'id-jit-deployer-${token}'
+  location: location
+  tags: tags
+}
+
+resource closer 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31' = {
+  name: 'id-jit-closer-${token}'
+  location: location
+  tags: tags
+}
+
+output deployerIdentityId string = deployer.id
+output deployerPrincipalId string = deployer.properties.principalId
+output closerIdentityId string = closer.id
+output closerPrincipalId string = closer.properties.principalId
 output hostIdentityId string = host.id
 output hostClientId string = host.properties.clientId
 output hostPrincipalId string = host.properties.principalId

@@ -1,5 +1,6 @@
-// Custom roles: two for the app's identities at Azure, one narrower, four for people. Every action
-// has its reason in docs/permissions.md, and a test holds each against the calls the app makes.
+// Custom roles: two for the app's identities at Azure, one narrower, one for the independent closer,
+// four for people. Every action has its reason in docs/permissions.md, and a test holds each against
+// the calls that are made.
 targetScope = 'subscription'
 
 @description('Mark of this installation: role names are unique in a tenant.')
@@ -72,6 +73,27 @@ resource authorizer 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
           'Microsoft.Authorization/roleAssignments/read'
           'Microsoft.Authorization/roleDefinitions/read'
           'Microsoft.Authorization/denyAssignments/read'
+        ]
+        notActions: []
+      }
+    ]
+    assignableScopes: assignableScopes
+  }
+}
+
+// Nothing can be opened with it. RBAC knows no names of rules, so it can delete anybody's: SECURITY.md.
+resource closer 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
+  name: guid(subscription().id, mark, 'closer')
+  properties: {
+    roleName: 'JIT closer (${mark})'
+    description: 'Reads security groups and deletes single rules: the independent closer.'
+    type: 'CustomRole'
+    permissions: [
+      {
+        actions: [
+          'Microsoft.Network/networkSecurityGroups/read'
+          'Microsoft.Network/networkSecurityGroups/securityRules/read'
+          'Microsoft.Network/networkSecurityGroups/securityRules/delete'
         ]
         notActions: []
       }
@@ -175,6 +197,7 @@ resource auditor 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
 output networkRoleName string = network.name
 output networkRulesRoleName string = networkRules.name
 output authorizerRoleName string = authorizer.name
+output closerRoleName string = closer.name
 output requestorRoleName string = requestor.name
 output approverRoleName string = approver.name
 output policyAdminRoleName string = policyAdmin.name

@@ -1,5 +1,6 @@
 // The host's storage, the app's rows and its queues. No shared keys: whoever can write these
-// tables can open ports, so the only way in is a role, and the only holder of one is the host.
+// tables can open ports, so the only way in is a role, and the only holder of one is the host. It holds
+// each on one container, queue or table: a stolen token of the host reaches nothing beside them.
 @description('Region.')
 param location string
 
@@ -19,6 +20,9 @@ param hostPrincipalId string
 var tableNames = ['policies', 'requests', 'firewalls', 'due', 'activity']
 var queueNames = ['jit-requests', 'jit-firewalls', 'jit-policies', 'jit-notices']
 var poisonNames = ['jit-requests-poison', 'jit-firewalls-poison', 'jit-policies-poison', 'jit-notices-poison']
+// The host keeps leases and schedules in the first, and its keys in the second.
+var containerNames = ['azure-webjobs-hosts', 'azure-webjobs-secrets']
+var allQueueNames = concat(queueNames, poisonNames)
 var blobDataOwner = 'b7e6dc6d-f1e8-4753-8033-0f276bb0955b'
 var queueDataContributor = '974c5e8b-45b9-4653-ba55-5f855dd0fb88'
 var tableDataContributor = '0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3'
@@ -66,54 +70,53 @@ resource blobs 'Microsoft.Storage/storageAccounts/blobServices@2023-05-01' = {
   }
 }
 
-resource package 'Microsoft.Storage/storageAccounts/blobServices/containers@2023-05-01' = {
+resource containers 'Microsoft.Storage/storageAccounts/blobServices/containers@2023-05-01' = [for name in containerNames: {
   parent: blobs
-  name: 'app-package'
+  name: name
   properties: {
     publicAccess: 'None'
   }
-}
+}]
 
 resource tables 'Microsoft.Storage/storageAccounts/tableServices/tables@2023-05-01' = [for name in tableNames: {
   name: '${account.name}/default/${name}'
 }]
 
-resource queues 'Microsoft.Storage/storageAccounts/queueServices/queues@2023-05-01' = [for name in concat(queueNames, poisonNames): {
+resource queues 'Microsoft.Storage/storageAccounts/queueServices/queues@2023-05-01' = [for name in allQueueNames: {
   name: '${account.name}/default/${name}'
 }]
 
-resource hostBlobs 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
-  name: guid(account.id, hostPrincipalId, blobDataOwner)
-  scope: account
+resource hostBlobs 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for (name, i) in containerNames: {
+  name: guid(containers[i].id, hostPrincipalId, blobDataOwner)
+  scope: containers[i]
   properties: {
     roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', blobDataOwner)
     principalId: hostPrincipalId
     principalType: 'ServicePrincipal'
   }
-}
+}]
 
-resource hostQueues 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
-  name: guid(account.id, hostPrincipalId, queueDataContributor)
-  scope: account
+resource hostQueues 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for (name, i) in allQueueNames: {
+  name: guid(queues[i].id, hostPrincipalId, queueDataContributor)
+  scope: queues[i]
   properties: {
     roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', queueDataContributor)
     principalId: hostPrincipalId
     principalType: 'ServicePrincipal'
   }
-}
+}]
 
-resource hostTables 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
-  name: guid(account.id, hostPrincipalId, tableDataContributor)
-  scope: account
+resource hostTables 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for (name, i) in tableNames: {
+  name: guid(tables[i].id, hostPrincipalId, tableDataContributor)
+  scope: tables[i]
   properties: {
     roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', tableDataContributor)
     principalId: hostPrincipalId
     principalType: 'ServicePrincipal'
   }
-}
+}]
 
 output accountName string = account.name
 output blobEndpoint string = account.properties.primaryEndpoints.blob
 output queueEndpoint string = account.properties.primaryEndpoints.queue
 output tableEndpoint string = account.properties.primaryEndpoints.table
-output packageContainer string = package.name

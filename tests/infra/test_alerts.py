@@ -8,9 +8,11 @@ from functools import cache
 
 import pytest
 
-from tests.infra.bicep import INFRA, ROOT, Text, read
+from tests.infra.bicep import INFRA, ROOT, Bicep, Text, read
 
 ALERTS = read(INFRA / "modules" / "alerts.bicep")
+# These stand beside what they watch.
+BESIDE = [read(INFRA / "modules" / f"{name}.bicep") for name in ("closer", "package")]
 NAME = re.compile(r"jit(?:\.[a-z_]+)+")
 FIELD = re.compile(r"\be\.(\w+)")
 # What each of the seven dangers is watched by.
@@ -69,8 +71,8 @@ TRANSITIONS = {
 }
 
 
-def _queries() -> dict[str, str]:
-    variables = ALERTS.variables
+def _queries(file: Bicep = ALERTS) -> dict[str, str]:
+    variables = file.variables
     found = {}
     for alert in variables["alerts"]:
         named = re.findall(r"\b(\w+)\b", getattr(alert["query"], "source", ""))
@@ -88,7 +90,11 @@ def _workbook() -> dict[str, str]:
     }
 
 
-QUERIES = {**_queries(), **{f"workbook-{name}": query for name, query in _workbook().items()}}
+QUERIES = {
+    **_queries(),
+    **{name: query for file in BESIDE for name, query in _queries(file).items()},
+    **{f"workbook-{name}": query for name, query in _workbook().items()},
+}
 each_query = pytest.mark.parametrize("name", QUERIES)
 
 
@@ -166,7 +172,8 @@ def test_every_alert_says_what_to_do() -> None:
     document = (ROOT / "docs" / "alerts.md").read_text(encoding="utf-8")
     sections = set(re.findall(r"^## (jit-[a-z-]+)$", document, re.MULTILINE))
 
-    assert sections == {alert["name"] for alert in ALERTS.variables["alerts"]}
+    names = {alert["name"] for file in (ALERTS, *BESIDE) for alert in file.variables["alerts"]}
+    assert sections == {*names, "jit-closer-acted"}
 
 
 def test_the_comment_on_top_is_the_truth() -> None:

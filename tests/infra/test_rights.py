@@ -145,6 +145,10 @@ def test_each_identity_gets_its_own_role() -> None:
         ("identities.outputs.networkPrincipalId", "networkRoleName"),
         ("identities.outputs.authorizerPrincipalId", "roles.outputs.authorizerRoleName"),
     ]
+    assert MAIN.variables["closerRight"] == Text(
+        "closer ? ' ${identities.outputs.closerPrincipalId}=${roles.outputs.closerRoleName}' : ''"
+    )
+    assert MAIN.outputs["JIT_SCOPE_RIGHTS"].source.endswith("${closerRight}'")
     assert MAIN.variables["networkRoleName"] == Text(
         "nsgWrite == 'rules' ? roles.outputs.networkRulesRoleName : roles.outputs.networkRoleName"
     )

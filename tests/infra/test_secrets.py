@@ -24,6 +24,7 @@ FORBIDDEN = {
 # The built-in roles this deployment may assign, as Azure publishes them.
 BUILT_IN = {
     "b7e6dc6d-f1e8-4753-8033-0f276bb0955b": "Storage Blob Data Owner",
+    "ba92f5b4-2d11-453d-a403-e96b0029c9fe": "Storage Blob Data Contributor",
     "974c5e8b-45b9-4653-ba55-5f855dd0fb88": "Storage Queue Data Contributor",
     "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3": "Storage Table Data Contributor",
     "3913510d-42f4-4e42-8a64-420c390055eb": "Monitoring Metrics Publisher",
@@ -45,13 +46,15 @@ def test_no_secret_is_read_or_written(path: Path) -> None:
 
 def test_storage_takes_no_keys() -> None:
     """Shared keys are off, blobs are private, and only TLS 1.2 gets in."""
-    (account,) = resources("Microsoft.Storage/storageAccounts")
-    held = account.body["properties"]
+    accounts = resources("Microsoft.Storage/storageAccounts")
 
-    assert held["allowSharedKeyAccess"] is False
-    assert held["allowBlobPublicAccess"] is False
-    assert held["supportsHttpsTrafficOnly"] is True
-    assert held["minimumTlsVersion"] == "TLS1_2"
+    assert len(accounts) == 2
+    for account in accounts:
+        held = account.body["properties"]
+        assert held["allowSharedKeyAccess"] is False
+        assert held["allowBlobPublicAccess"] is False
+        assert held["supportsHttpsTrafficOnly"] is True
+        assert held["minimumTlsVersion"] == "TLS1_2"
 
 
 def test_telemetry_takes_no_keys() -> None:
@@ -139,7 +142,7 @@ def test_every_guid_is_known() -> None:
 
 def test_built_in_roles_carry_the_names_they_are_used_under() -> None:
     """Each role's GUID stands under a variable that names it."""
-    for file in ("storage", "monitoring"):
+    for file in ("storage", "package", "monitoring"):
         for name, held in read(INFRA / "modules" / f"{file}.bicep").variables.items():
             if isinstance(held, str) and GUID.fullmatch(held):
                 spelled = re.sub(r"([A-Z])", r" \1", name).lower()
@@ -175,6 +178,7 @@ def test_the_host_s_identity_holds_nothing_at_arm() -> None:
         },
         # On the probe alone; the scopes are the hook's, see test_rights.py.
         "networkPrincipalId": {"networkRoleName"},
+        "deployerPrincipalId": {"blobDataContributor"},
     }
 
 

@@ -3,8 +3,8 @@
 It does what our workflows use, as Microsoft documents it, and holds the API to its side of
 the bargain: a 202 needs an absolute `Location`, each further 202 the same headers, any other
 status is final; 408, 429, 5xx and broken connections are tried again with the same body; some
-headers never arrive. What it does not know it refuses, and where the documents leave a choice it
-takes the harsher one. That the real engine behaves so was not seen on live Azure.
+headers never arrive. It refuses an action that it does not know, and takes the harsher choice
+where the documents leave one. That the real engine behaves so was not seen on live Azure.
 """
 
 import json

@@ -45,7 +45,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back."""
+    """An answer to a call."""
 
     status: int
     body: Any = None
@@ -61,7 +61,7 @@ Connector = Callable[[Json], Any]
 
 
 class Clock:
-    """Time that passes when somebody waits."""
+    """A clock that moves when an action waits."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -73,7 +73,7 @@ class Clock:
 
 @dataclass
 class Result:
-    """What became of an action."""
+    """The status, inputs and outputs that an action ended with."""
 
     status: str
     inputs: Any = None

@@ -35,7 +35,7 @@ _FIRST_ERROR = 300
 
 
 class Outside(Protocol):
-    """What a run needs of its engine."""
+    """The parts of the engine that a run uses."""
 
     clock: Clock
     start: datetime
@@ -219,7 +219,7 @@ class State:
             if boolean(self._resolved(action["expression"])) or self._engine.clock.now >= ends:
                 break
         # As documented: an iteration that fails ends nothing, the last one decides, and a loop that
-        # reaches its limit ends well. What follows has to look for itself.
+        # reaches its limit ends well. The next action has to check the limit itself.
         return Result(status)
 
     def _run_foreach(self, action: Json) -> Result:

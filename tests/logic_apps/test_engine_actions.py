@@ -137,7 +137,7 @@ def test_items_are_named_by_their_loop() -> None:
 
 
 def test_iterations_side_by_side_come_in_no_order() -> None:
-    """What relies on the order of the items is found out."""
+    """The engine takes another order than the array's, so that no workflow relies on it."""
     seen: list[str] = []
 
     def answer(call: Call) -> Answer:

@@ -112,7 +112,7 @@ def test_functions(expression: str, value: Any) -> None:
 
 @pytest.mark.parametrize("function", ["concat", "string"])
 def test_a_text_has_a_longest(function: str) -> None:
-    """What an evaluation may yield is bounded: a whole security group does not fit."""
+    """The result of an evaluation is bounded: a whole security group does not fit."""
     longest = "x" * LONGEST_TEXT
     functions = {**PURE, "longest": lambda: longest, "longer": lambda: longest + "x"}
 

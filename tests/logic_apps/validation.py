@@ -1,4 +1,4 @@
-"""What the service refuses when a workflow is saved, as far as our workflows could meet it."""
+"""Refuse what the service refuses when a workflow is saved, as far as our workflows could meet it."""
 
 import re
 from collections.abc import Iterator
