@@ -7,6 +7,7 @@ import azure.functions as func
 
 from functions.answers import is_undecided, request_answer, status_answer
 from functions.http_policies import LISTED_REQUESTS, ONE_POLICY, policy_id_of
+from functions.idempotency import REQUEST_ID, idempotency_key
 from functions.people import speaking_for
 from functions.query import is_dry_run, page_of, query_of
 from functions.report_answers import explained_request
@@ -14,7 +15,7 @@ from functions.request_body import InitiateWire, ShortRequestWire
 from functions.web import absolute, answer, caller, caller_address, handled, require
 from functions.wire import read_body
 from shared.bootstrap import app
-from shared.domain.arm_ids import digest, name_of
+from shared.domain.arm_ids import name_of
 from shared.domain.errors import InvalidInputError, Reason
 from shared.domain.model import AccessRequest, Principal
 from shared.domain.permissions import Action
@@ -24,14 +25,9 @@ from shared.use_cases.approval import Caller
 from shared.use_cases.explain import explain_request
 from shared.use_cases.permission import enforce
 from shared.use_cases.protection import get_policy, policies_in_reach
-from shared.use_cases.repeat import Repeat
 
 _POLL_SECONDS = "2"
 _INVALID = "InvalidInitiateInput"
-# Both name a call so that it can be repeated: the first is the standard's (OASIS Repeatable
-# Requests), the second is what Azure's SDKs send with every call and keep when they retry.
-_REPEAT_HEADERS = ("Repeatability-Request-ID", "x-ms-client-request-id")
-_LONGEST_REPEAT_ID = 128
 
 bp = func.Blueprint()
 
@@ -159,7 +155,9 @@ def _wish(
         relayed_by=asking.who.relayed_by,
         authorized_by="; ".join(held),
         break_glass=body.break_glass,
-        repeat=_repeat(req, principal, body),
+        repeat=idempotency_key(
+            req, principal, body.said(), tuple(each.sources for each in asked.ports)
+        ),
     )
 
 
@@ -192,20 +190,9 @@ def _own_address(asking: _Asking, at: str) -> tuple[str, ...]:
     raise InvalidInputError(f"{reason.target}: {told}", code=_INVALID, details=(reason,))
 
 
-def _repeat(req: func.HttpRequest, principal: Principal, body: InitiateWire) -> Repeat | None:
-    """Read the id that the caller gave this call; None: it has none."""
-    given = next((req.headers[name] for name in _REPEAT_HEADERS if req.headers.get(name)), "")
-    if not given:
-        return None
-    if len(given) > _LONGEST_REPEAT_ID or not given.isprintable():
-        told = f"{_REPEAT_HEADERS[0]} must be at most {_LONGEST_REPEAT_ID} printable characters"
-        raise InvalidInputError(told, code="InvalidRequestId")
-    return Repeat(principal.key, given, digest(body.said()))
-
-
 def _taken_in(req: func.HttpRequest, request: AccessRequest) -> dict[str, str]:
     headers = _polling(req, request.id)
-    if req.headers.get(_REPEAT_HEADERS[0]):
+    if req.headers.get(REQUEST_ID):
         headers["Repeatability-Result"] = "accepted"
     return headers
 

@@ -208,7 +208,8 @@ _HEALTH: Schema = {
 REFUSAL_CODES = (
     *("InvalidInitiateInput", "InvalidRequestContent", "MissingRequestBody", "RequestBodyTooLarge"),
     *("InvalidPath", "InvalidSkipToken", "InvalidQueryParameter", "InvalidQuery", "InvalidScope"),
-    *("InvalidRequestId", "RepeatedRequestDiffers", "PolicyTooLarge", "RequestNotWithinPolicy"),
+    *("InvalidRequestId", "RepeatedRequestDiffers", "RepeatabilityWindowPassed"),
+    *("PolicyTooLarge", "RequestNotWithinPolicy"),
     *("AuthenticationFailed", "AuthorizationFailed", "ApproverNotAllowed"),
     *("PolicyNotFound", "RequestNotFound", "PortRequestNotFound", "NotFound"),
     *("Conflict", "NotOpen", "NotAnExtension", "ExtensionPending", "NotAwaitingApproval"),
@@ -283,10 +284,19 @@ PARAMETERS: dict[str, Schema] = {
         "name": "Repeatability-Request-ID",
         "in": "header",
         "description": (
-            "The same id with the same body leads to the same request for 24 hours; "
-            "x-ms-client-request-id does too."
+            "Names this call: the same id with the same body leads to the same request for "
+            "24 hours."
         ),
         "schema": {"type": "string", "minLength": 1, "maxLength": 128},
+    },
+    "firstSent": {
+        "name": "Repeatability-First-Sent",
+        "in": "header",
+        "description": (
+            "When the call was first sent, as an HTTP date. It needs a Repeatability-Request-ID; "
+            "a call first sent almost a day ago or earlier is refused."
+        ),
+        "schema": {"type": "string", "examples": ["Sun, 22 Nov 2026 14:00:00 GMT"]},
     },
     "from": _in_query("from", "The earliest; a day ago if left out.", format="date-time"),
     "to": _in_query("to", "The latest.", format="date-time"),

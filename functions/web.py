@@ -24,6 +24,7 @@ from shared.domain.errors import (
     NotFoundError,
     NotPermittedError,
     OutsidePolicyError,
+    RepeatTooLateError,
     Reason,
     TooManyRequestsError,
     UnavailableError,
@@ -43,9 +44,14 @@ STATUS: Mapping[type[JitError], HTTPStatus] = {
     OutsidePolicyError: HTTPStatus.BAD_REQUEST,
     NotFoundError: HTTPStatus.NOT_FOUND,
     ConflictError: HTTPStatus.CONFLICT,
+    RepeatTooLateError: HTTPStatus.PRECONDITION_FAILED,
     TooManyRequestsError: HTTPStatus.TOO_MANY_REQUESTS,
     UnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
+# Refusals of an idempotency key, which the standard marks with a header of its own.
+REPEATABILITY_CODES = frozenset(
+    {"InvalidRequestId", "RepeatedRequestDiffers", "RepeatabilityWindowPassed"}
+)
 # What was understood and may not be. The throttle bounds how much of it one caller can cause.
 _ON_RECORD = (NotPermittedError, OutsidePolicyError, TooManyRequestsError)
 _POLICY_PATH = re.compile(
@@ -139,6 +145,8 @@ def _refusal(error: JitError) -> func.HttpResponse:
         headers["Retry-After"] = str(error.retry_after)
     if status is HTTPStatus.SERVICE_UNAVAILABLE:
         headers["Retry-After"] = "5"
+    if error.code in REPEATABILITY_CODES:
+        headers["Repeatability-Result"] = "rejected"
     return answer(status, envelope(error.code, error.message, error.details), headers)
 
 
