@@ -15,7 +15,7 @@ from functions.request_body import InitiateWire, ShortRequestWire
 from functions.web import absolute, answer, caller, caller_address, handled, require
 from functions.wire import read_body
 from shared.bootstrap import app
-from shared.domain.arm_ids import name_of
+from shared.domain.arm_ids import key_of, name_of
 from shared.domain.errors import InvalidInputError, Reason
 from shared.domain.model import AccessRequest, Principal
 from shared.domain.permissions import Action
@@ -96,7 +96,7 @@ def list_requests(req: func.HttpRequest) -> func.HttpResponse:
     principal = caller(req)
     services = app().services
     policies = policies_in_reach(services)
-    wanted = query_of(req, "policy").lower()
+    wanted = key_of(query_of(req, "policy"))
 
     def newest(policy_id: str) -> list[AccessRequest]:
         found = services.requests.newest(policy_id, LISTED_REQUESTS)
@@ -107,7 +107,7 @@ def list_requests(req: func.HttpRequest) -> func.HttpResponse:
     chosen = [
         policy.id
         for policy in policies
-        if not wanted or wanted in {policy.id.lower(), name_of(policy.id).lower()}
+        if not wanted or wanted in {key_of(policy.id), key_of(name_of(policy.id))}
     ]
     found = [request for those in services.workers(newest, chosen) for request in those]
     page = page_of(req, found, _newest_first, most=LISTED_REQUESTS)

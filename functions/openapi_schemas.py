@@ -264,13 +264,15 @@ def _in_query(name: str, told: str, **schema: Any) -> Schema:
     return {"name": name, "in": "query", "description": told, "schema": {"type": "string"} | schema}
 
 
-_NAME = r"^[A-Za-z0-9_().-]{0,89}[A-Za-z0-9_()-]$"
+# Letters and digits of any script; which classes a pattern knows depends on who reads it.
+_NAME = r"^[^\x00-\x20\x7f/\\?#%&+<>:*|]{1,90}$"
+_REGION = r"^[A-Za-z0-9_().-]{0,89}[A-Za-z0-9_()-]$"
 _GUID = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 
 PARAMETERS: dict[str, Schema] = {
     "subscription": _in_path("subscription", _GUID, "The subscription's id."),
-    "group": _in_path("group", _NAME, "The resource group."),
-    "location": _in_path("location", _NAME, "The region the policy is kept under."),
+    "group": _in_path("group", _NAME, "The resource group, in any script."),
+    "location": _in_path("location", _REGION, "The region the policy is kept under."),
     "name": _in_path("name", _NAME, "The policy's name; Defender calls its own `default`."),
     "id": _in_path("id", "^[0-9a-z-]{1,64}$", "The request's id."),
     "api-version": _in_query("api-version", "Any is accepted.", examples=["2020-01-01"]),

@@ -8,7 +8,7 @@ from functools import wraps
 from http import HTTPStatus
 from ipaddress import ip_address
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import azure.functions as func
 
@@ -24,8 +24,8 @@ from shared.domain.errors import (
     NotFoundError,
     NotPermittedError,
     OutsidePolicyError,
-    RepeatTooLateError,
     Reason,
+    RepeatTooLateError,
     TooManyRequestsError,
     UnavailableError,
 )
@@ -55,7 +55,7 @@ REPEATABILITY_CODES = frozenset(
 # What was understood and may not be. The throttle bounds how much of it one caller can cause.
 _ON_RECORD = (NotPermittedError, OutsidePolicyError, TooManyRequestsError)
 _POLICY_PATH = re.compile(
-    r"/subscriptions/[\w().%/-]{1,600}/jitNetworkAccessPolicies/[\w().-]{1,90}",
+    r"/subscriptions/[^?#%\\]{1,600}/jitNetworkAccessPolicies/[^/?#%\\]{1,90}",
     re.IGNORECASE | re.ASCII,
 )
 _FIXED_HEADERS = {
@@ -132,8 +132,8 @@ def _put_on_record(req: func.HttpRequest, error: JitError, calling: Calling) -> 
 
 
 def _policy_named(req: func.HttpRequest) -> str:
-    found = _POLICY_PATH.match(urlsplit(req.url).path)
-    return found[0] if found else ""
+    found = _POLICY_PATH.match(unquote(urlsplit(req.url).path))
+    return found[0] if found and found[0].isprintable() else ""
 
 
 def _refusal(error: JitError) -> func.HttpResponse:

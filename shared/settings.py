@@ -1,6 +1,5 @@
 """The environment, validated and read once. Names and meanings: docs/settings.md."""
 
-import re
 from datetime import timedelta
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -8,14 +7,10 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from shared.domain.arm_ids import NSG_TYPE, parse_id
+from shared.domain.arm_ids import NSG_TYPE, is_scope, parse_id
 from shared.domain.times import parse_duration
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-_SCOPE = re.compile(
-    r"/subscriptions/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(/resourceGroups/[^/]{1,90}(/providers/.{3,400})?)?",
-    re.IGNORECASE,
-)
 
 
 def _split(text: object) -> object:
@@ -74,8 +69,11 @@ class Settings(BaseSettings):
     @classmethod
     def _scopes_are_ids(cls, scopes: tuple[str, ...]) -> tuple[str, ...]:
         for scope in scopes:
-            if not _SCOPE.fullmatch(scope):
-                raise ValueError(f"{scope!r} is not a subscription, group or resource id")
+            if not is_scope(scope.rstrip("/")):
+                raise ValueError(
+                    f"{scope!r} is not a subscription, group or resource id; names are written "
+                    "as Azure shows them, without percent encoding"
+                )
         return tuple(scope.rstrip("/") for scope in scopes)
 
     @field_validator("probe_nsg")
