@@ -39,7 +39,7 @@ def request_access(req: func.HttpRequest) -> func.HttpResponse:
     """Take in an access request at Microsoft's path."""
     principal = caller(req)
     policy_id = policy_id_of(req)
-    body = read_body(InitiateWire, req.get_body(), _INVALID)
+    body = read_body(InitiateWire, req.get_body(), _INVALID, headers=req.headers)
     wish = _wish(req, principal, policy_id, body)
     if is_dry_run(req):
         return _explained(wish)
@@ -53,7 +53,7 @@ def request_access(req: func.HttpRequest) -> func.HttpResponse:
 def request_access_short(req: func.HttpRequest) -> func.HttpResponse:
     """Take in an access request that names a VM and lets the app find its policy."""
     principal = caller(req)
-    short = read_body(ShortRequestWire, req.get_body(), _INVALID)
+    short = read_body(ShortRequestWire, req.get_body(), _INVALID, headers=req.headers)
     who = speaking_for(principal, short.on_behalf_of)
     policy_id = access.policy_covering(app().services, short.virtual_machine, short.ports)
     require(who.person, Action.INITIATE, short.virtual_machine)

@@ -75,7 +75,7 @@ def put_policy(req: func.HttpRequest) -> func.HttpResponse:
     principal = caller(req)
     policy_id = policy_id_of(req)
     require(principal, Action.WRITE, policy_id)
-    body = read_body(PolicyWire, req.get_body())
+    body = read_body(PolicyWire, req.get_body(), headers=req.headers)
     services = app().services
     policy = policy_of(policy_id, req.route_params["location"], body, services.limits)
     _require_over_vms(principal, policy)

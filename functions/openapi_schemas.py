@@ -206,7 +206,8 @@ _HEALTH: Schema = {
 }
 # Why a call is refused; and what is said of one line of it. Tests hold both to the code.
 REFUSAL_CODES = (
-    *("InvalidInitiateInput", "InvalidRequestContent", "MissingRequestBody", "RequestBodyTooLarge"),
+    *("InvalidInitiateInput", "InvalidRequestContent", "MissingRequestBody"),
+    *("RequestBodyTooLarge", "UnsupportedMediaType"),
     *("InvalidPath", "InvalidSkipToken", "InvalidQueryParameter", "InvalidQuery", "InvalidScope"),
     *("InvalidRequestId", "RepeatedRequestDiffers", "RepeatabilityWindowPassed"),
     *("PolicyTooLarge", "RequestNotWithinPolicy"),

@@ -28,6 +28,7 @@ from shared.domain.errors import (
     RepeatTooLateError,
     TooManyRequestsError,
     UnavailableError,
+    UnsupportedMediaTypeError,
 )
 from shared.domain.model import Principal
 from shared.domain.permissions import Action
@@ -45,6 +46,7 @@ STATUS: Mapping[type[JitError], HTTPStatus] = {
     NotFoundError: HTTPStatus.NOT_FOUND,
     ConflictError: HTTPStatus.CONFLICT,
     RepeatTooLateError: HTTPStatus.PRECONDITION_FAILED,
+    UnsupportedMediaTypeError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     TooManyRequestsError: HTTPStatus.TOO_MANY_REQUESTS,
     UnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
 }

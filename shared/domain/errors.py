@@ -66,6 +66,12 @@ class RepeatTooLateError(JitError):
     code = "RepeatabilityWindowPassed"
 
 
+class UnsupportedMediaTypeError(JitError):
+    """What was sent declares an encoding that is not read here."""
+
+    code = "UnsupportedMediaType"
+
+
 class TooManyRequestsError(JitError):
     """A bound was reached; `retry_after` is in seconds."""
 
