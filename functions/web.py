@@ -230,6 +230,13 @@ def plain_address(hop: str) -> str:
 
 
 def absolute(req: func.HttpRequest, path: str) -> str:
-    """Make an absolute URL on the host that was called: Logic Apps poll nothing less."""
+    """Make an absolute URL: Logic Apps poll nothing less.
+
+    It stands on the address that the deployer says callers use, else on the host that was called:
+    a proxy in front may call the app by a host of its own.
+    """
+    public = app().settings.public_url
+    if public:
+        return f"{public}{path}"
     parts = urlsplit(req.url)
     return f"{parts.scheme}://{parts.netloc}{path}"

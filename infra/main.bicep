@@ -84,6 +84,9 @@ param requestDays int = 90
 @maxValue(5)
 param trustedProxies int = 0
 
+@description('Address under which callers reach the app through a proxy of yours, such as https://jit.contoso.com. Empty: the app\'s own.')
+param publicUrl string = ''
+
 @description('Memory of one instance in MB.')
 @allowed([512, 2048, 4096])
 param instanceMemoryMB int = 2048
@@ -315,6 +318,7 @@ module app 'modules/app.bicep' = {
     activityDays: activityDays
     requestDays: requestDays
     trustedProxies: trustedProxies
+    publicUrl: publicUrl
     logicAppUrl: approval.outputs.triggerUrl
   }
 }

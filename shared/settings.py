@@ -1,5 +1,6 @@
 """The environment, validated and read once. Names and meanings: docs/settings.md."""
 
+import re
 from datetime import timedelta
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -11,6 +12,20 @@ from shared.domain.arm_ids import NSG_TYPE, is_scope, parse_id
 from shared.domain.times import parse_duration
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+# Plain segments only: no user, query or fragment, nothing that a client would resolve or decode.
+_PUBLIC = re.compile(
+    r"https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/(?!\.{1,2}(?:/|$))[\w.~-]+)*/?",
+    re.ASCII,
+)
+
+
+def _has_valid_port(url: str) -> bool:
+    try:
+        return urlsplit(url).port != 0
+    except ValueError:
+        return False
 
 
 def _split(text: object) -> object:
@@ -49,6 +64,7 @@ class Settings(BaseSettings):
     logic_app_url: str = ""
     logic_app_audience: str = "https://management.azure.com"
     trusted_proxies: int = Field(0, ge=0, le=5)
+    public_url: str = ""
     calls_per_minute: int = Field(120, ge=10, le=10_000)
     min_duration: Duration = timedelta(minutes=5)
     max_duration: Duration = timedelta(days=1)
@@ -94,6 +110,22 @@ class Settings(BaseSettings):
             and parts.hostname not in _LOOPBACK
         ):
             raise ValueError("must be https, except on the local machine")
+        return url.rstrip("/")
+
+    @field_validator("public_url")
+    @classmethod
+    def _public_address(cls, url: str) -> str:
+        """Accept the address of a proxy, with a path prefix that the proxy takes off, or none."""
+        if not url:
+            return ""
+        parts = urlsplit(url)
+        if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
+            raise ValueError("must be https, except on the local machine")
+        if not _PUBLIC.fullmatch(url) or not parts.hostname or not _has_valid_port(url):
+            raise ValueError(
+                "must be an address such as https://jit.contoso.com or "
+                "https://contoso.com/jit, without a user, query or fragment"
+            )
         return url.rstrip("/")
 
     @field_validator("max_duration")
