@@ -107,7 +107,10 @@ def test_a_path_with_no_name_in_it_is_refused(web: WebApp, name: str, part: str)
     assert "of any script" in refused.error["message"]
 
 
-@pytest.mark.parametrize("scope", [f"{SCOPE}a b", f"{SCOPE}a%b", f"{SCOPE}app/x", "x", SCOPE])
+@pytest.mark.parametrize(
+    "scope",
+    [f"{SCOPE}a b", f"{SCOPE}a%b", f"{SCOPE}app/x", f"{SCOPE}app/providers/x", NSG_NIC, "x", SCOPE],
+)
 def test_a_scope_that_is_none_is_refused(web: WebApp, scope: str) -> None:
     """The answer says what a scope is."""
     refused = web.call("GET", f"/api/machines?scope={quote(scope)}", who=AS_READER)
