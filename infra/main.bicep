@@ -84,7 +84,7 @@ param requestDays int = 90
 @maxValue(5)
 param trustedProxies int = 0
 
-@description('Address under which callers reach the app through a proxy of yours, such as https://jit.contoso.com. Empty: the app\'s own.')
+@description('Address, scheme and all, under which callers reach the app through a proxy of yours. Empty: the app\'s own.')
 param publicUrl string = ''
 
 @description('Memory of one instance in MB.')
