@@ -7,6 +7,7 @@ import azure.functions as func
 
 from functions.answers import is_undecided, request_answer, status_answer
 from functions.http_policies import LISTED_REQUESTS, ONE_POLICY, policy_id_of
+from functions.idempotency import REQUEST_ID, idempotency_key
 from functions.people import speaking_for
 from functions.query import is_dry_run, page_of, query_of
 from functions.report_answers import explained_request
@@ -14,7 +15,7 @@ from functions.request_body import InitiateWire, ShortRequestWire
 from functions.web import absolute, answer, caller, caller_address, handled, require
 from functions.wire import read_body
 from shared.bootstrap import app
-from shared.domain.arm_ids import digest, name_of
+from shared.domain.arm_ids import key_of, name_of
 from shared.domain.errors import InvalidInputError, Reason
 from shared.domain.model import AccessRequest, Principal
 from shared.domain.permissions import Action
@@ -24,14 +25,9 @@ from shared.use_cases.approval import Caller
 from shared.use_cases.explain import explain_request
 from shared.use_cases.permission import enforce
 from shared.use_cases.protection import get_policy, policies_in_reach
-from shared.use_cases.repeat import Repeat
 
 _POLL_SECONDS = "2"
 _INVALID = "InvalidInitiateInput"
-# Both name a call so that it can be repeated: the first is the standard's (OASIS Repeatable
-# Requests), the second is what Azure's SDKs send with every call and keep when they retry.
-_REPEAT_HEADERS = ("Repeatability-Request-ID", "x-ms-client-request-id")
-_LONGEST_REPEAT_ID = 128
 
 bp = func.Blueprint()
 
@@ -43,7 +39,7 @@ def request_access(req: func.HttpRequest) -> func.HttpResponse:
     """Take in an access request at Microsoft's path."""
     principal = caller(req)
     policy_id = policy_id_of(req)
-    body = read_body(InitiateWire, req.get_body(), _INVALID)
+    body = read_body(InitiateWire, req.get_body(), _INVALID, headers=req.headers)
     wish = _wish(req, principal, policy_id, body)
     if is_dry_run(req):
         return _explained(wish)
@@ -57,7 +53,7 @@ def request_access(req: func.HttpRequest) -> func.HttpResponse:
 def request_access_short(req: func.HttpRequest) -> func.HttpResponse:
     """Take in an access request that names a VM and lets the app find its policy."""
     principal = caller(req)
-    short = read_body(ShortRequestWire, req.get_body(), _INVALID)
+    short = read_body(ShortRequestWire, req.get_body(), _INVALID, headers=req.headers)
     who = speaking_for(principal, short.on_behalf_of)
     policy_id = access.policy_covering(app().services, short.virtual_machine, short.ports)
     require(who.person, Action.INITIATE, short.virtual_machine)
@@ -100,7 +96,7 @@ def list_requests(req: func.HttpRequest) -> func.HttpResponse:
     principal = caller(req)
     services = app().services
     policies = policies_in_reach(services)
-    wanted = query_of(req, "policy").lower()
+    wanted = key_of(query_of(req, "policy"))
 
     def newest(policy_id: str) -> list[AccessRequest]:
         found = services.requests.newest(policy_id, LISTED_REQUESTS)
@@ -111,7 +107,7 @@ def list_requests(req: func.HttpRequest) -> func.HttpResponse:
     chosen = [
         policy.id
         for policy in policies
-        if not wanted or wanted in {policy.id.lower(), name_of(policy.id).lower()}
+        if not wanted or wanted in {key_of(policy.id), key_of(name_of(policy.id))}
     ]
     found = [request for those in services.workers(newest, chosen) for request in those]
     page = page_of(req, found, _newest_first, most=LISTED_REQUESTS)
@@ -159,7 +155,9 @@ def _wish(
         relayed_by=asking.who.relayed_by,
         authorized_by="; ".join(held),
         break_glass=body.break_glass,
-        repeat=_repeat(req, principal, body),
+        repeat=idempotency_key(
+            req, principal, body.said(), tuple(each.sources for each in asked.ports)
+        ),
     )
 
 
@@ -192,20 +190,9 @@ def _own_address(asking: _Asking, at: str) -> tuple[str, ...]:
     raise InvalidInputError(f"{reason.target}: {told}", code=_INVALID, details=(reason,))
 
 
-def _repeat(req: func.HttpRequest, principal: Principal, body: InitiateWire) -> Repeat | None:
-    """Read the id that the caller gave this call; None: it has none."""
-    given = next((req.headers[name] for name in _REPEAT_HEADERS if req.headers.get(name)), "")
-    if not given:
-        return None
-    if len(given) > _LONGEST_REPEAT_ID or not given.isprintable():
-        told = f"{_REPEAT_HEADERS[0]} must be at most {_LONGEST_REPEAT_ID} printable characters"
-        raise InvalidInputError(told, code="InvalidRequestId")
-    return Repeat(principal.key, given, digest(body.said()))
-
-
 def _taken_in(req: func.HttpRequest, request: AccessRequest) -> dict[str, str]:
     headers = _polling(req, request.id)
-    if req.headers.get(_REPEAT_HEADERS[0]):
+    if req.headers.get(REQUEST_ID):
         headers["Repeatability-Result"] = "accepted"
     return headers
 

@@ -100,7 +100,7 @@ def revoke_request(req: func.HttpRequest) -> func.HttpResponse:
 def extend_request(req: func.HttpRequest) -> func.HttpResponse:
     """Give an open request a later end, in place."""
     principal = caller(req)
-    body = read_body(ExtendWire, req.get_body())
+    body = read_body(ExtendWire, req.get_body(), headers=req.headers)
     request = approval.extend_access(
         app().services,
         req.route_params["id"],
@@ -117,7 +117,7 @@ def extend_request(req: func.HttpRequest) -> func.HttpResponse:
 def revoke_all(req: func.HttpRequest) -> func.HttpResponse:
     """Press the red button."""
     principal = caller(req)
-    body = read_body(RevokeAllWire, req.get_body())
+    body = read_body(RevokeAllWire, req.get_body(), headers=req.headers)
     who = speaking_for(principal, body.on_behalf_of)
     requestor = f"{who.person.tenant}/{body.requestor_object_id}".lower()
     revoked = approval.revoke_all(
@@ -133,7 +133,8 @@ def revoke_all(req: func.HttpRequest) -> func.HttpResponse:
 def _read(req: func.HttpRequest) -> tuple[DecisionWire, approval.Caller]:
     principal = caller(req)
     raw = req.get_body()
-    body = read_body(DecisionWire, raw or b"{}")
+    # Without a body nothing is said, whatever encoding is declared.
+    body = read_body(DecisionWire, raw or b"{}", headers=req.headers if raw else None)
     return body, speaking_for(principal, body.on_behalf_of)
 
 

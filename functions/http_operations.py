@@ -8,6 +8,7 @@ from typing import Any
 
 import azure.functions as func
 
+from functions.numbers import whole_number
 from functions.web import absolute, answer, caller, handled, require, text_answer
 from shared.bootstrap import app
 from shared.domain.arm_ids import key_of
@@ -55,7 +56,7 @@ def get_activity(req: func.HttpRequest) -> func.HttpResponse:
 def _asked(req: func.HttpRequest) -> Asked:
     now = app().services.clock()
     try:
-        top = int(req.params.get("top", "200"))
+        top = int(str(whole_number(req.params.get("top", "200"))))
         since = _instant(req, "from", now - _A_DAY)
         until = min(_instant(req, "to", now + _A_DAY), now + _A_DAY)
     except ValueError as error:

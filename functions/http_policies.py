@@ -1,6 +1,7 @@
 """Policies at Microsoft's paths."""
 
 import re
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 
 import azure.functions as func
@@ -15,6 +16,7 @@ from shared.bootstrap import app
 from shared.domain.arm_ids import key_of
 from shared.domain.errors import InvalidInputError
 from shared.domain.model import Policy, Principal
+from shared.domain.names import is_name
 from shared.domain.permissions import Action
 from shared.use_cases import protection
 from shared.use_cases.explain import explain_policy
@@ -24,8 +26,17 @@ LISTED_REQUESTS = 100
 # below what clients and gateways take.
 _PAGE = 50
 _VMS_IN_ONE = 10
-_SEGMENT = re.compile(r"[\w().-]{1,90}(?<!\.)", re.ASCII)
+_LOCATION_NAME = re.compile(r"[\w().-]{1,90}(?<!\.)", re.ASCII)
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
+_FORMS: Mapping[str, Callable[[str], object]] = {
+    "subscription": _GUID.fullmatch,
+    "location": _LOCATION_NAME.fullmatch,
+}
+_A_NAME = (
+    "it has 1 to 90 letters and digits of any script, underscores, hyphens, parentheses and "
+    "periods, and no period at its end"
+)
+_RIGHT = {"subscription": "it is a GUID", "location": "it is a region such as westeurope"}
 _ROOT = "subscriptions/{subscription}"
 _GROUP = "/resourceGroups/{group}"
 _PROVIDER = "/providers/Microsoft.Security"
@@ -48,9 +59,11 @@ def policy_id_of(req: func.HttpRequest) -> str:
 def _checked_route(req: func.HttpRequest) -> dict[str, str]:
     parts = dict(req.route_params)
     for name, value in parts.items():
-        form = _GUID if name == "subscription" else _SEGMENT
-        if not form.fullmatch(value):
-            raise InvalidInputError(f"the path's {name} is not a valid name", code="InvalidPath")
+        if not _FORMS.get(name, is_name)(value):
+            raise InvalidInputError(
+                f"the path's {name} is not a valid name: {_RIGHT.get(name, _A_NAME)}",
+                code="InvalidPath",
+            )
     return parts
 
 
@@ -62,7 +75,7 @@ def put_policy(req: func.HttpRequest) -> func.HttpResponse:
     principal = caller(req)
     policy_id = policy_id_of(req)
     require(principal, Action.WRITE, policy_id)
-    body = read_body(PolicyWire, req.get_body())
+    body = read_body(PolicyWire, req.get_body(), headers=req.headers)
     services = app().services
     policy = policy_of(policy_id, req.route_params["location"], body, services.limits)
     _require_over_vms(principal, policy)

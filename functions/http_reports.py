@@ -1,6 +1,5 @@
 """The machines in reach, the API's own descriptions, and the answer to unknown paths."""
 
-import re
 from http import HTTPStatus
 
 import azure.functions as func
@@ -11,7 +10,7 @@ from functions.query import page_of, query_of
 from functions.report_answers import machine_answer
 from functions.web import absolute, answer, caller, envelope, handled, require
 from shared.bootstrap import app
-from shared.domain.arm_ids import is_within, key_of
+from shared.domain.arm_ids import VM_TYPE, is_resource, is_scope, is_within, key_of
 from shared.domain.errors import InvalidInputError
 from shared.domain.model import Principal
 from shared.domain.permissions import Action
@@ -20,11 +19,6 @@ from shared.use_cases.machines import report_machines
 bp = func.Blueprint()
 _ALL = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
 _PAGE = 500
-_SCOPE = re.compile(
-    r"/subscriptions/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-    r"(/resourceGroups/[\w().-]{1,90}(/providers/Microsoft\.Compute/virtualMachines/[\w.-]{1,64})?)?/?",
-    re.IGNORECASE | re.ASCII,
-)
 
 
 @bp.function_name("list_machines")
@@ -49,8 +43,11 @@ def _scopes(req: func.HttpRequest, principal: Principal) -> list[str]:
     asked = query_of(req, "scope")
     held = app().settings.scopes
     if asked:
-        if not _SCOPE.fullmatch(asked) or not any(is_within(asked, scope) for scope in held):
-            told = f"scope must lie within {', '.join(held)}"
+        if not _is_listable(asked) or not any(is_within(asked, scope) for scope in held):
+            told = (
+                "scope must be the id of a subscription, a resource group or a virtual machine, "
+                f"and lie within {', '.join(held)}"
+            )
             raise InvalidInputError(told, code="InvalidScope")
         require(principal, Action.READ_VM, asked)
         return [asked]
@@ -59,6 +56,12 @@ def _scopes(req: func.HttpRequest, principal: Principal) -> list[str]:
     if not readable:
         require(principal, Action.READ_VM, held[0])
     return readable
+
+
+def _is_listable(scope: str) -> bool:
+    """Tell whether a text is the id of a subscription, a resource group or a virtual machine."""
+    text = scope.removesuffix("/")
+    return is_scope(text) and ("/providers/" not in key_of(text) or is_resource(text, VM_TYPE))
 
 
 @bp.function_name("get_openapi")

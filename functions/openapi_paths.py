@@ -132,7 +132,7 @@ OPERATIONS: tuple[Operation, ...] = (
             200: _json("What it would lead to; dry runs only.", "RequestDryRun"),
             202: _json("Taken in. Ask the Location for what becomes of it.", "Request"),
         },
-        (*_PATH, "api-version", "dryRun", "repeatId"),
+        (*_PATH, "api-version", "dryRun", "repeatId", "firstSent"),
         body=InitiateWire,
     ),
     Operation(
@@ -144,7 +144,7 @@ OPERATIONS: tuple[Operation, ...] = (
             200: _json("What it would lead to; dry runs only.", "RequestDryRun"),
             202: _json("Taken in. Ask the Location for what becomes of it.", "RequestStatus"),
         },
-        ("dryRun", "repeatId"),
+        ("dryRun", "repeatId", "firstSent"),
         body=ShortRequestWire,
         tag="Requests",
     ),

@@ -235,9 +235,11 @@ _HEALTH: Schema = {
 }
 # Why a call is refused; and what is said of one line of it. Tests hold both to the code.
 REFUSAL_CODES = (
-    *("InvalidInitiateInput", "InvalidRequestContent", "MissingRequestBody", "RequestBodyTooLarge"),
+    *("InvalidInitiateInput", "InvalidRequestContent", "MissingRequestBody"),
+    *("RequestBodyTooLarge", "UnsupportedMediaType"),
     *("InvalidPath", "InvalidSkipToken", "InvalidQueryParameter", "InvalidQuery", "InvalidScope"),
-    *("InvalidRequestId", "RepeatedRequestDiffers", "PolicyTooLarge", "RequestNotWithinPolicy"),
+    *("InvalidRequestId", "RepeatedRequestDiffers", "RepeatabilityWindowPassed"),
+    *("PolicyTooLarge", "RequestNotWithinPolicy"),
     *("AuthenticationFailed", "AuthorizationFailed", "ApproverNotAllowed"),
     *("PolicyNotFound", "RequestNotFound", "PortRequestNotFound", "NotFound"),
     *("Conflict", "NotOpen", "NotAnExtension", "ExtensionPending", "NotAwaitingApproval"),
@@ -295,13 +297,15 @@ def _in_query(name: str, told: str, **schema: Any) -> Schema:
     return {"name": name, "in": "query", "description": told, "schema": {"type": "string"} | schema}
 
 
-_NAME = r"^[A-Za-z0-9_().-]{0,89}[A-Za-z0-9_()-]$"
+# Letters and digits of any script; which classes a pattern knows depends on who reads it.
+_NAME = r"^[^\x00-\x20\x7f/\\?#%&+<>:*|]{1,90}$"
+_REGION = r"^[A-Za-z0-9_().-]{0,89}[A-Za-z0-9_()-]$"
 _GUID = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 
 PARAMETERS: dict[str, Schema] = {
     "subscription": _in_path("subscription", _GUID, "The subscription's id."),
-    "group": _in_path("group", _NAME, "The resource group."),
-    "location": _in_path("location", _NAME, "The region the policy is kept under."),
+    "group": _in_path("group", _NAME, "The resource group, in any script."),
+    "location": _in_path("location", _REGION, "The region the policy is kept under."),
     "name": _in_path("name", _NAME, "The policy's name; Defender calls its own `default`."),
     "id": _in_path("id", "^[0-9a-z-]{1,64}$", "The request's id."),
     "api-version": _in_query("api-version", "Any is accepted.", examples=["2020-01-01"]),
@@ -315,10 +319,19 @@ PARAMETERS: dict[str, Schema] = {
         "name": "Repeatability-Request-ID",
         "in": "header",
         "description": (
-            "The same id with the same body leads to the same request for 24 hours; "
-            "x-ms-client-request-id does too."
+            "Names this call: the same id with the same body leads to the same request for "
+            "24 hours."
         ),
         "schema": {"type": "string", "minLength": 1, "maxLength": 128},
+    },
+    "firstSent": {
+        "name": "Repeatability-First-Sent",
+        "in": "header",
+        "description": (
+            "When the call was first sent, as an HTTP date. It needs a Repeatability-Request-ID; "
+            "a call first sent almost a day ago or earlier is refused."
+        ),
+        "schema": {"type": "string", "examples": ["Sun, 22 Nov 2026 14:00:00 GMT"]},
     },
     "from": _in_query("from", "The earliest; a day ago if left out.", format="date-time"),
     "to": _in_query("to", "The latest.", format="date-time"),

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import StringConstraints
 
 from functions.calling import note_person
-from functions.wire import Wire
+from functions.wire import OneLine, Wire
 from shared.bootstrap import app
 from shared.domain.model import Principal
 from shared.domain.permissions import Action
@@ -21,7 +21,7 @@ class PersonWire(Wire):
     """The person a relay speaks for."""
 
     object_id: ObjectId
-    name: Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f-\x9f]{1,256}$")]
+    name: OneLine
 
 
 def speaking_for(principal: Principal, person: PersonWire | None) -> Caller:

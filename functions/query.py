@@ -4,14 +4,16 @@ import base64
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import azure.functions as func
 
+from functions.web import absolute
 from shared.domain.errors import InvalidInputError
 
 SKIP_TOKEN = "$skipToken"  # noqa: S105 - the name ARM's lists give it
 _LONGEST_TOKEN = 2048
+_IN_PATH = "/%!$&'()*+,;=:@-._~"  # what stands in a path as it is, what is encoded already included
 
 Item = TypeVar("Item")
 
@@ -92,4 +94,4 @@ def _next_link(req: func.HttpRequest, last: str) -> str:
     kept = [(name, value) for name, value in given if name.casefold() != SKIP_TOKEN.casefold()]
     token = base64.urlsafe_b64encode(last.encode()).decode().rstrip("=")
     query = urlencode([*kept, (SKIP_TOKEN, token)], safe="$")
-    return str(urlunsplit((parts.scheme, parts.netloc, parts.path, query, "")))
+    return absolute(req, f"{quote(parts.path, safe=_IN_PATH)}?{query}")

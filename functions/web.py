@@ -8,7 +8,7 @@ from functools import wraps
 from http import HTTPStatus
 from ipaddress import ip_address
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import azure.functions as func
 
@@ -25,8 +25,10 @@ from shared.domain.errors import (
     NotPermittedError,
     OutsidePolicyError,
     Reason,
+    RepeatTooLateError,
     TooManyRequestsError,
     UnavailableError,
+    UnsupportedMediaTypeError,
 )
 from shared.domain.model import Principal
 from shared.domain.permissions import Action
@@ -43,13 +45,19 @@ STATUS: Mapping[type[JitError], HTTPStatus] = {
     OutsidePolicyError: HTTPStatus.BAD_REQUEST,
     NotFoundError: HTTPStatus.NOT_FOUND,
     ConflictError: HTTPStatus.CONFLICT,
+    RepeatTooLateError: HTTPStatus.PRECONDITION_FAILED,
+    UnsupportedMediaTypeError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     TooManyRequestsError: HTTPStatus.TOO_MANY_REQUESTS,
     UnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
+# Refusals of an idempotency key, which the standard marks with a header of its own.
+REPEATABILITY_CODES = frozenset(
+    {"InvalidRequestId", "RepeatedRequestDiffers", "RepeatabilityWindowPassed"}
+)
 # What was understood and may not be. The throttle bounds how much of it one caller can cause.
 _ON_RECORD = (NotPermittedError, OutsidePolicyError, TooManyRequestsError)
 _POLICY_PATH = re.compile(
-    r"/subscriptions/[\w().%/-]{1,600}/jitNetworkAccessPolicies/[\w().-]{1,90}",
+    r"/subscriptions/[^?#%\\]{1,600}/jitNetworkAccessPolicies/[^/?#%\\]{1,90}",
     re.IGNORECASE | re.ASCII,
 )
 _FIXED_HEADERS = {
@@ -140,8 +148,8 @@ def _put_on_record(req: func.HttpRequest, error: JitError, calling: Calling) -> 
 
 
 def _policy_named(req: func.HttpRequest) -> str:
-    found = _POLICY_PATH.match(urlsplit(req.url).path)
-    return found[0] if found else ""
+    found = _POLICY_PATH.match(unquote(urlsplit(req.url).path))
+    return found[0] if found and found[0].isprintable() else ""
 
 
 def _refusal(error: JitError) -> func.HttpResponse:
@@ -153,6 +161,8 @@ def _refusal(error: JitError) -> func.HttpResponse:
         headers["Retry-After"] = str(error.retry_after)
     if status is HTTPStatus.SERVICE_UNAVAILABLE:
         headers["Retry-After"] = "5"
+    if error.code in REPEATABILITY_CODES:
+        headers["Repeatability-Result"] = "rejected"
     return answer(status, envelope(error.code, error.message, error.details), headers)
 
 
@@ -234,6 +244,13 @@ def plain_address(hop: str) -> str:
 
 
 def absolute(req: func.HttpRequest, path: str) -> str:
-    """Make an absolute URL on the host that was called: Logic Apps poll nothing less."""
+    """Make an absolute URL: Logic Apps poll nothing less.
+
+    It stands on the address that the deployer says callers use, else on the host that was called:
+    a proxy in front may call the app by a host of its own.
+    """
+    public = app().settings.public_url
+    if public:
+        return f"{public}{path}"
     parts = urlsplit(req.url)
     return f"{parts.scheme}://{parts.netloc}{path}"

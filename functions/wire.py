@@ -5,6 +5,7 @@ a misspelt restriction must not be a restriction that is silently missing.
 """
 
 import re
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any, TypeVar
 
@@ -23,6 +24,7 @@ from pydantic.alias_generators import to_camel
 
 from functions.body_errors import field_error
 from functions.json_body import read_json
+from functions.numbers import whole_number
 from shared.domain.arm_ids import VM_TYPE, parse_id
 from shared.domain.errors import InvalidInputError, Reason
 from shared.domain.patterns import MAX_PATTERN, compile_pattern
@@ -57,10 +59,25 @@ def _instant_text(value: str) -> str:
     return value
 
 
+def _with_plain_breaks(value: object) -> object:
+    """Write every line break as one character: Windows and old Macs end lines otherwise."""
+    return value.replace("\r\n", "\n").replace("\r", "\n") if isinstance(value, str) else value
+
+
 def _printable(value: str) -> str:
-    if _CONTROL.search(value):
-        raise ValueError("must not contain control characters")
+    found = _CONTROL.search(value)
+    if found:
+        raise ValueError(
+            f"must not contain control characters but line breaks and tabs; U+{ord(found[0]):04X} "
+            f"stands at position {found.start()}"
+        )
     return value
+
+
+def _one_line(value: str) -> str:
+    if "\n" in value or "\t" in value:
+        raise ValueError("must be one line without tabs")
+    return _printable(value)
 
 
 def _vm_id(value: str) -> str:
@@ -115,9 +132,19 @@ Prefix = Annotated[
 ]
 Prefixes = Annotated[list[Prefix], Field(min_length=1, max_length=MAX_SOURCES)]
 # 0 is what the real service's specification allows.
-PortNumber = Annotated[int, Field(ge=0, le=65_535, strict=True)]
+WholeNumber = Annotated[int, BeforeValidator(whole_number), Field(strict=True)]
+PortNumber = Annotated[WholeNumber, Field(ge=0, le=65_535)]
 Justification = Annotated[
-    str, StringConstraints(max_length=MAX_JUSTIFICATION), AfterValidator(_printable)
+    str,
+    BeforeValidator(_with_plain_breaks),
+    StringConstraints(max_length=MAX_JUSTIFICATION),
+    AfterValidator(_printable),
+]
+OneLine = Annotated[
+    str,
+    BeforeValidator(_with_plain_breaks),
+    StringConstraints(min_length=1, max_length=256),
+    AfterValidator(_one_line),
 ]
 Protocol = Annotated[
     str,
@@ -164,7 +191,7 @@ class PortRuleWire(OneSource):
     number: PortNumber
     protocol: Protocol
     max_request_access_duration: DurationText
-    mapped_port: int | None = None
+    mapped_port: PortNumber | None = None
 
     @property
     def max_duration(self) -> timedelta:
@@ -187,10 +214,10 @@ class ConditionsWire(Wire):
     justification_pattern: Annotated[
         str, StringConstraints(max_length=MAX_PATTERN), AfterValidator(_pattern)
     ] = ""
-    widest_source_prefix_ipv4: Annotated[int, Field(ge=8, le=32, strict=True)] | None = None
-    widest_source_prefix_ipv6: Annotated[int, Field(ge=16, le=128, strict=True)] | None = None
+    widest_source_prefix_ipv4: Annotated[WholeNumber, Field(ge=8, le=32)] | None = None
+    widest_source_prefix_ipv6: Annotated[WholeNumber, Field(ge=16, le=128)] | None = None
     own_address_only: StrictBool = False
-    approvers_needed: Annotated[int, Field(ge=0, le=5, strict=True)] = 0
+    approvers_needed: Annotated[WholeNumber, Field(ge=0, le=5)] = 0
     approve_extensions: StrictBool = False
     approval_timeout: Annotated[Duration, AfterValidator(_time_to_approve)] = timedelta(hours=1)
     flush_connections: StrictBool = False
@@ -229,10 +256,19 @@ class PolicyWire(Wire):
 Model = TypeVar("Model", bound=Wire)
 
 
-def read_body(model: type[Model], body: bytes, code: str = "InvalidRequestContent") -> Model:
-    """Read a JSON body; raises InvalidInputError with every field that is wrong."""
+def read_body(
+    model: type[Model],
+    body: bytes,
+    code: str = "InvalidRequestContent",
+    *,
+    headers: Mapping[str, str] | None = None,
+) -> Model:
+    """Read a JSON body; raises InvalidInputError with every field that is wrong.
+
+    The headers say how the body is encoded; raises UnsupportedMediaTypeError where it is not read.
+    """
     try:
-        return model.model_validate(read_json(body))
+        return model.model_validate(read_json(body, headers or {}))
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False)
         reasons = tuple(

@@ -84,6 +84,9 @@ param requestDays int = 90
 @maxValue(5)
 param trustedProxies int = 0
 
+@description('Address, scheme and all, under which callers reach the app through a proxy of yours. Empty: the app\'s own.')
+param publicUrl string = ''
+
 @description('Memory of one instance in MB.')
 @allowed([512, 2048, 4096])
 param instanceMemoryMB int = 2048
@@ -325,6 +328,7 @@ module app 'modules/app.bicep' = {
     activityDays: activityDays
     requestDays: requestDays
     trustedProxies: trustedProxies
+    publicUrl: publicUrl
     logicAppUrl: approval.outputs.triggerUrl
   }
 }

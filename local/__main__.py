@@ -125,7 +125,15 @@ def _parser() -> argparse.ArgumentParser:
         action="store_false",
         help="all but the functions host; writes local.settings.json for `func start`",
     )
-    up.add_argument("--estate", type=Path, default=ESTATE, help="what the ARM simulator holds")
+    up.add_argument(
+        "--estate",
+        type=Path,
+        nargs="+",
+        default=[ESTATE],
+        metavar="FILE",
+        help="what the ARM simulator holds: its own form, or what az network nsg list, az network "
+        "nic list and az vm list print",
+    )
     up.add_argument("--app", type=Path, default=ROOT, help="folder of function_app.py")
     up.add_argument("--settle", type=float, help="seconds that an ARM write stays Updating")
     token = commands.add_parser("token", help="print a bearer token")

@@ -4,7 +4,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from local.arm.estate import read_estate
 from local.issuer import AUDIENCE, TENANT_ID
 
 # Where an estate is empty or names no subscription.
@@ -31,7 +33,7 @@ class Addresses:
     issuer: str
 
 
-def app_environment(at: Addresses, estate: Path) -> dict[str, str]:
+def app_environment(at: Addresses, estate: Path | Mapping[str, Any]) -> dict[str, str]:
     """Return the app settings, under the names that they have in Azure."""
     tenant = f"{at.issuer}/{TENANT_ID}"
     resources = _resource_ids(estate)
@@ -71,11 +73,8 @@ def local_settings(environment: Mapping[str, str], port: int) -> str:
     return json.dumps(content, indent=2) + "\n"
 
 
-def _resource_ids(estate: Path) -> list[str]:
-    try:
-        content = json.loads(estate.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return []
+def _resource_ids(estate: Path | Mapping[str, Any]) -> list[str]:
+    content = read_estate(estate) if isinstance(estate, Path) else estate
     return [str(resource["id"]) for resource in content["resources"] if "id" in resource]
 
 

@@ -6,13 +6,14 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from local.app_settings import Addresses, app_environment
+from local.arm.estate import EstateError, read_estate
 from local.arm.serve import ArmServer
 from local.arm.simulator import Settings
 from local.azurite import Azurite, AzuriteError
@@ -40,7 +41,7 @@ class Stack:
         self,
         *,
         app: Path = ROOT,
-        estate: Path = ESTATE,
+        estate: Path | Sequence[Path] = ESTATE,
         port: int = 0,
         settle: float | None = None,
         with_host: bool = True,
@@ -48,7 +49,7 @@ class Stack:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self._app = app.resolve()
-        self._estate = estate
+        self._estate = _read_estate([estate] if isinstance(estate, Path) else estate)
         self._settle = settle
         self._directory = (directory or ROOT / ".stack").resolve()
         # Another program is to listen on the port, so it has to be known before.
@@ -61,7 +62,7 @@ class Stack:
             self._require_free_port()
             self._start_services()
             self.environment = {
-                **app_environment(Addresses(self.storage, self.arm, self.issuer), estate),
+                **app_environment(Addresses(self.storage, self.arm, self.issuer), self._estate),
                 **(environment or {}),
             }
             if with_host:
@@ -179,7 +180,7 @@ class Stack:
         try:
             return ArmServer(self._estate, settings=settings)
         except (OSError, ValueError) as error:
-            raise StackError(f"the estate {self._estate} cannot be loaded: {error}") from error
+            raise StackError(f"the estate cannot be loaded: {error}") from error
 
     def _require_free_port(self) -> None:
         if self._port:
@@ -220,6 +221,13 @@ class Stack:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
+
+
+def _read_estate(paths: Sequence[Path]) -> dict[str, Any]:
+    try:
+        return read_estate(*paths)
+    except EstateError as error:
+        raise StackError(f"the estate cannot be loaded: {error}") from error
 
 
 def _inherited() -> dict[str, str]:

@@ -8,14 +8,24 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from shared.domain.arm_ids import NSG_TYPE, parse_id
+from shared.domain.arm_ids import NSG_TYPE, is_scope, parse_id
 from shared.domain.times import parse_duration
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-_SCOPE = re.compile(
-    r"/subscriptions/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(/resourceGroups/[^/]{1,90}(/providers/.{3,400})?)?",
-    re.IGNORECASE,
+
+
+# Plain segments only: no user, query or fragment, nothing that a client would resolve or decode.
+_PUBLIC = re.compile(
+    r"https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/(?!\.{1,2}(?:/|$))[\w.~-]+)*/?",
+    re.ASCII,
 )
+
+
+def _has_valid_port(url: str) -> bool:
+    try:
+        return urlsplit(url).port != 0
+    except ValueError:
+        return False
 
 
 def _split(text: object) -> object:
@@ -54,6 +64,7 @@ class Settings(BaseSettings):
     logic_app_url: str = ""
     logic_app_audience: str = "https://management.azure.com"
     trusted_proxies: int = Field(0, ge=0, le=5)
+    public_url: str = ""
     calls_per_minute: int = Field(120, ge=10, le=10_000)
     min_duration: Duration = timedelta(minutes=5)
     max_duration: Duration = timedelta(days=1)
@@ -74,8 +85,11 @@ class Settings(BaseSettings):
     @classmethod
     def _scopes_are_ids(cls, scopes: tuple[str, ...]) -> tuple[str, ...]:
         for scope in scopes:
-            if not _SCOPE.fullmatch(scope):
-                raise ValueError(f"{scope!r} is not a subscription, group or resource id")
+            if not is_scope(scope.rstrip("/")):
+                raise ValueError(
+                    f"{scope!r} is not a subscription, group or resource id; names are written "
+                    "as Azure shows them, without percent encoding"
+                )
         return tuple(scope.rstrip("/") for scope in scopes)
 
     @field_validator("probe_nsg")
@@ -96,6 +110,22 @@ class Settings(BaseSettings):
             and parts.hostname not in _LOOPBACK
         ):
             raise ValueError("must be https, except on the local machine")
+        return url.rstrip("/")
+
+    @field_validator("public_url")
+    @classmethod
+    def _public_address(cls, url: str) -> str:
+        """Accept the address of a proxy, with a path prefix that the proxy takes off, or none."""
+        if not url:
+            return ""
+        parts = urlsplit(url)
+        if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
+            raise ValueError("must be https, except on the local machine")
+        if not _PUBLIC.fullmatch(url) or not parts.hostname or not _has_valid_port(url):
+            raise ValueError(
+                "must be an address such as https://jit.contoso.com or "
+                "https://contoso.com/jit, without a user, query or fragment"
+            )
         return url.rstrip("/")
 
     @field_validator("max_duration")

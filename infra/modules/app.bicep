@@ -120,6 +120,9 @@ param requestDays int
 @description('JIT_TRUSTED_PROXIES.')
 param trustedProxies int
 
+@description('JIT_PUBLIC_URL; empty where callers use the app\'s own address.')
+param publicUrl string
+
 @description('JIT_LOGIC_APP_URL: the trigger that is told of requests that wait for people.')
 param logicAppUrl string
 
@@ -324,6 +327,10 @@ resource site 'Microsoft.Web/sites@2024-04-01' = {
         {
           name: 'JIT_TRUSTED_PROXIES'
           value: string(trustedProxies)
+        }
+        {
+          name: 'JIT_PUBLIC_URL'
+          value: publicUrl
         }
         {
           name: 'JIT_CALLS_PER_MINUTE'

@@ -20,6 +20,7 @@ from starlette.routing import Route
 from local.arm import ids
 from local.arm.controls import Controls
 from local.arm.errors import ArmError
+from local.arm.estate import read_estate
 from local.arm.faults import Strike
 from local.arm.front_door import NOT_SIMULATED, handle
 from local.arm.simulator import Answer, Call, Settings, Simulator
@@ -33,10 +34,9 @@ Clock = Callable[[], float]
 Sleep = Callable[[float], Awaitable[None]]
 
 
-def load_estate(path: FilePath = DEFAULT_ESTATE) -> dict[str, Any]:
-    """Read an estate from a file."""
-    estate: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return estate
+def load_estate(*paths: FilePath) -> dict[str, Any]:
+    """Read an estate from files; from none, the default one. Raises EstateError."""
+    return read_estate(*(paths or (DEFAULT_ESTATE,)))
 
 
 def create_app(

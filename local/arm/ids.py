@@ -1,5 +1,6 @@
 """Read ARM ids and paths; they compare without regard to letter case."""
 
+import re
 from dataclasses import dataclass
 
 PROVIDERS = "/providers/"
@@ -7,7 +8,14 @@ PROVIDERS = "/providers/"
 
 def key(resource_id: str) -> str:
     """Return the form under which two spellings of one id are equal."""
-    return resource_id.strip("/").lower()
+    return "".join(map(_fold, resource_id.strip("/")))
+
+
+def _fold(letter: str) -> str:
+    """Fold letter case as .NET's ordinal comparison does: one for one, never across ASCII."""
+    upper = letter.upper()
+    folded = letter if len(upper) > 1 or upper.isascii() != letter.isascii() else upper
+    return folded.lower() if folded.isascii() else folded
 
 
 def same(one: str, other: str) -> bool:
@@ -54,9 +62,10 @@ class Path:
 
 def parse(path: str) -> Path | None:
     """Cut a path at its last provider, or answer None where it has none."""
-    at = path.lower().rfind(PROVIDERS)
-    if at < 0:
+    found = [each.start() for each in re.finditer(PROVIDERS, path, re.IGNORECASE | re.ASCII)]
+    if not found:
         return None
+    at = found[-1]
     namespace, *rest = path[at + len(PROVIDERS) :].strip("/").split("/")
     if not rest or not all((namespace, *rest)):
         return None

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Iterable, Mapping
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from local.arm import errors, ids
 from local.arm.nsg import NSG_TYPE, Group, written_defaults, written_rule
@@ -150,7 +150,8 @@ def page(
     if stop < len(everything):
         query = {name: value for name, value in call.query.items() if name.lower() != "$skiptoken"}
         query[SKIP_TOKEN] = str(stop)
-        body["nextLink"] = f"{call.base_url}{call.raw_path}?{urlencode(query, safe='$')}"
+        path = quote(call.raw_path, safe="/%!$&'()*+,;=:@-._~")
+        body["nextLink"] = f"{call.base_url}{path}?{urlencode(query, safe='$')}"
     # An empty list of groups comes from the front door, which does not indent [recorded].
     from_front_door = not everything and call.path.type_key == NSG
     return Answer(200, body, indented=indented and not from_front_door)

@@ -88,7 +88,7 @@ def read_rule(body: Mapping[str, Any], name: str, nsg_id: str) -> Rule:
     given.pop("provisioningState", None)
     _check_required(given, rule_id)
     _check_priority(given.get("priority", 0))
-    if len(given.get("description", "")) > MAX_DESCRIPTION:
+    if len(given.get("description", "").encode("utf-16-le", "surrogatepass")) > 2 * MAX_DESCRIPTION:
         raise _refused(
             "SecurityRuleDescriptionTooLong",
             f"Security rule description cannot exceed {MAX_DESCRIPTION} chars.",

@@ -253,7 +253,7 @@ def _texts(value: object) -> tuple[str, ...]:
 
 def _resource_scope(scope: str) -> str:
     """Return where to ask: our policies are no resources of Azure's, their group is."""
-    cut = scope.lower().find(_SECURITY)
+    cut = key_of(scope).find(_SECURITY)
     return scope if cut < 0 else scope[:cut]
 
 

@@ -5,11 +5,19 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 
+from shared.domain.names import cut, fold, is_name
 from shared.domain.times import format_instant
 
 _SEGMENT = r"[^/\\#?%\x00-\x1f\x7f-\x9f]{1,128}"
+_SUBSCRIPTION = (
+    r"/subscriptions/(?P<subscription>[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})"
+)
+_SCOPE = re.compile(
+    rf"{_SUBSCRIPTION}(?:/resourceGroups/(?P<group>[^/]+)(?P<resource>/providers/.+)?)?",
+    re.IGNORECASE | re.ASCII,
+)
 _RESOURCE = re.compile(
-    rf"/subscriptions/(?P<subscription>[0-9a-fA-F]{{8}}(?:-[0-9a-fA-F]{{4}}){{3}}-[0-9a-fA-F]{{12}})"
+    rf"{_SUBSCRIPTION}"
     rf"/resourceGroups/(?P<group>{_SEGMENT})"
     rf"/providers/(?P<type>[A-Za-z.]{{3,64}}/[A-Za-z]{{3,64}})/(?P<name>{_SEGMENT})"
     rf"(?P<child>(?:/[A-Za-z]{{3,64}}/{_SEGMENT})*)",
@@ -40,7 +48,13 @@ class ResourceId:
 def parse_id(text: str, of_type: str = "") -> ResourceId:
     """Read a resource id, of one type if asked; raises ValueError with what would be right."""
     match = _RESOURCE.fullmatch(text) if len(text) <= MAX_ID else None
-    if match is None or match["group"] in {".", ".."} or match["name"] in {".", ".."}:
+    # A direction mark or another character that is not seen would make two ids look like one.
+    if (
+        match is None
+        or not text.isprintable()
+        or match["group"] in {".", ".."}
+        or match["name"] in {".", ".."}
+    ):
         raise ValueError(
             "not a resource id such as /subscriptions/{guid}/resourceGroups/{group}/providers/"
             f"{of_type or '{namespace}/{type}'}/{{name}}"
@@ -56,10 +70,26 @@ def parse_id(text: str, of_type: str = "") -> ResourceId:
     )
 
 
+def is_scope(text: str) -> bool:
+    """Tell whether a text is the id of a subscription, a resource group or a resource."""
+    match = _SCOPE.fullmatch(text)
+    if match is None or (match["group"] is not None and not is_name(match["group"])):
+        return False
+    return match["resource"] is None or is_resource(text)
+
+
+def is_resource(text: str, of_type: str = "") -> bool:
+    """Tell whether a text is the id of a resource, of one type if asked."""
+    try:
+        parse_id(text, of_type)
+    except ValueError:
+        return False
+    return True
+
+
 def key_of(resource_id: str) -> str:
-    """Return the form of an id to compare and to key by."""
-    # Not casefold: it makes `ß` and `ss` one, and Azure has groups of both names.
-    return resource_id.lower().rstrip("/")
+    """Return the form of an id to compare and to key by, as long as the id without a last slash."""
+    return fold(resource_id).rstrip("/")
 
 
 def name_of(resource_id: str) -> str:
@@ -113,9 +143,9 @@ class RuleNames:
 def allow_description(request_id: str, expires_at: datetime, requestor: str = "") -> str:
     """Describe a grant's rule; the requestor's name is cut before the expiry ever is."""
     text = f"JIT access request {request_id} until {format_instant(expires_at)}"
-    return f"{text} for {requestor}"[:MAX_DESCRIPTION] if requestor else text
+    return cut(f"{text} for {requestor}", MAX_DESCRIPTION) if requestor else text
 
 
 def deny_description(vm_name: str) -> str:
     """Describe the standing deny of a VM."""
-    return f"JIT access: management ports of VM '{vm_name}' stay closed."[:MAX_DESCRIPTION]
+    return cut(f"JIT access: management ports of VM '{vm_name}' stay closed.", MAX_DESCRIPTION)

@@ -60,6 +60,18 @@ class ConflictError(JitError):
     code = "Conflict"
 
 
+class RepeatTooLateError(JitError):
+    """A call that names itself was first sent so long ago that its answer may be forgotten."""
+
+    code = "RepeatabilityWindowPassed"
+
+
+class UnsupportedMediaTypeError(JitError):
+    """What was sent declares an encoding that is not read here."""
+
+    code = "UnsupportedMediaType"
+
+
 class TooManyRequestsError(JitError):
     """A bound was reached; `retry_after` is in seconds."""
 

@@ -105,6 +105,18 @@ def extend_all(
     return replace(later, extended=(*request.extended, Extended(end_at, now, relayed_by)))
 
 
+def has_ended_in_part(request: AccessRequest, now: datetime) -> bool:
+    """Tell whether any port of a request has ended, or waits for approval past its deadline."""
+    late = request.approval is not None and request.approval.deadline <= now
+    return any(
+        port.is_final
+        or port.closing is not None
+        or (port.end_at is not None and port.end_at <= now)
+        or (late and port.status is Status.PENDING_APPROVAL)
+        for port in request.ports
+    )
+
+
 def is_open(port: PortRequest, now: datetime) -> bool:
     """Tell whether a port request is opening or open, and has not ended."""
     return bool(

@@ -67,14 +67,22 @@ class _Run:
     in_vain: int = 0
     may_gather: bool = False
     gathers: bool = False
+    settled: Callable[[Snapshot], None] | None = None
 
 
-def converge(services: Services, firewall_id: str, *, lets_in: bool = False) -> Outcome:
+def converge(
+    services: Services,
+    firewall_id: str,
+    *,
+    lets_in: bool = False,
+    settled: Callable[[Snapshot], None] | None = None,
+) -> Outcome:
     """Converge one firewall, if nobody else is doing so.
 
     Who gets the lease settles every row there, releases it, and looks again: whoever recorded
     something meanwhile, or came to close what has just ended, found the lease taken and left.
     Who only comes to let somebody in may join a crowd that gathers; nobody else waits for one.
+    `settled` is called with each read that leaves nothing to write.
     """
     unless = is_gathering if lets_in else None
     for _ in range(_LOOKS):
@@ -85,6 +93,7 @@ def converge(services: Services, firewall_id: str, *, lets_in: bool = False) -> 
         if lease is None:
             return Outcome.BUSY
         run = _Run(end_gathering(lease), Repairs(services, firewall_id), may_gather=lets_in)
+        run.settled = settled
         try:
             _rounds(services, firewall_id, run)
         finally:
@@ -172,6 +181,8 @@ def _round(services: Services, firewall_id: str, run: _Run) -> bool:
     Prover(services, firewall_id, snapshot, rows, changes).prove()
     if not changes.is_empty:
         return run.gathers
+    if run.settled is not None:
+        run.settled(snapshot)
     return not _fail_blocked(services, rows, want, changes)
 
 

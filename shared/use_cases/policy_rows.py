@@ -8,7 +8,8 @@ from shared.domain.model import Policy
 from shared.use_cases.codec import UnreadableRowError, pack, unpack
 from shared.use_cases.interfaces import Row, Table, Telemetry
 
-LAST = "\x7e"  # sorts after every character that our keys use
+LAST = "\x7e"  # sorts after the hexadecimal digits with which our keys, or their ends, begin
+_AFTER_BAR = "\x7d"  # the character after the bar: a name may begin with one beyond ASCII
 
 
 @dataclass(frozen=True)
@@ -59,14 +60,12 @@ class PolicyRows:
 
     def listed(self, subscription: str, group: str = "", location: str = "") -> list[Policy]:
         """List the policies of a subscription, narrowed by group and location."""
-        start = f"{subscription}|{group}|{location}" if group else f"{subscription}|"
-        start = start.lower()
-        found = self._readable(self._table.scan(start, start + LAST, kind="policy"))
+        start = key_of(f"{subscription}|{group}" if group else subscription)
+        found = self._readable(self._table.scan(f"{start}|", start + _AFTER_BAR, kind="policy"))
         return [
             policy
             for policy in found
-            if (not location or policy.location.lower() == location.lower())
-            and (not group or parse_policy(policy.id)[1] == group.lower())
+            if not location or key_of(policy.location) == key_of(location)
         ]
 
     def everything(self) -> list[Policy]:
@@ -98,7 +97,7 @@ class PolicyRows:
         """Find the ids of the policies that have a row for a VM."""
         subscription = parse_id(vm_id).subscription.lower()
         rows = self._table.scan(
-            f"{subscription}|", f"{subscription}|{LAST}", kind="vm", vm=key_of(vm_id)
+            f"{subscription}|", subscription + _AFTER_BAR, kind="vm", vm=key_of(vm_id)
         )
         return sorted(_vm_row(row).policy_id for row in rows)
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 
 from shared.domain.arm_ids import key_of, name_of
 from shared.domain.errors import InvalidInputError, NotFoundError
@@ -22,7 +23,15 @@ from shared.domain.prefixes import overlaps
 from shared.use_cases.closing import close_early
 from shared.use_cases.codec import MAX_DOCUMENT, size_of
 from shared.use_cases.converge import Outcome, converge
-from shared.use_cases.interfaces import Machine, OutsideError, RowChangedError
+from shared.use_cases.findings import (
+    Finding,
+    Governed,
+    Kind,
+    clear_finding,
+    note_exposure,
+    note_finding,
+)
+from shared.use_cases.interfaces import Machine, OutsideError, RowChangedError, Snapshot
 from shared.use_cases.policy_rows import PolicyRow, VmRow
 from shared.use_cases.services import Services
 
@@ -112,6 +121,7 @@ def fail_policy(services: Services, policy_id: str, message: str) -> None:
     """Say on a policy that it could not be applied."""
     held = services.policies.get(policy_id)
     if held is not None and held.policy.state is PolicyState.UPDATING:
+        note_finding(services, Finding(Kind.FAILED, held.policy.id, message))
         try:
             failed = replace(held.policy, state=PolicyState.FAILED, error=message)
             services.policies.replace(held, failed)
@@ -126,7 +136,14 @@ class _Applied:
     firewalls: set[str] = field(default_factory=set)
     problems: dict[str, str] = field(default_factory=dict)
     errors: list[Exception] = field(default_factory=list)
+    governed: list[Governed] = field(default_factory=list)
+    snapshots: dict[str, Snapshot] = field(default_factory=dict)
     flush_connections: bool = False
+
+    def saw(self, snapshot: Snapshot) -> None:
+        """Keep the last settled read of a firewall that is there."""
+        if snapshot.exists:
+            self.snapshots[key_of(snapshot.firewall_id)] = snapshot
 
 
 def apply_policy(services: Services, policy_id: str) -> None:
@@ -139,11 +156,15 @@ def apply_policy(services: Services, policy_id: str) -> None:
         held = services.policies.get(policy_id)
         applied = _apply(services, policy_id, held)
         outcomes = services.workers(
-            lambda firewall_id: converge(services, firewall_id), sorted(applied.firewalls)
+            partial(converge, services, settled=applied.saw), sorted(applied.firewalls)
         )
         after = services.policies.get(policy_id)
         if (after.version if after else "") != (held.version if held else ""):
             continue  # another PUT or DELETE came meanwhile: what was written may be stale
+        complete = not applied.errors
+        note_exposure(services, policy_id, applied.governed, applied.snapshots, complete=complete)
+        if after is None:
+            clear_finding(services, Kind.FAILED, policy_id)
         if applied.errors:
             raise applied.errors[0]
         if Outcome.BUSY in outcomes or not _finish(services, policy_id, after, applied):
@@ -191,12 +212,14 @@ def _protect(services: Services, row: VmRow, vm: PolicyVm, applied: _Applied) ->
     if tuple(noted) != row.firewalls or not row.version:
         services.policies.put_vm(replace(row, vm_id=vm.id, firewalls=tuple(noted)))
     ports = vm.ports or usual_ports(machine)
+    numbers = tuple(sorted(rule.number for rule in ports))
+    applied.governed.append(Governed(vm.id, numbers, tuple(attachments)))
     for attachment in attachments:
         wanted = Protection(
             firewall_id=attachment.firewall_id,
             policy_id=row.policy_id,
             vm_id=vm.id,
-            ports=tuple(sorted(rule.number for rule in ports)),
+            ports=numbers,
             addresses=attachment.addresses,
             flush_connections=applied.flush_connections,
         )
@@ -304,17 +327,22 @@ def _conclude(services: Services, held: PolicyRow, applied: _Applied) -> bool:
     policy = held.policy
     try:
         if policy.state is PolicyState.DELETING:
+            clear_finding(services, Kind.FAILED, policy.id)
             services.policies.delete(held)
             services.telemetry.event("jit.policy.deleted", policy=policy.id)
             return True
         error = "; ".join(f"{name_of(vm)}: {why}" for vm, why in sorted(applied.problems.items()))
         state = PolicyState.FAILED if error else PolicyState.SUCCEEDED
+        if error:
+            note_finding(services, Finding(Kind.FAILED, policy.id, error, len(applied.problems)))
         concluded = replace(policy, vms=_with_ports(services, policy), state=state, error=error)
         if concluded != policy:
             services.policies.replace(held, concluded)
             services.telemetry.event(
                 "jit.policy.applied", policy=policy.id, state=state.value, error=error
             )
+        if not error:
+            clear_finding(services, Kind.FAILED, policy.id)
     except RowChangedError:
         return False
     return True

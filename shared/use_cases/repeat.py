@@ -1,8 +1,16 @@
-"""An idempotent POST: the same id from the same caller opens nothing twice.
+"""Idempotency keys: a call that is sent again leads to the request of the first call.
 
-A row per id remembers which request it led to. The row is written before the request, so that of
-two calls at the same instant one finds the other's; and a call that stopped in between is taken
-up again under the same request id.
+Two headers can say that a call is sent again, and they promise different things:
+
+- `Repeatability-Request-ID` names one call. Its answer stands for a day, whatever became of the
+  request, and the same id with another body is refused.
+- `x-ms-client-request-id` is a correlation id. Clients set it once for a call, a cmdlet, a
+  process or a session. Only an SDK's own retry is recognised by it: the same body within minutes,
+  while every port of the first request is still open or waiting. Anything else is a new call.
+
+A row reserves each key for a request id. The row is written before the request, so that of two
+calls at the same instant one finds the other's row; and a call that stopped in between is
+resumed under the same request id.
 """
 
 from dataclasses import dataclass, replace
@@ -10,6 +18,7 @@ from datetime import datetime, timedelta
 
 from shared.domain.arm_ids import digest
 from shared.domain.errors import InvalidInputError
+from shared.domain.lifecycle import has_ended_in_part
 from shared.domain.model import AccessRequest
 from shared.use_cases.codec import pack, unpack
 from shared.use_cases.interfaces import Row, RowChangedError, RowExistsError
@@ -17,17 +26,20 @@ from shared.use_cases.rows import policy_key
 from shared.use_cases.services import Services
 
 REMEMBERED = timedelta(hours=24)
-REPEATS = "repeat|"  # how the partitions of remembered ids begin
+# Longer than the retries of Azure's SDKs last, and far shorter than a session.
+RETRY_WINDOW = timedelta(minutes=5)
+REPEATS = "repeat|"  # how the partitions of reserved keys begin
 _TRIES = 10
 
 
 @dataclass(frozen=True)
 class Repeat:
-    """The id a caller gave a call, and what the call said."""
+    """The key of a call, and what the call said."""
 
     caller: str
     key: str
     body: str  # a digest
+    is_correlation: bool = False  # the key may stand on many calls, and names none of them
 
 
 @dataclass(frozen=True)
@@ -36,27 +48,27 @@ class _Remembered:
     body: str
     at: datetime
 
-    def is_over(self, now: datetime) -> bool:
-        return now - self.at >= REMEMBERED
+    def is_over(self, now: datetime, window: timedelta = REMEMBERED) -> bool:
+        return now - self.at >= window
 
 
 def find_repeated(
     services: Services, policy_id: str, repeat: Repeat | None
 ) -> AccessRequest | None:
-    """Return the request that an earlier call of this id led to; None: go on with this one.
+    """Return the request that an earlier call of this key led to. Return None for a new call.
 
-    Raises InvalidInputError where that call said something else.
+    Raises InvalidInputError where the key names a call that said something else.
     """
     if repeat is None:
         return None
     row = services.tables.requests.get(*_place(policy_id, repeat))
-    held = _live(services, row, repeat)
-    found = services.requests.get(held.request_id) if held else None
-    return found.request if found else None
+    reserved = _reserved(services, row, repeat)
+    stored = services.requests.get(reserved.request_id) if reserved else None
+    return stored.request if stored else None
 
 
 def claim(services: Services, request: AccessRequest, repeat: Repeat | None) -> AccessRequest:
-    """Note which request an id leads to, before it is made.
+    """Reserve a key for a request, before the request is stored.
 
     Returns the request under the id it is to have: another's, where another call came first.
     """
@@ -70,9 +82,9 @@ def claim(services: Services, request: AccessRequest, repeat: Repeat | None) -> 
             table.insert(mine)
         except RowExistsError:
             row = table.get(*place)
-            held = _live(services, row, repeat)
-            if held is not None:
-                return replace(request, id=held.request_id)
+            reserved = _reserved(services, row, repeat)
+            if reserved is not None:
+                return replace(request, id=reserved.request_id)
             if row is None or not _take_over(services, replace(mine, version=row.version)):
                 continue
         return request
@@ -87,26 +99,41 @@ def _take_over(services: Services, row: Row) -> bool:
     return True
 
 
-def _live(services: Services, row: Row | None, repeat: Repeat) -> _Remembered | None:
+def _reserved(services: Services, row: Row | None, repeat: Repeat) -> _Remembered | None:
+    """Return what a key is reserved for, unless its time is over."""
     if row is None:
         return None
-    held = unpack(_Remembered, row.values)
-    if held.is_over(services.clock()):
+    reserved = unpack(_Remembered, row.values)
+    if repeat.is_correlation:
+        return reserved if _may_be_retried(services, reserved) else None
+    if reserved.is_over(services.clock()):
         return None
-    if held.body != repeat.body:
+    if reserved.body != repeat.body:
         raise InvalidInputError(
             f"the id '{repeat.key}' was used within a day for another request; "
             "give each request its own",
             code="RepeatedRequestDiffers",
         )
-    return held
+    return reserved
+
+
+def _may_be_retried(services: Services, reserved: _Remembered) -> bool:
+    """Tell whether a call with the same correlation id and body is a retry of the first."""
+    now = services.clock()
+    if reserved.is_over(now, RETRY_WINDOW):
+        return False
+    stored = services.requests.get(reserved.request_id)
+    return stored is None or not has_ended_in_part(stored.request, now)
 
 
 def is_forgotten(row: Row, now: datetime) -> bool:
-    """Tell whether a remembered id has had its time; raises UnreadableRowError."""
+    """Tell whether a reserved key has had its time; raises UnreadableRowError."""
     return unpack(_Remembered, row.values).is_over(now)
 
 
 def _place(policy_id: str, repeat: Repeat) -> tuple[str, str]:
     # A partition of its own: listing a policy's newest requests never meets these rows.
-    return f"{REPEATS}{policy_key(policy_id)}", digest(repeat.caller, repeat.key)
+    partition = f"{REPEATS}{policy_key(policy_id)}"
+    if repeat.is_correlation:
+        return partition, digest("correlation", repeat.caller, repeat.key, repeat.body)
+    return partition, digest(repeat.caller, repeat.key)

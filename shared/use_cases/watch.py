@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from shared.domain.model import MINUTE
 from shared.domain.times import format_sortable, parse_instant
+from shared.use_cases.findings import Kind, read_findings
 from shared.use_cases.interfaces import Row, RowChangedError, RowExistsError
 from shared.use_cases.services import Services
 
@@ -115,6 +116,7 @@ def report(services: Services) -> Health:
         problems.append(f"{overdue} firewalls are overdue by more than two minutes")
     if poisoned:
         warnings.append(f"{poisoned} messages could not be handled")
+    warnings += _findings(services)
     if state != "honoured":
         warnings.append(f"whole writes are off: If-Match is {state}")
     return Health(
@@ -127,6 +129,31 @@ def report(services: Services) -> Health:
         tuple(problems),
         tuple(warnings),
     )
+
+
+def _findings(services: Services) -> list[str]:
+    """Say which policies need a person, and what to do."""
+    failed = read_findings(services, Kind.FAILED)
+    exposed = read_findings(services, Kind.EXPOSED)
+    told = []
+    if failed:
+        told.append(
+            f"{_count(len(failed), 'policy has', 'policies have')} failed, first "
+            f"'{failed[0].policy_id}': {failed[0].text}. Mend what it names and PUT the policy "
+            "again, or wait for the next reconciliation"
+        )
+    if exposed:
+        machines = sum(each.count for each in exposed)
+        told.append(
+            f"governed ports stand open on {_count(machines, 'VM', 'VMs')}, first under "
+            f"'{exposed[0].policy_id}': {exposed[0].text}. Remove or narrow the rule; "
+            "GET /api/machines names every one"
+        )
+    return told
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
 
 
 def lateness(services: Services) -> Lateness:

@@ -123,7 +123,7 @@ BAD_POLICIES: list[tuple[str, Any]] = [
     ("protocol", None),
     ("number", -1),
     ("number", 65536),
-    ("number", "22"),
+    ("number", "22; x"),
     ("number", True),
     ("number", 22.5),
     ("maxRequestAccessDuration", "PT4M"),

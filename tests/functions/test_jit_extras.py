@@ -247,10 +247,11 @@ def test_an_id_that_cannot_be_kept_is_refused(web: WebApp) -> None:
     assert web.call("POST", INITIATE, asking(), who=AS_ALICE, headers=sent).status == 400
 
 
-def test_a_call_that_stopped_half_way_is_taken_up_again(web: WebApp) -> None:
+@pytest.mark.parametrize("header", ["Repeatability-Request-ID", "x-ms-client-request-id"])
+def test_a_call_that_stopped_half_way_is_taken_up_again(web: WebApp, header: str) -> None:
     """Its id leads to one request, though the first attempt never wrote it."""
     protect(web)
-    sent = {"Repeatability-Request-ID": "one"}
+    sent = {header: "one"}
     insert, crashes = web.world.tables.requests.insert, [True]
 
     def crashing(row: Any) -> str:
@@ -269,11 +270,14 @@ def test_a_call_that_stopped_half_way_is_taken_up_again(web: WebApp) -> None:
     assert len(web.call("GET", POLICY, who=AS_ADMIN).json["properties"]["requests"]) == 1
 
 
+@pytest.mark.parametrize("header", ["Repeatability-Request-ID", "x-ms-client-request-id"])
 @pytest.mark.parametrize("row_of", ["repeat|", policy_key(POLICY)])
-def test_two_calls_at_the_same_instant_open_one_request(web: WebApp, row_of: str) -> None:
+def test_two_calls_at_the_same_instant_open_one_request(
+    web: WebApp, row_of: str, header: str
+) -> None:
     """Whichever row of the first the second call comes before: its id's, or the request's."""
     protect(web)
-    sent = {"Repeatability-Request-ID": "one"}
+    sent = {header: "one"}
     insert = web.world.tables.requests.insert
     overtaking: list[str] = []
 
