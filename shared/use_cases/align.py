@@ -22,17 +22,27 @@ from shared.domain.model import (
 )
 from shared.domain.rules import is_covered, is_held, superseded
 from shared.use_cases.closing import close_early, grant_of, seal_row
-from shared.use_cases.interfaces import RowChangedError
+from shared.use_cases.failures import Failures
+from shared.use_cases.interfaces import OutsideError, RowChangedError
+from shared.use_cases.rows import RequestRow
 from shared.use_cases.services import Services
+
+
+class _UnansweredError(OutsideError):
+    """The row of a request could not be read: whether it still stands is not known."""
 
 
 class Aligner:
     """Aligns the rows of one firewall."""
 
-    def __init__(self, services: Services, firewall_id: str) -> None:
+    def __init__(
+        self, services: Services, firewall_id: str, failures: Failures | None = None
+    ) -> None:
         self._services = services
         self._firewall_id = firewall_id
+        self._failures = failures or Failures(services, firewall_id)
         self._requests: dict[str, AccessRequest | None] = {}
+        self._unanswered: dict[str, _UnansweredError] = {}
 
     def align(self, rows: FirewallRows, now: datetime) -> FirewallRows:
         """Return the rows as they stand once they agree with their requests."""
@@ -40,7 +50,7 @@ class Aligner:
 
         def align_those_of(request: list[Grant]) -> list[Grant]:
             return [
-                self._align(grant, rows, now, replaced=grant.key in newer_exists)
+                self._try(grant, rows, now, replaced=grant.key in newer_exists)
                 if self._needs_a_look(grant, rows, now) or grant.key in newer_exists
                 else grant
                 for grant in request
@@ -60,6 +70,23 @@ class Aligner:
         if grant.is_sealed:
             return not grant.proven
         return not grant.proven or not is_held(grant, now) or not is_covered(grant, rows)
+
+    def _try(self, grant: Grant, rows: FirewallRows, now: datetime, *, replaced: bool) -> Grant:
+        """Align one grant; where that fails, it is wanted no more, and no other grant is held up.
+
+        A request that did not answer proves nothing: its grant stays as it is until its end, and
+        is not opened.
+        """
+        try:
+            return self._align(grant, rows, now, replaced=replaced)
+        except _UnansweredError as error:
+            self._failures.note(grant, error)
+            if is_held(grant, now) and is_covered(grant, rows) and not replaced:
+                self._failures.withheld.add(grant.key)
+                return grant
+        except Exception as error:  # noqa: BLE001 - whatever it is, the others must still close
+            self._failures.note(grant, error)
+        return grant if grant.is_sealed else replace(grant, sealed_at=now, proven=False)
 
     def _align(self, grant: Grant, rows: FirewallRows, now: datetime, *, replaced: bool) -> Grant:
         request, port, front = self._place(grant)
@@ -89,10 +116,19 @@ class Aligner:
         return request, port, next((f for f in fronts if key_of(f.firewall_id) == key), None)
 
     def _request(self, request_id: str) -> AccessRequest | None:
+        if request_id in self._unanswered:
+            raise self._unanswered[request_id]
         if request_id not in self._requests:
-            held = self._services.requests.get(request_id)
+            held = self._read(request_id)
             self._requests[request_id] = held.request if held else None
         return self._requests[request_id]
+
+    def _read(self, request_id: str) -> RequestRow | None:
+        try:
+            return self._services.requests.get(request_id)
+        except OutsideError as error:
+            self._unanswered[request_id] = _UnansweredError(str(error))
+            raise self._unanswered[request_id] from error
 
     def _copy(self, grant: Grant, truth: Grant) -> Grant:
         """Take over what the request says: a later end, or what somebody tampered with."""

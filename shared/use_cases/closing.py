@@ -15,6 +15,7 @@ from shared.domain.model import (
     PortRequest,
 )
 from shared.use_cases.interfaces import RowChangedError
+from shared.use_cases.messages import send_firewall
 from shared.use_cases.services import Services
 
 Choice = Callable[[PortRequest], bool]
@@ -73,7 +74,7 @@ def close_early(
     request = services.requests.change(request_id, lambda held: change_ports(held, end))
     if request is not None:
         for firewall_id in seal_closed(services, request):
-            services.queues.send_firewall(firewall_id)
+            send_firewall(services, firewall_id)
         if request.is_final:
             services.requests.forget_live(request)
     return request

@@ -1,6 +1,6 @@
 """Open what a request asks for: check once more, find the firewalls, record, converge."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from shared.domain.approval import check_vote
 from shared.domain.arm_ids import key_of, name_of
@@ -23,6 +23,7 @@ from shared.use_cases.converge import converge
 from shared.use_cases.facts import record
 from shared.use_cases.interfaces import OutsideError, ThrottledError
 from shared.use_cases.last_access import note_access
+from shared.use_cases.messages import send_firewall
 from shared.use_cases.protection import apply_policy
 from shared.use_cases.services import Services
 
@@ -193,8 +194,12 @@ def _unreachable(port: PortRequest, attachments: tuple[Attachment, ...]) -> str:
 
 
 def _insert_grants(services: Services, request: AccessRequest) -> list[str]:
-    """Insert the grants of what is opening, each after its due row; return the firewalls."""
+    """Insert the grants of what is opening, each after its due row; return the firewalls.
+
+    One message for each firewall and end is sent now, so that the close needs no sweep.
+    """
     firewalls = set()
+    ends: set[tuple[str, datetime]] = set()
     protected: set[tuple[str, str]] = set()
     now = services.clock()
     for port in request.ports:
@@ -208,10 +213,10 @@ def _insert_grants(services: Services, request: AccessRequest) -> list[str]:
             services.due.add(grant.expires_at, "firewall", front.firewall_id, since=now)
             services.due.add(grant.expires_at + MINUTE, "request", request.id, since=now)
             services.rows.insert_grant(grant)
-            if grant.expires_at - now <= MINUTE:
-                # It may fall due before the next sweep looks ahead.
-                services.queues.send_firewall(front.firewall_id, delay=grant.expires_at - now)
+            ends.add((front.firewall_id, grant.expires_at))
             firewalls.add(front.firewall_id)
+    for firewall_id, end in sorted(ends):
+        send_firewall(services, firewall_id, delay=end - now)
     return sorted(firewalls)
 
 
