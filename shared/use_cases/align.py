@@ -40,7 +40,7 @@ class Aligner:
     ) -> None:
         self._services = services
         self._firewall_id = firewall_id
-        self._failures = failures or Failures(services, firewall_id)
+        self._failures = Failures(services, firewall_id) if failures is None else failures
         self._requests: dict[str, AccessRequest | None] = {}
         self._unanswered: dict[str, _UnansweredError] = {}
 

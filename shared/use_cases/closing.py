@@ -20,6 +20,8 @@ from shared.use_cases.services import Services
 
 Choice = Callable[[PortRequest], bool]
 
+_TRIES = 50
+
 
 class By(NamedTuple):
     """Who ends something, and which app carried the message, if one did."""
@@ -100,7 +102,7 @@ def seal(services: Services, request: AccessRequest, port: PortRequest, front: F
     of messages.
     """
     sealed = False
-    while True:
+    for _ in range(_TRIES):
         held = services.rows.get_grant(front.firewall_id, request.id, port.vm_id, port.port)
         if held is not None and held.is_sealed:
             return sealed
@@ -112,6 +114,7 @@ def seal(services: Services, request: AccessRequest, port: PortRequest, front: F
             services.rows.insert_grant(replace(grant_of(request, port, front), sealed_at=now))
         else:
             seal_row(services, held)
+    raise RowChangedError(f"a grant of {request.id} changed {_TRIES} times while being sealed")
 
 
 def seal_row(services: Services, grant: Grant) -> Grant | None:

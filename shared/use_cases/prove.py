@@ -45,7 +45,7 @@ class Prover:
         self._services = services
         self._firewall_id = firewall_id
         self._rows = rows
-        self._failures = failures or Failures(services, firewall_id)
+        self._failures = Failures(services, firewall_id) if failures is None else failures
         self._present = {rule.name.lower(): rule.priority for rule in snapshot.rules}
         self._unsettled = {rule.name.lower() for rule in changes.put} | {
             name.lower() for name in changes.blocked
