@@ -174,10 +174,15 @@ class Aligner:
         return seal_row(self._services, grant) or self._again(grant)
 
     def _again(self, grant: Grant) -> Grant:
-        """Read a grant that changed under us; if it is gone or still wanted, act on neither."""
+        """Read a grant that changed under us; if it is gone or still wanted, act on neither.
+
+        Raises RowChangedError where it did not change after all.
+        """
         fresh = self._services.rows.get_grant(
             grant.firewall_id, grant.request_id, grant.vm_id, grant.port
         )
+        if fresh is not None and fresh.version == grant.version:
+            raise RowChangedError(f"a grant of {grant.request_id} cannot be written")
         return fresh if fresh is not None else replace(grant, sealed_at=self._services.clock())
 
 

@@ -40,7 +40,7 @@ from shared.use_cases.unread import close_past_ends
 LONGEST_RUN = timedelta(minutes=5)  # well inside the platform's limits; the sweep goes on
 LONGEST_WAIT_SECONDS = 30.0
 _FAILURES_IN_A_ROW = 4
-_MORE_TRIES = 2  # for rows that outside systems kept from being settled
+_MORE_TRIES = 1  # for rows that outside systems kept from being settled
 _WRITES_IN_VAIN = 4
 _QUICK_TRIES = 5
 _LOOKS = 25
@@ -120,7 +120,7 @@ def converge(
         rows = run.failed.leave_out(services.rows.read(firewall_id))
         if not _left_over(rows) and not _await_end(services, rows):
             return Outcome.PARTLY if run.failed else Outcome.DONE
-    send_firewall(services, firewall_id)
+    send_firewall(services, firewall_id, delay=_MOMENT)
     return Outcome.DONE
 
 
@@ -128,15 +128,16 @@ def converge_on_message(services: Services, firewall_id: str) -> Outcome:
     """Converge for a message, which may come a moment before the end it was sent for.
 
     That moment is waited for first, unless there is something to do: a read would be for nothing.
-    Where the rows cannot be read, what has ended by its rule's own text is closed first.
+    Where the rows cannot be read, what has ended by its rule's own text is closed first; raises
+    where they still cannot be read then, so that the message comes back.
     """
     try:
         rows = services.rows.read(firewall_id)
     except Exception as error:  # noqa: BLE001 - an end needs no row to be kept
         _close_unread(services, firewall_id, error)
-    else:
-        if not _left_over(rows):
-            _await_end(services, rows)
+        rows = services.rows.read(firewall_id)
+    if not _left_over(rows):
+        _await_end(services, rows)
     return converge(services, firewall_id)
 
 

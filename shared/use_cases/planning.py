@@ -12,7 +12,7 @@ from shared.domain.arm_ids import digest, key_of
 from shared.domain.model import Access, FirewallRows, Protection, SecurityRule
 from shared.domain.rules import Plan, Wanted, allow_rules, current_grants, plan, superseded, wanted
 from shared.use_cases.align import Aligner
-from shared.use_cases.failures import Failures
+from shared.use_cases.failures import Failures, Subject
 from shared.use_cases.interfaces import OutsideError, Snapshot
 from shared.use_cases.services import Services
 
@@ -39,19 +39,26 @@ def judge(services: Services, snapshot: Snapshot, refusals: Refusals) -> Judged:
     """Judge a firewall by its rows. Raises what reading them raises, and what isolates no row."""
     now = services.clock()
     rows = services.rows.read(snapshot.firewall_id)
+    failures = Failures(services, snapshot.firewall_id)
     try:
-        return _judge(services, snapshot, refusals, rows, now)
+        return _judge(services, snapshot, refusals, rows, now, failures)
     except OutsideError:
         raise
     except Exception as error:  # noqa: BLE001 - one row is to blame, and the others must close
         services.telemetry.fault("jit.plan.failed", error, firewall=snapshot.firewall_id)
-    return _judge(services, snapshot, refusals, _plannable(services, snapshot, rows, now), now)
+    failures = Failures(services, snapshot.firewall_id)
+    sound = _plannable(services, snapshot, rows, now, failures)
+    return _judge(services, snapshot, refusals, sound, now, failures)
 
 
 def _judge(
-    services: Services, snapshot: Snapshot, refusals: Refusals, rows: FirewallRows, now: datetime
+    services: Services,
+    snapshot: Snapshot,
+    refusals: Refusals,
+    rows: FirewallRows,
+    now: datetime,
+    failures: Failures,
 ) -> Judged:
-    failures = Failures(services, snapshot.firewall_id)
     synced = Aligner(services, snapshot.firewall_id, failures).align(rows, now)
     for protection in synced.protections:
         if protection.lifted and _is_undecoded(synced, protection):
@@ -89,7 +96,7 @@ def _withhold(services: Services, rows: FirewallRows, changes: Plan, failures: F
 
 
 def _plannable(
-    services: Services, snapshot: Snapshot, rows: FirewallRows, now: datetime
+    services: Services, snapshot: Snapshot, rows: FirewallRows, now: datetime, failures: Failures
 ) -> FirewallRows:
     """Keep the rows that can be planned, each tried by itself; raises what is no row's fault."""
 
@@ -98,19 +105,18 @@ def _plannable(
         want = wanted(some, now, services.names)
         plan_changes(services, snapshot, some, want, Refusals())
 
-    def is_plannable(some: FirewallRows) -> bool:
+    def is_plannable(subject: Subject, some: FirewallRows) -> bool:
         try:
             attempt(some)
         except Exception as error:  # noqa: BLE001 - whatever it is, the others are planned
-            vms = sorted({each.vm_id for each in some.grants or some.protections})
-            services.telemetry.fault("jit.row.unplannable", error, vm=", ".join(vms))
+            failures.note(subject, error)
             return False
         return True
 
     attempt(FirewallRows())
-    sound = tuple(p for p in rows.protections if is_plannable(FirewallRows((p,))))
+    sound = tuple(p for p in rows.protections if is_plannable(p, FirewallRows((p,))))
     unsound = {digest(key_of(p.vm_id)) for p in rows.protections if p not in sound}
-    grants = tuple(g for g in rows.grants if is_plannable(FirewallRows(sound, (g,))))
+    grants = tuple(g for g in rows.grants if is_plannable(g, FirewallRows(sound, (g,))))
     return FirewallRows(sound, grants, rows.undecoded | unsound)
 
 

@@ -88,7 +88,10 @@ class BreakingWorld(World):
             setattr(table, method, self._failing(getattr(table, method), chooses, error))
 
     def _failing(
-        self, work: Callable[..., object], chooses: Callable[..., bool], error: Callable[[], Exception]
+        self,
+        work: Callable[..., object],
+        chooses: Callable[..., bool],
+        error: Callable[[], Exception],
     ) -> Callable[..., object]:
         def failing(first: Row | str, *more: str, **named: object) -> object:
             row = first if isinstance(first, Row) else None

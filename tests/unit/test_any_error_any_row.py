@@ -74,7 +74,7 @@ def test_any_error_at_one_row_delays_no_close(
     world.break_rows(subject, methods, ERRORS[error])
     if not messages:
         world.queues.waiting.clear()
-        world.queues._send = fail_to_send  # type: ignore[method-assign]  # noqa: SLF001
+        world.queues._send = fail_to_send  # type: ignore[method-assign]
     world.pass_time(4)
     reconcile(world.services)
     world.pass_time(3)
@@ -91,7 +91,7 @@ def test_a_row_that_cannot_be_decoded_delays_no_close(subject: str, messages: bo
     world.garble(subject)
     if not messages:
         world.queues.waiting.clear()
-        world.queues._send = fail_to_send  # type: ignore[method-assign]  # noqa: SLF001
+        world.queues._send = fail_to_send  # type: ignore[method-assign]
     world.pass_time(7)
     assert_closed(world, IN_TIME if messages else 120 + IN_TIME)
 
