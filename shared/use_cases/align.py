@@ -4,12 +4,12 @@ The request row decides; a grant is its copy. Only grants that are expired, unpr
 uncovered or replaced are looked up, so that the cost follows what changes, not what is live.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
 
 from shared.domain.arm_ids import key_of
-from shared.domain.lifecycle import change_port, close
+from shared.domain.lifecycle import change_ports, close
 from shared.domain.model import (
     LONGEST_GRANT,
     AccessRequest,
@@ -43,6 +43,7 @@ class Aligner:
         self._failures = Failures(services, firewall_id) if failures is None else failures
         self._requests: dict[str, AccessRequest | None] = {}
         self._unanswered: dict[str, _UnansweredError] = {}
+        self._unwritable: dict[str, Exception] = {}
 
     def align(self, rows: FirewallRows, now: datetime) -> FirewallRows:
         """Return the rows as they stand once they agree with their requests."""
@@ -141,17 +142,25 @@ class Aligner:
             return self._again(grant)
 
     def _expire(self, grant: Grant) -> Grant:
-        """Write the reason, then seal; an extension that came first wins."""
+        """Write the reason, then seal; an extension that came first wins.
+
+        One write ends all ports of the request that have expired.
+        """
         now = self._services.clock()
 
         def end(port: PortRequest) -> PortRequest:
+            if not port.names(grant.vm_id, grant.port) and not _has_expired(port, now):
+                return port
             if port.end_at is not None and port.end_at > now + LONGEST_GRANT:
                 message = "its end lies further ahead than any grant may last"
                 return close(port, CloseReason.FAILED, now, message=message)
             return close(port, CloseReason.EXPIRED, now)
 
-        self._requests[grant.request_id] = self._services.requests.change(
-            grant.request_id, lambda held: change_port(held, grant.vm_id, grant.port, end)
+        self._requests[grant.request_id] = self._write(
+            grant.request_id,
+            lambda: self._services.requests.change(
+                grant.request_id, lambda held: change_ports(held, end)
+            ),
         )
         request, port, front = self._place(grant)
         if request is None or port is None or front is None or port.closing:
@@ -159,14 +168,28 @@ class Aligner:
         return self._copy(grant, grant_of(request, port, front))
 
     def _close(self, grant: Grant, reason: CloseReason, message: str) -> None:
-        request = close_early(
-            self._services,
+        self._requests[grant.request_id] = self._write(
             grant.request_id,
-            lambda port: port.names(grant.vm_id, grant.port),
-            reason,
-            message=message,
+            lambda: close_early(
+                self._services,
+                grant.request_id,
+                lambda port: port.names(grant.vm_id, grant.port),
+                reason,
+                message=message,
+            ),
         )
-        self._requests[grant.request_id] = request
+
+    def _write(
+        self, request_id: str, write: Callable[[], AccessRequest | None]
+    ) -> AccessRequest | None:
+        """Write to a request; one that cannot be written is tried once, not for each port."""
+        if request_id in self._unwritable:
+            raise self._unwritable[request_id]
+        try:
+            return write()
+        except Exception as error:
+            self._unwritable[request_id] = error
+            raise
 
     def _seal(self, grant: Grant) -> Grant:
         if grant.is_sealed:
@@ -192,6 +215,10 @@ def by_request(grants: Iterable[Grant]) -> list[list[Grant]]:
     for grant in grants:
         groups.setdefault(grant.request_id, []).append(grant)
     return list(groups.values())
+
+
+def _has_expired(port: PortRequest, now: datetime) -> bool:
+    return port.fronts is not None and port.end_at is not None and port.end_at <= now
 
 
 def _may_be_open(port: PortRequest) -> bool:

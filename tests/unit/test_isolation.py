@@ -17,6 +17,7 @@ from shared.domain.model import (
     PolicyVm,
     PortRule,
     Protection,
+    SecurityRule,
     Status,
 )
 from shared.domain.policy import Asked, AskedPort
@@ -40,7 +41,7 @@ def world() -> BreakingWorld:
     return BreakingWorld()
 
 
-def deny_of(world: World, vm: str = WEB, nsg: str = NSG_SUBNET) -> rules.SecurityRule | None:
+def deny_of(world: World, vm: str = WEB, nsg: str = NSG_SUBNET) -> SecurityRule | None:
     """Return the deny rule of a VM on a firewall."""
     return world.firewall.rules(nsg).get(NAMES.deny(vm, 4))
 
@@ -107,7 +108,7 @@ def test_a_request_that_does_not_answer_opens_nothing_and_closes_nothing_early()
         broken.append(1)
         raise OutsideError("no answer")
 
-    world.firewall.write = lost  # type: ignore[method-assign]
+    world.firewall.write = lost  # type: ignore[method-assign, assignment]
     with pytest.raises(OutsideError):
         world.run("request", waiting.id)
     world.firewall.write = write  # type: ignore[method-assign]
@@ -246,7 +247,7 @@ def test_one_vm_that_fails_leaves_the_others_protected_and_lifted(world: Breakin
             raise KeyError("odd")
         return find(vm)
 
-    world.machines.find = failing  # type: ignore[method-assign]
+    world.machines.find = failing  # type: ignore[method-assign, assignment]
     world.firewall.edit(NSG_FAR, remove=[NAMES.deny(FAR, 4)])
     with pytest.raises(KeyError):
         protection.apply_policy(world.services, POLICY)
@@ -272,7 +273,7 @@ def test_one_firewall_that_fails_leaves_the_others_converged(world: BreakingWorl
         return read(nsg)
 
     world.firewall.edit(NSG_SUBNET, remove=[NAMES.deny(DB, 4)])
-    world.firewall.read = failing  # type: ignore[method-assign]
+    world.firewall.read = failing  # type: ignore[method-assign, assignment]
     with pytest.raises(KeyError):
         protection.apply_policy(world.services, POLICY)
     assert deny_of(world, DB) is not None
@@ -296,7 +297,7 @@ def test_a_repair_that_cannot_be_recorded_is_made(world: BreakingWorld) -> None:
         raise OutsideError("no answer")
 
     world.firewall.edit(NSG_FAR, remove=[NAMES.deny(FAR, 4)])
-    world.tables.activity.insert = away  # type: ignore[method-assign]
+    world.tables.activity.insert = away  # type: ignore[method-assign, assignment]
     converge(world.services, NSG_FAR)
     assert deny_of(world, FAR, NSG_FAR) is not None
     assert any(name == "jit.repair.unrecorded" for name, _ in world.telemetry.faults)

@@ -354,7 +354,12 @@ def test_a_firewall_that_overran_comes_last_in_the_next_sweep(world: BreakingWor
     assert len(overran_before(world.services)) == 1
     order: list[str] = []
     read = world.firewall.read
-    world.firewall.read = lambda each: (order.append(each.lower()), read(each))[1]  # type: ignore[method-assign]
+
+    def noted(firewall_id: str) -> Snapshot:
+        order.append(firewall_id.lower())
+        return read(firewall_id)
+
+    world.firewall.read = noted  # type: ignore[method-assign]
     for nsg in (NSG_SUBNET, NSG_NIC):
         world.services.due.add(world.clock(), "firewall", nsg, since=world.clock())
     world.sweep()
