@@ -1,4 +1,4 @@
-"""Whatever fails about one row, every access on every firewall closes on time."""
+"""Whatever fails about one row, every access closes on time; tests/faults tries every error."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -10,8 +10,6 @@ from shared.domain.model import Access
 from shared.use_cases.interfaces import (
     OutsideError,
     RowChangedError,
-    RowExistsError,
-    ThrottledError,
 )
 from shared.use_cases.reconcile import reconcile
 from tests.unit.breaking import NSG_FAR, ROWS, BreakingWorld
@@ -20,15 +18,8 @@ from tests.world import NSG_NIC, NSG_SUBNET, POLICY
 READS, WRITES = "get", "insert replace upsert delete"
 ERRORS: dict[str, Callable[[], Exception]] = {
     "outage": lambda: OutsideError("no answer"),
-    "too large": lambda: OutsideError("EntityTooLarge"),
-    "throttled": lambda: ThrottledError("slow down", retry_after=60),
-    "time-out": lambda: TimeoutError("timed out"),
     "value": lambda: ValueError("odd"),
-    "key": lambda: KeyError("odd"),
     "changed": lambda: RowChangedError("changed"),
-    "exists": lambda: RowExistsError("exists"),
-    "unexpected": lambda: RuntimeError("unexpected"),
-    "recursion": lambda: RecursionError("too deep"),
 }
 IN_TIME = 3.0  # seconds
 
@@ -63,10 +54,10 @@ def assert_right_afterwards(world: BreakingWorld) -> None:
 @pytest.mark.parametrize("messages", [True, False], ids=["messages", "no-queue"])
 @pytest.mark.parametrize(
     ("subject", "methods", "error"),
-    list(product(ROWS, (READS, WRITES, f"{READS} {WRITES}"), ERRORS)),
+    list(product(ROWS, (READS, WRITES), ("outage", "value", "changed"))),
     ids=str,
 )
-def test_any_error_at_one_row_delays_no_close(
+def test_an_error_at_one_row_delays_no_close(
     subject: str, methods: str, error: str, messages: bool
 ) -> None:
     """Every access ends on time, by its message or by the sweep, and the rows are right later."""

@@ -24,8 +24,15 @@ from shared.domain.policy import Asked, AskedPort
 from shared.domain.rules import Wanted
 from shared.use_cases import access, protection
 from shared.use_cases.closing import close_early
-from shared.use_cases.converge import Outcome, converge
-from shared.use_cases.interfaces import Machine, OutsideError, Row, RowChangedError
+from shared.use_cases.converge import Outcome, converge, converge_on_message
+from shared.use_cases.interfaces import (
+    Machine,
+    OutsideError,
+    Row,
+    RowChangedError,
+    Snapshot,
+    ThrottledError,
+)
 from shared.use_cases.reconcile import reconcile
 from tests.fakes import NAMES
 from tests.unit.breaking import END, FAR, GARBAGE, NSG_FAR, BreakingWorld
@@ -316,3 +323,113 @@ def test_a_sealed_grant_that_cannot_be_purged_stops_no_other(world: BreakingWorl
     world.mend()
     world.pass_time(20)
     assert world.services.rows.read(NSG_NIC).grants == ()
+
+
+# --- purging, quotas, and firewalls that do not answer either ------------------------------------
+
+
+def test_a_row_that_cannot_be_purged_keeps_no_other(world: BreakingWorld) -> None:
+    """Old audit events and requests go, but for the one that fails; it goes later."""
+    day = timedelta(days=1)
+    world.services = replace(world.services, keep_activity=90 * day, keep_requests=90 * day)
+    world.pass_time(30)
+    world.clock.advance(91 * day.total_seconds())
+    first = min(key for key in world.tables.activity.rows if key[0][:1] == "2")
+    events = sum(key[0] == first[0] for key in world.tables.activity.rows)
+    delete = world.tables.activity.delete
+
+    def stubborn(row: Row) -> None:
+        if (row.partition, row.key) == first:
+            raise OutsideError("no answer")
+        delete(row)
+
+    world.tables.activity.delete = stubborn  # type: ignore[method-assign]
+    world.break_rows("grant", "get", lambda: ValueError("odd"))
+    reconcile(world.services)
+    assert first in world.tables.activity.rows
+    assert events > 1
+    assert sum(key[0] == first[0] for key in world.tables.activity.rows) == 1
+    kept = world.services.requests.newest(POLICY, 10)
+    assert [request.id for request in kept] == [world.victim]
+    world.mend()
+    reconcile(world.services)
+    assert world.services.requests.newest(POLICY, 10) == []
+    assert first not in world.tables.activity.rows
+
+
+def test_a_quota_longer_than_the_budget_is_left_to_the_next_sweep(world: BreakingWorld) -> None:
+    """The others are closed meanwhile, and its due row stays."""
+
+    def throttled(snapshot: Snapshot, _plan: object) -> None:
+        if snapshot.firewall_id.lower() == NSG_NIC.lower():
+            raise ThrottledError("slow down", retry_after=25)
+
+    world.firewall.before_write = throttled
+    world.queues.waiting.clear()
+    world.clock.now = world.end
+    assert world.sweep() == 1
+    assert world.clock() == world.end
+    assert world.firewall.ours(NSG_NIC, Access.ALLOW)
+    assert not world.firewall.ours(NSG_FAR, Access.ALLOW)
+    world.firewall.before_write = lambda _s, _p: None
+    world.sweep()
+    assert world.allows() == []
+
+
+def test_where_neither_rows_nor_firewall_answer_the_message_comes_back(
+    world: BreakingWorld,
+) -> None:
+    """Both are reported, and the reason why the rows were not read is raised."""
+
+    def away(*_given: object) -> Any:
+        raise OutsideError("no answer")
+
+    world.tables.firewalls.query = away  # type: ignore[method-assign]
+    world.firewall.read = away  # type: ignore[method-assign]
+    with pytest.raises(OutsideError):
+        converge_on_message(world.services, NSG_NIC)
+    told = {name for name, _ in world.telemetry.faults}
+    assert {"jit.rows.unread", "jit.rules.not_expired"} <= told
+
+
+def test_an_outage_while_planning_sets_no_row_aside(world: BreakingWorld) -> None:
+    """Whether whole writes are allowed is not known: no row is to blame for that."""
+    held = world.services.rows.get_protection(NSG_FAR, POLICY, FAR)
+    assert held is not None
+    world.services.rows.replace_protection(replace(held, flush_connections=True))
+
+    def away() -> bool:
+        raise OutsideError("no answer")
+
+    world.firewall.writes_whole = away  # type: ignore[method-assign]
+    with pytest.raises(OutsideError):
+        converge(world.services, NSG_FAR)
+    assert world.firewall.ours(NSG_FAR, Access.ALLOW)
+    world.clock.now = world.end + timedelta(seconds=2)
+    with pytest.raises(OutsideError):
+        converge(world.services, NSG_FAR)
+    assert not world.firewall.ours(NSG_FAR, Access.ALLOW)
+
+
+def test_a_request_for_two_ports_that_does_not_answer_is_asked_once(world: BreakingWorld) -> None:
+    """In each round; both its ports close at their end by their own rows."""
+    ports = tuple(
+        AskedPort("", DB, port, (SOURCE,), duration=timedelta(minutes=5)) for port in (22, 3389)
+    )
+    wish = access.Wish(world.policy(), Asked(ports, "because", SOURCE), ALICE)
+    world.victim = access.request_access(world.services, wish).id
+    world.work()
+    world.break_rows("request", "get", lambda: OutsideError("no answer"))
+    world.clock.advance(5 * 60)
+    assert converge(world.services, NSG_SUBNET) is Outcome.PARTLY
+    assert not world.firewall.ours(NSG_SUBNET, Access.ALLOW)
+
+
+def test_a_due_row_that_cannot_be_decoded_is_reported(world: BreakingWorld) -> None:
+    """Whatever can be decoded is read."""
+    world.garble("due")
+    later = world.clock() + timedelta(hours=1)
+    found = {due.subject for due in world.services.due.until(later)}
+    assert NSG_FAR in found
+    assert world.victim not in found
+    assert any(name == "jit.row.unreadable" for name, _ in world.telemetry.faults)
