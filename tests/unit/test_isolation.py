@@ -433,3 +433,32 @@ def test_a_due_row_that_cannot_be_decoded_is_reported(world: BreakingWorld) -> N
     assert NSG_FAR in found
     assert world.victim not in found
     assert any(name == "jit.row.unreadable" for name, _ in world.telemetry.faults)
+
+
+def test_an_undecodable_row_of_a_vm_is_written_anew_when_its_policy_is_applied(
+    world: BreakingWorld,
+) -> None:
+    """Its deny stands meanwhile, and what was applied is known again."""
+    world.garble("vm")
+    assert reconcile(world.services) == 0
+    row = world.services.policies.vm_row(POLICY, WEB)
+    assert row is not None
+    assert row.firewalls == tuple(sorted((NSG_NIC, NSG_SUBNET)))
+    assert deny_of(world) is not None
+
+
+def test_a_lease_that_can_be_taken_and_not_kept_stops_no_converge(world: BreakingWorld) -> None:
+    """The etag of the firewall decides, and the lease ends by itself."""
+    replace_row, taken = world.tables.firewalls.replace, []
+
+    def once(row: Row) -> str:
+        if row.key == "lease" and taken:
+            raise OutsideError("no answer")
+        taken.extend([row] if row.key == "lease" else [])
+        return replace_row(row)
+
+    world.tables.firewalls.replace = once  # type: ignore[method-assign]
+    world.clock.now = world.end
+    assert converge(world.services, NSG_FAR) is Outcome.DONE
+    assert not world.firewall.ours(NSG_FAR, Access.ALLOW)
+    assert any(name == "jit.lease.failed" for name, _ in world.telemetry.faults)
