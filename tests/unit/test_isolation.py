@@ -384,8 +384,8 @@ def test_where_neither_rows_nor_firewall_answer_the_message_comes_back(
     def away(*_given: object) -> Any:
         raise OutsideError("no answer")
 
-    world.tables.firewalls.query = away  # type: ignore[method-assign]
-    world.firewall.read = away  # type: ignore[method-assign]
+    world.tables.firewalls.query = away  # type: ignore[method-assign, assignment]
+    world.firewall.read = away  # type: ignore[method-assign, assignment]
     with pytest.raises(OutsideError):
         converge_on_message(world.services, NSG_NIC)
     told = {name for name, _ in world.telemetry.faults}
@@ -449,7 +449,8 @@ def test_an_undecodable_row_of_a_vm_is_written_anew_when_its_policy_is_applied(
 
 def test_a_lease_that_can_be_taken_and_not_kept_stops_no_converge(world: BreakingWorld) -> None:
     """The etag of the firewall decides, and the lease ends by itself."""
-    replace_row, taken = world.tables.firewalls.replace, []
+    replace_row = world.tables.firewalls.replace
+    taken: list[Row] = []
 
     def once(row: Row) -> str:
         if row.key == "lease" and taken:
@@ -462,3 +463,18 @@ def test_a_lease_that_can_be_taken_and_not_kept_stops_no_converge(world: Breakin
     assert converge(world.services, NSG_FAR) is Outcome.DONE
     assert not world.firewall.ours(NSG_FAR, Access.ALLOW)
     assert any(name == "jit.lease.failed" for name, _ in world.telemetry.faults)
+
+
+def test_of_two_ports_with_different_ends_the_later_stays_open(world: BreakingWorld) -> None:
+    """One write ends the ports of a request that have expired, and no other."""
+    ports = tuple(
+        AskedPort("", DB, port, (SOURCE,), duration=timedelta(minutes=minutes))
+        for port, minutes in ((22, 5), (3389, 15))
+    )
+    wish = access.Wish(world.policy(), Asked(ports, "because", SOURCE), ALICE)
+    request = access.request_access(world.services, wish)
+    world.work()
+    world.pass_time(6)
+    fates = [port.status for port in world.request(request.id).ports]
+    assert fates == [Status.REVOKED, Status.INITIATED]
+    assert [rule.ports for rule in world.firewall.ours(NSG_SUBNET, Access.ALLOW)] == [("3389",)]
