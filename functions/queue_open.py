@@ -17,16 +17,20 @@ bp = func.Blueprint()
 @bp.queue_trigger("message", "jit-requests", _STORAGE)
 def open_access(message: func.QueueMessage) -> None:
     """Open what a request asks for, and record when it ends."""
-    opening.open_access(app().services, _key(message, "request"))
-    sweep.sweep_if_late(app().services)
+    try:
+        opening.open_access(app().services, _key(message, "request"))
+    finally:
+        sweep.sweep_if_late(app().services)
 
 
 @bp.function_name("converge_firewall")
 @bp.queue_trigger("message", "jit-firewalls", _STORAGE)
 def converge_firewall(message: func.QueueMessage) -> None:
     """Make one firewall hold what its rows say."""
-    converge_on_message(app().services, _key(message, "firewall"))
-    sweep.sweep_if_late(app().services)
+    try:
+        converge_on_message(app().services, _key(message, "firewall"))
+    finally:
+        sweep.sweep_if_late(app().services)
 
 
 @bp.function_name("apply_policy")

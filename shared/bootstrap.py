@@ -174,15 +174,14 @@ class App:
         from shared.adapters.nsg import NetworkSecurityGroups
 
         credential = self._arm_credential("network", self.settings.network_client_id)
+        whole_writes = watch.WholeWrites(lambda: self.services)
         return NetworkSecurityGroups(
             cache(
                 lambda subscription: network_client(self.settings.arm_url, credential, subscription)
             ),
             self.names,
             time.sleep,
-            whole_writes=lambda: (
-                self.settings.nsg_write == "auto" and watch.may_write_whole(self.services)
-            ),
+            whole_writes=lambda: self.settings.nsg_write == "auto" and whole_writes(),
             probe_nsg=self.settings.probe_nsg,
         )
 

@@ -18,6 +18,9 @@ from shared.use_cases.interfaces import OutsideError, Row, RowChangedError, RowE
 
 NAMES = ("policies", "requests", "firewalls", "due", "activity")
 _KEYS = frozenset({"PartitionKey", "RowKey"})
+# A store that does not answer is known within a quarter of a minute: what has ended is then closed
+# without it, by the rules' own texts.
+_PATIENCE: dict[str, Any] = {"connection_timeout": 3, "read_timeout": 6, "retry_total": 1}
 _LONGEST_PAGE = 1000  # the service refuses to be asked for more at once
 
 
@@ -132,8 +135,8 @@ class AzureTables:
     def connect(cls, connection: str, credential: TokenCredential | None) -> "AzureTables":
         """Connect by connection string (local) or by account address and identity (Azure)."""
         if credential is None:
-            return cls(TableServiceClient.from_connection_string(connection))
-        return cls(TableServiceClient(connection, credential=credential))
+            return cls(TableServiceClient.from_connection_string(connection, **_PATIENCE))
+        return cls(TableServiceClient(connection, credential=credential, **_PATIENCE))
 
     def create(self) -> None:
         """Make the tables that are missing; infra makes them in Azure, the local stack here."""

@@ -331,6 +331,9 @@ class FirewallRows:
 
     protections: tuple[Protection, ...] = ()
     grants: tuple[Grant, ...] = ()
+    # The VMs, by the digest of their key, of which a protection's row cannot be decoded: their
+    # deny rules are kept.
+    undecoded: frozenset[str] = frozenset()
 
 
 class Access(StrEnum):

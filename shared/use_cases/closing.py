@@ -15,9 +15,12 @@ from shared.domain.model import (
     PortRequest,
 )
 from shared.use_cases.interfaces import RowChangedError
+from shared.use_cases.messages import send_firewall
 from shared.use_cases.services import Services
 
 Choice = Callable[[PortRequest], bool]
+
+_TRIES = 50
 
 
 class By(NamedTuple):
@@ -73,7 +76,7 @@ def close_early(
     request = services.requests.change(request_id, lambda held: change_ports(held, end))
     if request is not None:
         for firewall_id in seal_closed(services, request):
-            services.queues.send_firewall(firewall_id)
+            send_firewall(services, firewall_id)
         if request.is_final:
             services.requests.forget_live(request)
     return request
@@ -99,7 +102,7 @@ def seal(services: Services, request: AccessRequest, port: PortRequest, front: F
     of messages.
     """
     sealed = False
-    while True:
+    for _ in range(_TRIES):
         held = services.rows.get_grant(front.firewall_id, request.id, port.vm_id, port.port)
         if held is not None and held.is_sealed:
             return sealed
@@ -111,6 +114,7 @@ def seal(services: Services, request: AccessRequest, port: PortRequest, front: F
             services.rows.insert_grant(replace(grant_of(request, port, front), sealed_at=now))
         else:
             seal_row(services, held)
+    raise RowChangedError(f"a grant of {request.id} changed {_TRIES} times while being sealed")
 
 
 def seal_row(services: Services, grant: Grant) -> Grant | None:

@@ -5,13 +5,13 @@ list of grants would meet a fresh firewall, and a colleague's new rule be taken 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from enum import Enum
 
 from shared.domain.model import Access, CloseReason, FirewallRows, Grant
 from shared.domain.rules import Plan, Wanted, allow_rules, first_end, plan, wanted
-from shared.use_cases.align import Aligner
+from shared.use_cases import leases
 from shared.use_cases.closing import close_early
 from shared.use_cases.crowd import (
     comes_in_a_crowd,
@@ -21,21 +21,26 @@ from shared.use_cases.crowd import (
     note_opening,
 )
 from shared.use_cases.drift import Repairs
+from shared.use_cases.failures import Failures
 from shared.use_cases.interfaces import (
     FirewallChangedError,
     FirewallRefusedError,
     OutsideError,
     Row,
+    SettlingError,
     Snapshot,
     ThrottledError,
 )
+from shared.use_cases.messages import send_firewall
+from shared.use_cases.planning import Judged, Refusals, judge, plan_changes
 from shared.use_cases.prove import Prover
 from shared.use_cases.services import Services
+from shared.use_cases.unread import close_past_ends
 
-LEASE = timedelta(seconds=30)  # a killed holder must not keep a door open past the next sweep
 LONGEST_RUN = timedelta(minutes=5)  # well inside the platform's limits; the sweep goes on
 LONGEST_WAIT_SECONDS = 30.0
 _FAILURES_IN_A_ROW = 4
+_MORE_TRIES = 1  # for rows that outside systems kept from being settled
 _WRITES_IN_VAIN = 4
 _QUICK_TRIES = 5
 _LOOKS = 25
@@ -48,10 +53,16 @@ class Outcome(Enum):
     DONE = "done"
     BUSY = "busy"  # somebody else holds the lease, and will look again after releasing it
     GATHERS = "gathers"  # all but a crowd to let in, which was left to a message
+    PARTLY = "partly"  # all but some rows, which are reported; the sweep tries them again
+    SETTLING = "settling"  # the firewall stays busy with others' writes; left to a message
 
 
 class CloseRefusedError(Exception):
     """A rule of ours should be gone, and the firewall refuses to let it go. Never final."""
+
+
+class OverrunError(OutsideError):
+    """A firewall did not converge within the time it was given."""
 
 
 @dataclass
@@ -60,9 +71,11 @@ class _Run:
 
     lease: Row
     repairs: Repairs
-    refused: dict[str, str] = field(default_factory=dict)
+    until: datetime
+    failed: Failures
+    refusals: Refusals = field(default_factory=Refusals)
     failures: int = 0
-    flush_refused: bool = False
+    tries: int = _MORE_TRIES
     written: Plan = field(default_factory=Plan)  # by the write before, if it was accepted
     in_vain: int = 0
     may_gather: bool = False
@@ -75,35 +88,43 @@ def converge(
     firewall_id: str,
     *,
     lets_in: bool = False,
+    budget: timedelta = LONGEST_RUN,
     settled: Callable[[Snapshot], None] | None = None,
 ) -> Outcome:
-    """Converge one firewall, if nobody else is doing so.
+    """Converge one firewall, if no other worker is doing so.
 
-    Who gets the lease settles every row there, releases it, and looks again: whoever recorded
+    The holder of the lease settles every row there, releases it, and looks again: whoever recorded
     something meanwhile, or came to close what has just ended, found the lease taken and left.
     Who only comes to let somebody in may join a crowd that gathers; nobody else waits for one.
-    `settled` is called with each read that leaves nothing to write.
+    `settled` is called with each read that leaves nothing to write. Raises OverrunError where the
+    budget is used up.
     """
-    unless = is_gathering if lets_in else None
+    until = services.clock() + budget
     for _ in range(_LOOKS):
-        now = services.clock()
-        lease = services.rows.take_lease(
-            firewall_id, services.new_id(), now, now + LEASE, unless=unless
-        )
+        lease = leases.take(services, firewall_id, is_gathering if lets_in else None)
         if lease is None:
             return Outcome.BUSY
-        run = _Run(end_gathering(lease), Repairs(services, firewall_id), may_gather=lets_in)
-        run.settled = settled
+        run = _Run(
+            end_gathering(lease),
+            Repairs(services, firewall_id),
+            until,
+            Failures(services, firewall_id),
+            may_gather=lets_in,
+            settled=settled,
+        )
         try:
             _rounds(services, firewall_id, run)
+        except SettlingError as busy:
+            send_firewall(services, firewall_id, delay=timedelta(seconds=busy.retry_after))
+            return Outcome.SETTLING
         finally:
-            services.rows.drop_lease(run.lease, services.clock())
+            leases.drop(services, run.lease)
         if run.gathers:
             return Outcome.GATHERS
-        rows = services.rows.read(firewall_id)
+        rows = run.failed.leave_out(services.rows.read(firewall_id))
         if not _left_over(rows) and not _await_end(services, rows):
-            return Outcome.DONE
-    services.queues.send_firewall(firewall_id)
+            return Outcome.PARTLY if run.failed else Outcome.DONE
+    send_firewall(services, firewall_id, delay=_MOMENT)
     return Outcome.DONE
 
 
@@ -111,8 +132,14 @@ def converge_on_message(services: Services, firewall_id: str) -> Outcome:
     """Converge for a message, which may come a moment before the end it was sent for.
 
     That moment is waited for first, unless there is something to do: a read would be for nothing.
+    Where the rows cannot be read, what has ended by its rule's own text is closed first; raises
+    where they still cannot be read then, so that the message comes back.
     """
-    rows = services.rows.read(firewall_id)
+    try:
+        rows = services.rows.read(firewall_id)
+    except Exception as error:  # noqa: BLE001 - an end needs no row to be kept
+        _close_unread(services, firewall_id, error)
+        rows = services.rows.read(firewall_id)
     if not _left_over(rows):
         _await_end(services, rows)
     return converge(services, firewall_id)
@@ -120,19 +147,22 @@ def converge_on_message(services: Services, firewall_id: str) -> Outcome:
 
 def _rounds(services: Services, firewall_id: str, run: _Run) -> None:
     """Read, plan, write; again until nothing is left to write."""
-    until = services.clock() + LONGEST_RUN
-    while services.clock() < until:
-        run.lease = services.rows.keep_lease(run.lease, services.clock() + LEASE)
+    while services.clock() < run.until:
+        run.lease = leases.keep(services, run.lease)
         try:
-            if _round(services, firewall_id, run):
-                _refuse_to_forget(services, firewall_id, run)
-                return
+            done = _round(services, firewall_id, run)
             run.failures = 0
+        except SettlingError as busy:
+            _close_while_busy(services, busy.snapshot, run)
+            raise
         except FirewallRefusedError as refusal:
             _note_refusal(services, firewall_id, run, refusal)
-        except (FirewallChangedError, OutsideError) as error:
-            services.sleep(_pause(services, firewall_id, run, error))
-    raise OutsideError(f"{firewall_id} did not converge within {LONGEST_RUN}")
+        except Exception as error:  # noqa: BLE001 - raised once trying again is in vain
+            _wait(services, firewall_id, run, error)
+        else:
+            if done:
+                return _refuse_to_forget(services, firewall_id, run)
+    raise OverrunError(f"{firewall_id} did not converge in time")
 
 
 def _note_refusal(
@@ -140,13 +170,22 @@ def _note_refusal(
 ) -> None:
     """Remember what the firewall turns down, so that it stalls nothing else."""
     if refusal.rule_name:
-        run.refused[refusal.rule_name] = f"{refusal.code}: {refusal}"
-    elif run.flush_refused:
+        run.refusals.rules[refusal.rule_name] = f"{refusal.code}: {refusal}"
+    elif run.refusals.flush:
         raise refusal
     else:
         # Ending sessions is a wish beside the doors: it must not keep one from closing.
-        run.flush_refused = True
+        run.refusals.flush = True
         services.telemetry.fault("jit.flush.refused", refusal, firewall=firewall_id)
+
+
+def _wait(services: Services, firewall_id: str, run: _Run, error: Exception) -> None:
+    """Wait before the next round, within the budget; raises what waiting will not mend."""
+    pause = _pause(services, firewall_id, run, error)
+    left = (run.until - services.clock()).total_seconds()
+    if isinstance(error, ThrottledError) and pause > left:
+        raise error
+    services.sleep(max(0.0, min(pause, left)))
 
 
 def _pause(services: Services, firewall_id: str, run: _Run, error: Exception) -> float:
@@ -167,23 +206,68 @@ def _pause(services: Services, firewall_id: str, run: _Run, error: Exception) ->
 def _round(services: Services, firewall_id: str, run: _Run) -> bool:
     """Go round once; True: nothing is left to do."""
     snapshot = services.firewall.read(firewall_id)
-    now = services.clock()
-    read = services.rows.read(firewall_id)
-    rows = Aligner(services, firewall_id).align(read, now)
-    want = wanted(rows, now, services.names)
-    changes = _plan(services, snapshot, rows, want, run)
+    judged = _judge(services, snapshot, run)
+    rows, changes = judged.rows, judged.changes
     run.repairs.look(snapshot, rows, changes)
     run.gathers = _leave_to_gather(services, firewall_id, run, rows, changes)
     if not changes.is_empty and not run.gathers:
         _write(
-            services, snapshot, changes, run, lambda fresh: _plan(services, fresh, rows, want, run)
+            services,
+            snapshot,
+            changes,
+            run,
+            lambda fresh: plan_changes(services, fresh, rows, judged.want, run.refusals),
         )
-    Prover(services, firewall_id, snapshot, rows, changes).prove()
+    Prover(services, firewall_id, snapshot, rows, changes, run.failed).prove()
     if not changes.is_empty:
         return run.gathers
     if run.settled is not None:
         run.settled(snapshot)
-    return not _fail_blocked(services, rows, want, changes)
+    return not _fail_blocked(services, run, judged) and not _tries_again(services, run)
+
+
+def _judge(services: Services, snapshot: Snapshot, run: _Run) -> Judged:
+    """Judge a firewall by its rows; without rows, close what has ended by its rule's own text."""
+    try:
+        judged = judge(services, snapshot, run.refusals)
+    except Exception as error:
+        _close_unread(services, snapshot.firewall_id, error)
+        raise
+    run.failed = judged.failures
+    return judged
+
+
+def _close_unread(services: Services, firewall_id: str, error: Exception) -> None:
+    """Close what has ended by its rule's own text; what fails is reported, and tried again."""
+    services.telemetry.fault("jit.rows.unread", error, firewall=firewall_id)
+    try:
+        close_past_ends(services, firewall_id, wait=True)
+    except Exception as failed:  # noqa: BLE001 - the caller raises why the rows were not read
+        services.telemetry.fault("jit.rules.not_expired", failed, firewall=firewall_id)
+
+
+def _close_while_busy(services: Services, snapshot: Snapshot, run: _Run) -> None:
+    """Remove the allows that should be gone from a firewall that does not settle.
+
+    Another writer who never pauses would keep them open. Nothing else is written or proven.
+    """
+    try:
+        judged = _judge(services, snapshot, run)
+        allows = {rule.name for rule in snapshot.rules if rule.access is Access.ALLOW}
+        past = tuple(name for name in judged.changes.remove if name in allows)
+        if past:
+            services.firewall.write(snapshot, Plan(remove=past))
+    except Exception as error:  # noqa: BLE001 - the next look, by a message, tries again
+        services.telemetry.fault("jit.converge.busy", error, firewall=snapshot.firewall_id)
+
+
+def _tries_again(services: Services, run: _Run) -> bool:
+    """Wait a second for rows that outside systems kept from being settled; False: no more."""
+    if not run.failed.transient or not run.tries:
+        return False
+    run.tries -= 1
+    services.sleep(1.0)
+    return True
 
 
 def _leave_to_gather(
@@ -221,7 +305,7 @@ def _write(
             lost += 1
             if lost == _QUICK_TRIES:
                 raise
-        run.lease = services.rows.keep_lease(run.lease, services.clock() + LEASE)
+        run.lease = leases.keep(services, run.lease)
         snapshot = services.firewall.read(snapshot.firewall_id)
         changes = plan_again(snapshot).only(found)
         if changes.is_empty:
@@ -248,28 +332,18 @@ def _slow_down(services: Services, changes: Plan, run: _Run) -> None:
         services.sleep(2.0 ** (run.in_vain - 1))
 
 
-def _plan(
-    services: Services, snapshot: Snapshot, rows: FirewallRows, want: Wanted, run: _Run
-) -> Plan:
-    if not snapshot.exists:
-        gone = "the network security group no longer exists"
-        return Plan(blocked={rule.name: gone for rule in want.rules})
-    changes = plan(snapshot.rules, want.rules, services.names, services.band, run.refused)
-    ends_sessions = any(p.flush_connections and not p.lifted for p in rows.protections)
-    may = not snapshot.flushes_connections and not run.flush_refused
-    if ends_sessions and may and services.firewall.writes_whole():
-        return replace(changes, flush_connections=True)
-    return changes
-
-
-def _fail_blocked(services: Services, rows: FirewallRows, want: Wanted, changes: Plan) -> bool:
+def _fail_blocked(services: Services, run: _Run, judged: Judged) -> bool:
     """End the grants that have no place, each with its reason; True: there were some."""
     failed = False
-    for grant in rows.grants:
-        reason = _why_blocked(services, grant, want, changes)
-        if reason:
-            failed = True
+    for grant in judged.rows.grants:
+        reason = _why_blocked(services, grant, judged.want, judged.changes)
+        if not reason or grant in run.failed:
+            continue
+        try:
             _fail(services, grant, reason)
+            failed = True
+        except Exception as error:  # noqa: BLE001 - whatever it is, the others must be ended
+            run.failed.note(grant, error)
     return failed
 
 
@@ -294,7 +368,7 @@ def _fail(services: Services, grant: Grant, reason: str) -> None:
 
 def _refuse_to_forget(services: Services, firewall_id: str, run: _Run) -> None:
     """Raise where a rule that should be gone was refused: closing has no terminal error."""
-    if not run.refused:
+    if not run.refusals.rules:
         return
     snapshot = services.firewall.read(firewall_id)
     rows = services.rows.read(firewall_id)
@@ -304,7 +378,7 @@ def _refuse_to_forget(services: Services, firewall_id: str, run: _Run) -> None:
         services.telemetry.event("jit.close.refused", firewall=firewall_id, rules=", ".join(left))
         raise CloseRefusedError(
             f"{firewall_id} refuses to give up {', '.join(left)}: "
-            f"{'; '.join(run.refused.get(name, '') for name in left)}"
+            f"{'; '.join(run.refusals.rules.get(name, '') for name in left)}"
         )
 
 

@@ -12,6 +12,7 @@ from shared.domain.model import Access, FirewallRows
 from shared.domain.rules import Plan, first_end
 from shared.domain.times import format_sortable
 from shared.use_cases.interfaces import Row
+from shared.use_cases.messages import send_firewall
 from shared.use_cases.services import Services
 
 _TOGETHER = timedelta(seconds=30)  # a write may take ten seconds to settle, and some to prove
@@ -30,7 +31,8 @@ def comes_in_a_crowd(lease: Row, changes: Plan, now: datetime) -> bool:
     """Tell whether changes only let people in, and others were let in just before them."""
     lets_in = bool(changes.put) and all(rule.access is Access.ALLOW for rule in changes.put)
     only = lets_in and not changes.remove and not changes.flush_connections
-    return only and str(lease.values.get("opened_at", "")) > format_sortable(now - _TOGETHER)
+    opened = str(lease.values.get("opened_at", ""))
+    return only and format_sortable(now - _TOGETHER) < opened <= format_sortable(now + _TOGETHER)
 
 
 def leave_to_gather(
@@ -40,14 +42,19 @@ def leave_to_gather(
 
     The first end on the firewall bounds the waiting: its own message may find the lease taken.
     """
-    coming = services.queues.requested()
+    try:
+        coming = services.queues.requested()
+    except Exception as error:  # noqa: BLE001 - a count that fails must not keep anybody out
+        services.telemetry.fault("jit.queue.uncounted", error, firewall=firewall_id)
+        return None
     if coming <= 1:  # the one that is being handled
         return None
     now = services.clock()
     end = first_end(rows)
     wait = _MANY if coming > AT_ONCE else _A_FEW
     wait = max(min(wait, end - now), timedelta(0)) if end else wait
-    services.queues.send_firewall(firewall_id, delay=wait)
+    if not send_firewall(services, firewall_id, delay=wait):
+        return None
     until = format_sortable(now + wait + _ON_ITS_WAY)
     return replace(lease, values={**lease.values, "gathers_until": until})
 

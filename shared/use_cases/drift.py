@@ -21,7 +21,18 @@ class Repairs:
         self._found: dict[str, Fact] = {}
 
     def look(self, snapshot: Snapshot, rows: FirewallRows, changes: Plan) -> None:
-        """Note each rule that had been seen in place and is not as it should be any more."""
+        """Note each rule that had been seen in place and is not as it should be any more.
+
+        What cannot be recorded now is kept for the next round: a close waits for no record.
+        """
+        try:
+            self._look(snapshot, rows, changes)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the firewall is converged
+            self._services.telemetry.fault(
+                "jit.repair.unrecorded", error, firewall=self._firewall_id
+            )
+
+    def _look(self, snapshot: Snapshot, rows: FirewallRows, changes: Plan) -> None:
         unsettled = changes.names | changes.blocked.keys()
         for name in sorted(self._found.keys() - unsettled):
             self._record(name)

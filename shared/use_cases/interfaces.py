@@ -174,11 +174,20 @@ class ThrottledError(OutsideError):
         self.retry_after = retry_after
 
 
+class SettlingError(OutsideError):
+    """A firewall is still busy with writes; `snapshot` shows it as it was last read, unsettled."""
+
+    def __init__(self, message: str, *, retry_after: float, snapshot: Snapshot) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        self.snapshot = snapshot
+
+
 class Firewall(Protocol):
     """A kind of firewall: read whole, written by plan."""
 
     def read(self, firewall_id: str) -> Snapshot:
-        """Read a settled snapshot; raises OutsideError where it does not settle in time."""
+        """Read a settled snapshot; raises SettlingError within seconds where it stays busy."""
         ...
 
     def write(self, snapshot: Snapshot, plan: Plan) -> None:

@@ -1,6 +1,7 @@
 """Open what a request asks for: check once more, find the firewalls, record, converge."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 
 from shared.domain.approval import check_vote
 from shared.domain.arm_ids import key_of, name_of
@@ -19,10 +20,11 @@ from shared.domain.permissions import Action
 from shared.domain.policy import Asked, AskedPort, check_request
 from shared.domain.prefixes import covers, of_family
 from shared.use_cases.closing import close_early, grant_of
-from shared.use_cases.converge import converge
+from shared.use_cases.converge import Outcome, converge
 from shared.use_cases.facts import record
 from shared.use_cases.interfaces import OutsideError, ThrottledError
 from shared.use_cases.last_access import note_access
+from shared.use_cases.messages import send_firewall
 from shared.use_cases.protection import apply_policy
 from shared.use_cases.services import Services
 
@@ -42,7 +44,7 @@ def open_access(services: Services, request_id: str) -> None:
     attachments, errors = _find_attachments(services, request)
     request = _begin(services, request, attachments)
     firewalls = _insert_grants(services, request)
-    outcomes = services.workers(lambda each: _try(services, each), firewalls)
+    outcomes = services.workers(partial(_try, services, request_id), firewalls)
     note_access(services, request)
     for error in (*errors, *outcomes):
         if isinstance(error, ThrottledError):
@@ -57,13 +59,24 @@ def _come_back(services: Services, request_id: str, error: ThrottledError) -> No
     services.queues.send_request(request_id, delay=timedelta(seconds=error.retry_after))
 
 
-def _try(services: Services, firewall_id: str) -> Exception | None:
+def _try(services: Services, request_id: str, firewall_id: str) -> Exception | None:
     """Converge one firewall; an error of one must not keep the others closed."""
     try:
-        converge(services, firewall_id, lets_in=True)
+        outcome = converge(services, firewall_id, lets_in=True)
+        if outcome is Outcome.PARTLY and _is_opening(services, request_id, firewall_id):
+            return OutsideError(f"{request_id} could not be settled on {firewall_id}")
     except Exception as error:  # noqa: BLE001 - raised again once the others had their turn
         return error
     return None
+
+
+def _is_opening(services: Services, request_id: str, firewall_id: str) -> bool:
+    """Tell whether a request still waits to be open on a firewall."""
+    grants = services.rows.read(firewall_id).grants
+    return any(
+        grant.request_id == request_id and not grant.proven and not grant.is_sealed
+        for grant in grants
+    )
 
 
 def _end_what_may_not(services: Services, request: AccessRequest) -> AccessRequest:
@@ -193,8 +206,12 @@ def _unreachable(port: PortRequest, attachments: tuple[Attachment, ...]) -> str:
 
 
 def _insert_grants(services: Services, request: AccessRequest) -> list[str]:
-    """Insert the grants of what is opening, each after its due row; return the firewalls."""
+    """Insert the grants of what is opening, each after its due row; return the firewalls.
+
+    One message for each firewall and end is sent now, so that the close needs no sweep.
+    """
     firewalls = set()
+    ends: set[tuple[str, datetime]] = set()
     protected: set[tuple[str, str]] = set()
     now = services.clock()
     for port in request.ports:
@@ -208,10 +225,10 @@ def _insert_grants(services: Services, request: AccessRequest) -> list[str]:
             services.due.add(grant.expires_at, "firewall", front.firewall_id, since=now)
             services.due.add(grant.expires_at + MINUTE, "request", request.id, since=now)
             services.rows.insert_grant(grant)
-            if grant.expires_at - now <= MINUTE:
-                # It may fall due before the next sweep looks ahead.
-                services.queues.send_firewall(front.firewall_id, delay=grant.expires_at - now)
+            ends.add((front.firewall_id, grant.expires_at))
             firewalls.add(front.firewall_id)
+    for firewall_id, end in sorted(ends):
+        send_firewall(services, firewall_id, delay=end - now)
     return sorted(firewalls)
 
 

@@ -85,7 +85,17 @@ class PolicyRows:
         """Read the rows of a policy's VMs."""
         partition, name = _policy_place(policy_id)
         start = f"vm|{name}|"
-        return [_vm_row(r) for r in self._table.query(partition, start=start, stop=start + LAST)]
+        return self._decoded(self._table.query(partition, start=start, stop=start + LAST))
+
+    def _decoded(self, rows: list[Row]) -> list[VmRow]:
+        """Decode the rows of VMs; one that cannot be decoded is reported, and applied anew."""
+        found = []
+        for row in rows:
+            try:
+                found.append(_vm_row(row))
+            except UnreadableRowError as error:
+                self._telemetry.fault("jit.row.unreadable", error, row=row.key)
+        return found
 
     def vm_row(self, policy_id: str, vm_id: str) -> VmRow | None:
         """Read the row of one VM of a policy."""

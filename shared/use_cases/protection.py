@@ -21,7 +21,7 @@ from shared.domain.model import (
 from shared.domain.policy import USUAL_PORTS
 from shared.domain.prefixes import overlaps
 from shared.use_cases.closing import close_early
-from shared.use_cases.codec import MAX_DOCUMENT, size_of
+from shared.use_cases.codec import MAX_DOCUMENT, UnreadableRowError, size_of
 from shared.use_cases.converge import Outcome, converge
 from shared.use_cases.findings import (
     Finding,
@@ -31,7 +31,7 @@ from shared.use_cases.findings import (
     note_exposure,
     note_finding,
 )
-from shared.use_cases.interfaces import Machine, OutsideError, RowChangedError, Snapshot
+from shared.use_cases.interfaces import Machine, RowChangedError, Snapshot
 from shared.use_cases.policy_rows import PolicyRow, VmRow
 from shared.use_cases.services import Services
 
@@ -149,14 +149,13 @@ class _Applied:
 def apply_policy(services: Services, policy_id: str) -> None:
     """Make every firewall hold what a policy says, until the policy stands still.
 
-    Raises OutsideError where a VM could not be read, and RowChangedError where a protection could
-    not be lifted, once everything else is done.
+    Raises what failed for one VM or firewall once everything else is done.
     """
     for _ in range(_TRIES):
         held = services.policies.get(policy_id)
         applied = _apply(services, policy_id, held)
         outcomes = services.workers(
-            partial(converge, services, settled=applied.saw), sorted(applied.firewalls)
+            partial(_converge, services, applied), sorted(applied.firewalls)
         )
         after = services.policies.get(policy_id)
         if (after.version if after else "") != (held.version if held else ""):
@@ -173,6 +172,14 @@ def apply_policy(services: Services, policy_id: str) -> None:
     services.queues.send_policy(policy_id, delay=_SOON)
 
 
+def _converge(services: Services, applied: _Applied, firewall_id: str) -> Outcome:
+    try:
+        return converge(services, firewall_id, settled=applied.saw)
+    except Exception as error:  # noqa: BLE001 - raised again once the others had their turn
+        applied.errors.append(error)
+        return Outcome.PARTLY
+
+
 def _apply(services: Services, policy_id: str, held: PolicyRow | None) -> _Applied:
     """Write protections for the VMs a policy lists, and lift those of the VMs it does not."""
     deleting = held is None or held.policy.state is PolicyState.DELETING
@@ -186,16 +193,22 @@ def _apply(services: Services, policy_id: str, held: PolicyRow | None) -> _Appli
         row = rows.get(key_of(vm.id), VmRow(policy_id, vm.id))
         try:
             _protect(services, row, vm, applied)
-        except OutsideError as error:
-            # One VM that cannot be read must not leave the others' ports open.
+        except Exception as error:  # noqa: BLE001 - raised again once the others are protected
             applied.errors.append(error)
 
     services.workers(protect, vms)
     listed = {key_of(vm.id) for vm in vms}
     for key, row in rows.items():
         if key not in listed:
-            _lift(services, row, row.firewalls, applied)
+            _try_to_lift(services, row, applied)
     return applied
+
+
+def _try_to_lift(services: Services, row: VmRow, applied: _Applied) -> None:
+    try:
+        _lift(services, row, row.firewalls, applied)
+    except Exception as error:  # noqa: BLE001 - raised again once the others are lifted
+        applied.errors.append(error)
 
 
 def _protect(services: Services, row: VmRow, vm: PolicyVm, applied: _Applied) -> None:
@@ -271,22 +284,33 @@ def usual_ports(machine: Machine | None) -> tuple[PortRule, ...]:
 
 
 def _write_protection(services: Services, wanted: Protection) -> None:
-    held = services.rows.get_protection(wanted.firewall_id, wanted.policy_id, wanted.vm_id)
+    held = _decoded(services, wanted)
     if held is not None and not held.lifted:
         wanted = replace(wanted, priority_v4=held.priority_v4, priority_v6=held.priority_v6)
     if held is None or replace(held, proven=False, blocked="", version="") != wanted:
         services.rows.put_protection(wanted)
 
 
+def _decoded(services: Services, wanted: Protection) -> Protection | None:
+    """Read a protection; one that cannot be decoded is written anew, and reported."""
+    try:
+        return services.rows.get_protection(wanted.firewall_id, wanted.policy_id, wanted.vm_id)
+    except UnreadableRowError as error:
+        services.telemetry.fault("jit.row.unreadable", error, vm=wanted.vm_id)
+        return None
+
+
 def _lift(services: Services, row: VmRow, firewall_ids: Iterable[str], applied: _Applied) -> None:
     for firewall_id in firewall_ids:
         applied.firewalls.add(firewall_id)
         for _ in range(_TRIES):
-            held = services.rows.get_protection(firewall_id, row.policy_id, row.vm_id)
-            if held is None or held.lifted:
-                break
             try:
-                services.rows.replace_protection(replace(held, lifted=True, proven=False))
+                held = services.rows.get_protection(firewall_id, row.policy_id, row.vm_id)
+                if held is not None and not held.lifted:
+                    services.rows.replace_protection(replace(held, lifted=True, proven=False))
+            except UnreadableRowError:
+                lifted = Protection(firewall_id, row.policy_id, row.vm_id, (), (), lifted=True)
+                services.rows.put_protection(lifted)
             except RowChangedError:
                 continue
             break

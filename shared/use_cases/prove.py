@@ -4,8 +4,10 @@ The mark is removed from the list of what is left to do only once the fact is re
 stop in between leads to the same fact being recorded again, under the same id.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from typing import TypeVar
 
 from shared.domain.arm_ids import key_of
 from shared.domain.lifecycle import change_port, mark_closed, mark_open
@@ -21,8 +23,11 @@ from shared.domain.operations import Operation
 from shared.domain.rules import Plan, allow_rules, current_grants, deny_rules
 from shared.use_cases.align import by_request
 from shared.use_cases.facts import rule_fact
+from shared.use_cases.failures import Failures
 from shared.use_cases.interfaces import RowChangedError, Snapshot
 from shared.use_cases.services import Services
+
+_Subject = TypeVar("_Subject", Grant, Protection)
 
 
 class Prover:
@@ -35,10 +40,12 @@ class Prover:
         snapshot: Snapshot,
         rows: FirewallRows,
         changes: Plan,
+        failures: Failures | None = None,
     ) -> None:
         self._services = services
         self._firewall_id = firewall_id
         self._rows = rows
+        self._failures = Failures(services, firewall_id) if failures is None else failures
         self._present = {rule.name.lower(): rule.priority for rule in snapshot.rules}
         self._unsettled = {rule.name.lower() for rule in changes.put} | {
             name.lower() for name in changes.blocked
@@ -46,21 +53,28 @@ class Prover:
         self._blocked = {name.lower(): why for name, why in changes.blocked.items()}
 
     def prove(self) -> None:
-        """Settle every row that the snapshot proves."""
+        """Settle every row that the snapshot proves; one that fails holds up no other."""
         now = self._services.clock()
         current = {grant.key for grant in current_grants(self._rows, now)}
 
         def prove_those_of(request: list[Grant]) -> None:
             for grant in request:
                 if grant.is_sealed:
-                    self._prove_closed(grant, now)
+                    self._try(lambda held: self._prove_closed(held, now), grant)
                 elif grant.key in current:
-                    self._prove_open(grant, now)
+                    self._try(lambda held: self._prove_open(held, now), grant)
 
-        unproven = by_request(grant for grant in self._rows.grants if not grant.proven)
+        rows = self._failures.leave_out(self._rows)
+        unproven = by_request(grant for grant in rows.grants if not grant.proven)
         self._services.workers(prove_those_of, unproven)
-        for protection in self._rows.protections:
-            self._prove_protection(protection)
+        for protection in rows.protections:
+            self._try(self._prove_protection, protection)
+
+    def _try(self, prove: Callable[[_Subject], None], subject: _Subject) -> None:
+        try:
+            prove(subject)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the others must be settled
+            self._failures.note(subject, error)
 
     def _prove_open(self, grant: Grant, now: datetime) -> None:
         names = [rule.name.lower() for rule in allow_rules(grant, self._services.names)]

@@ -26,15 +26,12 @@ def reconcile(services: Services) -> int:
 
 def _compare(services: Services) -> int:
     started = services.clock()
-    watch.may_write_whole(services)  # asks the service again once the kept answer is a day old
     done: set[str] = set()
     failed = 0
-    for policy in services.policies.everything():
-        firewalls = _firewalls_of(services, policy.id)
-        if _try(services, policy.id, apply_policy):
-            done |= firewalls
-        else:
-            failed += 1
+    policies: list[str] = []
+    failed += not _try(services, "policies", partial(_list_policies, policies))
+    for policy_id in policies:
+        failed += not _try(services, policy_id, partial(_apply_policy, done))
     found: set[str] = set()
     for scope in services.scopes:
         failed += not _try(services, scope, partial(_list_into, found))
@@ -42,13 +39,17 @@ def _compare(services: Services) -> int:
         if key_of(firewall_id) not in done:
             failed += not _try(services, firewall_id, converge)
     reached = done | {key_of(each) for each in found}
+    open_ports: dict[str, int] = {}
+    for firewall_id in sorted(reached):
+        failed += not _try(services, firewall_id, partial(_count_open, open_ports))
     services.telemetry.event(
         "jit.reconcile.completed",
         firewalls=len(reached),
-        grants=sum(_open_on(services, firewall_id) for firewall_id in reached),
+        grants=sum(open_ports.values()),
         failed=failed,
         seconds=(services.clock() - started).total_seconds(),
     )
+    watch.may_write_whole(services)  # asks the service again once the kept answer is a day old
     return failed
 
 
@@ -56,9 +57,19 @@ def _list_into(found: set[str], services: Services, scope: str) -> None:
     found.update(services.firewall.list_with_our_rules([scope]))
 
 
-def _open_on(services: Services, firewall_id: str) -> int:
+def _list_policies(found: list[str], services: Services, _subject: str) -> None:
+    found += [policy.id for policy in services.policies.everything()]
+
+
+def _apply_policy(done: set[str], services: Services, policy_id: str) -> None:
+    firewalls = _firewalls_of(services, policy_id)
+    apply_policy(services, policy_id)
+    done |= firewalls
+
+
+def _count_open(found: dict[str, int], services: Services, firewall_id: str) -> None:
     grants = services.rows.read(firewall_id).grants
-    return sum(grant.proven and not grant.is_sealed for grant in grants)
+    found[firewall_id] = sum(grant.proven and not grant.is_sealed for grant in grants)
 
 
 def _firewalls_of(services: Services, policy_id: str) -> set[str]:

@@ -58,9 +58,15 @@ def _forget_closes(services: Services) -> int:
 
 def _delete(table: Table, rows: Iterable[Row]) -> int:
     gone = 0
+    failed: list[Exception] = []
     for row in rows:
-        table.delete(row)
-        gone += 1
+        try:
+            table.delete(row)
+            gone += 1
+        except Exception as error:  # noqa: BLE001 - raised again once the others are deleted
+            failed.append(error)
+    if failed:
+        raise failed[0]
     return gone
 
 
@@ -129,6 +135,9 @@ def _forget_row(services: Services, this_round: _Round, row: Row) -> bool:
         return False
     except RowChangedError:
         return False  # somebody has just written it
+    except Exception as error:  # noqa: BLE001 - whatever it is, the other rows have their time
+        services.telemetry.fault("jit.retention.failed", error, row=row.key)
+        return False
     return over
 
 

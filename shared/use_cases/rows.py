@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from shared.domain.arm_ids import digest, key_of, row_key
 from shared.domain.model import (
@@ -25,6 +25,8 @@ _LATEST_MS = 9_999_999_999_999
 _POLICY_KEY = 24
 LIVE = "live|"  # how the partitions of live requests begin
 _TRIES = 50
+LEASE = timedelta(seconds=30)  # a killed holder must not keep a door open past the next sweep
+_SKEW = timedelta(seconds=10)  # between the clocks of two workers
 
 
 def policy_key(policy_id: str) -> str:
@@ -170,10 +172,11 @@ class FirewallStore:
     def read(self, firewall_id: str) -> FirewallRows:
         """Read everything kept for a firewall, in one query.
 
-        A row that cannot be read is reported and left out: it is not wanted, so its rule goes,
-        and one bad row stops nobody's closing.
+        A row that cannot be decoded is reported. A grant is left out: it is not wanted, so its
+        rule goes. Of a protection the VM is named, so that its deny is kept.
         """
         protections: list[Protection] = []
+        undecoded: set[str] = set()
         grants: list[Grant] = []
         for row in self._table.query(row_key(firewall_id)):
             try:
@@ -184,7 +187,9 @@ class FirewallStore:
                     grants.append(replace(unpack(Grant, row.values), version=row.version))
             except UnreadableRowError as error:
                 self._telemetry.fault("jit.row.unreadable", error, row=row.key)
-        return FirewallRows(tuple(protections), tuple(grants))
+                if row.key.startswith("protection|"):
+                    undecoded.add(row.key.rpartition("|")[2])
+        return FirewallRows(tuple(protections), tuple(grants), frozenset(undecoded))
 
     def insert_grant(self, grant: Grant) -> bool:
         """Add a grant, wanted or sealed; False: its place is taken."""
@@ -240,23 +245,35 @@ class FirewallStore:
         *,
         unless: Callable[[Row, datetime], bool] | None = None,
     ) -> Row | None:
-        """Try for the lease of a firewall; None: somebody else holds it, or `unless` forbids."""
-        wanted = Row(row_key(firewall_id), "lease", {})
-        held = self._table.get(wanted.partition, wanted.key)
-        if held is not None and (
-            str(held.values["until"]) > format_sortable(now)
-            or (unless is not None and unless(held, now))
+        """Try for the lease of a firewall; None: another worker holds it, or `unless` forbids.
+
+        A write that loses a race is tried once more: the row may have changed and be free. Raises
+        RowChangedError where it is free and still cannot be written.
+        """
+        try:
+            return self._try_lease(firewall_id, owner, now, until, unless)
+        except (RowExistsError, RowChangedError):
+            return self._try_lease(firewall_id, owner, now, until, unless)
+
+    def _try_lease(
+        self,
+        firewall_id: str,
+        owner: str,
+        now: datetime,
+        until: datetime,
+        unless: Callable[[Row, datetime], bool] | None,
+    ) -> Row | None:
+        row = self._table.get(row_key(firewall_id), "lease")
+        if row is not None and (
+            _is_believable(row, now) or (unless is not None and unless(row, now))
         ):
             return None
-        before = held.values if held else {}
+        before = row.values if row else {}
         values = {**before, "owner": owner, "until": format_sortable(until)}
-        wanted = replace(wanted, values=values)
-        try:
-            if held is None:
-                return replace(wanted, version=self._table.insert(wanted))
-            return self._write_lease(replace(wanted, version=held.version))
-        except (RowExistsError, RowChangedError):
-            return None
+        wanted = Row(row_key(firewall_id), "lease", values, row.version if row else "")
+        if row is None:
+            return replace(wanted, version=self._table.insert(wanted))
+        return self._write_lease(wanted)
 
     def keep_lease(self, lease: Row, until: datetime) -> Row:
         """Hold a lease for longer; one that was lost stays lost."""
@@ -272,6 +289,12 @@ class FirewallStore:
 
     def _write_lease(self, lease: Row) -> Row:
         return replace(lease, version=self._table.replace(lease))
+
+
+def _is_believable(lease: Row, now: datetime) -> bool:
+    """Tell whether a lease is held: it has not ended, and is no longer than a lease can be."""
+    ends = str(lease.values.get("until", ""))
+    return format_sortable(now) < ends <= format_sortable(now + LEASE + _SKEW)
 
 
 def _grant_key(request_id: str, vm_id: str, port: int) -> str:
@@ -323,14 +346,16 @@ class DueRows:
         """Note that something must be looked at."""
         self._table.upsert(_due_row(Due(at, kind, subject, since)))
 
-    def until(self, at: datetime) -> list[Due]:
-        """Read what is due before an instant, oldest first."""
+    def until(self, at: datetime, *, undecoded: list[Row] | None = None) -> list[Due]:
+        """Read what is due before an instant, oldest first; list what cannot be decoded too."""
         found = []
         for row in self._table.query("due", stop=format_sortable(at)):
             try:
                 found.append(replace(unpack(Due, row.values), version=row.version))
             except UnreadableRowError as error:
                 self._telemetry.fault("jit.row.unreadable", error, row=row.key)
+                if undecoded is not None:
+                    undecoded.append(row)
         return found
 
     def remove(self, due: Due) -> None:

@@ -1,10 +1,11 @@
-"""Look at what is due, and at nothing else. The sweep is the guarantee: it needs nobody."""
+"""Look at what is due, and at nothing else. The sweep is the guarantee: it needs no message."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from enum import Enum
 
 from shared.domain.approval import pending
+from shared.domain.arm_ids import digest, key_of
 from shared.domain.lifecycle import change_ports, close
 from shared.domain.model import (
     GRACE,
@@ -21,12 +22,16 @@ from shared.domain.rules import has_overdue
 from shared.use_cases import watch
 from shared.use_cases.approval import copy_ends, time_out_approval
 from shared.use_cases.closing import seal_closed
-from shared.use_cases.converge import LEASE, Outcome, converge
+from shared.use_cases.converge import Outcome, OverrunError, converge
 from shared.use_cases.facts import record
-from shared.use_cases.interfaces import RowChangedError
-from shared.use_cases.rows import Due
+from shared.use_cases.interfaces import Row
+from shared.use_cases.messages import send_firewall
+from shared.use_cases.overruns import note_overruns, overran_before
+from shared.use_cases.rows import LEASE, Due
 from shared.use_cases.services import Services
+from shared.use_cases.unread import close_past_ends
 
+BUDGET = timedelta(seconds=20)  # for each firewall; what takes longer is left to a message
 _TURN_SECONDS = 0.5
 
 
@@ -35,6 +40,7 @@ class _Swept(Enum):
 
     CLOSED = "closed"
     OVERDUE = "overdue"
+    OVERRAN = "overran"
     BUSY = "busy"
 
 
@@ -42,11 +48,16 @@ def sweep_expired(services: Services) -> int:
     """Converge each firewall with something due; return how many could not be finished.
 
     It also looks one minute ahead: what falls due before the next tick gets a message for that
-    second. Losing the message costs promptness, never the closing.
+    second. Losing the message costs promptness, never the closing. Where what is due cannot be
+    read, it closes what has ended by its rule's own text, and raises.
     """
     started = services.clock()
-    watch.note_sweep(services, started)
-    dues = services.due.until(started + MINUTE)
+    _note_sweep(services, started)
+    try:
+        dues = _read_dues(services, started + MINUTE)
+    except Exception:
+        _sweep_unread(services)
+        raise
     now_due = [due for due in dues if due.at <= started]
     _announce((due for due in dues if due.at > started), services)
     firewalls = _by_firewall(now_due)
@@ -64,16 +75,70 @@ def sweep_expired(services: Services) -> int:
 
 
 def sweep_if_late(services: Services) -> None:
-    """Run the sweep where the timer has been silent too long; the first to notice does it."""
-    if watch.claim_late_sweep(services):
-        sweep_expired(services)
+    """Run the sweep where the timer has been silent too long; the first to notice does it.
+
+    What fails is reported: the message that noticed has been handled.
+    """
+    try:
+        if watch.claim_late_sweep(services):
+            sweep_expired(services)
+    except Exception as error:  # noqa: BLE001 - the next message, or the timer, tries again
+        services.telemetry.fault("jit.sweep.failed", error)
+
+
+def _note_sweep(services: Services, started: datetime) -> None:
+    try:
+        watch.note_sweep(services, started)
+    except Exception as error:  # noqa: BLE001 - closing needs no note
+        services.telemetry.fault("jit.sweep.unnoted", error)
+
+
+def _read_dues(services: Services, until: datetime) -> list[Due]:
+    """Read what is due, oldest first; of a row that cannot be decoded, find the firewall."""
+    undecoded: list[Row] = []
+    dues = services.due.until(until, undecoded=undecoded)
+    if undecoded:
+        dues += _decode_by_key(services, undecoded)
+    return dues
+
+
+def _decode_by_key(services: Services, rows: Iterable[Row]) -> list[Due]:
+    """Find the firewalls that due rows name in their keys, among those that hold our rules."""
+    try:
+        ids = services.firewall.list_with_our_rules(services.scopes)
+    except Exception as error:  # noqa: BLE001 - what can be decoded is swept, and this next time
+        services.telemetry.fault("jit.sweep.failed", error)
+        return []
+    by_digest = {digest(key_of(firewall_id)): firewall_id for firewall_id in ids}
+    now = services.clock()
+    return [
+        Due(now, "firewall", by_digest[each], since=now)
+        for each in sorted({row.key.rpartition("|")[2] for row in rows} & by_digest.keys())
+    ]
+
+
+def _sweep_unread(services: Services) -> None:
+    """Close what has ended by its rule's own text on every firewall that holds our rules."""
+    try:
+        firewalls = services.firewall.list_with_our_rules(services.scopes)
+    except Exception as error:  # noqa: BLE001 - the next sweep tries again
+        services.telemetry.fault("jit.sweep.failed", error)
+        return
+    services.workers(lambda each: _close_unread(services, each), firewalls)
+
+
+def _close_unread(services: Services, firewall_id: str) -> None:
+    try:
+        close_past_ends(services, firewall_id)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the others must be closed
+        services.telemetry.fault("jit.sweep.failed", error, firewall=firewall_id)
 
 
 def _announce(soon: Iterable[Due], services: Services) -> None:
     now = services.clock()
     for due in soon:
         if due.kind == "firewall":
-            services.queues.send_firewall(due.subject, delay=max(due.at - now, timedelta(0)))
+            send_firewall(services, due.subject, delay=due.at - now)
 
 
 def _by_firewall(dues: Iterable[Due]) -> list[tuple[str, list[Due]]]:
@@ -87,35 +152,54 @@ def _by_firewall(dues: Iterable[Due]) -> list[tuple[str, list[Due]]]:
 def _sweep_firewalls(services: Services, firewalls: list[tuple[str, list[Due]]]) -> int:
     """Sweep firewalls side by side; return how many have to be looked at again.
 
-    Somebody may be at one: they close what has ended, but take nothing off. Once the others had
-    their turn we come back, until a lease that nobody holds any more would be over.
+    Those that overran in the sweep before come last. Somebody may be at one: they close what has
+    ended, but take nothing off. Once the others had their turn we come back, until a lease that
+    nobody holds any more would be over.
     """
+    before = overran_before(services) if len(firewalls) > 1 else frozenset()
+    firewalls = sorted(firewalls, key=lambda each: digest(key_of(each[0])) in before)
     until, overdue = services.clock() + LEASE, 0
-    while True:
+    overran: set[str] = set()
+    while firewalls:
         swept = services.workers(lambda each: _sweep_firewall(services, *each), firewalls)
-        overdue += swept.count(_Swept.OVERDUE)
-        firewalls = [each for each, how in zip(firewalls, swept, strict=True) if how is _Swept.BUSY]
-        if not firewalls or services.clock() > until:
-            return overdue + len(firewalls)
-        services.sleep(_TURN_SECONDS)
+        ended = list(zip(firewalls, swept, strict=True))
+        overdue += swept.count(_Swept.OVERDUE) + swept.count(_Swept.OVERRAN)
+        overran |= {each[0] for each, how in ended if how is _Swept.OVERRAN}
+        firewalls = [each for each, how in ended if how is _Swept.BUSY]
+        if services.clock() > until:
+            break
+        if firewalls:
+            services.sleep(_TURN_SECONDS)
+    if overran or before:
+        note_overruns(services, overran)
+    return overdue + len(firewalls)
 
 
 def _sweep_firewall(services: Services, firewall_id: str, dues: list[Due]) -> _Swept:
     """Converge one firewall and take off what is done.
 
-    One firewall that fails keeps its due rows and stops no other.
+    One firewall that fails or overruns keeps its due rows and stops no other.
     """
     try:
         started = services.clock()
-        if converge(services, firewall_id) is Outcome.BUSY:
+        outcome = converge(services, firewall_id, budget=BUDGET)
+        if outcome is Outcome.BUSY:
             return _Swept.BUSY
+        if outcome is Outcome.SETTLING:
+            return _Swept.OVERRAN
         _forget(services, services.rows.read(firewall_id), started)
         rows = services.rows.read(firewall_id)
         again = _next_look(services, rows)
+        if outcome is Outcome.PARTLY:
+            again = min(again or started + MINUTE, started + MINUTE)
         if again is not None:
             services.due.add(again, "firewall", firewall_id, since=started)
         for due in dues:
             services.due.remove(due)
+    except OverrunError as error:
+        services.telemetry.fault("jit.sweep.overran", error, firewall=firewall_id)
+        send_firewall(services, firewall_id)
+        return _Swept.OVERRAN
     except Exception as error:  # noqa: BLE001 - whatever it is, the others must still be closed
         services.telemetry.fault("jit.sweep.failed", error, firewall=firewall_id)
         return _Swept.OVERDUE
@@ -129,11 +213,13 @@ def _forget(services: Services, rows: FirewallRows, converged_at: datetime) -> N
     been undone. A delete touches only the row that was read.
     """
     for grant in rows.grants:
-        if _is_over(grant, converged_at) and _request_is_final(services, grant):
-            try:
+        if not _is_over(grant, converged_at):
+            continue
+        try:
+            if _request_is_final(services, grant):
                 services.rows.delete_grant(grant)
-            except RowChangedError:
-                continue
+        except Exception as error:  # noqa: BLE001 - a row that stays is looked at again
+            services.telemetry.fault("jit.sweep.unpurged", error, request=grant.request_id)
 
 
 def _is_over(grant: Grant, at: datetime) -> bool:
@@ -194,7 +280,7 @@ def _settle_request(services: Services, request_id: str) -> datetime | None:
         services.requests.forget_live(request)
         return None
     for firewall_id in seal_closed(services, request):
-        services.queues.send_firewall(firewall_id)
+        send_firewall(services, firewall_id)
     copy_ends(services, request)
     now = services.clock()
     if any(_is_waiting(port) for port in request.ports):

@@ -1,5 +1,6 @@
 """What the app knows of itself: when it last swept, how late it closed, what is overdue."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -14,6 +15,7 @@ KEPT_CLOSES = 1000
 _PARTITION = "health"
 _PROBE_HOLDS = timedelta(hours=24)
 _UNKNOWN_HOLDS = timedelta(minutes=15)
+_AWAY_HOLDS = timedelta(seconds=30)
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,29 @@ def may_write_whole(services: Services) -> bool:
     if at is None or services.clock() - at > holds:
         state = probe(services)
     return state == "honoured"
+
+
+class WholeWrites:
+    """Tell whether whole writes are allowed; while the store is away, as it was last known."""
+
+    def __init__(self, services: Callable[[], Services]) -> None:
+        self._services = services
+        self._known = False
+        self._away_since: datetime | None = None
+
+    def __call__(self) -> bool:
+        """Ask the store, and not again within half a minute of its failing: a close waits."""
+        services = self._services()
+        now = services.clock()
+        if self._away_since is not None and now - self._away_since < _AWAY_HOLDS:
+            return self._known
+        self._away_since = None
+        try:
+            self._known = may_write_whole(services)
+        except Exception as error:  # noqa: BLE001 - without the store, rules must still close
+            self._away_since = now
+            services.telemetry.fault("jit.probe.unread", error)
+        return self._known
 
 
 def probe_state(services: Services) -> tuple[str, datetime | None]:

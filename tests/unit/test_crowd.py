@@ -34,7 +34,12 @@ class Crowd(World):
         for number in range(others):
             self.queues.send_request(f"elsewhere{number}")
         open_access(self.services, request.id)
-        self.queues.waiting = [each for each in self.queues.waiting if each.kind == "firewall"]
+        soon = self.clock() + timedelta(minutes=1)  # the messages of ends come later
+        self.queues.waiting = [
+            each
+            for each in self.queues.waiting
+            if each.kind == "firewall" and each.visible_at <= soon
+        ]
         return request.id
 
     def messages(self) -> list[float]:

@@ -86,7 +86,7 @@ def test_a_firewall_that_somebody_converges_stays_due(world: World) -> None:
     request = world.ask(DB, minutes=5)
     world.clock.advance(5 * MINUTE)
     now = world.clock()
-    lease = world.services.rows.take_lease(NSG_SUBNET, "other", now, now + timedelta(minutes=2))
+    lease = world.services.rows.take_lease(NSG_SUBNET, "other", now, now + timedelta(seconds=35))
     assert lease is not None
     assert world.sweep() == 1
     assert world.clock() - now <= timedelta(seconds=31)
@@ -119,9 +119,9 @@ def test_a_sweep_comes_back_to_a_firewall_that_somebody_converges(world: World) 
 def test_a_busy_firewall_keeps_no_other_waiting(world: World) -> None:
     """The sweep goes through all of them before it comes back to one."""
     request = world.ask(WEB, minutes=5)
-    now = world.clock()
-    assert world.services.rows.take_lease(NSG_NIC, "other", now, now + timedelta(hours=1))
     world.clock.advance(5 * MINUTE)
+    now = world.clock()
+    assert world.services.rows.take_lease(NSG_NIC, "other", now, now + timedelta(seconds=35))
     world.services = replace(world.services, sleep=_Stop.now)
     with pytest.raises(_Stop):
         world.sweep()
@@ -146,7 +146,7 @@ def test_a_lease_lost_by_its_holder_is_not_taken_back(world: World) -> None:
     def taken_over(_snapshot: Snapshot, _plan: object) -> None:
         world.firewall.before_write = lambda _s, _p: None
         world.clock.advance(31)
-        until = now() + timedelta(minutes=10)
+        until = now() + timedelta(seconds=35)
         assert world.services.rows.take_lease(NSG_SUBNET, "second", now(), until)
 
     world.firewall.before_write = taken_over
