@@ -1,6 +1,7 @@
 """The rows of requests, firewalls and what is due: their keys, and how the use cases use them."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -20,10 +21,11 @@ from shared.use_cases.interfaces import (
     Table,
     Telemetry,
 )
+from shared.use_cases.live_rows import LiveRows
+from shared.use_cases.room import pack_request, unpack_request
 
 _LATEST_MS = 9_999_999_999_999
 _POLICY_KEY = 24
-LIVE = "live|"  # how the partitions of live requests begin
 _TRIES = 50
 
 
@@ -101,46 +103,31 @@ class RequestRows:
             return changed
         raise RowChangedError(f"request {request_id} changed {_TRIES} times while being written")
 
-    # Live requests are listed apart, so that finding what somebody holds, or what is open on a
-    # VM, does not grow with the history. The note comes first and goes last.
+    @property
+    def live_rows(self) -> LiveRows:
+        """Return the rows of what is live."""
+        return LiveRows(self._table)
 
-    def note_live(self, request: AccessRequest) -> None:
-        """List a request under its requestor and its VMs."""
-        for subject in _live_subjects(request):
-            self._table.upsert(Row(f"{LIVE}{subject}", request.id, {"ports": len(request.ports)}))
+    def note_live(self, request: AccessRequest, firewalls: Iterable[str] = ()) -> None:
+        """List a request under its requestor and its VMs; the note comes before the request."""
+        self.live_rows.note(request, firewalls)
 
     def forget_live(self, request: AccessRequest) -> None:
-        """Take a request that has ended off the lists."""
-        for subject in _live_subjects(request):
-            row = self._table.get(f"{LIVE}{subject}", request.id)
-            if row is not None:
-                self._table.delete(row)
+        """Take a request that has ended off the lists, and give back what it has reserved."""
+        self.live_rows.forget(request)
 
     def forget_unmade(self, requestor: str, request_id: str) -> None:
         """Take off a requestor's list what stopped between the note and its request."""
-        row = self._table.get(f"{LIVE}{digest('requestor', requestor)}", request_id)
-        if row is not None:
-            self._table.delete(row)
+        self.live_rows.forget_unmade(requestor, request_id)
 
     def live(self, *, vm_id: str = "", requestor: str = "") -> list[str]:
         """List the ids of the requests that may be live on a VM, or for a requestor."""
-        subject = digest("vm", key_of(vm_id)) if vm_id else digest("requestor", requestor)
-        return [row.key for row in self._table.query(f"{LIVE}{subject}")]
-
-    def live_ports(self, requestor: str) -> int:
-        """Count the ports of a requestor's live requests."""
-        rows = self._table.query(f"{LIVE}{digest('requestor', requestor)}")
-        return sum(int(row.values["ports"]) for row in rows)
+        return self.live_rows.of_vm(vm_id) if vm_id else self.live_rows.of_requestor(requestor)
 
     def newest(self, policy_id: str, limit: int) -> list[AccessRequest]:
         """List a policy's newest requests."""
         rows = self._table.query(policy_key(policy_id), limit=limit)
         return [_request_row(row).request for row in rows]
-
-
-def _live_subjects(request: AccessRequest) -> list[str]:
-    vms = {digest("vm", key_of(port.vm_id)) for port in request.ports}
-    return [digest("requestor", request.requestor.key), *sorted(vms)]
 
 
 def _request_place(request_id: str) -> tuple[str, str]:
@@ -150,11 +137,11 @@ def _request_place(request_id: str) -> tuple[str, str]:
 
 def _encode_request(request: AccessRequest) -> Row:
     partition, key = _request_place(request.id)
-    return Row(partition, key, {"requestor": request.requestor.key, **pack(request)})
+    return Row(partition, key, {"requestor": request.requestor.key, **pack_request(request)})
 
 
 def _request_row(row: Row) -> RequestRow:
-    return RequestRow(unpack(AccessRequest, row.values), row.version)
+    return RequestRow(unpack_request(row.values), row.version)
 
 
 # --- firewalls ---------------------------------------------------------------------------------
@@ -199,10 +186,14 @@ class FirewallStore:
         row = self._table.get(row_key(firewall_id), _grant_key(request_id, vm_id, port))
         return replace(unpack(Grant, row.values), version=row.version) if row else None
 
-    def count_grants(self, firewall_id: str) -> int:
-        """Count the grants of a firewall that have not been closed."""
-        rows = self._table.query(row_key(firewall_id), start="grant|", stop="grant}")
-        return sum(not row.values.get("sealed") for row in rows)
+    def grants_by_request(self, firewall_id: str) -> tuple[Counter[str], Counter[str]]:
+        """Count the wanted and the sealed grants that each request has on a firewall."""
+        wanted: Counter[str] = Counter()
+        sealed: Counter[str] = Counter()
+        for row in self._table.query(row_key(firewall_id), start="grant|", stop="grant}"):
+            counted = sealed if row.values.get("sealed") else wanted
+            counted[row.key.split("|")[1]] += 1
+        return wanted, sealed
 
     def replace_grant(self, grant: Grant) -> Grant:
         """Write over the version that was read; raises RowChangedError."""
