@@ -21,13 +21,13 @@ from shared.domain.model import (
 )
 from shared.domain.permissions import Action
 from shared.domain.policy import Asked, check_request
-from shared.domain.texts import MAX_TEXT, shorten, stored_bytes
+from shared.domain.texts import shorten
 from shared.use_cases.facts import record
 from shared.use_cases.interfaces import RowExistsError
 from shared.use_cases.permission import enforce
 from shared.use_cases.repeat import Repeat, claim, find_repeated
 from shared.use_cases.reserving import give_back, grants_asked, reserve
-from shared.use_cases.room import has_room
+from shared.use_cases.room import has_room, require_short
 from shared.use_cases.rows import new_request_id
 from shared.use_cases.services import Services
 
@@ -106,16 +106,6 @@ def _bounded(request: AccessRequest) -> AccessRequest:
             "name fewer ports or sources in each, and send several"
         )
     return request
-
-
-def require_short(field: str, text: str) -> None:
-    """Raise InvalidInputError where a text takes more bytes in a row than one may."""
-    size = stored_bytes(text)
-    if size > MAX_TEXT:
-        raise InvalidInputError(
-            f"{field}: it takes {size} bytes as it is stored, and {MAX_TEXT} is the most; "
-            "say it in fewer words"
-        )
 
 
 def _take_place(services: Services, request: AccessRequest, repeat: Repeat | None) -> AccessRequest:

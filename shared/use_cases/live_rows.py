@@ -4,14 +4,15 @@ Live requests are listed apart, so that finding what a person holds, or what is 
 not grow with the history. A request's rows come before it, and go once it has ended.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from shared.domain.arm_ids import digest, key_of
 from shared.domain.model import AccessRequest
+from shared.domain.policy import MAX_PORTS
 from shared.domain.times import format_sortable, parse_instant
-from shared.use_cases.codec import pack, unpack
+from shared.use_cases.codec import UnreadableRowError, pack, unpack
 from shared.use_cases.interfaces import Row, RowChangedError, RowExistsError, Table, Value
 
 LIVE = "live|"  # how the partitions of live requests begin
@@ -92,10 +93,10 @@ class LiveRows:
         Requests that the version before took in stand in the list alone.
         """
         row = self._table.get(*_ledger(requestor))
-        held = unpack(Ledger, row.values).held if row else ()
         listed = self._table.query(f"{LIVE}{_requestor(requestor)}")
-        found = {r.key: Reserved(r.key, int(r.values["ports"]), _LONG_AGO) for r in listed}
-        return found | {each.request_id: each for each in held}, row.version if row else ""
+        found = {each.key: _reserved(each) for each in listed}
+        held = {each.request_id: each for each in _held(row)}
+        return found | held, row.version if row else ""
 
     def reserve_ports(self, requestor: str, held: Iterable[Reserved], version: str) -> bool:
         """Write what a requestor holds; False: another call was quicker, so count anew."""
@@ -113,11 +114,9 @@ class LiveRows:
         """Take one request off what its requestor has reserved."""
         for _ in range(_TRIES):
             row = self._table.get(*_ledger(requestor))
-            held = unpack(Ledger, row.values).held if row else ()
+            held = _held(row)
             left = [each for each in held if each.request_id != request_id]
-            if row is None or len(left) == len(held):
-                return
-            if self._write_left(requestor, left, row):
+            if row is None or len(left) == len(held) or self._write_left(requestor, left, row):
                 return
 
     def _write_left(self, requestor: str, left: list[Reserved], row: Row) -> bool:
@@ -139,15 +138,29 @@ class LiveRows:
     def reserved_grants(self, firewall_id: str) -> list[Reserved]:
         """Read which requests have reserved room on a firewall."""
         rows = self._table.query(f"{LIVE}{_firewall(firewall_id)}")
-        return [Reserved(r.key, int(r.values["ports"]), _at(r.values)) for r in rows]
+        return [_reserved(row) for row in rows]
 
     def give_back_grants(self, firewall_id: str, request_id: str) -> None:
         """Give back what a request has reserved on a firewall."""
         self._delete(f"{LIVE}{_firewall(firewall_id)}", request_id)
 
 
-def _at(values: Mapping[str, object]) -> datetime:
-    return parse_instant(str(values["at"]))
+def _held(row: Row | None) -> tuple[Reserved, ...]:
+    """Read a ledger; one that cannot be decoded says nothing, and the lists still count."""
+    try:
+        return unpack(Ledger, row.values).held if row else ()
+    except UnreadableRowError:
+        return ()
+
+
+def _reserved(row: Row) -> Reserved:
+    """Read a list's row; what it does not say counts as the most that it can."""
+    ports, at = row.values.get("ports"), row.values.get("at")
+    try:
+        since = parse_instant(str(at)) if at else _LONG_AGO
+    except ValueError:
+        since = _LONG_AGO
+    return Reserved(row.key, ports if isinstance(ports, int) else MAX_PORTS, since)
 
 
 def _requestor(key: str) -> str:

@@ -19,11 +19,12 @@ from shared.domain.model import (
 )
 from shared.domain.policy import USUAL_PORTS
 from shared.domain.prefixes import overlaps
+from shared.domain.texts import shorten
 from shared.use_cases.closing import close_early
-from shared.use_cases.codec import MAX_DOCUMENT, size_of
 from shared.use_cases.converge import Outcome, converge
 from shared.use_cases.interfaces import Machine, OutsideError, RowChangedError
 from shared.use_cases.policy_rows import PolicyRow, VmRow
+from shared.use_cases.room import policy_has_room
 from shared.use_cases.services import Services
 
 _SOON = timedelta(seconds=2)
@@ -32,7 +33,7 @@ _TRIES = 10
 
 def put_policy(services: Services, policy: Policy, *, keep_conditions: bool = False) -> Policy:
     """Record a policy, and have it applied; it replaces the one of that id, VM list and all."""
-    if size_of(policy) > MAX_DOCUMENT:
+    if not policy_has_room(policy):
         raise InvalidInputError(
             "the policy is too large to be kept; spread its VMs over several", code="PolicyTooLarge"
         )
@@ -113,7 +114,7 @@ def fail_policy(services: Services, policy_id: str, message: str) -> None:
     held = services.policies.get(policy_id)
     if held is not None and held.policy.state is PolicyState.UPDATING:
         try:
-            failed = replace(held.policy, state=PolicyState.FAILED, error=message)
+            failed = replace(held.policy, state=PolicyState.FAILED, error=shorten(message))
             services.policies.replace(held, failed)
         except RowChangedError:
             return  # a newer PUT is under way, and has its own outcome
@@ -307,7 +308,8 @@ def _conclude(services: Services, held: PolicyRow, applied: _Applied) -> bool:
             services.policies.delete(held)
             services.telemetry.event("jit.policy.deleted", policy=policy.id)
             return True
-        error = "; ".join(f"{name_of(vm)}: {why}" for vm, why in sorted(applied.problems.items()))
+        problems = sorted(applied.problems.items())
+        error = shorten("; ".join(f"{name_of(vm)}: {why}" for vm, why in problems))
         state = PolicyState.FAILED if error else PolicyState.SUCCEEDED
         concluded = replace(policy, vms=_with_ports(services, policy), state=state, error=error)
         if concluded != policy:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from shared.domain.errors import ConflictError, InvalidInputError
 from shared.domain.lifecycle import change_ports
 from shared.domain.model import (
     AccessRequest,
@@ -18,12 +19,17 @@ from shared.domain.model import (
     Closing,
     Extension,
     Front,
+    Policy,
+    PolicyState,
     PortRequest,
+    PortRule,
     Principal,
     Status,
     Vote,
 )
-from shared.domain.texts import MAX_NAME, MAX_TEXT, as_json, shorten
+from shared.domain.permissions import APP_ROLES
+from shared.domain.policy import USUAL_PORTS
+from shared.domain.texts import MAX_NAME, MAX_TEXT, as_json, shorten, stored_bytes
 from shared.use_cases.codec import (
     MAX_DOCUMENT,
     RowTooLargeError,
@@ -156,6 +162,25 @@ _GIVE_WAY: tuple[Callable[[AccessRequest], AccessRequest], ...] = (
 )
 
 
+def require_short(field: str, text: str) -> None:
+    """Raise InvalidInputError where a text takes more bytes in a row than one may."""
+    size = stored_bytes(text)
+    if size > MAX_TEXT:
+        raise InvalidInputError(
+            f"{field}: it takes {size} bytes as it is stored, and {MAX_TEXT} is the most; "
+            "say it in fewer words"
+        )
+
+
+def as_stored(person: Principal) -> Principal:
+    """Keep of a person who decides what tells who it was, and the roles that this app knows."""
+    return replace(
+        person,
+        name=shorten(person.name, MAX_NAME),
+        roles=person.roles & APP_ROLES.keys(),
+    )
+
+
 # --- what is foreseen ---------------------------------------------------------------------------
 
 
@@ -198,6 +223,17 @@ _LARGEST_PERSON = Principal(
 _LARGEST_VOTE = Vote(_LARGEST_PERSON, True, _LATE, "c" * (MAX_TEXT // 2), _LARGEST_PERSON)
 
 
+def require_room_to_extend(request: AccessRequest) -> AccessRequest:
+    """Return a request with a later end; raises ConflictError where it has no room for one."""
+    if not extensions_fit(request):
+        raise ConflictError(
+            f"This request has been extended as often as one may, {MAX_EXTENSIONS} times or as "
+            "far as its decisions leave room; ask for the access anew.",
+            code="TooManyExtensions",
+        )
+    return request
+
+
 def extensions_fit(request: AccessRequest) -> bool:
     """Tell whether a request's later ends are within their number and their room."""
     waiting = request.extension
@@ -207,3 +243,11 @@ def extensions_fit(request: AccessRequest) -> bool:
         size += size_of(replace(waiting, approval=_largest_approval(waiting.approval)))
         size += 200  # and the note of the end, once it is given
     return count <= MAX_EXTENSIONS and size <= MOST_FOR_EXTENSIONS - 100
+
+
+def policy_has_room(policy: Policy) -> bool:
+    """Tell whether a policy's row fits once it was applied: usual ports and an error filled in."""
+    usual = tuple(map(PortRule, sorted({n for each in USUAL_PORTS.values() for n in each})))
+    vms = tuple(vm if vm.ports else replace(vm, ports=usual) for vm in policy.vms)
+    largest = replace(policy, vms=vms, state=PolicyState.SUCCEEDED, error="e" * (MAX_TEXT // 2))
+    return size_of(largest) <= MAX_DOCUMENT
