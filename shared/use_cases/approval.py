@@ -29,7 +29,7 @@ from shared.domain.permissions import Action
 from shared.domain.policy import Asked, AskedPort, check_request
 from shared.domain.times import format_instant
 from shared.use_cases.closing import By, close_early, grant_of
-from shared.use_cases.facts import record
+from shared.use_cases.facts import record_change
 from shared.use_cases.interfaces import OutsideError, RowChangedError
 from shared.use_cases.permission import enforce
 from shared.use_cases.protection import get_policy
@@ -69,7 +69,7 @@ def decide(
     decided = services.requests.change(request_id, lambda held: vote(held, cast, now))
     if decided is None:
         raise NotFoundError(f"There is no request '{request_id}'.", code="RequestNotFound")
-    record(services, decided)
+    record_change(services, request, decided)
     _tell(services, decided, caller, "approved" if approved else "denied", comment)
     _carry_on(services, decided)
     return decided
@@ -121,7 +121,7 @@ def revoke(
         message=reason,
         by=By(caller.person.key, _relay(caller)),
     )
-    record(services, ended or request)
+    record_change(services, request, ended or request)
     _tell(services, request, caller, "revoked", reason)
     return ended or request
 
@@ -204,7 +204,7 @@ def extend_access(
     )
     if extended is None:
         raise NotFoundError(f"There is no request '{request_id}'.", code="RequestNotFound")
-    record(services, extended)
+    record_change(services, request, extended)
     _tell(services, extended, caller, "extended", f"until {format_instant(until)}")
     copy_ends(services, extended)
     return extended
@@ -246,7 +246,7 @@ def _await_extension(
         return require_room_to_extend(ask_extension(held, asked))
 
     held = services.requests.change(request.id, ask) or request
-    record(services, held)
+    record_change(services, request, held)
     services.queues.send_notice(request.id)
     return held
 

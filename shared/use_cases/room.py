@@ -177,7 +177,7 @@ def as_stored(person: Principal) -> Principal:
     return replace(
         person,
         name=shorten(person.name, MAX_NAME),
-        roles=person.roles & APP_ROLES.keys(),
+        roles=person.roles.intersection(APP_ROLES),
     )
 
 

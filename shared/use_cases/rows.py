@@ -3,10 +3,11 @@
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from shared.domain.arm_ids import digest, key_of, row_key
 from shared.domain.model import (
+    MINUTE,
     AccessRequest,
     FirewallRows,
     Grant,
@@ -15,6 +16,7 @@ from shared.domain.model import (
 from shared.domain.times import format_sortable
 from shared.use_cases.codec import UnreadableRowError, pack, unpack
 from shared.use_cases.interfaces import (
+    Clock,
     Row,
     RowChangedError,
     RowExistsError,
@@ -27,6 +29,8 @@ from shared.use_cases.room import pack_request, unpack_request
 _LATEST_MS = 9_999_999_999_999
 _POLICY_KEY = 24
 _TRIES = 50
+_LAST_SLOT = datetime.max.replace(tzinfo=UTC) - MINUTE
+_ALMOST = MINUTE - timedelta(microseconds=1)  # what is due already belongs to the minute before
 
 
 def policy_key(policy_id: str) -> str:
@@ -301,37 +305,90 @@ class Due:
     subject: str
     since: datetime
     version: str = ""
+    slot: datetime | None = None  # where its row stands; None: where a new one would
+
+
+@dataclass(frozen=True)
+class _StoredDue:
+    """A due row: `at` is the minute by which it is looked at for certain, `moment` the instant.
+
+    The version before reads `at` alone, and finds the row by it.
+    """
+
+    at: datetime
+    kind: str
+    subject: str
+    since: datetime
+    moment: datetime | None = None
+
+
+def slot_of(at: datetime) -> datetime:
+    """Return the full minute by which something due at an instant is looked at for certain."""
+    past = timedelta(seconds=at.second, microseconds=at.microsecond)
+    return at if not past or at > _LAST_SLOT else at - past + MINUTE
 
 
 class DueRows:
-    """What must be looked at by now; the sweep reads nothing else."""
+    """What must be looked at by now; the sweep reads nothing else.
 
-    def __init__(self, table: Table, telemetry: Telemetry) -> None:
+    One row for each subject and minute: what falls due within the same minute folds into it.
+    """
+
+    def __init__(self, table: Table, telemetry: Telemetry, clock: Clock | None = None) -> None:
         self._table = table
         self._telemetry = telemetry
+        self._clock = clock
 
     def add(self, at: datetime, kind: str, subject: str, *, since: datetime) -> None:
-        """Note that something must be looked at."""
+        """Note that something must be looked at, as soon as possible if it is due already."""
         self._table.upsert(_due_row(Due(at, kind, subject, since)))
 
     def until(self, at: datetime) -> list[Due]:
         """Read what is due before an instant, oldest first."""
         found = []
-        for row in self._table.query("due", stop=format_sortable(at)):
+        for row in self._table.query("due", stop=format_sortable(slot_of(at)) + "~"):
             try:
-                found.append(replace(unpack(Due, row.values), version=row.version))
+                due = _due(row)
             except UnreadableRowError as error:
                 self._telemetry.fault("jit.row.unreadable", error, row=row.key)
-        return found
+            else:
+                found += [due] if due.at < at else []
+        return sorted(found, key=lambda due: due.at)
+
+    def get(self, at: datetime, kind: str, subject: str) -> Due | None:
+        """Read the row that something due at an instant has, or shares."""
+        row = self._table.get("due", _due_key(slot_of(at), kind, subject))
+        try:
+            return _due(row) if row else None
+        except UnreadableRowError:
+            return None  # it is looked at when its time comes
 
     def remove(self, due: Due) -> None:
-        """Take off what has been looked at, unless it was noted again meanwhile."""
+        """Take off what has been looked at, unless it was noted again meanwhile.
+
+        What is looked at within its minute stays until that is over: more may fall due in it.
+        """
+        if due.slot and self._clock and due.at <= self._clock() < due.slot:
+            return
         try:
             self._table.delete(_due_row(due))
         except RowChangedError:
             return
 
 
+def _due(row: Row) -> Due:
+    held = unpack(_StoredDue, row.values)
+    return Due(
+        held.moment or held.at, held.kind, held.subject, held.since, row.version, slot=held.at
+    )
+
+
+def _due_key(slot: datetime, kind: str, subject: str) -> str:
+    return f"{format_sortable(slot)}|{kind}|{digest(key_of(subject))}"
+
+
 def _due_row(due: Due) -> Row:
-    key = f"{format_sortable(due.at)}|{due.kind}|{digest(key_of(due.subject))}"
-    return Row("due", key, pack(replace(due, version="")), due.version)
+    slot = due.slot or (slot_of(due.at) if due.at > due.since else slot_of(due.at - _ALMOST))
+    moment = due.at if due.at != slot else None
+    held = _StoredDue(slot, due.kind, due.subject, due.since, moment)
+    return Row("due", _due_key(slot, due.kind, due.subject), pack(held), due.version)
