@@ -59,7 +59,7 @@ def _fold_request(
     watched = {slot_of(each + MINUTE) for each in kept}
     watched |= {slot_of(approval.deadline)} if approval else set()
     if due is not None and due.slot not in watched:
-        services.due.withdraw(due)
+        services.due.remove(due)
 
 
 def _fold_firewall(services: Services, firewall_id: str, end: datetime) -> None:
@@ -69,7 +69,7 @@ def _fold_firewall(services: Services, firewall_id: str, end: datetime) -> None:
         return
     grants = services.rows.read(firewall_id).grants
     if due.slot not in {slot_of(_watched_at(grant)) for grant in grants}:
-        services.due.withdraw(due)
+        services.due.remove(due)
 
 
 def _watched_at(grant: Grant) -> datetime:
