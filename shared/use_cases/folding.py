@@ -9,74 +9,55 @@ than the longest stall of a worker, and no grant or request rests on it.
 from datetime import datetime
 
 from shared.domain.approval import pending
+from shared.domain.arm_ids import key_of
 from shared.domain.model import GRACE, MINUTE, AccessRequest, Grant
 from shared.use_cases.rows import Due, slot_of
 from shared.use_cases.services import Services
 
+_SOON = 2 * MINUTE  # what is looked at by then is left to that look
 
-def fold_dues(services: Services, request: AccessRequest, seen: Due) -> None:
-    """Take off the due rows of moved ends that were written when `seen` was.
 
-    The sweep comes back to each request when the grace is over, so every extension has its turn.
-    """
-    now = services.clock()
-    if seen.since + GRACE > now:
+def fold_dues(services: Services, request: AccessRequest) -> None:
+    """Take off the due rows of ends that extensions gave a grace ago and have moved since."""
+    moved = _moved_ends(request, services.clock())
+    if not moved:
         return
-    kept = _ends_kept(request)
-    for end in _moved_ends(request, seen) - kept:
-        if end > now + 2 * MINUTE:
-            _fold_request(services, request, end, kept)
-            for firewall_id in _firewalls(request):
-                _fold_firewall(services, firewall_id, end)
+    firewalls = {key_of(f.firewall_id) for port in request.ports for f in port.fronts or ()}
+    of_request = {slot_of(end + MINUTE) for end in moved} - _watched(request)
+    of_firewall = {slot_of(end) for end in moved}
+    for due in services.due.until(max(moved) + 2 * MINUTE):
+        if due.slot is None or due.since + GRACE > services.clock():
+            continue  # a write that it announces may still be on its way
+        if due.kind == "request" and due.subject == request.id and due.slot in of_request:
+            services.due.remove(due)
+        if due.kind == "firewall" and key_of(due.subject) in firewalls and due.slot in of_firewall:
+            _fold_firewall(services, due)
 
 
-def _ends_kept(request: AccessRequest) -> set[datetime]:
+def _moved_ends(request: AccessRequest, now: datetime) -> set[datetime]:
+    given = {each.end_at for each in request.extended if each.at + GRACE <= now}
+    return {end for end in given - _ends(request) if end > now + _SOON}
+
+
+def _ends(request: AccessRequest) -> set[datetime]:
+    """Return the ends that stand in a request, the one that waits for approval with them."""
     ends = {port.end_at for port in request.ports if port.end_at}
     return ends | ({request.extension.end_at} if request.extension else set())
 
 
-def _moved_ends(request: AccessRequest, seen: Due) -> set[datetime]:
-    """Return the ends that were given around the time of a due row, and those they replaced."""
-    ends = [given.end_at for given in request.extended]
-    first, last = seen.since - 2 * MINUTE, seen.since + MINUTE
-    found: set[datetime] = set()
-    for number, given in enumerate(request.extended):
-        if first <= given.at <= last:
-            found |= set(ends[max(0, number - 1) : number + 1])
-    return found
-
-
-def _firewalls(request: AccessRequest) -> list[str]:
-    return sorted({f.firewall_id for port in request.ports for f in port.fronts or ()})
-
-
-def _fold_request(
-    services: Services, request: AccessRequest, end: datetime, kept: set[datetime]
-) -> None:
-    """Take off the row of a moved end, unless something else about the request rests on it."""
-    due = _old_due(services, end + MINUTE, "request", request.id)
+def _watched(request: AccessRequest) -> set[datetime]:
+    """Return the minutes in which a request has to be looked at whatever was moved."""
     approval = pending(request)
-    watched = {slot_of(each + MINUTE) for each in kept}
-    watched |= {slot_of(approval.deadline)} if approval else set()
-    if due is not None and due.slot not in watched:
-        services.due.remove(due)
+    deadline = {slot_of(approval.deadline)} if approval else set()
+    return deadline | {slot_of(end + MINUTE) for end in _ends(request)}
 
 
-def _fold_firewall(services: Services, firewall_id: str, end: datetime) -> None:
-    """Take off the row of a moved end, unless a grant of the firewall rests on it."""
-    due = _old_due(services, end, "firewall", firewall_id)
-    if due is None:
-        return
-    grants = services.rows.read(firewall_id).grants
+def _fold_firewall(services: Services, due: Due) -> None:
+    """Take off a firewall's row unless a grant rests on it."""
+    grants = services.rows.read(due.subject).grants
     if due.slot not in {slot_of(_watched_at(grant)) for grant in grants}:
         services.due.remove(due)
 
 
 def _watched_at(grant: Grant) -> datetime:
     return grant.expires_at if grant.sealed_at is None else grant.sealed_at + GRACE
-
-
-def _old_due(services: Services, at: datetime, kind: str, subject: str) -> Due | None:
-    """Return a due row behind which no write can still be on its way."""
-    due = services.due.get(at, kind, subject)
-    return due if due is not None and due.since + GRACE <= services.clock() else None

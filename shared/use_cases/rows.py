@@ -355,14 +355,6 @@ class DueRows:
                 found += [due] if due.at < at else []
         return sorted(found, key=lambda due: due.at)
 
-    def get(self, at: datetime, kind: str, subject: str) -> Due | None:
-        """Read the row that something due at an instant has, or shares."""
-        row = self._table.get("due", _due_key(slot_of(at), kind, subject))
-        try:
-            return _due(row) if row else None
-        except UnreadableRowError:
-            return None  # it is looked at when its time comes
-
     def remove(self, due: Due) -> None:
         """Take off what has been looked at, unless it was noted again meanwhile.
 

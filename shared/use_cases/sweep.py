@@ -195,7 +195,7 @@ def _settle_request(services: Services, due: Due) -> datetime | None:
         return None
     request = _end_overdue(services, time_out_approval(services, held.request))
     record(services, request, since=due.since - GRACE)
-    fold_dues(services, request, due)
+    fold_dues(services, request)
     if request.is_final:
         services.requests.forget_live(request)
         return None

@@ -15,6 +15,7 @@ from shared.use_cases.repeat import Repeat
 from tests.fakes import MemoryTables
 from tests.world import ALICE, BOB, DB, SOURCE, WEB, World
 
+VERSION_BEFORE = "4f33438"  # the commit whose rows and reading rules are kept here
 BEFORE = Path(__file__).with_name("rows_of_the_version_before.json")
 CURRENT = Path(__file__).with_name("rows_of_this_version.json")
 CAROL = Principal("tenant", "carol-id", "carol@x", roles=frozenset({"Jit.Approve"}))
