@@ -237,7 +237,8 @@ _HEALTH: Schema = {
 REFUSAL_CODES = (
     *("InvalidInitiateInput", "InvalidRequestContent", "MissingRequestBody", "RequestBodyTooLarge"),
     *("InvalidPath", "InvalidSkipToken", "InvalidQueryParameter", "InvalidQuery", "InvalidScope"),
-    *("InvalidRequestId", "RepeatedRequestDiffers", "PolicyTooLarge", "RequestNotWithinPolicy"),
+    *("InvalidRequestId", "RepeatedRequestDiffers", "PolicyTooLarge", "RowTooLarge"),
+    *("RequestNotWithinPolicy", "TooManyExtensions"),
     *("AuthenticationFailed", "AuthorizationFailed", "ApproverNotAllowed"),
     *("PolicyNotFound", "RequestNotFound", "PortRequestNotFound", "NotFound"),
     *("Conflict", "NotOpen", "NotAnExtension", "ExtensionPending", "NotAwaitingApproval"),
