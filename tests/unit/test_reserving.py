@@ -24,7 +24,7 @@ from tests.unit.racing import EACH_TIME, overtake
 from tests.world import ALICE, BOB, DB, NSG_NIC, NSG_SUBNET, POLICY, SOURCE, WEB, World
 
 MANY = tuple(range(1000, 1100))
-STEPS = 10
+STEPS = 12  # no fewer than a request makes calls to its table
 CALLS = (
     *("get", "query", "insert", "replace", "upsert", "delete"),
 )  # fmt: skip
@@ -161,7 +161,8 @@ def test_at_every_interleaving_of_two_calls_exactly_one_gets_the_last_ports(step
     others: list[bool] = []
     with before_each_call(world, step, lambda: others.append(refused(world, 2, first=2))) as calls:
         mine = refused(world, 2)
-    assert calls[0] > step
+    if calls[0] <= step:  # the call was over before: the second one comes after it
+        others.append(refused(world, 2, first=2))
     assert sorted((mine, *others)) == [False, True]
     assert held(world) == 2
     assert not refused(world, 1)
@@ -170,7 +171,7 @@ def test_at_every_interleaving_of_two_calls_exactly_one_gets_the_last_ports(step
 
 def test_the_interleavings_are_all_there_are() -> None:
     """No request makes more calls to its table than the test above steps into."""
-    assert calls_of_one(two_ports, 2) == STEPS
+    assert 2 < calls_of_one(two_ports, 2) <= STEPS
 
 
 def test_what_is_refused_leaves_nothing_reserved(world: World) -> None:

@@ -457,7 +457,7 @@ def test_a_long_authorization_is_cut_when_it_is_taken_in() -> None:
     wish = access.Wish(
         world.policy(), Asked((asked,), None, SOURCE), ALICE, authorized_by="a" * 99_999
     )
-    request = access.request_access(world.services, wish)
+    request = access.new_request(world.services, wish)
     assert stored_bytes(request.authorized_by) == MAX_TEXT
 
 
