@@ -239,7 +239,7 @@ REFUSAL_CODES = (
     *("RequestBodyTooLarge", "UnsupportedMediaType"),
     *("InvalidPath", "InvalidSkipToken", "InvalidQueryParameter", "InvalidQuery", "InvalidScope"),
     *("InvalidRequestId", "RepeatedRequestDiffers", "RepeatabilityWindowPassed"),
-    *("PolicyTooLarge", "RequestNotWithinPolicy"),
+    *("PolicyTooLarge", "RowTooLarge", "RequestNotWithinPolicy", "TooManyExtensions"),
     *("AuthenticationFailed", "AuthorizationFailed", "ApproverNotAllowed"),
     *("PolicyNotFound", "RequestNotFound", "PortRequestNotFound", "NotFound"),
     *("Conflict", "NotOpen", "NotAnExtension", "ExtensionPending", "NotAwaitingApproval"),

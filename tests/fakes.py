@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from threading import RLock
 
 from shared.domain.arm_ids import RuleNames, key_of
 from shared.domain.model import Access, Attachment, SecurityRule
@@ -14,6 +15,7 @@ from shared.use_cases.interfaces import (
     FirewallRefusedError,
     Item,
     Machine,
+    OutsideError,
     Result,
     Row,
     RowChangedError,
@@ -41,10 +43,21 @@ class Clock:
         self.now += timedelta(seconds=seconds)
 
 
+_MOST_BYTES, _MOST_OF_PROPERTY = 1024 * 1024, 64 * 1024
+
+
+def bytes_of(row: Row) -> int:
+    """Count a row's bytes as Table Storage does: texts in UTF-16, and each property's overhead."""
+    texts = [row.partition, row.key, *row.values]
+    texts += [value for value in row.values.values() if isinstance(value, str)]
+    return 4 + sum(len(text.encode("utf-16-le")) for text in texts) + 20 * len(row.values)
+
+
 class MemoryTable:
     """A table in memory: etags, key order, and the same refusals as Table Storage."""
 
     def __init__(self) -> None:
+        self._lock = RLock()
         self.rows: dict[tuple[str, str], Row] = {}
         self._versions = itertools.count(1)
         self.rows_read = 0
@@ -60,7 +73,7 @@ class MemoryTable:
         """Read a partition's rows in key order."""
         found = [
             row
-            for (held, key), row in sorted(self.rows.items())
+            for (held, key), row in sorted(dict(self.rows).items())
             if held == partition and key >= start and (not stop or key < stop)
         ]
         found = found[:limit] if limit else found
@@ -71,7 +84,7 @@ class MemoryTable:
         """Read the rows of several partitions whose values equal the given ones."""
         found = [
             row
-            for (partition, _), row in sorted(self.rows.items())
+            for (partition, _), row in sorted(dict(self.rows).items())
             if start <= partition < stop
             and all(row.values.get(name) == value for name, value in equal.items())
         ]
@@ -81,24 +94,36 @@ class MemoryTable:
 
     def insert(self, row: Row) -> str:
         """Add a row."""
-        if (row.partition, row.key) in self.rows:
-            raise RowExistsError(row.key)
-        return self.upsert(row)
+        with self._lock:
+            if (row.partition, row.key) in self.rows:
+                raise RowExistsError(row.key)
+            return self._write(row)
 
     def replace(self, row: Row) -> str:
         """Write over the version that was read."""
-        self._require(row)
-        return self.upsert(row)
+        with self._lock:
+            self._require(row)
+            return self._write(row)
 
     def upsert(self, row: Row) -> str:
         """Write a row whatever was there."""
+        return self._write(row)
+
+    def _write(self, row: Row) -> str:
+        values = [value for value in row.values.values() if isinstance(value, str)]
+        if any(len(value.encode("utf-16-le")) > _MOST_OF_PROPERTY for value in values):
+            raise OutsideError(f"PropertyValueTooLarge: {row.key}")
+        if bytes_of(row) > _MOST_BYTES:
+            raise OutsideError(f"EntityTooLarge: {row.key} takes {bytes_of(row)} bytes")
         version = f'W/"{next(self._versions)}"'
         self.rows[row.partition, row.key] = replace(row, version=version)
         return version
 
     def delete(self, row: Row) -> None:
         """Remove the version that was read; a row that is gone is fine."""
-        if (row.partition, row.key) in self.rows:
+        with self._lock:
+            if (row.partition, row.key) not in self.rows:
+                return
             self._require(row)
             del self.rows[row.partition, row.key]
 

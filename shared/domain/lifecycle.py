@@ -15,6 +15,7 @@ from shared.domain.model import (
     PortRequest,
     Status,
 )
+from shared.domain.texts import shorten
 
 PortChange = Callable[[PortRequest], PortRequest]
 
@@ -60,7 +61,7 @@ def close(
         return port
     if reason is CloseReason.EXPIRED and (port.end_at is None or port.end_at > now):
         return port
-    closing = replace(port, closing=Closing(reason, now, message, by, relayed_by))
+    closing = replace(port, closing=Closing(reason, now, shorten(message), by, relayed_by))
     return closing if closing.fronts else _end(closing, now)
 
 

@@ -1,6 +1,6 @@
 """Take in a request: check it, record it, queue it. And find it again."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from shared.domain.arm_ids import key_of, name_of
@@ -8,10 +8,8 @@ from shared.domain.errors import (
     InvalidInputError,
     NotFoundError,
     OutsidePolicyError,
-    TooManyRequestsError,
 )
 from shared.domain.model import (
-    GRACE,
     MINUTE,
     AccessRequest,
     Approval,
@@ -23,16 +21,15 @@ from shared.domain.model import (
 )
 from shared.domain.permissions import Action
 from shared.domain.policy import Asked, check_request
-from shared.use_cases.codec import MAX_DOCUMENT, size_of
+from shared.domain.texts import shorten
 from shared.use_cases.facts import record
 from shared.use_cases.interfaces import RowExistsError
 from shared.use_cases.permission import enforce
 from shared.use_cases.repeat import Repeat, claim, find_repeated
-from shared.use_cases.rows import asked_before, new_request_id
+from shared.use_cases.reserving import give_back, grants_asked, reserve
+from shared.use_cases.room import has_room, require_short
+from shared.use_cases.rows import new_request_id
 from shared.use_cases.services import Services
-
-# The row grows later by the firewalls of each port.
-MOST_STORED = MAX_DOCUMENT // 2
 
 
 @dataclass(frozen=True)
@@ -71,16 +68,7 @@ def request_access(services: Services, wish: Wish) -> AccessRequest:
         )
     if wish.break_glass:
         _allow_break_glass(services, wish)
-    _bound(services, wish)
-    _bound_firewalls(services, wish)
-    request = new_request(services, wish)
-    if size_of(request) > MOST_STORED:
-        raise InvalidInputError("the request is too large to be kept; send several")
-    request = claim(services, request, wish.repeat)
-    services.due.add(now + MINUTE, "request", request.id, since=now)
-    services.requests.note_live(request)
-    if request.approval is not None:
-        services.due.add(request.approval.deadline, "request", request.id, since=now)
+    request = _take_place(services, _bounded(new_request(services, wish)), wish.repeat)
     try:
         services.requests.insert(request)
     except RowExistsError:  # a repeat at the same instant was quicker
@@ -109,36 +97,45 @@ def _allow_break_glass(services: Services, wish: Wish) -> None:
         raise InvalidInputError("justification: breaking the glass needs a reason")
 
 
-def _bound(services: Services, wish: Wish) -> None:
-    """Keep one caller from filling the priorities and the quota that closing needs."""
-    asked, most = len(wish.asked.ports), services.most_live_ports
-    if services.requests.live_ports(wish.requestor.key) + asked <= most:
-        return
-    for request_id in services.requests.live(requestor=wish.requestor.key):
-        held = services.requests.get(request_id)
-        if held is not None and held.request.is_final:
-            services.requests.forget_live(held.request)
-        elif held is None and asked_before(request_id, services.clock() - GRACE):
-            services.requests.forget_unmade(wish.requestor.key, request_id)
-    if services.requests.live_ports(wish.requestor.key) + asked > most:
-        raise TooManyRequestsError(
-            f"You hold or await as many ports as one caller may, {most}; "
-            "revoke what you no longer need.",
-            retry_after=60,
+def _bounded(request: AccessRequest) -> AccessRequest:
+    """Return a request whose row has room for all that may become of it."""
+    require_short("justification", request.justification or "")
+    if not has_room(request):
+        raise InvalidInputError(
+            "the request is too large to be kept with room for its end; "
+            "name fewer ports or sources in each, and send several"
         )
+    return request
 
 
-def _bound_firewalls(services: Services, wish: Wish) -> None:
-    """Keep everybody together from filling a firewall: protecting and closing need room there."""
-    vm_ids = sorted({port.vm_id for port in wish.asked.ports})
-    rows = [services.policies.vm_row(wish.policy.id, vm_id) for vm_id in vm_ids]
-    for firewall_id in sorted({each for row in rows if row for each in row.firewalls}):
-        if services.rows.count_grants(firewall_id) >= services.most_grants:
-            raise TooManyRequestsError(
-                f"'{name_of(firewall_id)}' holds as many temporary rules as it may, "
-                f"{services.most_grants}; come again when some have ended.",
-                retry_after=60,
-            )
+def _take_place(services: Services, request: AccessRequest, repeat: Repeat | None) -> AccessRequest:
+    """Reserve what a request will hold, and note what must be looked at, before it is stored.
+
+    Returns the request under the id it is to have: an earlier call of the same idempotency key may
+    have stopped half-way. What is refused leaves nothing reserved.
+    """
+    grants = grants_asked(services, request)
+    reserve(services, request, grants)
+    try:
+        claimed = claim(services, request, repeat)
+        if claimed.id == request.id:
+            _note(services, request, grants)
+            return request
+    except Exception:
+        give_back(services, request, grants)
+        raise
+    give_back(services, request, grants)
+    reserve(services, claimed, grants)
+    _note(services, claimed, grants)
+    return claimed
+
+
+def _note(services: Services, request: AccessRequest, firewalls: Iterable[str]) -> None:
+    now = services.clock()
+    services.due.add(now + MINUTE, "request", request.id, since=now)
+    services.requests.note_live(request, firewalls)
+    if request.approval is not None:
+        services.due.add(request.approval.deadline, "request", request.id, since=now)
 
 
 def new_request(services: Services, wish: Wish) -> AccessRequest:
@@ -176,7 +173,7 @@ def new_request(services: Services, wish: Wish) -> AccessRequest:
         justification=wish.asked.justification,
         source_address=wish.asked.caller_address,
         relayed_by=wish.relayed_by,
-        authorized_by=wish.authorized_by,
+        authorized_by=shorten(wish.authorized_by),
         approval=approval,
         break_glass=wish.break_glass,
     )

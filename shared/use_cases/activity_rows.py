@@ -1,10 +1,11 @@
 """The rows of the activity: who did what, a partition a day."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from shared.domain.arm_ids import digest
 from shared.domain.operations import Operation
+from shared.domain.texts import MAX_NAME, MAX_TEXT, shorten
 from shared.domain.times import format_sortable
 from shared.use_cases.codec import UnreadableRowError, pack, unpack
 from shared.use_cases.interfaces import Row, RowExistsError, Table
@@ -33,6 +34,7 @@ class Fact:
     lateness_seconds: float | None = None
 
 
+MAX_REASON = MAX_TEXT + 128  # a close's own word comes before what was said about it
 CLOSES = "closes"  # beside the days: how late each close was, newest first
 
 
@@ -49,7 +51,7 @@ class ActivityRows:
 
     def record(self, fact: Fact) -> None:
         """Record a fact once. Its day comes from its own time, so a repeat finds it again."""
-        values = pack(fact)
+        values = pack(_bounded(fact))
         row = Row(f"{fact.at:%Y-%m-%d}", f"{format_sortable(fact.at)}|{digest(fact.id)}", values)
         if fact.lateness_seconds is not None:
             self._insert(_lateness_row(fact))
@@ -70,6 +72,16 @@ class ActivityRows:
         """Read the facts of a day with their keys, oldest first; a row nobody can read is told."""
         rows = self._table.query(f"{day:%Y-%m-%d}", start=start, limit=limit)
         return [(row.key, _fact(row, day)) for row in rows]
+
+
+def _bounded(fact: Fact) -> Fact:
+    """Keep a fact's texts within what one may take: rows of older versions hold longer ones."""
+    return replace(
+        fact,
+        reason=shorten(fact.reason, MAX_REASON),
+        authorized_by=shorten(fact.authorized_by),
+        principal_name=shorten(fact.principal_name, MAX_NAME),
+    )
 
 
 def _fact(row: Row, day: datetime) -> Fact:

@@ -29,10 +29,11 @@ from shared.domain.permissions import Action
 from shared.domain.policy import Asked, AskedPort, check_request
 from shared.domain.times import format_instant
 from shared.use_cases.closing import By, close_early, grant_of
-from shared.use_cases.facts import record
+from shared.use_cases.facts import record_change
 from shared.use_cases.interfaces import OutsideError, RowChangedError
 from shared.use_cases.permission import enforce
 from shared.use_cases.protection import get_policy
+from shared.use_cases.room import as_stored, require_room_to_extend, require_short
 from shared.use_cases.services import Services
 
 
@@ -52,6 +53,7 @@ def decide(
     Raises NotPermittedError for the requestor, apps and people without the approve action,
     ConflictError where nothing awaits a decision or its time has passed.
     """
+    require_short("comment", comment)
     request = _get(services, request_id)
     allowed = check_vote(request, caller.person, caller.relayed_by)
     if not allowed.allowed:
@@ -62,11 +64,12 @@ def decide(
         _recheck_extension(services, request)
     now = services.clock()
     _note(services, request, request.extension.end_at if request.extension else None)
-    cast = Vote(caller.person, approved, now, comment, caller.relayed_by)
+    relay = as_stored(caller.relayed_by) if caller.relayed_by else None
+    cast = Vote(as_stored(caller.person), approved, now, comment, relay)
     decided = services.requests.change(request_id, lambda held: vote(held, cast, now))
     if decided is None:
         raise NotFoundError(f"There is no request '{request_id}'.", code="RequestNotFound")
-    record(services, decided)
+    record_change(services, request, decided)
     _tell(services, decided, caller, "approved" if approved else "denied", comment)
     _carry_on(services, decided)
     return decided
@@ -104,6 +107,7 @@ def revoke(
     services: Services, request_id: str, caller: Caller, *, vm_id: str = "", reason: str = ""
 ) -> AccessRequest:
     """Close a request before its end, or its ports on one VM: one's own, or by right anybody's."""
+    require_short("comment", reason)
     request = _get(services, request_id)
     chosen = _chosen(request, vm_id)
     _enforce_revoke(services, caller, [(request, chosen or request.ports)])
@@ -117,7 +121,7 @@ def revoke(
         message=reason,
         by=By(caller.person.key, _relay(caller)),
     )
-    record(services, ended or request)
+    record_change(services, request, ended or request)
     _tell(services, request, caller, "revoked", reason)
     return ended or request
 
@@ -200,7 +204,7 @@ def extend_access(
     )
     if extended is None:
         raise NotFoundError(f"There is no request '{request_id}'.", code="RequestNotFound")
-    record(services, extended)
+    record_change(services, request, extended)
     _tell(services, extended, caller, "extended", f"until {format_instant(until)}")
     copy_ends(services, extended)
     return extended
@@ -212,7 +216,7 @@ def _extended(
     """Move the end, unless what was open a moment ago has been closed meanwhile."""
     if not any(is_open(port, now) for port in held.ports):
         raise ConflictError("Nothing of this request is open; ask anew.", code="NotOpen")
-    return extend_all(held, until, now, relayed_by)
+    return require_room_to_extend(extend_all(held, until, now, relayed_by))
 
 
 def _require_within(
@@ -237,8 +241,12 @@ def _await_extension(
     services.due.add(deadline, "request", request.id, since=now)
     needed = policy.conditions.approvers_needed
     asked = Extension(until, Approval(needed, deadline), now, relayed_by)
-    held = services.requests.change(request.id, lambda r: ask_extension(r, asked)) or request
-    record(services, held)
+
+    def ask(held: AccessRequest) -> AccessRequest:
+        return require_room_to_extend(ask_extension(held, asked))
+
+    held = services.requests.change(request.id, ask) or request
+    record_change(services, request, held)
     services.queues.send_notice(request.id)
     return held
 

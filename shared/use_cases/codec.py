@@ -13,37 +13,74 @@ from enum import Enum
 from functools import cache
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
+from shared.domain.errors import InvalidInputError
+from shared.domain.texts import as_json, units_of
 from shared.use_cases.interfaces import Value
 
 T = TypeVar("T")
-# A string property holds 64 KiB of UTF-16, an entity 1 MiB in all.
+# Table Storage counts UTF-16: 64 KiB for a string property, 1 MiB (524,288 units) for an entity.
 _CHUNK = 30_000
-MAX_DOCUMENT = 480_000
+MAX_DOCUMENT = 480_000  # what a row may grow to when it is accepted, in UTF-16 units
+MOST_UNITS = 500_000  # what is sent at all: room for keys, names and what was not foreseen
+_UTF16 = "utf-16-le"
 
 
 class UnreadableRowError(Exception):
     """A row that nobody can have written by this app's rules."""
 
 
+class RowTooLargeError(InvalidInputError):
+    """A value takes more than a row holds; it was not sent."""
+
+    code = "RowTooLarge"
+
+
 def pack(value: object) -> dict[str, Value]:
-    """Write a value as JSON, in as many columns as its length needs."""
-    text = json.dumps(_encode(value), separators=(",", ":"))
-    chunks = [text[at : at + _CHUNK] for at in range(0, len(text), _CHUNK)]
-    return {f"doc{number or ''}": chunk for number, chunk in enumerate(chunks)}
+    """Write a value as JSON, in as many columns as its length needs; raises RowTooLargeError."""
+    return pack_json(as_json(encode(value)))
+
+
+def pack_json(text: str) -> dict[str, Value]:
+    """Spread a JSON text over columns; raises RowTooLargeError where it takes too many bytes."""
+    if units_of(text) > MOST_UNITS:
+        raise RowTooLargeError(
+            f"the row would take {2 * units_of(text)} bytes, and {2 * MOST_UNITS} is the most; "
+            "ask for less at once, or say it in fewer words"
+        )
+    return {f"doc{number or ''}": chunk for number, chunk in enumerate(_chunks(text))}
+
+
+def _chunks(text: str) -> list[str]:
+    """Cut a text where each piece fits a column, and never within a character."""
+    if text.isascii():
+        return [text[at : at + _CHUNK] for at in range(0, len(text), _CHUNK)]
+    units, chunks = text.encode(_UTF16), []
+    while units:
+        cut = 2 * _CHUNK
+        if len(units) > cut and 0xD8 <= units[cut - 1] <= 0xDB:  # noqa: PLR2004 - half a pair
+            cut -= 2
+        chunks.append(units[:cut].decode(_UTF16))
+        units = units[cut:]
+    return chunks
 
 
 def size_of(value: object) -> int:
-    """Count the characters a value takes in a row."""
-    return len(json.dumps(_encode(value), separators=(",", ":")))
+    """Count the UTF-16 units a value takes in a row."""
+    return units_of(as_json(encode(value)))
 
 
-def unpack(kind: type[T], values: Mapping[str, Value]) -> T:
-    """Read a value from a row's columns; raises UnreadableRowError."""
+def unpack(
+    kind: type[T], values: Mapping[str, Value], *, restore: Callable[[Any], Any] = lambda data: data
+) -> T:
+    """Read a value from a row's columns; raises UnreadableRowError.
+
+    `restore` puts back what the row says only once.
+    """
     chunks = [str(values.get("doc", ""))]
     while f"doc{len(chunks)}" in values:
         chunks.append(str(values[f"doc{len(chunks)}"]))
     try:
-        decoded: T = _decoder(cast("Hashable", kind))(json.loads("".join(chunks)))
+        decoded: T = _decoder(cast("Hashable", kind))(restore(json.loads("".join(chunks))))
     except (
         ValueError,
         TypeError,
@@ -56,10 +93,11 @@ def unpack(kind: type[T], values: Mapping[str, Value]) -> T:
     return decoded
 
 
-def _encode(value: object) -> object:
+def encode(value: object) -> Any:
+    """Write a value in JSON's own types; what has its default is left out."""
     if is_dataclass(value) and not isinstance(value, type):
         return {
-            each.name: _encode(held)
+            each.name: encode(held)
             for each in fields(value)
             if (held := getattr(value, each.name)) != _default(each)
         }
@@ -68,9 +106,9 @@ def _encode(value: object) -> object:
     if isinstance(value, timedelta):
         return value.total_seconds()
     if isinstance(value, frozenset):
-        return sorted(_encode(item) for item in value)  # type: ignore[type-var]
+        return sorted(encode(item) for item in value)
     if isinstance(value, tuple):
-        return [_encode(item) for item in value]
+        return [encode(item) for item in value]
     return value  # StrEnum members are strings already
 
 

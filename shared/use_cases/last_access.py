@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from shared.domain.arm_ids import key_of
 from shared.domain.model import AccessRequest
+from shared.domain.texts import MAX_NAME, shorten
 from shared.use_cases.interfaces import RowChangedError
 from shared.use_cases.services import Services
 
@@ -15,7 +16,7 @@ def note_access(services: Services, request: AccessRequest) -> None:
         row = services.policies.vm_row(request.policy_id, vm_id)
         if row is None or (row.last_access_at and row.last_access_at >= request.requested_at):
             continue
-        requestor = request.requestor.name or request.requestor.object_id
+        requestor = shorten(request.requestor.name or request.requestor.object_id, MAX_NAME)
         noted = replace(row, last_access_at=request.requested_at, last_requestor=requestor)
         try:
             services.policies.replace_vm(noted)

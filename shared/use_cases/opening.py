@@ -26,6 +26,7 @@ from shared.use_cases.interfaces import OutsideError, ThrottledError
 from shared.use_cases.last_access import note_access
 from shared.use_cases.messages import send_firewall
 from shared.use_cases.protection import apply_policy
+from shared.use_cases.room import has_room
 from shared.use_cases.services import Services
 
 
@@ -191,7 +192,15 @@ def _begin(
         assert not isinstance(found, str)  # noqa: S101 - a text is a problem
         return begin_opening(port, found, now)
 
-    return services.requests.change(request.id, lambda r: change_ports(r, begin)) or request
+    def begin_all(held: AccessRequest) -> AccessRequest:
+        begun = change_ports(held, begin)
+        return begun if has_room(begun) else change_ports(held, refuse)
+
+    def refuse(port: PortRequest) -> PortRequest:
+        message = "its row has no room for so many firewalls; ask for fewer ports at once"
+        return close(port, CloseReason.FAILED, now, message=message) if _is_new(port) else port
+
+    return services.requests.change(request.id, begin_all) or request
 
 
 def _unreachable(port: PortRequest, attachments: tuple[Attachment, ...]) -> str:

@@ -20,8 +20,9 @@ from shared.domain.model import (
 )
 from shared.domain.policy import USUAL_PORTS
 from shared.domain.prefixes import overlaps
+from shared.domain.texts import shorten
 from shared.use_cases.closing import close_early
-from shared.use_cases.codec import MAX_DOCUMENT, UnreadableRowError, size_of
+from shared.use_cases.codec import UnreadableRowError
 from shared.use_cases.converge import Outcome, converge
 from shared.use_cases.findings import (
     Finding,
@@ -33,6 +34,7 @@ from shared.use_cases.findings import (
 )
 from shared.use_cases.interfaces import Machine, RowChangedError, Snapshot
 from shared.use_cases.policy_rows import PolicyRow, VmRow
+from shared.use_cases.room import policy_has_room
 from shared.use_cases.services import Services
 
 _SOON = timedelta(seconds=2)
@@ -41,7 +43,7 @@ _TRIES = 10
 
 def put_policy(services: Services, policy: Policy, *, keep_conditions: bool = False) -> Policy:
     """Record a policy, and have it applied; it replaces the one of that id, VM list and all."""
-    if size_of(policy) > MAX_DOCUMENT:
+    if not policy_has_room(policy):
         raise InvalidInputError(
             "the policy is too large to be kept; spread its VMs over several", code="PolicyTooLarge"
         )
@@ -123,7 +125,7 @@ def fail_policy(services: Services, policy_id: str, message: str) -> None:
     if held is not None and held.policy.state is PolicyState.UPDATING:
         note_finding(services, Finding(Kind.FAILED, held.policy.id, message))
         try:
-            failed = replace(held.policy, state=PolicyState.FAILED, error=message)
+            failed = replace(held.policy, state=PolicyState.FAILED, error=shorten(message))
             services.policies.replace(held, failed)
         except RowChangedError:
             return  # a newer PUT is under way, and has its own outcome
@@ -355,7 +357,8 @@ def _conclude(services: Services, held: PolicyRow, applied: _Applied) -> bool:
             services.policies.delete(held)
             services.telemetry.event("jit.policy.deleted", policy=policy.id)
             return True
-        error = "; ".join(f"{name_of(vm)}: {why}" for vm, why in sorted(applied.problems.items()))
+        problems = sorted(applied.problems.items())
+        error = shorten("; ".join(f"{name_of(vm)}: {why}" for vm, why in problems))
         state = PolicyState.FAILED if error else PolicyState.SUCCEEDED
         if error:
             note_finding(services, Finding(Kind.FAILED, policy.id, error, len(applied.problems)))

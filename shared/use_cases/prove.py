@@ -21,6 +21,7 @@ from shared.domain.model import (
 )
 from shared.domain.operations import Operation
 from shared.domain.rules import Plan, allow_rules, current_grants, deny_rules
+from shared.domain.texts import shorten
 from shared.use_cases.align import by_request
 from shared.use_cases.facts import rule_fact
 from shared.use_cases.failures import Failures
@@ -159,7 +160,7 @@ class Prover:
             if key_of(each.vm_id) == key_of(protection.vm_id)
         ]
         wanted = {rule.name.lower() for rule in deny_rules(same_vm, self._services.names)}
-        blocked = next((self._blocked[name] for name in wanted if name in self._blocked), "")
+        blocked = shorten(next((self._blocked[n] for n in wanted if n in self._blocked), ""))
         lifted = replace(protection, lifted=False)
         unwanted = {r.name.lower() for r in deny_rules([lifted], self._services.names)} - wanted
         stands = all(self._stands(name) for name in wanted) and unwanted.isdisjoint(self._present)

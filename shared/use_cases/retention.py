@@ -11,11 +11,13 @@ from datetime import UTC, datetime
 
 from shared.domain.model import AccessRequest, PortRequest
 from shared.use_cases.activity_rows import CLOSES
-from shared.use_cases.codec import UnreadableRowError, unpack
+from shared.use_cases.codec import UnreadableRowError
 from shared.use_cases.interfaces import Row, RowChangedError, Table
+from shared.use_cases.live_rows import LIVE
 from shared.use_cases.policy_rows import LAST
 from shared.use_cases.repeat import REPEATS, is_forgotten
-from shared.use_cases.rows import LIVE, age_key
+from shared.use_cases.room import unpack_request
+from shared.use_cases.rows import age_key
 from shared.use_cases.services import Services
 from shared.use_cases.watch import KEPT_CLOSES
 
@@ -127,7 +129,7 @@ def _forget_row(services: Services, this_round: _Round, row: Row) -> bool:
         if row.partition.startswith(REPEATS):
             over = is_forgotten(row, services.clock())
         else:
-            over = _let_go(services, this_round, unpack(AccessRequest, row.values))
+            over = _let_go(services, this_round, unpack_request(row.values))
         if over:
             services.tables.requests.delete(row)
     except UnreadableRowError as error:

@@ -1,11 +1,13 @@
 """The rows of requests, firewalls and what is due: their keys, and how the use cases use them."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from shared.domain.arm_ids import digest, key_of, row_key
 from shared.domain.model import (
+    MINUTE,
     AccessRequest,
     FirewallRows,
     Grant,
@@ -14,17 +16,21 @@ from shared.domain.model import (
 from shared.domain.times import format_sortable
 from shared.use_cases.codec import UnreadableRowError, pack, unpack
 from shared.use_cases.interfaces import (
+    Clock,
     Row,
     RowChangedError,
     RowExistsError,
     Table,
     Telemetry,
 )
+from shared.use_cases.live_rows import LiveRows
+from shared.use_cases.room import pack_request, unpack_request
 
 _LATEST_MS = 9_999_999_999_999
 _POLICY_KEY = 24
-LIVE = "live|"  # how the partitions of live requests begin
 _TRIES = 50
+_LAST_SLOT = datetime.max.replace(tzinfo=UTC) - MINUTE
+_ALMOST = MINUTE - timedelta(microseconds=1)  # what is due already belongs to the minute before
 LEASE = timedelta(seconds=30)  # a killed holder must not keep a door open past the next sweep
 _SKEW = timedelta(seconds=10)  # between the clocks of two workers
 
@@ -103,46 +109,31 @@ class RequestRows:
             return changed
         raise RowChangedError(f"request {request_id} changed {_TRIES} times while being written")
 
-    # Live requests are listed apart, so that finding what somebody holds, or what is open on a
-    # VM, does not grow with the history. The note comes first and goes last.
+    @property
+    def live_rows(self) -> LiveRows:
+        """Return the rows of what is live."""
+        return LiveRows(self._table)
 
-    def note_live(self, request: AccessRequest) -> None:
-        """List a request under its requestor and its VMs."""
-        for subject in _live_subjects(request):
-            self._table.upsert(Row(f"{LIVE}{subject}", request.id, {"ports": len(request.ports)}))
+    def note_live(self, request: AccessRequest, firewalls: Iterable[str] = ()) -> None:
+        """List a request under its requestor and its VMs; the note comes before the request."""
+        self.live_rows.note(request, firewalls)
 
     def forget_live(self, request: AccessRequest) -> None:
-        """Take a request that has ended off the lists."""
-        for subject in _live_subjects(request):
-            row = self._table.get(f"{LIVE}{subject}", request.id)
-            if row is not None:
-                self._table.delete(row)
+        """Take a request that has ended off the lists, and give back what it has reserved."""
+        self.live_rows.forget(request)
 
     def forget_unmade(self, requestor: str, request_id: str) -> None:
         """Take off a requestor's list what stopped between the note and its request."""
-        row = self._table.get(f"{LIVE}{digest('requestor', requestor)}", request_id)
-        if row is not None:
-            self._table.delete(row)
+        self.live_rows.forget_unmade(requestor, request_id)
 
     def live(self, *, vm_id: str = "", requestor: str = "") -> list[str]:
         """List the ids of the requests that may be live on a VM, or for a requestor."""
-        subject = digest("vm", key_of(vm_id)) if vm_id else digest("requestor", requestor)
-        return [row.key for row in self._table.query(f"{LIVE}{subject}")]
-
-    def live_ports(self, requestor: str) -> int:
-        """Count the ports of a requestor's live requests."""
-        rows = self._table.query(f"{LIVE}{digest('requestor', requestor)}")
-        return sum(int(row.values["ports"]) for row in rows)
+        return self.live_rows.of_vm(vm_id) if vm_id else self.live_rows.of_requestor(requestor)
 
     def newest(self, policy_id: str, limit: int) -> list[AccessRequest]:
         """List a policy's newest requests."""
         rows = self._table.query(policy_key(policy_id), limit=limit)
         return [_request_row(row).request for row in rows]
-
-
-def _live_subjects(request: AccessRequest) -> list[str]:
-    vms = {digest("vm", key_of(port.vm_id)) for port in request.ports}
-    return [digest("requestor", request.requestor.key), *sorted(vms)]
 
 
 def _request_place(request_id: str) -> tuple[str, str]:
@@ -152,11 +143,11 @@ def _request_place(request_id: str) -> tuple[str, str]:
 
 def _encode_request(request: AccessRequest) -> Row:
     partition, key = _request_place(request.id)
-    return Row(partition, key, {"requestor": request.requestor.key, **pack(request)})
+    return Row(partition, key, {"requestor": request.requestor.key, **pack_request(request)})
 
 
 def _request_row(row: Row) -> RequestRow:
-    return RequestRow(unpack(AccessRequest, row.values), row.version)
+    return RequestRow(unpack_request(row.values), row.version)
 
 
 # --- firewalls ---------------------------------------------------------------------------------
@@ -204,10 +195,14 @@ class FirewallStore:
         row = self._table.get(row_key(firewall_id), _grant_key(request_id, vm_id, port))
         return replace(unpack(Grant, row.values), version=row.version) if row else None
 
-    def count_grants(self, firewall_id: str) -> int:
-        """Count the grants of a firewall that have not been closed."""
-        rows = self._table.query(row_key(firewall_id), start="grant|", stop="grant}")
-        return sum(not row.values.get("sealed") for row in rows)
+    def grants_by_request(self, firewall_id: str) -> tuple[Counter[str], Counter[str]]:
+        """Count the wanted and the sealed grants that each request has on a firewall."""
+        wanted: Counter[str] = Counter()
+        sealed: Counter[str] = Counter()
+        for row in self._table.query(row_key(firewall_id), start="grant|", stop="grant}"):
+            counted = sealed if row.values.get("sealed") else wanted
+            counted[row.key.split("|")[1]] += 1
+        return wanted, sealed
 
     def replace_grant(self, grant: Grant) -> Grant:
         """Write over the version that was read; raises RowChangedError."""
@@ -333,39 +328,84 @@ class Due:
     subject: str
     since: datetime
     version: str = ""
+    slot: datetime | None = None  # where its row stands; None: where a new one would
+
+
+@dataclass(frozen=True)
+class _StoredDue:
+    """A due row: `at` is the minute by which it is looked at for certain, `moment` the instant.
+
+    The version before reads `at` alone, and finds the row by it.
+    """
+
+    at: datetime
+    kind: str
+    subject: str
+    since: datetime
+    moment: datetime | None = None
+
+
+def slot_of(at: datetime) -> datetime:
+    """Return the full minute by which something due at an instant is looked at for certain."""
+    past = timedelta(seconds=at.second, microseconds=at.microsecond)
+    return at if not past or at > _LAST_SLOT else at - past + MINUTE
 
 
 class DueRows:
-    """What must be looked at by now; the sweep reads nothing else."""
+    """What must be looked at by now; the sweep reads nothing else.
 
-    def __init__(self, table: Table, telemetry: Telemetry) -> None:
+    One row for each subject and minute: what falls due within the same minute folds into it.
+    """
+
+    def __init__(self, table: Table, telemetry: Telemetry, clock: Clock | None = None) -> None:
         self._table = table
         self._telemetry = telemetry
+        self._clock = clock
 
     def add(self, at: datetime, kind: str, subject: str, *, since: datetime) -> None:
-        """Note that something must be looked at."""
+        """Note that something must be looked at, as soon as possible if it is due already."""
         self._table.upsert(_due_row(Due(at, kind, subject, since)))
 
     def until(self, at: datetime, *, undecoded: list[Row] | None = None) -> list[Due]:
         """Read what is due before an instant, oldest first; list what cannot be decoded too."""
         found = []
-        for row in self._table.query("due", stop=format_sortable(at)):
+        for row in self._table.query("due", stop=format_sortable(slot_of(at)) + "~"):
             try:
-                found.append(replace(unpack(Due, row.values), version=row.version))
+                due = _due(row)
             except UnreadableRowError as error:
                 self._telemetry.fault("jit.row.unreadable", error, row=row.key)
                 if undecoded is not None:
                     undecoded.append(row)
-        return found
+            else:
+                found += [due] if due.at < at else []
+        return sorted(found, key=lambda due: due.at)
 
     def remove(self, due: Due) -> None:
-        """Take off what has been looked at, unless it was noted again meanwhile."""
+        """Take off what has been looked at, unless it was noted again meanwhile.
+
+        What is looked at within its minute stays until that is over: more may fall due in it.
+        """
+        if due.slot and self._clock and due.at <= self._clock() < due.slot:
+            return
         try:
             self._table.delete(_due_row(due))
         except RowChangedError:
             return
 
 
+def _due(row: Row) -> Due:
+    held = unpack(_StoredDue, row.values)
+    return Due(
+        held.moment or held.at, held.kind, held.subject, held.since, row.version, slot=held.at
+    )
+
+
+def _due_key(slot: datetime, kind: str, subject: str) -> str:
+    return f"{format_sortable(slot)}|{kind}|{digest(key_of(subject))}"
+
+
 def _due_row(due: Due) -> Row:
-    key = f"{format_sortable(due.at)}|{due.kind}|{digest(key_of(due.subject))}"
-    return Row("due", key, pack(replace(due, version="")), due.version)
+    slot = due.slot or (slot_of(due.at) if due.at > due.since else slot_of(due.at - _ALMOST))
+    moment = due.at if due.at != slot else None
+    held = _StoredDue(slot, due.kind, due.subject, due.since, moment)
+    return Row("due", _due_key(slot, due.kind, due.subject), pack(held), due.version)

@@ -64,7 +64,7 @@ class Services:
     @property
     def due(self) -> DueRows:
         """Return the rows of what is due."""
-        return DueRows(self.tables.due, self.telemetry)
+        return DueRows(self.tables.due, self.telemetry, self.clock)
 
     @property
     def activity(self) -> ActivityRows:

@@ -24,6 +24,7 @@ from shared.use_cases.approval import copy_ends, time_out_approval
 from shared.use_cases.closing import seal_closed
 from shared.use_cases.converge import Outcome, OverrunError, converge
 from shared.use_cases.facts import record
+from shared.use_cases.folding import fold_dues
 from shared.use_cases.interfaces import Row
 from shared.use_cases.messages import send_firewall
 from shared.use_cases.overruns import note_overruns, overran_before
@@ -250,7 +251,7 @@ def _next_look(services: Services, rows: FirewallRows) -> datetime | None:
 def _look_after(services: Services, due: Due) -> None:
     try:
         look = _settle_request if due.kind == "request" else _settle_policy
-        _reschedule(services, due, look(services, due.subject))
+        _reschedule(services, due, look(services, due))
     except Exception as error:  # noqa: BLE001 - the row stays due, and the others go on
         services.telemetry.fault("jit.sweep.failed", error, subject=due.subject)
 
@@ -269,13 +270,18 @@ def _reschedule(services: Services, due: Due, again: datetime | None) -> None:
     services.due.remove(due)
 
 
-def _settle_request(services: Services, request_id: str) -> datetime | None:
-    """Send a request on its way where it is stuck; return when to look again, None: never."""
+def _settle_request(services: Services, due: Due) -> datetime | None:
+    """Send a request on its way where it is stuck; return when to look again, None: never.
+
+    What happened long before the due row was written had a due row of its own.
+    """
+    request_id = due.subject
     held = services.requests.get(request_id)
     if held is None:
         return None
     request = _end_overdue(services, time_out_approval(services, held.request))
-    record(services, request)
+    record(services, request, since=due.since - GRACE)
+    fold_dues(services, request)
     if request.is_final:
         services.requests.forget_live(request)
         return None
@@ -307,7 +313,8 @@ def _is_waiting(port: PortRequest) -> bool:
     return port.status is Status.INITIATING and not port.closing
 
 
-def _settle_policy(services: Services, policy_id: str) -> datetime | None:
+def _settle_policy(services: Services, due: Due) -> datetime | None:
+    policy_id = due.subject
     held = services.policies.get(policy_id)
     if held is None or held.policy.state in {PolicyState.SUCCEEDED, PolicyState.FAILED}:
         return None

@@ -29,6 +29,7 @@ from shared.domain.model import (
     Status,
     Vote,
 )
+from shared.domain.texts import units_of
 from shared.use_cases.codec import UnreadableRowError, pack, size_of, unpack
 from tests.fakes import START
 from tests.samples import MINUTE, grant, protection
@@ -163,8 +164,8 @@ def test_a_value_survives_its_row(value: AccessRequest | Policy | Grant | Protec
 def test_a_row_holds_only_short_columns(value: AccessRequest | Policy | Grant | Protection) -> None:
     """Each column fits a string property; together they are as long as the value is said to be."""
     packed = pack(value)
-    assert all(isinstance(each, str) and 0 < len(each) <= CHUNK for each in packed.values())
-    assert sum(len(str(each)) for each in packed.values()) == size_of(value)
+    assert all(isinstance(each, str) and 0 < units_of(each) <= CHUNK for each in packed.values())
+    assert sum(units_of(str(each)) for each in packed.values()) == size_of(value)
 
 
 @pytest.mark.parametrize("extra", [-1, 0, 1, CHUNK, CHUNK + 1])

@@ -10,7 +10,7 @@ from shared.domain.model import GRACE, AccessRequest, Status
 from shared.domain.policy import Asked, AskedPort
 from shared.use_cases import access, approval
 from shared.use_cases.interfaces import Row, RowChangedError
-from shared.use_cases.repeat import REMEMBERED, Repeat
+from shared.use_cases.repeat import REMEMBERED, REPEATS, Repeat
 from shared.use_cases.rows import policy_key
 from tests.unit.racing import EACH_TIME, overtake
 from tests.world import ALICE, POLICY, SOURCE, WEB, World
@@ -117,7 +117,8 @@ def test_an_id_that_others_keep_taking_is_told() -> None:
     world.work()
     world.clock.advance(REMEMBERED.total_seconds())
     world.queues.waiting.clear()  # of the first request's end
-    overtake(world.tables.requests, "", EACH_TIME)
+    (claimed,) = (key for held, key in world.tables.requests.rows if held.startswith(REPEATS))
+    overtake(world.tables.requests, claimed, EACH_TIME)
     with pytest.raises(RowChangedError, match="used by others"):
         ask(world, repeat=REPEAT)
     assert [each.id for each in world.services.requests.newest(POLICY, 9)] == [first.id]

@@ -1,0 +1,1 @@
+"""Stored rows across versions: what the version before wrote and reads, and what this one does."""

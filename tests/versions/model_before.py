@@ -1,0 +1,361 @@
+"""The words of the product as frozen values. `_at` is an aware UTC instant."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from shared.domain.arm_ids import key_of, name_of
+
+ANY = "*"
+MINUTE = timedelta(minutes=1)
+# A sealed row outlives the longest stall of a worker, so that a write of ours which lands late
+# still finds the row that makes it an orphan.
+GRACE = timedelta(minutes=15)
+# Whatever a row says, no grant outlives this: a forged or damaged expiry cannot open for longer.
+# A day, and five minutes for clocks that disagree.
+LONGEST_GRANT = timedelta(days=1, minutes=5)
+
+
+class Status(StrEnum):
+    """What became of a port request; the wire words of the real service, and four of ours."""
+
+    PENDING_APPROVAL = "PendingApproval"
+    INITIATING = "Initiating"
+    INITIATED = "Initiated"
+    REVOKED = "Revoked"
+    DENIED = "Denied"
+    FAILED = "Failed"
+
+
+FINAL = frozenset({Status.REVOKED, Status.DENIED, Status.FAILED})
+
+
+class CloseReason(StrEnum):
+    """Why a port request was closed."""
+
+    EXPIRED = "Expired"
+    REVOKED = "UserManuallyRevoked"
+    NEWER = "NewerRequestInitiated"
+    FAILED = "Failed"
+    DENIED = "Denied"
+
+
+@dataclass(frozen=True)
+class Principal:
+    """A verified caller: tenant and object id say who, the rest is for people to read."""
+
+    tenant: str
+    object_id: str
+    name: str = ""
+    is_app: bool = False
+    roles: frozenset[str] = frozenset()
+    app_id: str = ""
+
+    @property
+    def key(self) -> str:
+        """Return what tells two principals apart."""
+        return f"{self.tenant}/{self.object_id}".lower()
+
+
+@dataclass(frozen=True)
+class PortRule:
+    """What a policy allows on one port of one VM."""
+
+    number: int
+    protocol: str = ANY  # TCP, UDP or *
+    sources: tuple[str, ...] = (ANY,)
+    max_duration: timedelta = timedelta(hours=3)
+    sources_listed: bool = False  # whether the wire form was the plural field
+    max_duration_text: str = ""  # as it was sent, where that is not how we write it
+
+
+@dataclass(frozen=True)
+class PolicyVm:
+    """One VM of a policy and its port rules; no ports means the usual ones for its system."""
+
+    id: str
+    ports: tuple[PortRule, ...] = ()
+    public_ip: str = ""
+
+    def port(self, number: int) -> PortRule | None:
+        """Find the rule for a port."""
+        return next((rule for rule in self.ports if rule.number == number), None)
+
+
+class PolicyState(StrEnum):
+    """How far a policy has been applied."""
+
+    UPDATING = "Updating"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    DELETING = "Deleting"
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What a policy asks for besides Defender's fields; the defaults ask for nothing."""
+
+    justification_required: bool = False
+    justification_pattern: str = ""
+    widest_ipv4: int = 0  # shortest prefix length that may be asked for; 0: the deployment's
+    widest_ipv6: int = 0
+    own_address_only: bool = False
+    approvers_needed: int = 0
+    approve_extensions: bool = False
+    approval_timeout: timedelta = timedelta(hours=1)
+    flush_connections: bool = False
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Which VMs are protected, and what may be asked for on each."""
+
+    id: str
+    location: str
+    vms: tuple[PolicyVm, ...]
+    state: PolicyState = PolicyState.UPDATING
+    kind: str = "Basic"
+    conditions: Conditions = field(default_factory=Conditions)
+    error: str = ""
+
+    @property
+    def name(self) -> str:
+        """Return the policy's own name."""
+        return name_of(self.id)
+
+    def vm(self, vm_id: str) -> PolicyVm | None:
+        """Find a VM of the policy."""
+        key = key_of(vm_id)
+        return next((vm for vm in self.vms if key_of(vm.id) == key), None)
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """A firewall in front of a VM, and the VM's addresses behind it."""
+
+    firewall_id: str
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Front:
+    """A firewall that a port request has to pass, and what is proven of it."""
+
+    firewall_id: str
+    addresses: tuple[str, ...]
+    opened_at: datetime | None = None
+    closed_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Closing:
+    """A close that was decided: from here on the port request can only end."""
+
+    reason: CloseReason
+    at: datetime
+    message: str = ""
+    by: str = ""
+    relayed_by: str = ""
+
+
+@dataclass(frozen=True)
+class PortRequest:
+    """One VM and port of a request; its fate changes by writes to the request row alone.
+
+    `fronts` is None until open_access has found the firewalls. Exactly one of `end_at` and
+    `duration` is asked for; with a duration the clock starts when opening begins.
+    """
+
+    vm_id: str
+    port: int
+    protocol: str
+    sources: tuple[str, ...]
+    end_at: datetime | None = None
+    duration: timedelta | None = None
+    end_text: str = ""  # endTimeUtc exactly as it was sent; clients compare it
+    sources_listed: bool = False
+    sources_given: bool = True
+    status: Status = Status.INITIATING
+    fronts: tuple[Front, ...] | None = None
+    closing: Closing | None = None
+    opened_at: datetime | None = None
+    closed_at: datetime | None = None
+
+    @property
+    def is_final(self) -> bool:
+        """Tell whether nothing more will happen to it."""
+        return self.status in FINAL
+
+    def names(self, vm_id: str, port: int) -> bool:
+        """Tell whether this is the port request for that VM and port."""
+        return self.port == port and key_of(self.vm_id) == key_of(vm_id)
+
+
+@dataclass(frozen=True)
+class Vote:
+    """What one person decided, and which app carried the message, if one did."""
+
+    approver: Principal
+    approved: bool
+    at: datetime
+    comment: str = ""
+    relayed_by: Principal | None = None
+
+
+@dataclass(frozen=True)
+class Approval:
+    """How many people must agree, until when, and who has decided."""
+
+    needed: int
+    deadline: datetime
+    votes: tuple[Vote, ...] = ()
+
+    @property
+    def agreed(self) -> int:
+        """Count the people who agreed; the same person counts once."""
+        return len({vote.approver.key for vote in self.votes if vote.approved})
+
+    @property
+    def is_met(self) -> bool:
+        """Tell whether enough people agreed and nobody refused."""
+        return self.agreed >= self.needed and all(vote.approved for vote in self.votes)
+
+
+@dataclass(frozen=True)
+class Extension:
+    """A longer end that still waits for approval."""
+
+    end_at: datetime
+    approval: Approval
+    asked_at: datetime
+    relayed_by: str = ""
+
+
+@dataclass(frozen=True)
+class Extended:
+    """A later end that was given."""
+
+    end_at: datetime
+    at: datetime
+    relayed_by: str = ""
+
+
+@dataclass(frozen=True)
+class AccessRequest:
+    """One `initiate`: who asked for which ports, why, and what became of each."""
+
+    id: str
+    policy_id: str
+    requestor: Principal
+    requested_at: datetime
+    ports: tuple[PortRequest, ...]
+    justification: str | None = None
+    source_address: str = ""  # where the call came from
+    relayed_by: Principal | None = None  # the app that asked for the requestor
+    authorized_by: str = ""  # the role that allowed it when it was asked
+    approval: Approval | None = None  # None: the policy asked for none
+    break_glass: bool = False
+    extension: Extension | None = None
+    decided: tuple[Extension, ...] = ()  # longer ends that no longer wait, with who decided
+    extended: tuple[Extended, ...] = ()
+
+    @property
+    def is_final(self) -> bool:
+        """Tell whether every port request has ended."""
+        return all(port.is_final for port in self.ports)
+
+    def port(self, vm_id: str, number: int) -> PortRequest | None:
+        """Find a port request."""
+        return next((port for port in self.ports if port.names(vm_id, number)), None)
+
+
+@dataclass(frozen=True)
+class Protection:
+    """The standing deny of a VM's governed ports on one firewall.
+
+    A lifted protection is no longer wanted; its row goes once the firewall shows it gone.
+    """
+
+    firewall_id: str
+    policy_id: str
+    vm_id: str
+    ports: tuple[int, ...]
+    addresses: tuple[str, ...]
+    lifted: bool = False
+    proven: bool = False
+    blocked: str = ""
+    flush_connections: bool = False  # re-evaluate live sessions when rules change
+    # Where its deny rules were first seen; 0: nowhere yet. One that somebody moves behind an allow
+    # of their own, or deletes, goes back there.
+    priority_v4: int = 0
+    priority_v6: int = 0
+    version: str = ""
+
+
+@dataclass(frozen=True)
+class Grant:
+    """One port request opened on one firewall until an expiry: a copy of what the request says.
+
+    A sealed grant is never wanted again.
+    """
+
+    firewall_id: str
+    request_id: str
+    policy_id: str
+    vm_id: str
+    port: int
+    protocol: str
+    sources: tuple[str, ...]
+    addresses: tuple[str, ...]
+    requestor: str
+    requested_at: datetime
+    expires_at: datetime
+    sealed_at: datetime | None = None
+    proven: bool = False  # of a wanted grant: seen open; of a sealed one: seen gone
+    version: str = ""
+
+    @property
+    def is_sealed(self) -> bool:
+        """Tell whether it has been closed for good."""
+        return self.sealed_at is not None
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """Return what tells the grants of one firewall apart."""
+        return (self.request_id, key_of(self.vm_id), self.port)
+
+
+@dataclass(frozen=True)
+class FirewallRows:
+    """Everything that is kept for one firewall."""
+
+    protections: tuple[Protection, ...] = ()
+    grants: tuple[Grant, ...] = ()
+
+
+class Access(StrEnum):
+    """What a security rule does."""
+
+    ALLOW = "Allow"
+    DENY = "Deny"
+
+
+@dataclass(frozen=True)
+class SecurityRule:
+    """What a firewall holds. Priority 0: not placed yet.
+
+    `unresolved` names what cannot be compared with addresses: application security groups.
+    """
+
+    name: str
+    access: Access
+    protocol: str
+    sources: tuple[str, ...]
+    destinations: tuple[str, ...]
+    ports: tuple[str, ...]
+    description: str = ""
+    priority: int = 0
+    inbound: bool = True
+    source_ports: tuple[str, ...] = (ANY,)
+    unresolved_sources: bool = False
+    unresolved_destinations: bool = False
