@@ -8,6 +8,7 @@ from shared.domain.approval import pending
 from shared.domain.model import (
     AccessRequest,
     Conditions,
+    ExtensionApproval,
     Policy,
     PolicyVm,
     PortRequest,
@@ -51,8 +52,10 @@ def _conditions(held: Conditions) -> dict[str, Any]:
         "widestSourcePrefixIpv6": held.widest_ipv6 or None,
         "ownAddressOnly": held.own_address_only,
         "approversNeeded": held.approvers_needed,
-        "approveExtensions": held.approve_extensions,
-        "approvalTimeout": format_duration(held.approval_timeout),
+        "extensionApproval": held.extension_approval.value,
+        "approveExtensions": held.extension_approval is ExtensionApproval.AS_OPENING,
+        "maxTotalDuration": format_duration(held.max_total_duration),
+        "approvalTimeout": format_duration(held.time_to_approve),
         "flushConnections": held.flush_connections,
     }
 

@@ -31,6 +31,9 @@ class Fact:
     reason: str = ""
     authorized_by: str = ""
     lateness_seconds: float | None = None
+    old_digest: str = ""  # of a policy before and after a change
+    new_digest: str = ""
+    changes: str = ""  # the fields of a policy that differ
 
 
 CLOSES = "closes"  # beside the days: how late each close was, newest first
