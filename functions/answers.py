@@ -16,6 +16,7 @@ from shared.domain.model import (
     Status,
     Vote,
 )
+from shared.domain.summary import summarize
 from shared.domain.times import format_duration, format_instant, format_ticks
 
 TYPE = "Microsoft.Security/locations/jitNetworkAccessPolicies"
@@ -142,6 +143,7 @@ def _approval(request: AccessRequest) -> dict[str, Any]:
         "agreed": held.agreed,
         "deadline": format_instant(held.deadline),
         "decisions": [_vote(vote) for vote in held.votes],
+        "summary": list(summarize(request)),
     }
     # Such a request is open already: without it nobody could tell that somebody is awaited.
     if request.extension is not None and request.extension.approval is awaited:

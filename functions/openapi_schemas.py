@@ -148,6 +148,7 @@ _STATUS = _object(
                 "agreed": _COUNT,
                 "deadline": _INSTANT,
                 "decisions": _list(_DECISION),
+                "summary": _list(_TEXT),
             },
             {"endTimeUtc": _INSTANT},
         ),

@@ -84,6 +84,9 @@ param requestDays int = 90
 @maxValue(5)
 param trustedProxies int = 0
 
+@description('Address ranges of those proxies, such as 203.0.113.7/32. Only they reach the app then; the workflows and the availability test have to go through them too. Empty: everybody does.')
+param proxyAddresses array = []
+
 @description('Memory of one instance in MB.')
 @allowed([512, 2048, 4096])
 param instanceMemoryMB int = 2048
@@ -325,6 +328,7 @@ module app 'modules/app.bicep' = {
     activityDays: activityDays
     requestDays: requestDays
     trustedProxies: trustedProxies
+    proxyAddresses: proxyAddresses
     logicAppUrl: approval.outputs.triggerUrl
   }
 }

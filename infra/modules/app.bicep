@@ -120,6 +120,9 @@ param requestDays int
 @description('JIT_TRUSTED_PROXIES.')
 param trustedProxies int
 
+@description('Address ranges of those proxies; nothing else reaches the app. Empty: everybody does.')
+param proxyAddresses array
+
 @description('JIT_LOGIC_APP_URL: the trigger that is told of requests that wait for people.')
 param logicAppUrl string
 
@@ -202,6 +205,13 @@ resource site 'Microsoft.Web/sites@2024-04-01' = {
       minTlsVersion: '1.2'
       scmMinTlsVersion: '1.2'
       http20Enabled: true
+      ipSecurityRestrictionsDefaultAction: empty(proxyAddresses) ? 'Allow' : 'Deny'
+      ipSecurityRestrictions: [for (range, i) in proxyAddresses: {
+        name: 'proxy-${i}'
+        ipAddress: range
+        action: 'Allow'
+        priority: 100 + i
+      }]
       appSettings: [
         {
           name: 'AzureWebJobsStorage__blobServiceUri'
@@ -324,6 +334,10 @@ resource site 'Microsoft.Web/sites@2024-04-01' = {
         {
           name: 'JIT_TRUSTED_PROXIES'
           value: string(trustedProxies)
+        }
+        {
+          name: 'JIT_PROXIES_ONLY'
+          value: string(!empty(proxyAddresses))
         }
         {
           name: 'JIT_CALLS_PER_MINUTE'
