@@ -185,6 +185,17 @@ def test_a_deletion_is_on_record_with_what_it_lifts(web: WebApp) -> None:
     assert [each["operation"] for each in changes(web)][2:] == ["policyCreated"]
 
 
+def test_a_change_is_found_by_each_vm_it_touches(web: WebApp) -> None:
+    """The filter by VM shows the changes of a policy that lists several."""
+    put(web)
+    web.world.clock.advance(1)
+    put(web, MALLORY, WEB)
+    query = "/api/activity?from=2026-11-22T00:00:00Z&to=2026-11-23T00:00:00Z&virtualMachine="
+    for vm, count in ((DB, 2), (WEB, 1), (vm_id("other"), 0)):
+        found = web.call("GET", query + vm.upper(), who=AS_ADMIN).json["value"]
+        assert len(found) == count
+
+
 def test_a_dry_run_and_a_refusal_record_no_change(web: WebApp) -> None:
     """Only what is about to be stored is a change."""
     assert web.call("PUT", f"{POLICY}?dryRun=true", policy_body(), who=AS_ADMIN).status == 200
