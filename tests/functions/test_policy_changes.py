@@ -198,6 +198,17 @@ def test_a_change_is_found_by_each_vm_it_touches(web: WebApp) -> None:
         assert len(found) == count
 
 
+def test_the_address_of_a_firewall_is_a_field_of_its_vm(web: WebApp) -> None:
+    """A change of `publicIpAddress` alone is on record with both addresses."""
+    for address in ("203.0.113.8", "203.0.113.9"):
+        body = policy_body(WEB)
+        body["properties"]["virtualMachines"][0]["publicIpAddress"] = address
+        web.world.clock.advance(1)
+        assert web.call("PUT", POLICY, body, who=AS_ADMIN).status == 200
+    name = f"virtualMachines[{WEB.lower()}].publicIpAddress"
+    assert changes(web)[-1]["changes"] == f"{name}: 203.0.113.8 -> 203.0.113.9"
+
+
 def test_a_dry_run_and_a_refusal_record_no_change(web: WebApp) -> None:
     """Only what is about to be stored is a change."""
     assert web.call("PUT", f"{POLICY}?dryRun=true", policy_body(), who=AS_ADMIN).status == 200

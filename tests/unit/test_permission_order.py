@@ -6,12 +6,19 @@ from datetime import timedelta
 
 import pytest
 
-from shared.domain.errors import JitError, NotFoundError, NotPermittedError
+from shared.domain.errors import (
+    JitError,
+    NotFoundError,
+    NotPermittedError,
+    TooManyRequestsError,
+)
 from shared.domain.model import Principal
+from shared.domain.permissions import Action, Decision
 from shared.domain.policy import Asked, AskedPort
 from shared.use_cases import access, approval, policy_changes, submission
 from shared.use_cases.approval import Caller
 from shared.use_cases.explain import explain_request
+from shared.use_cases.permission import is_permitted
 from shared.use_cases.policy_changes import Changer
 from tests.functions.web_app import MemoryInventory
 from tests.world import ALICE, POLICY, SOURCE, WEB, World, vm_id
@@ -70,6 +77,21 @@ def test_a_principal_who_holds_nothing_is_refused(world: World, use: str) -> Non
     """Each use case refuses a principal without permission by itself, whoever calls it."""
     with pytest.raises(NotPermittedError):
         USES[use](world)
+
+
+def test_the_bound_of_role_reads_is_told_as_429(world: World) -> None:
+    """Where a caller's roles may not be looked up now, the use case says when to come again."""
+    bounded = replace(
+        world.services,
+        authorize=lambda *_: Decision(False, ("too many",), failed_check=True, retry_after=7),
+    )
+    for work in (
+        lambda: policy_changes.write_policy(bounded, Changer(NOBODY), world.policy()),
+        lambda: is_permitted(bounded, NOBODY, Action.READ, POLICY),
+    ):
+        with pytest.raises(TooManyRequestsError) as refused:
+            work()
+        assert refused.value.retry_after == 7
 
 
 def test_a_permitted_principal_is_told_what_is_missing(world: World) -> None:

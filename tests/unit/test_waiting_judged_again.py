@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from shared.domain.model import ANY, Access, Conditions, PolicyVm, PortRule, Status
-from shared.domain.policy import check_extension
+from shared.domain.policy import check_extension, narrow_protocol
 from shared.use_cases import protection
 from tests.unit.approving import APPROVER, decide
 from tests.world import NSG_NIC, WEB, World
@@ -84,3 +84,4 @@ def test_an_extension_is_refused_after_the_protocol_was_narrowed() -> None:
     assert reason.code == "ProtocolNotInPolicy"
     gone = replace(world.policy(), vms=())
     assert list(check_extension(gone, request, request.ports, until)) == []
+    assert narrow_protocol(gone, request.ports[0]) == (request.ports[0], "")
