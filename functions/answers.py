@@ -8,6 +8,7 @@ from shared.domain.approval import pending
 from shared.domain.model import (
     AccessRequest,
     Conditions,
+    ExtensionApproval,
     Policy,
     PolicyVm,
     PortRequest,
@@ -15,6 +16,7 @@ from shared.domain.model import (
     Status,
     Vote,
 )
+from shared.domain.summary import summarize
 from shared.domain.times import format_duration, format_instant, format_ticks
 
 TYPE = "Microsoft.Security/locations/jitNetworkAccessPolicies"
@@ -51,8 +53,10 @@ def _conditions(held: Conditions) -> dict[str, Any]:
         "widestSourcePrefixIpv6": held.widest_ipv6 or None,
         "ownAddressOnly": held.own_address_only,
         "approversNeeded": held.approvers_needed,
-        "approveExtensions": held.approve_extensions,
-        "approvalTimeout": format_duration(held.approval_timeout),
+        "extensionApproval": held.extension_approval.value,
+        "approveExtensions": held.extension_approval is ExtensionApproval.AS_OPENING,
+        "maxTotalDuration": format_duration(held.max_total_duration),
+        "approvalTimeout": format_duration(held.time_to_approve),
         "flushConnections": held.flush_connections,
     }
 
@@ -139,6 +143,7 @@ def _approval(request: AccessRequest) -> dict[str, Any]:
         "agreed": held.agreed,
         "deadline": format_instant(held.deadline),
         "decisions": [_vote(vote) for vote in held.votes],
+        "summary": list(summarize(request)),
     }
     # Such a request is open already: without it nobody could tell that somebody is awaited.
     if request.extension is not None and request.extension.approval is awaited:

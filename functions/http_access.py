@@ -12,7 +12,7 @@ from functions.people import speaking_for
 from functions.query import is_dry_run, page_of, query_of
 from functions.report_answers import explained_request
 from functions.request_body import InitiateWire, ShortRequestWire
-from functions.web import absolute, answer, caller, caller_address, handled, require
+from functions.web import absolute, answer, caller, caller_address, handled
 from functions.wire import read_body
 from shared.bootstrap import app
 from shared.domain.arm_ids import key_of, name_of
@@ -20,11 +20,9 @@ from shared.domain.errors import InvalidInputError, Reason
 from shared.domain.model import AccessRequest, Principal
 from shared.domain.permissions import Action
 from shared.domain.policy import Asked, AskedPort
-from shared.use_cases import access
+from shared.use_cases import access, submission
 from shared.use_cases.approval import Caller
-from shared.use_cases.explain import explain_request
-from shared.use_cases.permission import enforce
-from shared.use_cases.protection import get_policy, policies_in_reach
+from shared.use_cases.protection import policies_in_reach
 
 _POLL_SECONDS = "2"
 _INVALID = "InvalidInitiateInput"
@@ -40,10 +38,10 @@ def request_access(req: func.HttpRequest) -> func.HttpResponse:
     principal = caller(req)
     policy_id = policy_id_of(req)
     body = read_body(InitiateWire, req.get_body(), _INVALID, headers=req.headers)
-    wish = _wish(req, principal, policy_id, body)
+    new = _new_request(req, principal, body, policy_id)
     if is_dry_run(req):
-        return _explained(wish)
-    request = access.request_access(app().services, wish)
+        return _explained(new)
+    request = submission.submit(app().services, new)
     return answer(HTTPStatus.ACCEPTED, request_answer(request), _taken_in(req, request))
 
 
@@ -54,18 +52,16 @@ def request_access_short(req: func.HttpRequest) -> func.HttpResponse:
     """Take in an access request that names a VM and lets the app find its policy."""
     principal = caller(req)
     short = read_body(ShortRequestWire, req.get_body(), _INVALID, headers=req.headers)
-    who = speaking_for(principal, short.on_behalf_of)
-    policy_id = access.policy_covering(app().services, short.virtual_machine, short.ports)
-    require(who.person, Action.INITIATE, short.virtual_machine)
-    wish = _wish(req, principal, policy_id, short.as_initiate())
+    new = _new_request(req, principal, short.as_initiate())
     if is_dry_run(req):
-        return _explained(wish)
-    request = access.request_access(app().services, wish)
+        return _explained(new)
+    request = submission.submit(app().services, new)
     return answer(HTTPStatus.ACCEPTED, status_answer(request), _taken_in(req, request))
 
 
-def _explained(wish: access.Wish) -> func.HttpResponse:
-    return answer(HTTPStatus.OK, explained_request(explain_request(app().services, wish)))
+def _explained(new: submission.NewRequest) -> func.HttpResponse:
+    explained = submission.explain_submission(app().services, new)
+    return answer(HTTPStatus.OK, explained_request(explained))
 
 
 @bp.function_name("get_request")
@@ -74,18 +70,10 @@ def _explained(wish: access.Wish) -> func.HttpResponse:
 def get_request(req: func.HttpRequest) -> func.HttpResponse:
     """Say what became of a request: 202 while a poller has to come again, then 200."""
     principal = caller(req)
-    request = access.get_request(app().services, req.route_params["id"])
-    if principal.key not in _parties(request):
-        require(principal, Action.READ, request.policy_id)
+    request = access.read_request(app().services, req.route_params["id"], principal)
     if is_undecided(request):
         return answer(HTTPStatus.ACCEPTED, status_answer(request), _polling(req, request.id))
     return answer(HTTPStatus.OK, status_answer(request))
-
-
-def _parties(request: AccessRequest) -> set[str]:
-    """Return who may always look: the requestor, and the app that carried the request."""
-    relay = {request.relayed_by.key} if request.relayed_by else set()
-    return {request.requestor.key} | relay
 
 
 @bp.function_name("list_requests")
@@ -100,9 +88,10 @@ def list_requests(req: func.HttpRequest) -> func.HttpResponse:
 
     def newest(policy_id: str) -> list[AccessRequest]:
         found = services.requests.newest(policy_id, LISTED_REQUESTS)
+        # Past the bound of role reads the caller is shown their own requests, as without a role.
         if services.authorize(principal, Action.READ, policy_id).allowed:
             return found
-        return [request for request in found if principal.key in _parties(request)]
+        return [request for request in found if principal.key in access.parties_of(request)]
 
     chosen = [
         policy.id
@@ -130,14 +119,10 @@ class _Asking:
     address: str
 
 
-def _wish(
-    req: func.HttpRequest, principal: Principal, policy_id: str, body: InitiateWire
-) -> access.Wish:
+def _new_request(
+    req: func.HttpRequest, principal: Principal, body: InitiateWire, policy_id: str = ""
+) -> submission.NewRequest:
     asking = _Asking(principal, speaking_for(principal, body.on_behalf_of), caller_address(req))
-    # What no policy covers is refused below, and costs no question to Azure before.
-    policy = get_policy(app().services, policy_id)
-    governed = [vm.id for vm in body.virtual_machines if policy.vm(vm.id)]
-    held = sorted({"; ".join(_permit(asking, vm_id)) for vm_id in governed})
     asked = Asked(
         tuple(_asked_ports(asking, body)),
         body.justification,
@@ -145,25 +130,19 @@ def _wish(
         relayed=asking.who.relayed_by is not None,
     )
     each = [port for vm in body.virtual_machines for port in vm.ports]
-    return access.Wish(
-        policy,
+    return submission.NewRequest(
         asked,
         asking.who.person,
-        end_texts=tuple(port.end_time_utc or "" for port in each),
-        sources_listed=tuple(port.allowed_source_address_prefixes is not None for port in each),
-        sources_given=tuple(port.sources is not None for port in each),
+        policy_id,
         relayed_by=asking.who.relayed_by,
-        authorized_by="; ".join(held),
         break_glass=body.break_glass,
         repeat=idempotency_key(
             req, principal, body.said(), tuple(each.sources for each in asked.ports)
         ),
+        end_texts=tuple(port.end_time_utc or "" for port in each),
+        sources_listed=tuple(port.allowed_source_address_prefixes is not None for port in each),
+        sources_given=tuple(port.sources is not None for port in each),
     )
-
-
-def _permit(asking: _Asking, vm_id: str) -> tuple[str, ...]:
-    """Enforce the permission on a VM; return by what it is held."""
-    return enforce(app().services, asking.who.person, Action.INITIATE, vm_id).reasons
 
 
 def _asked_ports(asking: _Asking, body: InitiateWire) -> list[AskedPort]:

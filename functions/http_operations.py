@@ -20,7 +20,6 @@ from shared.domain.errors import (
 )
 from shared.domain.permissions import Action
 from shared.domain.times import format_ticks, parse_instant
-from shared.use_cases import watch
 from shared.use_cases.activity import Asked, Page, read_activity
 from shared.use_cases.activity_rows import Fact
 
@@ -32,7 +31,7 @@ _MOST = 1000
 _COLUMNS = (
     "time", "operation", "principal", "principalName", "onBehalfOf", "relayedBy", "requestId",
     "virtualMachine", "port", "firewall", "policyId", "sourceAddress", "reason",
-    "authorizedBy", "latenessSeconds",
+    "authorizedBy", "latenessSeconds", "oldDigest", "newDigest", "changes",
 )  # fmt: skip
 
 
@@ -42,9 +41,10 @@ _COLUMNS = (
 def get_activity(req: func.HttpRequest) -> func.HttpResponse:
     """Say who did what: by time, person, VM and operation, in pages, as JSON or CSV."""
     principal = caller(req)
+    asked = _asked(req)
     for scope in app().settings.scopes:
         require(principal, Action.READ_ACTIVITY, scope)
-    page = read_activity(app().services, _asked(req))
+    page = read_activity(app().services, asked)
     if req.params.get("format", "json") == "csv":
         return _csv(page)
     body: dict[str, Any] = {"value": [_line(fact) for fact in page.facts]}
@@ -93,7 +93,7 @@ def _line(fact: Fact) -> dict[str, Any]:
         format_ticks(fact.at), fact.operation, fact.principal, fact.principal_name,
         fact.on_behalf_of, fact.relayed_by, fact.request_id, fact.vm_id, fact.port,
         fact.firewall_id, fact.policy_id, fact.source_address, fact.reason,
-        fact.authorized_by, fact.lateness_seconds,
+        fact.authorized_by, fact.lateness_seconds, fact.old_digest, fact.new_digest, fact.changes,
     )  # fmt: skip
     return {
         name: value for name, value in zip(_COLUMNS, values, strict=True) if value not in {"", None}
@@ -133,7 +133,7 @@ def get_health(req: func.HttpRequest) -> func.HttpResponse:
     Anybody may ask for the verdict, so that a test from outside needs no secret. The figures are
     for those who may read the activity.
     """
-    health = watch.report(app().services)
+    health = app().health()
     verdict = "Unhealthy" if health.problems else "Degraded" if health.warnings else "Healthy"
     body: dict[str, Any] = {"status": verdict}
     if _may_see_figures(req):

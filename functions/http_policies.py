@@ -10,16 +10,15 @@ from functions.answers import policy_answer
 from functions.policy_body import policy_of
 from functions.query import is_dry_run, page_of
 from functions.report_answers import explained_policy
-from functions.web import answer, caller, handled, is_in_scope, require, require_in_scope
+from functions.web import answer, caller, caller_address, handled, require
 from functions.wire import PolicyWire, read_body
 from shared.bootstrap import app
 from shared.domain.arm_ids import key_of
 from shared.domain.errors import InvalidInputError
-from shared.domain.model import Policy, Principal
+from shared.domain.model import Policy
 from shared.domain.names import is_name
 from shared.domain.permissions import Action
-from shared.use_cases import protection
-from shared.use_cases.explain import explain_policy
+from shared.use_cases import policy_changes, protection
 
 LISTED_REQUESTS = 100
 # A page holds this many policies, and fewer where they list many VMs: an answer stays well
@@ -72,35 +71,29 @@ def _checked_route(req: func.HttpRequest) -> dict[str, str]:
 @handled
 def put_policy(req: func.HttpRequest) -> func.HttpResponse:
     """Write a policy; it replaces what was there, VM list and all."""
-    principal = caller(req)
+    changer = _changer(req)
     policy_id = policy_id_of(req)
-    require(principal, Action.WRITE, policy_id)
     body = read_body(PolicyWire, req.get_body(), headers=req.headers)
+    dry = is_dry_run(req)
     services = app().services
+    # The limits of the installation are told to a caller with the right to write only.
+    named = [vm.id for vm in body.properties.virtual_machines]
+    policy_changes.enforce_write(services, changer, policy_id, named)
     policy = policy_of(policy_id, req.route_params["location"], body, services.limits)
-    _require_over_vms(principal, policy)
     keep = body.properties.conditions is None
-    if is_dry_run(req):
-        explained = explain_policy(services, app().inventory, policy, keep_conditions=keep)
+    if dry:
+        explained = policy_changes.explain_write(
+            services, app().inventory, changer, policy, keep_conditions=keep
+        )
         return answer(HTTPStatus.OK, explained_policy(explained))
-    held = protection.put_policy(services, policy, keep_conditions=keep)
+    stored = policy_changes.write_policy(services, changer, policy, keep_conditions=keep)
     # The real service's answer to a PUT shows no requests, though it keeps them [recorded].
-    return answer(HTTPStatus.OK, policy_answer(held, []))
+    return answer(HTTPStatus.OK, policy_answer(stored, []))
 
 
-def _require_over_vms(principal: Principal, policy: Policy) -> None:
-    """Enforce the write permission where the VMs lie, too.
-
-    NB. A policy's own group says nothing about its VMs': whoever administers one group must not
-    shut the ports of machines in another.
-    """
-    groups: set[str] = set()
-    for vm in policy.vms:
-        require_in_scope(vm.id)
-        group = vm.id[: key_of(vm.id).index("/providers/")]
-        groups.add(key_of(group if is_in_scope(group) else vm.id))
-    for scope in sorted(groups):
-        require(principal, Action.WRITE, scope)
+def _changer(req: func.HttpRequest) -> policy_changes.Changer:
+    """Return the verified caller, and the address of the call."""
+    return policy_changes.Changer(caller(req), caller_address(req))
 
 
 @bp.function_name("get_policy")
@@ -108,8 +101,9 @@ def _require_over_vms(principal: Principal, policy: Policy) -> None:
 @handled
 def get_policy(req: func.HttpRequest) -> func.HttpResponse:
     """Read a policy and its newest requests."""
+    principal = caller(req)
     policy_id = policy_id_of(req)
-    require(caller(req), Action.READ, policy_id)
+    require(principal, Action.READ, policy_id)
     return answer(HTTPStatus.OK, _full(protection.get_policy(app().services, policy_id)))
 
 
@@ -118,9 +112,8 @@ def get_policy(req: func.HttpRequest) -> func.HttpResponse:
 @handled
 def delete_policy(req: func.HttpRequest) -> func.HttpResponse:
     """Delete a policy: its deny rules go, and its grants are closed."""
-    policy_id = policy_id_of(req)
-    require(caller(req), Action.DELETE, policy_id)
-    existed = protection.delete_policy(app().services, policy_id)
+    changer = _changer(req)
+    existed = policy_changes.remove_policy(app().services, changer, policy_id_of(req))
     return answer(HTTPStatus.OK if existed else HTTPStatus.NO_CONTENT)
 
 

@@ -10,11 +10,12 @@ from functions.query import page_of, query_of
 from functions.report_answers import machine_answer
 from functions.web import absolute, answer, caller, envelope, handled, require
 from shared.bootstrap import app
-from shared.domain.arm_ids import VM_TYPE, is_resource, is_scope, is_within, key_of
+from shared.domain.arm_ids import VM_TYPE, is_resource, is_scope, key_of
 from shared.domain.errors import InvalidInputError
 from shared.domain.model import Principal
 from shared.domain.permissions import Action
 from shared.use_cases.machines import report_machines
+from shared.use_cases.permission import is_permitted
 
 bp = func.Blueprint()
 _ALL = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
@@ -41,20 +42,20 @@ def _scopes(req: func.HttpRequest, principal: Principal) -> list[str]:
     scope.
     """
     asked = query_of(req, "scope")
-    held = app().settings.scopes
+    services = app().services
     if asked:
-        if not _is_listable(asked) or not any(is_within(asked, scope) for scope in held):
-            told = (
-                "scope must be the id of a subscription, a resource group or a virtual machine, "
-                f"and lie within {', '.join(held)}"
-            )
+        if not _is_listable(asked):
+            told = "scope must be the id of a subscription, resource group or virtual machine"
             raise InvalidInputError(told, code="InvalidScope")
         require(principal, Action.READ_VM, asked)
         return [asked]
-    authorize = app().services.authorize
-    readable = [scope for scope in held if authorize(principal, Action.READ_VM, scope).allowed]
+    readable = [
+        scope
+        for scope in services.scopes
+        if is_permitted(services, principal, Action.READ_VM, scope)
+    ]
     if not readable:
-        require(principal, Action.READ_VM, held[0])
+        require(principal, Action.READ_VM, services.scopes[0])
     return readable
 
 

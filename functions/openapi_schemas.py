@@ -5,7 +5,7 @@ Objects are closed: a field that is answered and not described here fails a test
 
 from typing import Any
 
-from shared.domain.model import CloseReason, PolicyState, Status
+from shared.domain.model import CloseReason, ExtensionApproval, PolicyState, Status
 from shared.domain.operations import Operation
 from shared.use_cases.machines import Category, State
 
@@ -72,7 +72,9 @@ _CONDITIONS = _object(
         "widestSourcePrefixIpv6": _or_null(_COUNT),
         "ownAddressOnly": _FLAG,
         "approversNeeded": _COUNT,
+        "extensionApproval": _one_of(*(each.value for each in ExtensionApproval)),
         "approveExtensions": _FLAG,
+        "maxTotalDuration": _DURATION,
         "approvalTimeout": _DURATION,
         "flushConnections": _FLAG,
     }
@@ -146,6 +148,7 @@ _STATUS = _object(
                 "agreed": _COUNT,
                 "deadline": _INSTANT,
                 "decisions": _list(_DECISION),
+                "summary": _list(_TEXT),
             },
             {"endTimeUtc": _INSTANT},
         ),
@@ -220,7 +223,7 @@ _ACTIVITY = _object(
             (
                 *("principal", "principalName", "onBehalfOf", "relayedBy", "requestId"),
                 *("virtualMachine", "firewall", "policyId", "sourceAddress", "reason"),
-                "authorizedBy",
+                *("authorizedBy", "oldDigest", "newDigest", "changes"),
             ),
             _TEXT,
         ),
@@ -249,6 +252,7 @@ REFUSAL_CODES = (
 REASON_CODES = (
     *("VirtualMachineNotInPolicy", "PortNotInPolicy", "DuplicatePort", "DuplicateVirtualMachine"),
     *("InvalidSubscription", "InvalidDuration", "DurationTooShort", "DurationTooLong"),
+    *("TotalDurationTooLong", "ProtocolNotInPolicy"),
     *("SourceNotAllowed", "SourceNotOwnAddress", "SourceTooWide", "SourcesTooWide"),
     *("JustificationRequired", "JustificationPattern", "NotHeld"),
     *("CannotBeOpened", "CannotBeProtected"),

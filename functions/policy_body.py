@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from functions.wire import ConditionsWire, PolicyVmWire, PolicyWire, PortRuleWire
 from shared.domain.arm_ids import key_of, parse_id
 from shared.domain.errors import InvalidInputError, Reason
-from shared.domain.model import ANY, Conditions, Policy, PolicyVm, PortRule
+from shared.domain.model import ANY, Conditions, ExtensionApproval, Policy, PolicyVm, PortRule
 from shared.domain.policy import Limits
 from shared.domain.times import format_duration
 
@@ -42,6 +42,7 @@ def _port_rule(rule: PortRuleWire) -> PortRule:
 def _conditions(wire: ConditionsWire | None) -> Conditions:
     if wire is None:
         return Conditions()
+    asked = wire.approval_of_extensions
     return Conditions(
         justification_required=wire.justification_required,
         justification_pattern=wire.justification_pattern,
@@ -49,9 +50,12 @@ def _conditions(wire: ConditionsWire | None) -> Conditions:
         widest_ipv6=wire.widest_source_prefix_ipv6 or 0,
         own_address_only=wire.own_address_only,
         approvers_needed=wire.approvers_needed,
-        approve_extensions=wire.approve_extensions,
+        # What the version before this one reads: after a step back it still asks for approval.
+        approve_extensions=asked is ExtensionApproval.AS_OPENING and wire.approvers_needed > 0,
         approval_timeout=wire.approval_timeout,
         flush_connections=wire.flush_connections,
+        extension_approval=asked,
+        max_total_duration=wire.max_total_duration,
     )
 
 

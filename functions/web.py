@@ -15,7 +15,6 @@ import azure.functions as func
 from functions.calling import Calling, a_call, note_caller
 from functions.throttle import Throttle
 from shared.bootstrap import app
-from shared.domain.arm_ids import is_within
 from shared.domain.errors import (
     ConflictError,
     InvalidInputError,
@@ -199,17 +198,6 @@ def caller(req: func.HttpRequest) -> Principal:
 def require(principal: Principal, action: Action, scope: str) -> None:
     """Enforce a permission; raises NotPermittedError that names the action and the scope."""
     enforce(app().services, principal, action, scope)
-
-
-def is_in_scope(resource_id: str) -> bool:
-    """Tell whether something lies within the deployment's scopes."""
-    return any(is_within(resource_id, scope) for scope in app().settings.scopes)
-
-
-def require_in_scope(resource_id: str) -> None:
-    """Refuse what lies outside the deployment's scopes; raises NotPermittedError."""
-    if not is_in_scope(resource_id):
-        raise NotPermittedError(f"'{resource_id}' is outside the scopes this app works in.")
 
 
 def caller_address(req: func.HttpRequest) -> str:

@@ -27,10 +27,16 @@ from functions.json_body import read_json
 from functions.numbers import whole_number
 from shared.domain.arm_ids import VM_TYPE, parse_id
 from shared.domain.errors import InvalidInputError, Reason
+from shared.domain.model import LONGEST_WAIT, ExtensionApproval
 from shared.domain.patterns import MAX_PATTERN, compile_pattern
-from shared.domain.policy import MAX_JUSTIFICATION, MAX_PORTS, MAX_SOURCES
+from shared.domain.policy import (
+    MAX_JUSTIFICATION,
+    MAX_PORTS,
+    MAX_SOURCES,
+    MAX_TOTAL_DURATION,
+)
 from shared.domain.prefixes import is_any, network
-from shared.domain.times import parse_duration, parse_instant
+from shared.domain.times import format_duration, parse_duration, parse_instant
 
 MAX_VMS = 500
 MAX_REASONS = 200
@@ -85,8 +91,14 @@ def _vm_id(value: str) -> str:
 
 
 def _time_to_approve(value: timedelta) -> timedelta:
-    if not timedelta(minutes=1) <= value <= timedelta(days=1):
-        raise ValueError("must be from PT1M to P1D")
+    if not timedelta(minutes=1) <= value <= LONGEST_WAIT:
+        raise ValueError(f"must be from PT1M to {format_duration(LONGEST_WAIT)}")
+    return value
+
+
+def _total_duration(value: timedelta) -> timedelta:
+    if not timedelta(minutes=5) <= value <= MAX_TOTAL_DURATION:
+        raise ValueError(f"must be from PT5M to {format_duration(MAX_TOTAL_DURATION)}")
     return value
 
 
@@ -207,6 +219,12 @@ class PolicyVmWire(Wire):
     public_ip_address: Prefix | None = None
 
 
+_MEANT: dict[bool | None, ExtensionApproval] = {
+    True: ExtensionApproval.AS_OPENING,
+    False: ExtensionApproval.NEVER,
+}
+
+
 class ConditionsWire(Wire):
     """What a policy asks for besides Defender's fields."""
 
@@ -218,9 +236,28 @@ class ConditionsWire(Wire):
     widest_source_prefix_ipv6: Annotated[WholeNumber, Field(ge=16, le=128)] | None = None
     own_address_only: StrictBool = False
     approvers_needed: Annotated[WholeNumber, Field(ge=0, le=5)] = 0
-    approve_extensions: StrictBool = False
+    approve_extensions: StrictBool | None = Field(
+        None, description="true: extensionApproval is asOpening; false: never"
+    )
     approval_timeout: Annotated[Duration, AfterValidator(_time_to_approve)] = timedelta(hours=1)
     flush_connections: StrictBool = False
+    extension_approval: ExtensionApproval | None = None
+    max_total_duration: Annotated[Duration, AfterValidator(_total_duration)] = timedelta(days=1)
+
+    @model_validator(mode="after")
+    def _one_answer(self) -> "ConditionsWire":
+        sent, meant = self.extension_approval, _MEANT.get(self.approve_extensions)
+        if sent and meant and sent is not meant:
+            raise ValueError(
+                "'approveExtensions' and 'extensionApproval' contradict each other; send one"
+            )
+        return self
+
+    @property
+    def approval_of_extensions(self) -> ExtensionApproval:
+        """Return when an extension needs approval, by whichever field was sent."""
+        meant = _MEANT.get(self.approve_extensions, ExtensionApproval.AS_OPENING)
+        return self.extension_approval or meant
 
 
 class PolicyPropertiesWire(Wire):

@@ -87,6 +87,9 @@ param trustedProxies int = 0
 @description('Address, scheme and all, under which callers reach the app through a proxy of yours. Empty: the app\'s own.')
 param publicUrl string = ''
 
+@description('Address ranges of those proxies, such as 203.0.113.7/32. Only they reach the app then; the workflows and the availability test have to go through them too. Empty: everybody does.')
+param proxyAddresses array = []
+
 @description('Memory of one instance in MB.')
 @allowed([512, 2048, 4096])
 param instanceMemoryMB int = 2048
@@ -329,6 +332,7 @@ module app 'modules/app.bicep' = {
     requestDays: requestDays
     trustedProxies: trustedProxies
     publicUrl: publicUrl
+    proxyAddresses: proxyAddresses
     logicAppUrl: approval.outputs.triggerUrl
   }
 }

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache, cached_property
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from shared.domain.arm_ids import RuleNames
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from shared.domain.rules import Plan
 
 _SIDE_BY_SIDE = 8
+_HEALTH_KEPT = timedelta(seconds=5)
 _SOMEBODY_WAITS = 15  # seconds for an answer that a caller waits for
 _QUOTA_WAITS, _CALLER_WAITS = 30, 3  # seconds for a quota of ARM to fill up again
 
@@ -54,6 +56,8 @@ class App:
 
         quiet_libraries()
         self.settings = settings
+        self._health: tuple[datetime, watch.Health] | None = None
+        self._health_lock = Lock()
 
     @cached_property
     def services(self) -> Services:
@@ -119,6 +123,34 @@ class App:
             tenant=self.settings.tenant_id,
             scope=self.settings.token_scope,
         )
+
+    def health(self) -> watch.Health:
+        """Return the health report, read anew after some seconds: anybody may ask for it."""
+        with self._health_lock:
+            now = self.services.clock()
+            at, kept = self._health or (now, None)
+            if kept is None or not timedelta(0) <= now - at < _HEALTH_KEPT:
+                warnings = self._unguarded_proxies()
+                kept = watch.report(self.services)
+                kept = replace(kept, warnings=(*kept.warnings, *warnings))
+                self._health = (now, kept)
+            return kept
+
+    def _unguarded_proxies(self) -> tuple[str, ...]:
+        """Say that nothing tells whether callers can pass the proxies by."""
+        count = self.settings.trusted_proxies
+        if not count or self.settings.proxies_only:
+            return ()
+        told = (
+            f"JIT_TRUSTED_PROXIES is {count}, and nothing says that only these proxies reach the "
+            "app: a caller who reaches it directly chooses their own address"
+        )
+        return (told,)
+
+    def announce(self) -> None:
+        """Log what is wrong with the settings, as far as the app can tell."""
+        for told in self._unguarded_proxies():
+            self.services.telemetry.event("jit.proxies.unguarded", reason=told)
 
     def _measure(self, name: str, facts: Mapping[str, Value | None]) -> None:
         self._metrics.measure(name, facts)
@@ -276,7 +308,9 @@ _given: list[App] = []
 
 @cache
 def _from_environment() -> App:
-    return App(read_settings())
+    made = App(read_settings())
+    made.announce()
+    return made
 
 
 def app() -> App:

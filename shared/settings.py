@@ -65,6 +65,7 @@ class Settings(BaseSettings):
     logic_app_audience: str = "https://management.azure.com"
     trusted_proxies: int = Field(0, ge=0, le=5)
     public_url: str = ""
+    proxies_only: bool = False
     calls_per_minute: int = Field(120, ge=10, le=10_000)
     min_duration: Duration = timedelta(minutes=5)
     max_duration: Duration = timedelta(days=1)

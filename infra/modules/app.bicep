@@ -123,6 +123,9 @@ param trustedProxies int
 @description('JIT_PUBLIC_URL; empty where callers use the app\'s own address.')
 param publicUrl string
 
+@description('Address ranges of those proxies; nothing else reaches the app. Empty: everybody does.')
+param proxyAddresses array
+
 @description('JIT_LOGIC_APP_URL: the trigger that is told of requests that wait for people.')
 param logicAppUrl string
 
@@ -205,6 +208,13 @@ resource site 'Microsoft.Web/sites@2024-04-01' = {
       minTlsVersion: '1.2'
       scmMinTlsVersion: '1.2'
       http20Enabled: true
+      ipSecurityRestrictionsDefaultAction: empty(proxyAddresses) ? 'Allow' : 'Deny'
+      ipSecurityRestrictions: [for (range, i) in proxyAddresses: {
+        name: 'proxy-${i}'
+        ipAddress: range
+        action: 'Allow'
+        priority: 100 + i
+      }]
       appSettings: [
         {
           name: 'AzureWebJobsStorage__blobServiceUri'
@@ -331,6 +341,10 @@ resource site 'Microsoft.Web/sites@2024-04-01' = {
         {
           name: 'JIT_PUBLIC_URL'
           value: publicUrl
+        }
+        {
+          name: 'JIT_PROXIES_ONLY'
+          value: string(!empty(proxyAddresses))
         }
         {
           name: 'JIT_CALLS_PER_MINUTE'

@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from threading import Lock
 from typing import Any, TypeVar
 
-from shared.adapters.arm import ArmReader
+from shared.adapters.arm import ArmReader, GoneError
+from shared.adapters.read_budget import ReadBudget, ReadsExceededError
 from shared.domain.arm_ids import is_within, key_of
 from shared.domain.model import Principal
 from shared.domain.permissions import (
@@ -70,7 +71,7 @@ class RoleAuthorizer:
     """Decides by app roles first, then by Azure roles at the scope.
 
     Answers are kept for a minute at most, and never past a failure: there is nothing to fall
-    back on but a refusal that says so.
+    back on but a refusal that says so. How many reads one caller can cause is bounded.
     """
 
     def __init__(
@@ -81,11 +82,14 @@ class RoleAuthorizer:
         self._clock = clock
         self._kept: dict[tuple[str, ...], tuple[datetime, Any]] = {}
         self._lock = Lock()
+        self._budget = ReadBudget(clock)
 
     def __call__(self, principal: Principal, action: Action, scope: str) -> Decision:
         """Decide whether somebody may do something at a scope."""
         if not any(is_within(scope, root) for root in self._app_scopes):
-            return Decision(False, (f"{scope} is outside the scopes this app works in",))
+            # The same words as for a scope where nothing is held: a caller without permission
+            # does not learn where this app works.
+            return Decision(False, (f"'{action}' is not held at {scope}",))
         decision = is_allowed(principal, action, scope, app_scopes=self._app_scopes)
         if decision.allowed or action in {Action.RELAY, Action.BREAK_GLASS}:
             return decision
@@ -93,6 +97,8 @@ class RoleAuthorizer:
             return Decision(False, ("the object id is not a GUID",))
         try:
             return self._by_azure_role(principal, action, scope)
+        except ReadsExceededError as error:
+            return Decision(False, (str(error),), failed_check=True, retry_after=error.retry_after)
         except OutsideError as error:
             told = f"the check could not be made: {error}"
             return Decision(False, (told,), failed_check=True)
@@ -100,25 +106,38 @@ class RoleAuthorizer:
     def _by_azure_role(self, principal: Principal, action: Action, scope: str) -> Decision:
         at = _resource_scope(scope)
         assigned = self._keep(
-            ("assigned", at, principal.object_id), lambda: self._assigned(at, principal)
+            ("assigned", at, principal.object_id),
+            lambda: self._counted(principal, lambda: self._assigned(at, principal)),
         )
         held = [each for each in assigned if reaches(each.scope, scope) and not each.has_condition]
         if not held:
             return Decision(False, (f"'{action}' is not held at {scope}",))
         denials = [
             each.assignment
-            for each in self._keep(("denied", at), lambda: self._denied(at))
+            for each in self._keep(
+                ("denied", at), lambda: self._counted(principal, lambda: self._denied(at), held)
+            )
             if each.concerns(principal.object_id)
         ]
-        self._read_definitions(at, {each.definition_id for each in held})
+        self._read_definitions(principal, at, {each.definition_id for each in held})
         return is_allowed(
             principal,
             action,
             scope,
             app_scopes=(),
-            assignments=[role for each in held for role in self._expanded(at, each)],
+            assignments=[role for each in held for role in self._expanded(principal, at, each)],
             denials=denials,
         )
+
+    def _counted(
+        self, principal: Principal, read: Callable[[], Found], held: object = None
+    ) -> Found:
+        """Make a read that counts for a caller: in vain, unless a role is held or found."""
+        self._budget.spend(principal.key)
+        found = read()
+        if held or found:
+            self._budget.found(principal.key)
+        return found
 
     def _assigned(self, scope: str, principal: Principal) -> list[_Assignment]:
         # assignedTo() covers the groups somebody is in, nested ones too (Azure RBAC, REST).
@@ -127,7 +146,10 @@ class RoleAuthorizer:
             _API,
             **{"$filter": f"assignedTo('{principal.object_id}')"},
         )
-        return [_assignment(each["properties"], principal.object_id) for each in found]
+        try:
+            return [_assignment(each["properties"], principal.object_id) for each in found]
+        except GoneError:
+            return []  # at a scope that does not exist nothing is held, as at one of others
 
     def _denied(self, scope: str) -> list[_Denial]:
         found = self._arm().list(
@@ -137,9 +159,14 @@ class RoleAuthorizer:
         )
         return [denial for each in found for denial in _denials(each["properties"])]
 
-    def _expanded(self, scope: str, held: _Assignment) -> list[RoleAssignment]:
+    def _expanded(
+        self, principal: Principal, scope: str, held: _Assignment
+    ) -> list[RoleAssignment]:
         definition = self._keep(
-            _place(held.definition_id), lambda: self._definition(scope, held.definition_id)
+            _place(held.definition_id),
+            lambda: self._counted(
+                principal, lambda: self._definition(scope, held.definition_id), held
+            ),
         )
         return [
             RoleAssignment(held.scope, actions, not_actions, role=definition.name)
@@ -158,20 +185,23 @@ class RoleAuthorizer:
             raise ValueError("it is another role definition")
         return _definition(found["properties"])
 
-    def _read_definitions(self, scope: str, ids: set[str]) -> None:
+    def _read_definitions(self, principal: Principal, scope: str, ids: set[str]) -> None:
         """Read several definitions at once: a decision costs three reads, however many roles."""
         missing = {each for each in map(_place, ids) if self._held(each) is None}
         if len(missing) <= 1:
             return
         began = self._clock()
-        found = self._arm().list(f"{scope}/providers/Microsoft.Authorization/roleDefinitions", _API)
+        path = f"{scope}/providers/Microsoft.Authorization/roleDefinitions"
+        found = self._counted(principal, lambda: self._arm().list(path, _API), ids)
         for place, definition in _reading(lambda: list(_definitions(found, missing))):
             self._put(place, definition, began)
 
     def _held(self, place: tuple[str, ...]) -> Any:
         with self._lock:
             at, found = self._kept.get(place, (None, None))
-        return found if at is not None and self._clock() - at < _KEPT else None
+        # A clock that was set back makes nothing younger than it is.
+        fresh = at is not None and timedelta(0) <= self._clock() - at < _KEPT
+        return found if fresh else None
 
     def _put(self, place: tuple[str, ...], found: object, began: datetime) -> None:
         # NB. The age counts from before the read: what an answer says may be as old as that.

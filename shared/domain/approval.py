@@ -26,6 +26,13 @@ def pending(request: AccessRequest) -> Approval | None:
     return request.extension.approval
 
 
+def check_approver(approver: Principal) -> Decision:
+    """Decide whether a caller can decide on any request: only people can."""
+    if approver.is_app:
+        return Decision(False, ("an app cannot approve; it can relay a named person's decision",))
+    return Decision(True)
+
+
 def check_vote(
     request: AccessRequest, approver: Principal, carrier: Principal | None = None
 ) -> Decision:
@@ -35,8 +42,8 @@ def check_vote(
     that relays a person's decision is not that person. Only people are counted. Who asked
     carries no decision on it either, in whosever name, and no person carries both sides.
     """
-    if approver.is_app:
-        return Decision(False, ("an app cannot approve; it can relay a named person's decision",))
+    if not (decision := check_approver(approver)).allowed:
+        return decision
     if approver.key == request.requestor.key:
         return Decision(False, ("nobody approves their own request",))
     if request.relayed_by is not None and approver.key == request.relayed_by.key:
@@ -66,6 +73,14 @@ def ask_extension(request: AccessRequest, asked: Extension) -> AccessRequest:
     if request.extension.end_at == asked.end_at:
         return request
     raise ConflictError("Another end already waits for approval.", code="ExtensionPending")
+
+
+def ask_more(request: AccessRequest, needed: int) -> AccessRequest:
+    """Ask so many people about the longer end that waits, if it was fewer; never ask fewer."""
+    if request.extension is None or request.extension.approval.needed >= needed:
+        return request
+    approval = replace(request.extension.approval, needed=needed)
+    return replace(request, extension=replace(request.extension, approval=approval))
 
 
 def vote(request: AccessRequest, cast: Vote, now: datetime) -> AccessRequest:

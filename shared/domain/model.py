@@ -14,6 +14,8 @@ GRACE = timedelta(minutes=15)
 # Whatever a row says, no grant outlives this: a forged or damaged expiry cannot open for longer.
 # A day, and five minutes for clocks that disagree.
 LONGEST_GRANT = timedelta(days=1, minutes=5)
+# No request waits longer for approval: app roles are read from its row, and get old there.
+LONGEST_WAIT = timedelta(hours=8)
 
 
 class Status(StrEnum):
@@ -91,9 +93,20 @@ class PolicyState(StrEnum):
     DELETING = "Deleting"
 
 
+class ExtensionApproval(StrEnum):
+    """When an extension needs approval."""
+
+    AS_OPENING = "asOpening"  # where the opening did
+    NEVER = "never"
+
+
 @dataclass(frozen=True)
 class Conditions:
-    """What a policy asks for besides Defender's fields; the defaults ask for nothing."""
+    """What a policy asks for besides Defender's fields; the defaults ask for nothing.
+
+    NB. `approve_extensions` is written for the version before this one, which reads it, and is
+    not read here: a row without `extension_approval` means asOpening, whatever it says.
+    """
 
     justification_required: bool = False
     justification_pattern: str = ""
@@ -104,6 +117,13 @@ class Conditions:
     approve_extensions: bool = False
     approval_timeout: timedelta = timedelta(hours=1)
     flush_connections: bool = False
+    extension_approval: ExtensionApproval = ExtensionApproval.AS_OPENING
+    max_total_duration: timedelta = timedelta(days=1)  # of an access with all its extensions
+
+    @property
+    def time_to_approve(self) -> timedelta:
+        """Return how long an approval is waited for; older rows may hold more than is allowed."""
+        return min(self.approval_timeout, LONGEST_WAIT)
 
 
 @dataclass(frozen=True)

@@ -19,4 +19,7 @@ class Operation(StrEnum):
     ENDED = "ended"
     REPAIRED = "repaired"
     REFUSED = "refused"
+    POLICY_CREATED = "policyCreated"
+    POLICY_CHANGED = "policyChanged"
+    POLICY_DELETED = "policyDeleted"
     UNREADABLE = "unreadable"

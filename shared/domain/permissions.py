@@ -58,6 +58,7 @@ class Decision:
     allowed: bool
     reasons: tuple[str, ...] = ()
     failed_check: bool = False
+    retry_after: int = 0  # seconds, where the bound of role reads for this caller is reached
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,20 @@
 """Is this request within the policy? A decision that names every line it breaks."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from ipaddress import IPv4Network
 
 from shared.domain.arm_ids import key_of, name_of
 from shared.domain.errors import Reason
-from shared.domain.model import AccessRequest, Policy, PortRule
+from shared.domain.model import (
+    ANY,
+    AccessRequest,
+    ExtensionApproval,
+    Policy,
+    PortRequest,
+    PortRule,
+)
 from shared.domain.patterns import PatternError, compile_pattern
 from shared.domain.prefixes import (
     canonical,
@@ -26,6 +33,8 @@ MAX_JUSTIFICATION = 1024
 # All sources of a port together may be as wide as this many of the widest single prefix:
 # otherwise many small prefixes would be one big one.
 WIDEST_TOGETHER = 4
+# The longest that a policy can let an access last with its extensions.
+MAX_TOTAL_DURATION = timedelta(days=7)
 USUAL_PORTS = {"linux": (22,), "windows": (3389, 5985, 5986)}
 
 
@@ -49,6 +58,12 @@ class AskedPort:
     sources: tuple[str, ...]
     end_at: datetime | None = None
     duration: timedelta | None = None
+
+    def length_at(self, now: datetime) -> timedelta:
+        """Return how long the access lasts if it begins now."""
+        if self.duration is not None:
+            return self.duration
+        return self.end_at - now if self.end_at else timedelta(0)
 
 
 @dataclass(frozen=True)
@@ -92,6 +107,7 @@ def check_request(policy: Policy, asked: Asked, limits: Limits, now: datetime) -
         broken += reasons
         if rule is not None:
             broken += _check_time(port, rule, limits, now)
+            broken += _check_total(policy, port, port.length_at(now))
             broken += _check_sources(policy, port, rule, limits, asked)
         asked_for = (key_of(port.vm_id), port.number)
         if asked_for in seen:
@@ -142,12 +158,9 @@ def _find_rule(policy: Policy, port: AskedPort) -> tuple[PortRule | None, list[R
 def _check_time(port: AskedPort, rule: PortRule, limits: Limits, now: datetime) -> Iterable[Reason]:
     longest = min(rule.max_duration, limits.max_duration)
     field = "endTimeUtc" if port.duration is None else "duration"
-    if port.duration is not None:
-        length = port.duration
-    elif port.end_at is not None:
-        length = port.end_at - now
-    else:
+    if port.duration is None and port.end_at is None:
         return
+    length = port.length_at(now)
     target = f"{port.at}.{field}"
     if length <= timedelta(0):
         told = (
@@ -162,22 +175,101 @@ def _check_time(port: AskedPort, rule: PortRule, limits: Limits, now: datetime) 
         yield Reason("DurationTooLong", message, target)
 
 
+def _check_total(policy: Policy, port: AskedPort, length: timedelta) -> Iterable[Reason]:
+    """Hold a length to the policy's bound for an access with all its extensions."""
+    longest = policy.conditions.max_total_duration
+    if length > longest:
+        field = "endTimeUtc" if port.duration is None else "duration"
+        target = f"{port.at}.{field}" if port.at else field
+        message = (
+            f"maxTotalDuration of policy '{policy.name}' bounds an access with its extensions "
+            f"to {format_duration(longest)}"
+        )
+        yield Reason("TotalDurationTooLong", message, target)
+
+
+def check_extension(
+    policy: Policy, request: AccessRequest, ports: Iterable[PortRequest], until: datetime
+) -> Iterable[Reason]:
+    """Check a later end of open ports against what bounds opening and extensions together."""
+    for port in ports:
+        asked = AskedPort("", port.vm_id, port.port, port.sources, end_at=until)
+        yield from _check_total(policy, asked, until - began_at(request, port))
+        vm = policy.vm(port.vm_id)
+        rule = vm.port(port.port) if vm else None
+        if rule and common_protocol(port.protocol, rule.protocol) != port.protocol:
+            yield Reason("ProtocolNotInPolicy", _other_protocol(port, rule), "protocol")
+
+
+def began_at(request: AccessRequest, port: PortRequest) -> datetime:
+    """Return when an access began: when a firewall was first seen open, else when it was asked."""
+    seen = [front.opened_at for front in port.fronts or () if front.opened_at]
+    return min(seen, default=request.requested_at)
+
+
+def approvals_for_extension(policy: Policy, request: AccessRequest) -> int:
+    """Count the approvals that a longer end needs: those of the opening, by the policy of either time.
+
+    An access that was opened by break-glass needs those of the policy: extending it is no emergency.
+    """
+    if policy.conditions.extension_approval is ExtensionApproval.NEVER:
+        return 0
+    opening = request.approval.needed if request.approval else 0
+    return max(policy.conditions.approvers_needed, opening)
+
+
+def narrow_protocol(policy: Policy, port: PortRequest) -> tuple[PortRequest, str]:
+    """Narrow the protocol of what waited to what the policy allows now, or say why it cannot be."""
+    vm = policy.vm(port.vm_id)
+    rule = vm.port(port.port) if vm else None
+    if rule is None:
+        return port, ""
+    common = common_protocol(port.protocol, rule.protocol)
+    if not common:
+        return port, _other_protocol(port, rule)
+    return replace(port, protocol=common), ""
+
+
+def common_protocol(asked: str, allowed: str) -> str:
+    """Return what two protocols have in common; empty: nothing."""
+    if allowed in {ANY, asked}:
+        return asked
+    return allowed if asked == ANY else ""
+
+
+def _other_protocol(port: PortRequest, rule: PortRule) -> str:
+    return (
+        f"port {port.port} was asked for with protocol {port.protocol}, and the policy allows "
+        f"{rule.protocol} by now"
+    )
+
+
 def _check_sources(
     policy: Policy, port: AskedPort, rule: PortRule, limits: Limits, asked: Asked
 ) -> Iterable[Reason]:
     target = f"{port.at}.allowedSourceAddressPrefix"
-    widest4 = max(policy.conditions.widest_ipv4, limits.widest_ipv4)
-    widest6 = max(policy.conditions.widest_ipv6, limits.widest_ipv6)
+    widest4, widest6 = _widest(policy, limits)
     for source in port.sources:
         problem = check_source(source, rule.sources, widest4, widest6)
         if problem:
             yield Reason("SourceNotAllowed", problem, target)
         elif policy.conditions.own_address_only and (problem := _not_own(source, asked)):
             yield Reason("SourceNotOwnAddress", f"policy '{policy.name}' {problem}", target)
-    for family, widest in ((4, widest4), (6, widest6)):
-        problem = _check_width(port.sources, family, widest)
-        if problem:
-            yield Reason("SourcesTooWide", problem, target)
+    if problem := check_together(policy, port.sources, limits):
+        yield Reason("SourcesTooWide", problem, target)
+
+
+def _widest(policy: Policy, limits: Limits) -> tuple[int, int]:
+    return (
+        max(policy.conditions.widest_ipv4, limits.widest_ipv4),
+        max(policy.conditions.widest_ipv6, limits.widest_ipv6),
+    )
+
+
+def check_together(policy: Policy, sources: Sequence[str], limits: Limits) -> str:
+    """Say that sources are together too wide; empty: they are not. What they share counts once."""
+    widest4, widest6 = _widest(policy, limits)
+    return _check_width(sources, 4, widest4) or _check_width(sources, 6, widest6)
 
 
 def _not_own(source: str, asked: Asked) -> str:

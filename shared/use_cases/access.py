@@ -20,16 +20,17 @@ from shared.domain.model import (
     Status,
 )
 from shared.domain.permissions import Action
-from shared.domain.policy import Asked, check_request
+from shared.domain.policy import Asked, PolicyDecision, check_request
 from shared.domain.texts import shorten
 from shared.use_cases.facts import record
 from shared.use_cases.interfaces import RowExistsError
-from shared.use_cases.permission import enforce
+from shared.use_cases.permission import enforce, enforce_for_missing, enforce_on_found
 from shared.use_cases.repeat import Repeat, claim, find_repeated
 from shared.use_cases.reserving import give_back, grants_asked, reserve
 from shared.use_cases.room import has_room, require_short
-from shared.use_cases.rows import new_request_id
+from shared.use_cases.rows import is_request_id, new_request_id
 from shared.use_cases.services import Services
+from shared.use_cases.source_bounds import check_sources_held
 
 
 @dataclass(frozen=True)
@@ -51,23 +52,22 @@ class Wish:
 def request_access(services: Services, wish: Wish) -> AccessRequest:
     """Check a request, record it and queue it.
 
-    Raises OutsidePolicyError with every line of the policy that the request breaks. Nothing is
-    stored or queued then.
+    Raises NotPermittedError, or OutsidePolicyError with every line of the policy that the request
+    breaks. Nothing is stored or queued then.
     """
+    wish = permitted(services, wish)
     earlier = find_repeated(services, wish.policy.id, wish.repeat)
     if earlier is not None:
         return earlier
-    now = services.clock()
     policy = wish.policy
-    decision = check_request(policy, wish.asked, services.limits, now)
+    decision = judge(services, wish)
     if not decision.allowed:
         raise OutsidePolicyError(
             f"The given access request is not a subset of policy '{policy.id}'. Please make sure "
             "that the access request is within the allowed policy properties.",
             details=decision.broken,
         )
-    if wish.break_glass:
-        _allow_break_glass(services, wish)
+    _require_reason_for_break_glass(wish)
     request = _take_place(services, _bounded(new_request(services, wish)), wish.repeat)
     try:
         services.requests.insert(request)
@@ -89,11 +89,37 @@ def request_access(services: Services, wish: Wish) -> AccessRequest:
     return request
 
 
-def _allow_break_glass(services: Services, wish: Wish) -> None:
-    """Let somebody skip the approval who may, and who says why; it is announced loudly."""
-    for vm_id in sorted({port.vm_id for port in wish.asked.ports}):
-        enforce(services, wish.requestor, Action.BREAK_GLASS, vm_id)
-    if not (wish.asked.justification or "").strip():
+def judge(services: Services, wish: Wish) -> PolicyDecision:
+    """Decide whether the policy allows a request beside what its requestor holds already."""
+    decision = check_request(wish.policy, wish.asked, services.limits, services.clock())
+    if not decision.allowed:
+        return decision
+    held = check_sources_held(services, wish.policy, wish.requestor, wish.asked.ports)
+    return PolicyDecision(held)
+
+
+def permitted(services: Services, wish: Wish) -> Wish:
+    """Return a wish with the roles that allow it; raises NotPermittedError."""
+    held = enforce_initiate(services, wish.requestor, wish.asked, break_glass=wish.break_glass)
+    return replace(wish, authorized_by=held)
+
+
+def enforce_initiate(
+    services: Services, requestor: Principal, asked: Asked, *, break_glass: bool
+) -> str:
+    """Enforce the permission on every VM that a request names; return the roles that give it."""
+    vm_ids = sorted({port.vm_id for port in asked.ports})
+    held = {
+        "; ".join(enforce(services, requestor, Action.INITIATE, vm_id).reasons) for vm_id in vm_ids
+    }
+    for vm_id in vm_ids if break_glass else ():
+        enforce(services, requestor, Action.BREAK_GLASS, vm_id)
+    return "; ".join(sorted(held))
+
+
+def _require_reason_for_break_glass(wish: Wish) -> None:
+    """Refuse to skip the approval without a reason; it is announced loudly."""
+    if wish.break_glass and not (wish.asked.justification or "").strip():
         raise InvalidInputError("justification: breaking the glass needs a reason")
 
 
@@ -161,7 +187,7 @@ def new_request(services: Services, wish: Wish) -> AccessRequest:
         )
     approval = None
     if policy.conditions.approvers_needed and not wish.break_glass:
-        deadline = now + policy.conditions.approval_timeout
+        deadline = now + policy.conditions.time_to_approve
         approval = Approval(policy.conditions.approvers_needed, deadline)
         ports = [replace(port, status=Status.PENDING_APPROVAL) for port in ports]
     return AccessRequest(
@@ -205,8 +231,36 @@ def policy_covering(services: Services, vm_id: str, ports: Sequence[int]) -> str
 
 
 def get_request(services: Services, request_id: str) -> AccessRequest:
-    """Read a request; raises NotFoundError."""
-    held = services.requests.get(request_id)
-    if held is None:
+    """Read a request; raises NotFoundError. A key of another kind of row is no request's id."""
+    found = services.requests.get(request_id) if is_request_id(request_id) else None
+    if found is None:
         raise NotFoundError(f"There is no request '{request_id}'.", code="RequestNotFound")
-    return held.request
+    return found.request
+
+
+def find_request(
+    services: Services, request_id: str, caller: Principal, action: Action
+) -> AccessRequest:
+    """Read a request for a caller; raises NotFoundError where the caller holds the action.
+
+    NB. Without the action the refusal is that of a request which exists and is somebody else's.
+    """
+    try:
+        return get_request(services, request_id)
+    except NotFoundError:
+        enforce_for_missing(services, caller, action)
+        raise
+
+
+def read_request(services: Services, request_id: str, caller: Principal) -> AccessRequest:
+    """Read one's own request, or by right anybody's."""
+    request = find_request(services, request_id, caller, Action.READ)
+    if caller.key not in parties_of(request):
+        enforce_on_found(services, caller, Action.READ, [request.policy_id])
+    return request
+
+
+def parties_of(request: AccessRequest) -> set[str]:
+    """Return who may always look: the requestor, and the app that carried the request."""
+    relay = {request.relayed_by.key} if request.relayed_by else set()
+    return {request.requestor.key} | relay

@@ -68,12 +68,17 @@ def _first(asked: Asked) -> tuple[datetime, str]:
     return day, key + _NEXT if key else ""
 
 
+def _concerns(fact: Fact, vm_key: str) -> bool:
+    """Tell whether an event is about a VM, or changed what a policy says of it."""
+    return key_of(fact.vm_id) == vm_key or f"virtualMachines[{vm_key}]" in fact.changes
+
+
 def _fits(fact: Fact, asked: Asked) -> bool:
     people = {fact.principal.lower(), fact.principal_name.lower(), fact.on_behalf_of.lower()}
     people |= {each.partition("/")[2] for each in people}
     return (
         asked.since <= fact.at <= asked.until
         and (not asked.person or asked.person in people)
-        and (not asked.vm_id or key_of(fact.vm_id) == asked.vm_id)
+        and (not asked.vm_id or _concerns(fact, asked.vm_id))
         and (not asked.operation or fact.operation == asked.operation)
     )

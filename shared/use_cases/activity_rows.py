@@ -32,6 +32,9 @@ class Fact:
     reason: str = ""
     authorized_by: str = ""
     lateness_seconds: float | None = None
+    old_digest: str = ""  # of a policy before and after a change
+    new_digest: str = ""
+    changes: str = ""  # the fields of a policy that differ
 
 
 MAX_REASON = MAX_TEXT + 128  # a close's own word comes before what was said about it

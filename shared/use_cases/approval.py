@@ -4,7 +4,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from shared.domain.approval import ask_extension, check_vote, pending, time_out, vote
+from shared.domain.approval import (
+    ask_extension,
+    ask_more,
+    check_approver,
+    check_vote,
+    pending,
+    time_out,
+    vote,
+)
 from shared.domain.arm_ids import key_of
 from shared.domain.errors import (
     ConflictError,
@@ -25,13 +33,25 @@ from shared.domain.model import (
     Status,
     Vote,
 )
-from shared.domain.permissions import Action
-from shared.domain.policy import Asked, AskedPort, check_request
+from shared.domain.permissions import Action, Decision
+from shared.domain.policy import (
+    Asked,
+    AskedPort,
+    approvals_for_extension,
+    check_extension,
+    check_request,
+)
 from shared.domain.times import format_instant
+from shared.use_cases.access import find_request, get_request
 from shared.use_cases.closing import By, close_early, grant_of
 from shared.use_cases.facts import record_change
 from shared.use_cases.interfaces import OutsideError, RowChangedError
-from shared.use_cases.permission import enforce
+from shared.use_cases.permission import (
+    enforce,
+    enforce_for_missing,
+    enforce_on_found,
+    is_permitted,
+)
 from shared.use_cases.protection import get_policy
 from shared.use_cases.room import as_stored, require_room_to_extend, require_short
 from shared.use_cases.services import Services
@@ -54,19 +74,18 @@ def decide(
     ConflictError where nothing awaits a decision or its time has passed.
     """
     require_short("comment", comment)
-    request = _get(services, request_id)
-    allowed = check_vote(request, caller.person, caller.relayed_by)
-    if not allowed.allowed:
-        raise NotPermittedError("; ".join(allowed.reasons), code="ApproverNotAllowed")
-    for vm_id in _vms(request.ports):
-        enforce(services, caller.person, Action.APPROVE, vm_id)
-    if approved:
-        _recheck_extension(services, request)
+    _require_person(caller.person)
+    request = find_request(services, request_id, caller.person, Action.APPROVE)
+    _raise_unless(check_vote(request, caller.person, caller.relayed_by))
+    enforce_on_found(services, caller.person, Action.APPROVE, _vms(request.ports))
+    needed = _recheck_extension(services, request) if approved else 0
     now = services.clock()
     _note(services, request, request.extension.end_at if request.extension else None)
     relay = as_stored(caller.relayed_by) if caller.relayed_by else None
     cast = Vote(as_stored(caller.person), approved, now, comment, relay)
-    decided = services.requests.change(request_id, lambda held: vote(held, cast, now))
+    decided = services.requests.change(
+        request_id, lambda held: vote(ask_more(held, needed), cast, now)
+    )
     if decided is None:
         raise NotFoundError(f"There is no request '{request_id}'.", code="RequestNotFound")
     record_change(services, request, decided)
@@ -75,16 +94,30 @@ def decide(
     return decided
 
 
-def _recheck_extension(services: Services, request: AccessRequest) -> None:
-    """Check a longer end once more: what stood behind it may be gone since it was asked for."""
+def _require_person(approver: Principal) -> None:
+    """Refuse an app before anything is read: it learns nothing of the request."""
+    _raise_unless(check_approver(approver))
+
+
+def _raise_unless(decision: Decision) -> None:
+    if not decision.allowed:
+        raise NotPermittedError("; ".join(decision.reasons), code="ApproverNotAllowed")
+
+
+def _recheck_extension(services: Services, request: AccessRequest) -> int:
+    """Check a longer end once more: what stood behind it may be gone since it was asked for.
+
+    Return how many approvals it needs by the policy as it is now.
+    """
     asked = request.extension
     if asked is None or pending(request) is not asked.approval:
-        return
+        return 0
     open_ports = [port for port in request.ports if is_open(port, services.clock())]
     for vm_id in _vms(open_ports):
         enforce(services, request.requestor, Action.INITIATE, vm_id)
     policy = get_policy(services, request.policy_id)
     _require_within(services, policy, request, open_ports, asked.end_at)
+    return approvals_for_extension(policy, request)
 
 
 def _carry_on(services: Services, request: AccessRequest) -> None:
@@ -108,9 +141,10 @@ def revoke(
 ) -> AccessRequest:
     """Close a request before its end, or its ports on one VM: one's own, or by right anybody's."""
     require_short("comment", reason)
-    request = _get(services, request_id)
+    request = find_request(services, request_id, caller.person, Action.REVOKE)
     chosen = _chosen(request, vm_id)
-    _enforce_revoke(services, caller, [(request, chosen or request.ports)])
+    if _is_others(request, caller):
+        enforce_on_found(services, caller.person, Action.REVOKE, _vms(chosen or request.ports))
     if not chosen:
         raise NotFoundError(f"The request names no port of '{vm_id}'.", code="PortRequestNotFound")
     ended = close_early(
@@ -135,10 +169,7 @@ def revoke_all(
     """
     ids = services.requests.live(vm_id=vm_id, requestor=requestor)
     found = [held.request for each in ids if (held := services.requests.get(each))]
-    if found:
-        _enforce_revoke(services, caller, [(each, _chosen(each, vm_id)) for each in found])
-    elif caller.person.key != requestor:
-        enforce(services, caller.person, Action.REVOKE, vm_id or services.scopes[0])
+    _enforce_revoke_all(services, caller, found, vm_id=vm_id, requestor=requestor)
     ended, errors = [], []
     for each in found:
         try:
@@ -154,15 +185,22 @@ def _chosen(request: AccessRequest, vm_id: str) -> list[PortRequest]:
     return [p for p in request.ports if not vm_id or key_of(p.vm_id) == key_of(vm_id)]
 
 
-def _enforce_revoke(
-    services: Services,
-    caller: Caller,
-    touched: Iterable[tuple[AccessRequest, Iterable[PortRequest]]],
+def _enforce_revoke_all(
+    services: Services, caller: Caller, found: list[AccessRequest], *, vm_id: str, requestor: str
 ) -> None:
-    """Let people end what is their own, and by right on its VM what is anybody's."""
-    others = [p for request, ports in touched if _is_others(request, caller) for p in ports]
-    for vm_id in _vms(others):
-        enforce(services, caller.person, Action.REVOKE, vm_id)
+    """Enforce the right to revoke what is not the caller's own.
+
+    A refusal names what the caller named, or the app's scope, and never what was found.
+    """
+    others = [request for request in found if _is_others(request, caller)]
+    if vm_id:
+        if others or not found:
+            enforce(services, caller.person, Action.REVOKE, vm_id)
+    elif others:
+        vms = _vms(port for request in others for port in request.ports)
+        enforce_on_found(services, caller.person, Action.REVOKE, vms)
+    elif caller.person.key != requestor:
+        enforce_for_missing(services, caller.person, Action.REVOKE)
 
 
 def _is_others(request: AccessRequest, caller: Caller) -> bool:
@@ -182,9 +220,7 @@ def extend_access(
     Raises OutsidePolicyError where the policy does not allow it from now, ConflictError where
     nothing is open. Where the policy asks for approval again, the end moves once it is given.
     """
-    request = _get(services, request_id)
-    if caller.person.key != request.requestor.key:
-        raise NotPermittedError("Only who asked for the access can extend it.")
+    request = _own_request(services, request_id, caller.person)
     now = services.clock()
     until = end_at or now + (duration or timedelta(0))
     open_ports = [port for port in request.ports if is_open(port, now)]
@@ -197,8 +233,9 @@ def extend_access(
     policy = get_policy(services, request.policy_id)
     _require_within(services, policy, request, open_ports, until)
     _note(services, request, until)
-    if policy.conditions.approve_extensions and policy.conditions.approvers_needed:
-        return _await_extension(services, policy, request, until, _relay(caller))
+    needed = approvals_for_extension(policy, request)
+    if needed:
+        return _await_extension(services, policy, request, until, needed, _relay(caller))
     extended = services.requests.change(
         request_id, lambda held: _extended(held, until, now, _relay(caller))
     )
@@ -223,23 +260,29 @@ def _require_within(
     services: Services,
     policy: Policy,
     request: AccessRequest,
-    ports: Iterable[PortRequest],
+    ports: list[PortRequest],
     until: datetime,
 ) -> None:
     asked = (AskedPort("", p.vm_id, p.port, p.sources, end_at=until) for p in ports)
     again = Asked.again(request, asked)
     decision = check_request(policy, again, services.limits, services.clock())
-    if not decision.allowed:
-        raise OutsidePolicyError("The policy does not allow this end.", details=decision.broken)
+    total = check_extension(policy, request, ports, until)
+    broken = tuple(dict.fromkeys((*decision.broken, *total)))
+    if broken:
+        raise OutsidePolicyError("The policy does not allow this end.", details=broken)
 
 
 def _await_extension(
-    services: Services, policy: Policy, request: AccessRequest, until: datetime, relayed_by: str
+    services: Services,
+    policy: Policy,
+    request: AccessRequest,
+    until: datetime,
+    needed: int,
+    relayed_by: str,
 ) -> AccessRequest:
     now = services.clock()
-    deadline = now + policy.conditions.approval_timeout
+    deadline = now + policy.conditions.time_to_approve
     services.due.add(deadline, "request", request.id, since=now)
-    needed = policy.conditions.approvers_needed
     asked = Extension(until, Approval(needed, deadline), now, relayed_by)
 
     def ask(held: AccessRequest) -> AccessRequest:
@@ -284,11 +327,18 @@ def copy_ends(services: Services, request: AccessRequest) -> None:
         services.queues.send_firewall(firewall_id)
 
 
-def _get(services: Services, request_id: str) -> AccessRequest:
-    held = services.requests.get(request_id)
-    if held is None:
-        raise NotFoundError(f"There is no request '{request_id}'.", code="RequestNotFound")
-    return held.request
+def _own_request(services: Services, request_id: str, person: Principal) -> AccessRequest:
+    """Read a request of one's own; an unknown one is told to a caller who may read all of them."""
+    refusal = NotPermittedError("Only who asked for the access can extend it.")
+    try:
+        request = get_request(services, request_id)
+    except NotFoundError:
+        if is_permitted(services, person, Action.READ, services.scopes[0]):
+            raise
+        raise refusal from None
+    if person.key != request.requestor.key:
+        raise refusal
+    return request
 
 
 def _relay(caller: Caller) -> str:

@@ -18,9 +18,9 @@ from shared.domain.model import (
     SecurityRule,
     Status,
 )
-from shared.domain.policy import PolicyDecision, check_request
+from shared.domain.policy import PolicyDecision
 from shared.domain.rules import Plan, plan, wanted
-from shared.use_cases.access import Wish, new_request
+from shared.use_cases.access import Wish, judge, new_request, permitted
 from shared.use_cases.closing import grant_of
 from shared.use_cases.interfaces import Machine, Snapshot
 from shared.use_cases.inventory import Inventory, Listed, places_in
@@ -51,8 +51,9 @@ class Explained:
 
 def explain_request(services: Services, wish: Wish) -> Explained:
     """Say what a request would lead to."""
+    wish = permitted(services, wish)
     now, policy = services.clock(), wish.policy
-    decision = check_request(policy, wish.asked, services.limits, now)
+    decision = judge(services, wish)
     if not decision.allowed:
         return Explained(decision)
     request = new_request(services, wish)

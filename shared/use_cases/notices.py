@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from shared.domain.approval import pending
+from shared.domain.summary import group_of_vm, summarize
 from shared.domain.times import format_instant
 from shared.use_cases.services import Services
 
@@ -28,13 +29,20 @@ def notify(services: Services, post: Post | None, request_id: str) -> None:
             "requestor": request.requestor.name,
             "requestorObjectId": request.requestor.object_id,
             "justification": request.justification or "",
+            "breakGlass": request.break_glass,
+            "summary": list(summarize(request)),
             "isExtension": request.extension is not None,
+            "extensionUntil": (
+                format_instant(request.extension.end_at) if request.extension else ""
+            ),
             "approvalsNeeded": approval.needed,
             "deadline": format_instant(approval.deadline),
             "ports": [
                 {
                     "virtualMachine": port.vm_id,
+                    "resourceGroup": group_of_vm(port.vm_id),
                     "number": port.port,
+                    "protocol": port.protocol,
                     "sources": list(port.sources),
                     "until": format_instant(port.end_at) if port.end_at else "",
                     "minutes": int(port.duration.total_seconds() // 60) if port.duration else 0,

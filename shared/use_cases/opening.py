@@ -17,7 +17,7 @@ from shared.domain.model import (
     Status,
 )
 from shared.domain.permissions import Action
-from shared.domain.policy import Asked, AskedPort, check_request
+from shared.domain.policy import Asked, AskedPort, check_request, narrow_protocol
 from shared.domain.prefixes import covers, of_family
 from shared.use_cases.closing import close_early, grant_of
 from shared.use_cases.converge import Outcome, converge
@@ -25,9 +25,10 @@ from shared.use_cases.facts import record
 from shared.use_cases.interfaces import OutsideError, ThrottledError
 from shared.use_cases.last_access import note_access
 from shared.use_cases.messages import send_firewall
-from shared.use_cases.protection import apply_policy
+from shared.use_cases.protection import apply_policy, standing
 from shared.use_cases.room import has_room
 from shared.use_cases.services import Services
+from shared.use_cases.source_bounds import fail_ports_with_too_many_sources
 
 
 def open_access(services: Services, request_id: str) -> None:
@@ -44,6 +45,8 @@ def open_access(services: Services, request_id: str) -> None:
     request = _end_what_is_not_permitted(services, request)
     attachments, errors = _find_attachments(services, request)
     request = _begin(services, request, attachments)
+    policy = standing(services.policies.get(request.policy_id))
+    request = fail_ports_with_too_many_sources(services, policy, request)
     firewalls = _insert_grants(services, request)
     outcomes = services.workers(partial(_try, services, request_id), firewalls)
     note_access(services, request)
@@ -98,7 +101,8 @@ def _end_what_may_not(services: Services, request: AccessRequest) -> AccessReque
         if broken:
             told = "; ".join(reason.message for reason in broken)
             return close(port, CloseReason.FAILED, now, message=told)
-        return port
+        narrowed, told = narrow_protocol(held.policy, port)
+        return close(port, CloseReason.FAILED, now, message=told) if told else narrowed
 
     return services.requests.change(request.id, lambda r: change_ports(r, judge)) or request
 

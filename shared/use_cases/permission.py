@@ -1,6 +1,9 @@
 """Enforce what the authorizer decides: deciding is one step, refusing another."""
 
-from shared.domain.errors import NotPermittedError, Reason
+from collections.abc import Iterable
+
+from shared.domain.arm_ids import is_within, key_of
+from shared.domain.errors import NotPermittedError, Reason, TooManyRequestsError
 from shared.domain.model import Principal
 from shared.domain.permissions import Action, Decision
 from shared.use_cases.services import Services
@@ -9,8 +12,15 @@ from shared.use_cases.services import Services
 def enforce(services: Services, principal: Principal, action: Action, scope: str) -> Decision:
     """Let a permitted action pass; raises NotPermittedError that names action and scope."""
     decision = services.authorize(principal, action, scope)
-    if decision.allowed:
-        return decision
+    if not decision.allowed:
+        refuse(services, principal, action, scope, decision)
+    return decision
+
+
+def refuse(
+    services: Services, principal: Principal, action: Action, scope: str, decision: Decision
+) -> None:
+    """Raise the refusal of a decision: NotPermittedError, or TooManyRequestsError at a bound."""
     services.telemetry.event(
         "jit.permission.refused",
         principal=principal.key,
@@ -19,6 +29,8 @@ def enforce(services: Services, principal: Principal, action: Action, scope: str
         failed_check=decision.failed_check,
         reason="; ".join(decision.reasons),
     )
+    if decision.retry_after:
+        raise TooManyRequestsError("; ".join(decision.reasons), retry_after=decision.retry_after)
     # ARM's own sentence: scripts look for it.
     raise NotPermittedError(
         f"The client '{principal.name or principal.app_id}' with object id "
@@ -26,3 +38,54 @@ def enforce(services: Services, principal: Principal, action: Action, scope: str
         f"scope '{scope}' or the scope is invalid.",
         details=tuple(Reason("NotHeld", reason, scope) for reason in decision.reasons),
     )
+
+
+def is_permitted(services: Services, principal: Principal, action: Action, scope: str) -> bool:
+    """Tell whether an action is permitted; raises TooManyRequestsError at the bound of reads."""
+    decision = services.authorize(principal, action, scope)
+    if decision.retry_after:
+        refuse(services, principal, action, scope, decision)
+    return decision.allowed
+
+
+def enforce_on_found(
+    services: Services, principal: Principal, action: Action, scopes: Iterable[str]
+) -> None:
+    """Enforce an action at scopes that the caller did not name, and that a refusal must not name.
+
+    A caller without permission gets the same refusal as for an object that does not exist.
+    """
+    for scope in sorted(scopes):
+        decision = services.authorize(principal, action, scope)
+        if not decision.allowed:
+            enforce_for_missing(services, principal, action)
+            refuse(services, principal, action, scope, decision)
+
+
+def enforce_for_missing(services: Services, principal: Principal, action: Action) -> None:
+    """Enforce an action for an object that does not exist: at the scope of the app itself."""
+    enforce(services, principal, action, services.scopes[0])
+
+
+def enforce_on_vms(
+    services: Services, principal: Principal, action: Action, vm_ids: Iterable[str]
+) -> None:
+    """Enforce an action on each VM. A right on a resource group counts for the VMs in it."""
+    by_group: dict[str, dict[str, str]] = {}
+    for vm_id in vm_ids:
+        by_group.setdefault(group_of(vm_id), {})[key_of(vm_id)] = vm_id
+    for group, vms in sorted(by_group.items()):
+        if is_in_scope(services, group) and is_permitted(services, principal, action, group):
+            continue
+        for _, vm_id in sorted(vms.items()):
+            enforce(services, principal, action, vm_id)
+
+
+def group_of(vm_id: str) -> str:
+    """Return the key of the resource group that holds a VM."""
+    return key_of(vm_id)[: key_of(vm_id).index("/providers/")]
+
+
+def is_in_scope(services: Services, resource_id: str) -> bool:
+    """Tell whether a resource lies within the scopes of the app."""
+    return any(is_within(resource_id, scope) for scope in services.scopes)

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from shared.domain.arm_ids import digest, key_of, parse_id
 from shared.domain.model import Policy
+from shared.use_cases.activity_rows import Fact
 from shared.use_cases.codec import UnreadableRowError, pack, unpack
 from shared.use_cases.interfaces import Row, Table, Telemetry
 
@@ -45,9 +46,9 @@ class PolicyRows:
         row = self._table.get(partition, f"policy|{name}")
         return _policy_row(row) if row else None
 
-    def put(self, policy: Policy) -> PolicyRow:
-        """Write a policy whatever was there: the newest PUT counts."""
-        return PolicyRow(policy, self._table.upsert(_encode_policy(policy)))
+    def insert(self, policy: Policy) -> PolicyRow:
+        """Add a policy; raises RowExistsError."""
+        return PolicyRow(policy, self._table.insert(_encode_policy(policy)))
 
     def replace(self, held: PolicyRow, policy: Policy) -> PolicyRow:
         """Write over the version that was read; raises RowChangedError."""
@@ -57,6 +58,23 @@ class PolicyRows:
     def delete(self, held: PolicyRow) -> None:
         """Remove the version that was read; raises RowChangedError."""
         self._table.delete(replace(_encode_policy(held.policy), version=held.version))
+        row = self._table.get(*_change_key(held.policy.id))
+        if row is not None:
+            self._table.delete(row)
+
+    def last_change(self, policy_id: str) -> Fact | None:
+        """Read the event of the last change of a policy; one that cannot be read is none."""
+        row = self._table.get(*_change_key(policy_id))
+        try:
+            return unpack(Fact, row.values) if row else None
+        except UnreadableRowError as error:
+            self._telemetry.fault("jit.row.unreadable", error, row=_change_key(policy_id)[1])
+            return None
+
+    def note_change(self, event: Fact) -> None:
+        """Keep the event of a change that is about to be made."""
+        values = {"kind": "change", **pack(event)}
+        self._table.upsert(Row(*_change_key(event.policy_id), values))
 
     def listed(self, subscription: str, group: str = "", location: str = "") -> list[Policy]:
         """List the policies of a subscription, narrowed by group and location."""
@@ -136,6 +154,11 @@ def parse_policy(policy_id: str) -> tuple[str, str, str, str]:
 def _policy_place(policy_id: str) -> tuple[str, str]:
     subscription, group, location, name = parse_policy(policy_id)
     return f"{subscription}|{group}|{location}", name
+
+
+def _change_key(policy_id: str) -> tuple[str, str]:
+    partition, name = _policy_place(policy_id)
+    return partition, f"change|{name}"
 
 
 def _vm_place(policy_id: str, vm_id: str) -> tuple[str, str]:

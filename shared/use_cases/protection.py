@@ -1,6 +1,6 @@
 """Policies: keep them, and close the ports they govern on every firewall in front of their VMs."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
@@ -32,7 +32,7 @@ from shared.use_cases.findings import (
     note_exposure,
     note_finding,
 )
-from shared.use_cases.interfaces import Machine, RowChangedError, Snapshot
+from shared.use_cases.interfaces import Machine, RowChangedError, RowExistsError, Snapshot
 from shared.use_cases.policy_rows import PolicyRow, VmRow
 from shared.use_cases.room import policy_has_room
 from shared.use_cases.services import Services
@@ -41,22 +41,41 @@ _SOON = timedelta(seconds=2)
 _TRIES = 10
 
 
-def put_policy(services: Services, policy: Policy, *, keep_conditions: bool = False) -> Policy:
-    """Record a policy, and have it applied; it replaces the one of that id, VM list and all."""
+BeforeChange = Callable[[Policy | None, Policy | None], None]  # the old and the new policy
+
+
+def _unrecorded(_old: Policy | None, _new: Policy | None) -> None:
+    """Do nothing before a change."""
+
+
+def put_policy(
+    services: Services,
+    policy: Policy,
+    *,
+    keep_conditions: bool = False,
+    before: BeforeChange = _unrecorded,
+) -> Policy:
+    """Record a policy, and have it applied; it replaces the one of that id, VM list and all.
+
+    `before` gets the very policy that is replaced, before the new one is stored.
+    """
     if not policy_has_room(policy):
         raise InvalidInputError(
             "the policy is too large to be kept; spread its VMs over several", code="PolicyTooLarge"
         )
     now = services.clock()
-    services.due.add(now + MINUTE, "policy", policy.id, since=now)
     for _ in range(_TRIES):
         held = services.policies.get(policy.id)
         written = succeeding(held, policy, keep_conditions=keep_conditions)
+        before(standing(held), written)
+        services.due.add(now + MINUTE, "policy", policy.id, since=now)
         try:
             stored = (
-                services.policies.replace(held, written) if held else services.policies.put(written)
+                services.policies.replace(held, written)
+                if held
+                else services.policies.insert(written)
             )
-        except RowChangedError:
+        except (RowChangedError, RowExistsError):
             continue
         services.queues.send_policy(policy.id)
         return stored.policy
@@ -79,21 +98,29 @@ def succeeding(held: PolicyRow | None, policy: Policy, *, keep_conditions: bool)
 
 def get_policy(services: Services, policy_id: str) -> Policy:
     """Read a policy; raises NotFoundError."""
-    held = services.policies.get(policy_id)
-    if held is None or held.policy.state is PolicyState.DELETING:
+    policy = standing(services.policies.get(policy_id))
+    if policy is None:
         raise NotFoundError(
             f"There is no policy '{name_of(policy_id)}' here; PUT one to protect VMs.",
             code="PolicyNotFound",
         )
-    return held.policy
+    return policy
 
 
-def delete_policy(services: Services, policy_id: str) -> bool:
+def standing(held: PolicyRow | None) -> Policy | None:
+    """Return a policy that is not being deleted."""
+    return held.policy if held and held.policy.state is not PolicyState.DELETING else None
+
+
+def delete_policy(
+    services: Services, policy_id: str, *, before: BeforeChange = _unrecorded
+) -> bool:
     """Have a policy's deny rules removed and its grants closed; False: there is none."""
     for _ in range(_TRIES):
         held = services.policies.get(policy_id)
         if held is None or held.policy.state is PolicyState.DELETING:
             return False
+        before(held.policy, None)
         now = services.clock()
         services.due.add(now + MINUTE, "policy", policy_id, since=now)
         try:

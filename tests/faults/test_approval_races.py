@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from shared.domain.errors import JitError
-from shared.domain.model import Access, AccessRequest, Principal, Status
+from shared.domain.model import Access, AccessRequest, ExtensionApproval, Principal, Status
 from shared.use_cases import approval, protection
 from shared.use_cases.approval import Caller
 from shared.use_cases.interfaces import RowChangedError
@@ -127,7 +127,8 @@ def begin(race: Race) -> tuple[FragileWorld, str]:
     """Bring a world to where a race starts."""
     world = FragileWorld(*FOREIGN)
     longer = race.start == "longer"
-    put(world, approvers_needed=race.needed, approve_extensions=longer)
+    asked = ExtensionApproval.AS_OPENING if longer else ExtensionApproval.NEVER
+    put(world, approvers_needed=race.needed, extension_approval=asked)
     request_id = world.ask(minutes=5).id
     if race.start != "waiting":
         vote(CAROL)(world, request_id)

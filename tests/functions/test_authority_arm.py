@@ -91,20 +91,26 @@ def test_an_app_role_costs_no_read(guard: Authority, arm: ArmClient) -> None:
     assert len(reads(arm)) == before
 
 
-def test_a_vm_in_no_policy_is_refused_before_any_read(guard: Authority, arm: ArmClient) -> None:
-    """Made-up VMs use up nothing of the quota that closing needs."""
+def test_made_up_vms_cost_a_stranger_a_bounded_number_of_reads(
+    guard: Authority, arm: ArmClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Made-up VMs are refused as others are, one read each, until 429 says when to come again."""
+    monkeypatch.setattr("shared.adapters.read_budget.MOST_IN_VAIN", 6)
     app = GuardedApp(governed(), guard)
     before = len(reads(arm))
     stranger = guard.person("stranger")
+    found = []
     for number in range(5):
         made_up = vm_id(f"made-up-{number}")
         long = {"virtualMachines": [{**BODY["virtualMachines"][0], "id": made_up}]}
-        refused = app.call("POST", f"{POLICY}/initiate", long, who=stranger)
-        assert (refused.status, refused.error["code"]) == (400, "RequestNotWithinPolicy")
-        short = {**SHORT, "virtualMachine": made_up}
-        refused = app.call("POST", "/api/requests", short, who=stranger)
-        assert (refused.status, refused.error["code"]) == (404, "PolicyNotFound")
-    assert len(reads(arm)) == before
+        found.append(app.call("POST", f"{POLICY}/initiate", long, who=stranger))
+        short = {**SHORT, "virtualMachine": vm_id(f"another-{number}")}
+        found.append(app.call("POST", "/api/requests", short, who=stranger))
+    assert [answer.status for answer in found] == [403] * 6 + [429] * 4
+    assert found[-1].error["code"] == "TooManyRequests"
+    assert 1 <= int(found[-1].headers["Retry-After"]) <= 61
+    assert len(reads(arm)) - before == 6
+    assert app.call("POST", "/api/requests", SHORT, who=guard.person("least")).status == 202
 
 
 def test_each_vm_is_decided_by_itself(guard: Authority) -> None:

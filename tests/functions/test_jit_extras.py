@@ -76,7 +76,9 @@ def test_conditions_are_answered_only_where_there_are_some(web: WebApp) -> None:
         "widestSourcePrefixIpv6": None,
         "ownAddressOnly": False,
         "approversNeeded": 0,
-        "approveExtensions": False,
+        "extensionApproval": "asOpening",
+        "approveExtensions": True,
+        "maxTotalDuration": "P1D",
         "approvalTimeout": "PT30M",
         "flushConnections": False,
     }

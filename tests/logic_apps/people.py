@@ -1,7 +1,7 @@
 """An app and people that the workflows talk to, played from a script."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,9 @@ class ScriptedApp:
         self.trouble: list[Answer] = []
         self.polls_until_open = 2
         self.longer_end = ""
+        self.summary: Sequence[str] | None = (
+            "app-1 (resource group app-rg): port 22, TCP, from 203.0.113.7, for PT30M",
+        )
 
     def __call__(self, call: Call) -> Answer:
         """Answer a call."""
@@ -96,9 +99,9 @@ class ScriptedApp:
         return Answer(202, self._body(), headers)
 
     def _body(self) -> Json:
-        later = {"approval": {"endTimeUtc": self.longer_end}} if self.longer_end else {}
+        later = {"endTimeUtc": self.longer_end} if self.longer_end else {}
         return {
-            **later,
+            "approval": {**later, "summary": self.summary},
             "id": REQUEST,
             "status": self.status,
             "requestor": NAMES[self.requestor],

@@ -8,7 +8,18 @@ from typing import Any
 import pytest
 
 from tests.logic_apps.engine import Answer, Run
-from tests.logic_apps.people import ALICE, API, BOB, NAMES, REQUEST, VM, People, ScriptedApp, engine
+from tests.logic_apps.people import (
+    ALICE,
+    API,
+    BOB,
+    NAMES,
+    REQUEST,
+    VM,
+    People,
+    ScriptedApp,
+    definition,
+    engine,
+)
 
 WISH = {
     "virtualMachine": VM,
@@ -58,6 +69,67 @@ def test_the_person_is_the_one_the_token_names(padding: str) -> None:
     machine.run(WISH, _token(padding=padding))
 
     assert app.requestor == ALICE
+
+
+def test_no_token_stays_in_the_run_history() -> None:
+    """The trigger hides its outputs, and so does each action that reads the token from them."""
+    workflow = definition("front-door")
+    assert "outputs" in _hidden(workflow["triggers"]["ask"])
+    reading = {
+        name
+        for name, action in workflow["actions"].items()
+        if "['headers']" in json.dumps(action) or "outputs('Payload')" in json.dumps(action)
+    }
+    assert reading == {"Payload", "Claims"}
+    assert all("inputs" in _hidden(workflow["actions"][name]) for name in reading)
+
+
+def test_nothing_that_is_shown_holds_a_part_of_the_token() -> None:
+    """Of a run's history, what is not hidden holds neither the token nor its claims' text."""
+    headers = _token(secret="only-in-the-token")
+    machine = engine("front-door", ScriptedApp(), People((BOB, "Approve")), "teams")
+
+    run = machine.run(WISH, headers)
+
+    workflow = definition("front-door")
+    shown = {
+        name: result
+        for name, result in run.results.items()
+        if not _hidden(workflow["actions"].get(name, {}))
+    }
+    told = repr([(result.inputs, result.outputs) for result in shown.values()])
+    assert "Ask_in_teams" in shown
+    assert "only-in-the-token" not in told
+    assert all(part not in told for part in headers["Authorization"].split(".")[1:])
+
+
+def _hidden(step: Any) -> set[str]:
+    secure = step.get("runtimeConfiguration", {}).get("secureData", {})
+    return set(secure.get("properties", []))
+
+
+@pytest.mark.parametrize("channel", ["outlook", "teams"])
+def test_approvers_see_what_they_approve(channel: str) -> None:
+    """The machine with its resource group, ports, source, length and reason, as they were sent."""
+    people = People((BOB, "Approve"))
+    _run(ScriptedApp(), people, channel)
+    told = json.dumps([people.mails, people.cards])
+    for each in (VM, "[22]", "203.0.113.7", "PT30M", "INC-4711", NAMES[ALICE]):
+        assert each in told
+
+
+def test_markup_in_what_is_sent_is_shown_as_text() -> None:
+    """In a mail it is escaped; in a card it stands in text runs, which read no markup."""
+    reason = "<b>go</b> [click](https://evil.example)"
+    people = People((BOB, "Deny"), (BOB, "Deny"))
+    for channel in ("outlook", "teams"):
+        _run(ScriptedApp(), people, channel, justification=reason, source="<i>203.0.113.7")
+    (mail,), (card,) = people.mails, people.cards
+    assert "<b>" not in mail["Body"]
+    assert "<i>" not in mail["Body"]
+    plain = [part for part in card["body"] if part["type"] != "RichTextBlock"]
+    assert "evil.example" not in json.dumps(plain)
+    assert reason in json.dumps(card["body"])
 
 
 @pytest.mark.parametrize("field", ["onBehalfOf", "requestor", "oid"])

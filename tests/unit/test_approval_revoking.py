@@ -109,7 +109,7 @@ def test_an_unknown_request_is_not_found(world: World) -> None:
     for work in (
         lambda: decide(world, ghost, APPROVER),
         lambda: extend(world, ghost, 60),
-        lambda: approval.revoke(world.services, ghost.id, Caller(ALICE)),
+        lambda: approval.revoke(world.services, ghost.id, Caller(ADMIN)),
     ):
         assert code_of(work) == "RequestNotFound"
     with pytest.raises(ConflictError):

@@ -21,13 +21,18 @@ def test_who_decides_is_told_what_waits() -> None:
             "requestor": ALICE.name,
             "requestorObjectId": ALICE.object_id,
             "justification": "because",
+            "breakGlass": False,
+            "summary": [f"web (resource group app): port 22, TCP, from {SOURCE}, for PT10M"],
             "isExtension": False,
+            "extensionUntil": "",
             "approvalsNeeded": 1,
             "deadline": "2026-11-22T15:00:00Z",
             "ports": [
                 {
                     "virtualMachine": WEB,
+                    "resourceGroup": "app",
                     "number": 22,
+                    "protocol": "TCP",
                     "sources": [SOURCE],
                     "until": "",
                     "minutes": 10,
@@ -47,6 +52,7 @@ def test_a_longer_end_is_told_as_one() -> None:
     notify(world.services, posted.append, request.id)
     (told,) = posted
     assert (told["isExtension"], told["ports"][0]["until"]) == (True, "2026-11-22T14:10:00Z")
+    assert told["extensionUntil"] == "2026-11-22T15:00:00Z"
 
 
 def test_nobody_is_told_of_what_waits_no_more() -> None:

@@ -1,0 +1,46 @@
+"""What a request asks for, in lines of plain text that people decide by."""
+
+from datetime import timedelta
+
+from shared.domain.arm_ids import name_of
+from shared.domain.model import AccessRequest, PortRequest
+from shared.domain.times import format_duration, format_instant
+
+MAX_LINES = 20
+_MAX_SOURCES = 8
+_MAX_LINE = 400
+
+
+def summarize(request: AccessRequest) -> tuple[str, ...]:
+    """Say which ports open, from where and for how long: a bounded number of bounded lines."""
+    lines = [_line(port)[:_MAX_LINE] for port in request.ports]
+    if request.break_glass:
+        lines.insert(0, "opened by break-glass, without approval")
+    if len(lines) <= MAX_LINES:
+        return tuple(lines)
+    return (*lines[: MAX_LINES - 1], f"and {len(lines) - MAX_LINES + 1} more")
+
+
+def group_of_vm(vm_id: str) -> str:
+    """Return the name of the resource group in a VM's id."""
+    return vm_id.split("/")[4]
+
+
+def _line(port: PortRequest) -> str:
+    protocol = "any protocol" if port.protocol == "*" else port.protocol
+    return (
+        f"{name_of(port.vm_id)} (resource group {group_of_vm(port.vm_id)}): port {port.port}, "
+        f"{protocol}, from {_sources(port)}, {_length(port)}"
+    )
+
+
+def _sources(port: PortRequest) -> str:
+    shown = ", ".join(port.sources[:_MAX_SOURCES])
+    left = len(port.sources) - _MAX_SOURCES
+    return f"{shown} and {left} more" if left > 0 else shown
+
+
+def _length(port: PortRequest) -> str:
+    if port.end_at is not None:
+        return f"until {format_instant(port.end_at)}"
+    return f"for {format_duration(port.duration or timedelta(0))}"

@@ -1,0 +1,21 @@
+"""A policy whose message was lost is applied all the same."""
+
+from dataclasses import replace
+
+from shared.domain.model import PolicyState
+from shared.use_cases import protection
+from tests.world import WEB, World
+
+
+def test_the_sweep_sends_the_message_of_a_stuck_policy_again() -> None:
+    """A policy that is still Updating a minute after its PUT gets a new message."""
+    world = World()
+    policy = world.protect(WEB)
+    protection.put_policy(world.services, replace(policy, vms=()))
+    world.queues.waiting.clear()
+    assert world.policy().state is PolicyState.UPDATING
+    world.clock.advance(120)
+    world.sweep()
+    assert [(m.kind, m.subject) for m in world.queues.waiting] == [("policy", policy.id)]
+    world.work()
+    assert world.policy().state is PolicyState.SUCCEEDED
