@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from shared.domain.judgement import meets
 from shared.domain.model import (
     Access,
     SecurityRule,
@@ -13,7 +14,6 @@ from shared.domain.rules import (
     Plan,
     deny_rules,
     in_order,
-    meets,
 )
 from tests.fakes import NAMES
 from tests.samples import (
