@@ -12,7 +12,7 @@ from shared.domain.judgement import (
     ways_in,
 )
 from shared.domain.model import Access, Attachment, SecurityRule
-from shared.domain.source_sets import Boxes, intersect_all
+from shared.domain.source_sets import intersect_all
 
 __all__ = ["WITHIN_NETWORK", "Exposure", "exposed_by", "exposures", "openings"]
 
@@ -91,26 +91,25 @@ def _exposures_of(
     firewall has one that may let the same source through.
     """
     return [
-        Exposure(firewall, port, way.rule, unresolved(sources, address))
+        Exposure(firewall, port, way.rule, unresolved(way.sources, way.doubtful, address))
         for each in _protocols(protocol)
-        for firewall, way, sources in _shared_ways(
+        for firewall, way in _shared_ways(
             {key: _ways(rules, port, each, address, names) for key, rules in firewalls.items()}
         )
     ]
 
 
-def _shared_ways(
-    ways: Mapping[str, Sequence[Way]],
-) -> Iterable[tuple[str, Way, Boxes]]:
-    """Keep the ways whose sources every other firewall lets through too, with those sources."""
+def _shared_ways(ways: Mapping[str, Sequence[Way]]) -> Iterable[tuple[str, Way]]:
+    """Keep of each way the sources that every other firewall lets through too."""
     for firewall, own in ways.items():
+        others = [way for elsewhere, way in ways.items() if elsewhere != firewall]
         for way in own:
-            sources = way.sources
-            for elsewhere, others in ways.items():
-                if elsewhere != firewall:
-                    sources = intersect_all(sources, (b for w in others for b in w.sources))
+            sources, doubtful = way.sources, way.doubtful
+            for there in others:
+                sources = intersect_all(sources, (box for each in there for box in each.sources))
+                doubtful += tuple(box for each in there for box in each.doubtful)
             if sources:
-                yield firewall, way, sources
+                yield firewall, Way(way.rule, sources, doubtful)
 
 
 def _ways(

@@ -63,10 +63,14 @@ WITHIN_NETWORK = SecurityRule(
 
 @dataclass(frozen=True)
 class Way:
-    """A rule that lets sources through, and the sources that no deny before it stops."""
+    """A rule that lets sources through, and the sources that no deny before it stops.
+
+    `doubtful` holds what denies before it may stop: which sources, or whether any, is not known.
+    """
 
     rule: SecurityRule
     sources: Boxes
+    doubtful: Boxes = ()
 
 
 def protocols_of(rule: SecurityRule) -> frozenset[str]:
@@ -106,7 +110,8 @@ def ways_in(
                 break
         elif not skip(rule):
             left = subtract_all(boxes, denied)
-            found += [Way(rule, left)] if left else []
+            doubtful = tuple(box for box in denied if box.needs)
+            found += [Way(rule, left, doubtful)] if left else []
     return tuple(found)
 
 
@@ -206,20 +211,47 @@ def _is_private(prefix: Network) -> bool:
 # --- what was not resolved ---------------------------------------------------------------------
 
 
-def unresolved(sources: Iterable[Box], address: str) -> tuple[str, ...]:
-    """Name the sets that decide whether these sources exist; empty: some certainly do."""
+def unresolved(sources: Iterable[Box], doubtful: Sequence[Box], address: str) -> tuple[str, ...]:
+    """Name the sets that decide whether these sources get in; empty: some certainly do."""
     target = ip_address(address)
-    doubts = [_doubts(box, int(target), whole(target.version)) for box in sources]
+    everything = whole(target.version)
+    doubts = [
+        _doubts(box, int(target), everything) | _stopped_by(box, doubtful, everything)
+        for box in sources
+    ]
     return () if not all(doubts) else tuple(sorted(set().union(*doubts)))
 
 
 def _doubts(box: Box, own: int, everything: Box) -> frozenset[str]:
     """Say what is not known of a box. The VM's own address certainly lies in its network."""
     inside = box.side & Side.INSIDE and box.low <= own <= box.high
-    outside = box.side & Side.OUTSIDE and (box.high - box.low) * _LARGE_PART >= everything.high
+    outside = box.side & Side.OUTSIDE and _is_large(box, everything)
     if box.side == Side.EITHER or inside or outside:
         return box.needs
     return box.needs | {f"{_TAG} 'VirtualNetwork'"}
+
+
+def _stopped_by(box: Box, doubtful: Sequence[Box], everything: Box) -> frozenset[str]:
+    """Name the sets by which denies may stop all of a box; empty: part of it gets in.
+
+    No set of sources holds a large part of all addresses.
+    """
+    may = [
+        each
+        for each in doubtful
+        if not (_is_large(box, everything) and all(map(_names_sources, each.needs)))
+    ]
+    if subtract_all([box], [replace(each, needs=frozenset()) for each in may]):
+        return frozenset()
+    return frozenset().union(*(each.needs for each in may))
+
+
+def _names_sources(need: str) -> bool:
+    return need.startswith((_TAG, _GROUP))
+
+
+def _is_large(box: Box, everything: Box) -> bool:
+    return (box.high - box.low + 1) * _LARGE_PART > everything.high
 
 
 # --- placing -----------------------------------------------------------------------------------

@@ -61,7 +61,9 @@ def may_decide(case: Case, group_id: str, name: str, source: str) -> bool:
         return True
     net = ipaddress.ip_network(source)
     return any(
-        case.decides(group_id, name, Flow(net[at], to, PORT, "Tcp", source_port))
+        case.decides(
+            group_id, name, Flow(ipaddress.ip_address(str(net[at])), to, PORT, "Tcp", source_port)
+        )
         for to in case.endpoints
         for at in {0, 7 % net.num_addresses}
         for source_port in source_ports(case)
