@@ -48,7 +48,7 @@ SOURCES: tuple[dict[str, Any], ...] = (
     {"sourceAddressPrefix": "2001:db8:9::/48"},
     *(
         {"sourceApplicationSecurityGroups": [{"id": f"{NETWORK}/applicationSecurityGroups/{n}"}]}
-        for n in ("app", "jump", "Empty", "twice")
+        for n in ("app", "jump", "Empty", "twice", "twice", "twice")
     ),
 )
 DESTINATIONS: tuple[dict[str, Any], ...] = (
@@ -67,7 +67,7 @@ DESTINATIONS: tuple[dict[str, Any], ...] = (
                 {"id": f"{NETWORK}/applicationSecurityGroups/{n}"}
             ]
         }
-        for n in ("app", "APP", "jump", "empty", "twice")
+        for n in ("app", "APP", "jump", "empty", "twice", "twice", "twice")
     ),
 )
 PROTOCOLS = (*("*",) * 4, *("Tcp",) * 3, "TCP", "Udp", "udp", "Icmp", "Icmpv6", "Esp", "Ah")
@@ -206,7 +206,7 @@ def cases(draw: st.DrawFn, first_denies: int = 0) -> Case:
     return Case(
         {each: draw(rules(first_denies)) for each in ids},
         draw(st.sampled_from((True, True, True, False))),
-        draw(st.sampled_from((True, False, False, False, False))),
+        draw(st.booleans()),
     )
 
 

@@ -103,6 +103,7 @@ def test_every_feature_and_verdict_is_generated_often_enough() -> None:
                 "our deny placed": case.with_deny,
                 "no deny of ours": not case.with_deny,
                 "an address twice": case.twice,
+                "a group that is not resolved": case.twice and "/twice'" in str(given),
             }.items()
             if shows
         )
@@ -115,6 +116,7 @@ def test_every_feature_and_verdict_is_generated_often_enough() -> None:
         "our deny placed",
         "no deny of ours",
         "an address twice",
+        "a group that is not resolved",
     ):
         assert features[name] >= 0.05 * counted["cases"], (name, features[name])
     for verdict in ("exposed", "closed"):
