@@ -5,9 +5,9 @@ from typing import Any
 from functions.answers import policy_answer, port_rule, request_answer
 from shared.adapters.nsg_rules import write_rule
 from shared.domain.errors import Reason
+from shared.domain.exposure import Exposure
 from shared.domain.times import format_instant
 from shared.use_cases.explain import Explained, FirewallChange
-from shared.domain.exposure import Exposure
 from shared.use_cases.machines import MachineReport
 
 

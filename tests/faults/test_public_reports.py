@@ -148,8 +148,9 @@ def test_a_floating_nat_rule_to_a_pool_makes_a_vm_unknown(way: str) -> None:
     pool: Json = {"id": f"{balancer}/backendAddressPools/p", "name": "p", "properties": {}}
     world = SimulatedWorld()
     if way == "interface":
-        named = {"loadBalancerBackendAddressPools": [{"id": pool["id"]}]}
-        world.place(nic("db-nic", "10.0.0.5", **named), machine("db", "db-nic"))
+        pools = [{"id": pool["id"]}]
+        own = nic("db-nic", "10.0.0.5", loadBalancerBackendAddressPools=pools)
+        world.place(own, machine("db", "db-nic"))
     else:
         member = {"properties": {"ipAddress": "10.0.0.5", "virtualNetwork": {"id": VNET}}}
         pool["properties"]["loadBalancerBackendAddresses"] = [member]
