@@ -101,7 +101,7 @@ def rules(draw: st.DrawFn, first_denies: int = 0) -> list[dict[str, Any]]:
             "properties": {
                 "protocol": draw(st.sampled_from(PROTOCOLS)),
                 "access": "Deny" if number < 0 else draw(st.sampled_from(("Allow", "Deny"))),
-                "direction": draw(st.sampled_from(("Inbound",) * 12 + ("Outbound",))),
+                "direction": draw(st.sampled_from(("Inbound",) * 5 + ("Outbound",))),
                 "priority": number if number > 0 else _BEFORE_ALL + number,
                 **draw(st.sampled_from(SOURCES)),
                 **draw(st.sampled_from(DESTINATIONS)),
@@ -124,10 +124,12 @@ class Case:
     def __post_init__(self) -> None:
         """Place our deny as the product does, where the policy is applied."""
         self.store = Store(_resources(self.groups, twice=self.twice))
+        self.without_place: list[str] = []  # groups in which a deny of ours has none
         if not self.with_deny:
             return
         for group_id in self.groups:
             changes = self.plan(group_id, self.denies(group_id))
+            self.without_place += [group_id] if changes.blocked else []
             self.carry_out(group_id, changes)
 
     @cached_property
