@@ -152,9 +152,9 @@ def shared_address(machine: Machine, nics: Iterable[Resource], groups: Iterable[
         for nic in others:
             for address in _addresses_behind(nic, references) & canonical(attachment.addresses):
                 return (
-                    f"the address {address} of '{name_of(machine.id)}' also belongs to "
+                    f"the address of '{name_of(machine.id)}' also belongs to "
                     f"'{name_of(_owner(nic))}' behind the same network security group "
-                    f"'{name_of(attachment.firewall_id)}'; opening it would open both"
+                    f"'{name_of(attachment.firewall_id)}' ({address}); opening it would open both"
                 )
     return ""
 

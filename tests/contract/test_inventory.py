@@ -292,8 +292,8 @@ def test_an_address_that_another_vm_has_behind_the_same_group_is_named(
     machine = single.find(WEB_1)
     assert machine is not None
     assert single.shared_address(machine) == (
-        "the address 10.0.1.4 of 'web-1' also belongs to 'web-2' behind the same network "
-        "security group 'web-nsg'; opening it would open both"
+        "the address of 'web-1' also belongs to 'web-2' behind the same network "
+        "security group 'web-nsg' (10.0.1.4); opening it would open both"
     )
 
 

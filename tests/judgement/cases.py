@@ -79,7 +79,7 @@ PORTS: tuple[dict[str, Any], ...] = (
     {"destinationPortRanges": ["21", "23"]},
 )
 SOURCE_PORTS: tuple[dict[str, Any], ...] = (
-    *({"sourcePortRange": "*"},) * 8,
+    *({"sourcePortRange": "*"},) * 4,
     {"sourcePortRange": "0-65535"},
     {"sourcePortRanges": ["0-1023", "1024-65535"]},
     {"sourcePortRange": "1024-65535"},
