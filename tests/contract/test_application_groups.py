@@ -1,6 +1,7 @@
 """Application security groups, resolved from the interfaces that ARM lists."""
 
 import copy
+import time
 from typing import Any
 
 import pytest
@@ -37,7 +38,7 @@ def groups(arm: ArmClient, scopes: tuple[str, ...] = ()) -> NetworkSecurityGroup
     return NetworkSecurityGroups(
         lambda subscription: network_client(arm.url, LocalName("network"), subscription),
         NAMES,
-        lambda _seconds: None,
+        lambda seconds: time.sleep(seconds / 4),  # the simulator settles in its own time
         whole_writes=lambda: True,
         membership=lambda subscription: read_membership(reader, scopes, subscription),
     )
@@ -189,3 +190,16 @@ def test_a_whole_write_leaves_application_security_groups_untouched(arm: ArmClie
     after = adapter.read(GROUP).rules
     assert {r.access for r in after if NAMES.is_ours(r.name)} == {Access.ALLOW, Access.DENY}
     assert raw() == before
+
+
+@pytest.mark.parametrize(
+    "fault", [{"kind": "serverError", "status": 503}, {"kind": "throttle", "retryAfter": 9}]
+)
+def test_a_list_of_interfaces_that_fails_keeps_no_rule_from_being_closed(
+    arm: ArmClient, fault: Json
+) -> None:
+    """The group is read all the same, its application security groups unresolved."""
+    put_rule(arm, destinationApplicationSecurityGroups=[asg("web-asg")])
+    arm.control("faults", {"faults": [{**fault, "path": "networkInterfaces", "times": None}]})
+    (rule,) = (r for r in groups(arm).read(GROUP).rules if r.name == "theirs")
+    assert rule.unresolved_destinations
