@@ -39,6 +39,7 @@ bench: setup
 
 soak: setup
 	@JIT_SOAK=1 $(PYTHON) -m pytest tests/faults tests/clients/test_openapi_fuzz.py
+	@JIT_SOAK=1 JIT_CASES=200000 $(PYTHON) -m pytest tests/judgement
 
 check: setup
 	@$(PYTHON) -m ruff format --check .

@@ -5,9 +5,10 @@ from typing import Any
 from functions.answers import policy_answer, port_rule, request_answer
 from shared.adapters.nsg_rules import write_rule
 from shared.domain.errors import Reason
+from shared.domain.exposure import Exposure
 from shared.domain.times import format_instant
 from shared.use_cases.explain import Explained, FirewallChange
-from shared.use_cases.machines import MachineReport, Opening
+from shared.use_cases.machines import MachineReport
 
 
 def explained_request(explained: Explained) -> dict[str, Any]:
@@ -67,7 +68,7 @@ def machine_answer(report: MachineReport) -> dict[str, Any]:
     }
 
 
-def _opening(opening: Opening) -> dict[str, Any]:
+def _opening(opening: Exposure) -> dict[str, Any]:
     return {
         "firewall": opening.firewall_id,
         "rule": opening.rule.name,

@@ -215,13 +215,20 @@ class App:
             time.sleep,
             whole_writes=lambda: self.settings.nsg_write == "auto" and whole_writes(),
             probe_nsg=self.settings.probe_nsg,
+            membership=self._read_membership,
         )
+
+    def _read_membership(self, subscription: str) -> Any:
+        """Read the members of application security groups, for rules that name some."""
+        from shared.adapters.arm import read_membership
+
+        return read_membership(self._arm_as_network, self.settings.scopes, subscription)
 
     @cached_property
     def _machines(self) -> Machines:
         from shared.adapters.arm import VirtualMachines
 
-        return VirtualMachines(self._arm_as_network)
+        return VirtualMachines(self._arm_as_network, self.settings.scopes)
 
     @cached_property
     def inventory(self) -> Inventory:
@@ -283,6 +290,9 @@ class _MachinesWhenUsed:
 
     def find(self, vm_id: str) -> Any:
         return self.made().find(vm_id)
+
+    def shared_address(self, machine: Any) -> str:
+        return self.made().shared_address(machine)
 
 
 def _days(count: int) -> timedelta | None:

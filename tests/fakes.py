@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from threading import RLock
 
-from shared.domain.arm_ids import RuleNames, key_of
+from shared.domain.arm_ids import RuleNames, key_of, name_of
 from shared.domain.model import Access, Attachment, SecurityRule
 from shared.domain.rules import Plan, in_order
 from shared.use_cases.interfaces import (
@@ -307,6 +307,15 @@ class MemoryMachines:
     def find(self, vm_id: str) -> Machine | None:
         """Read one VM."""
         return self.machines.get(key_of(vm_id))
+
+    def shared_address(self, machine: Machine) -> str:
+        """Look for another VM with the same address behind the same firewall."""
+        own = {(key_of(a.firewall_id), ip) for a in machine.attachments for ip in a.addresses}
+        for other in self.machines.values():
+            held = {(key_of(a.firewall_id), ip) for a in other.attachments for ip in a.addresses}
+            if key_of(other.id) != key_of(machine.id) and own & held:
+                return f"its address also belongs to '{name_of(other.id)}'"
+        return ""
 
 
 class MemoryTelemetry:

@@ -75,7 +75,7 @@ class Evaluator:
     def _verdict(self, group: Group, flow: Flow) -> dict[str, str]:
         ordered = sorted(group.settled.values(), key=lambda rule: rule.properties["priority"])
         for rule in (*ordered, *DEFAULT_RULES):
-            if rule.properties["direction"] == "Inbound" and self._matches(rule, flow):
+            if rule.properties["direction"] == "Inbound" and self.matches(rule, flow):
                 return {
                     "firewall": group.group_id,
                     "rule": rule.name,
@@ -83,7 +83,8 @@ class Evaluator:
                 }
         raise AssertionError("DenyAllInBound matches everything")
 
-    def _matches(self, rule: Rule, flow: Flow) -> bool:
+    def matches(self, rule: Rule, flow: Flow) -> bool:
+        """Tell whether one rule is about a flow."""
         given = rule.properties
         return (
             given["protocol"].lower() in ("*", flow.protocol.lower())
@@ -138,7 +139,7 @@ class Evaluator:
         spaces = [properties.get("addressSpace")]
         spaces += [each["properties"].get("remoteAddressSpace") for each in peerings]
         prefixes = [prefix for space in spaces if space for prefix in space["addressPrefixes"]]
-        return any(address in ipaddress.ip_network(prefix) for prefix in prefixes)
+        return any(address in found for prefix in prefixes if (found := network(prefix)))
 
 
 def answer(store: Store, query: Mapping[str, str]) -> dict[str, Any]:
@@ -179,14 +180,21 @@ def _is_wanted(endpoint: Endpoint, query: Mapping[str, str]) -> bool:
 def _endpoints_of(nic: Resource) -> Iterator[Endpoint]:
     for configuration in nic["properties"].get("ipConfigurations") or []:
         properties = configuration["properties"]
-        if properties.get("privateIPAddress"):
+        address = _address_or_none(properties.get("privateIPAddress"))
+        subnet = properties.get("subnet") or {}
+        if address is not None and "id" in subnet:
             asgs = properties.get("applicationSecurityGroups") or []
             yield Endpoint(
-                ipaddress.ip_address(properties["privateIPAddress"]),
-                nic,
-                properties["subnet"]["id"],
-                frozenset(ids.key(asg["id"]) for asg in asgs),
+                address, nic, subnet["id"], frozenset(ids.key(asg["id"]) for asg in asgs)
             )
+
+
+def _address_or_none(text: str | None) -> Address | None:
+    """Read an address of an estate; one that is malformed leads nowhere and harms no other."""
+    try:
+        return ipaddress.ip_address(text or "")
+    except ValueError:
+        return None
 
 
 def _vnet_of(subnet_id: str) -> str:

@@ -28,6 +28,7 @@ _asg = shapes.many(
         | {"properties": shapes.anything, "tags": shapes.anything},
     )
 )
+# The published schema has no Icmpv6; the service takes it.
 # Of the protocol the letter case stays as written: rules made in the portal read back as "TCP"
 # (terraform-provider-azurerm#20402, ansible-collections/azure#1064). Nothing alike is known of
 # access and direction.
@@ -37,7 +38,8 @@ RULE_PROPERTIES = shapes.Shape(
         "provisioningState": shapes.text,
         "description": shapes.text,
         "protocol": shapes.one_of(
-            "SecurityRuleProtocol", "Tcp", "Udp", "Icmp", "Esp", "Ah", "*", keep_case=True
+            *("SecurityRuleProtocol", "Tcp", "Udp", "Icmp", "Icmpv6", "Esp", "Ah", "*"),
+            keep_case=True,
         ),
         "sourcePortRange": shapes.text,
         "destinationPortRange": shapes.text,

@@ -1,7 +1,7 @@
 """The few other reads of Azure Resource Manager, on azure-core's ARM pipeline."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -10,6 +10,7 @@ from azure.core.exceptions import AzureError
 from azure.core.rest import HttpRequest, HttpResponse
 from azure.mgmt.core import ARMPipelineClient
 
+from shared.adapters.application_groups import Membership
 from shared.adapters.arm_clients import retry_after
 from shared.adapters.arm_network import (
     FloatingFronts,
@@ -18,11 +19,13 @@ from shared.adapters.arm_network import (
     guarded_subnets,
     interface_ids,
     join,
+    shared_address,
+    stand_before_others,
     subnet_ids,
 )
 from shared.domain.arm_ids import VM_TYPE, key_of, parse_id
 from shared.use_cases.interfaces import Machine, OutsideError, Sleep, ThrottledError
-from shared.use_cases.inventory import Listed
+from shared.use_cases.inventory import Listed, places_in
 
 _COMPUTE, _NETWORK = "2024-07-01", "2024-05-01"
 _GONE = frozenset({"ResourceNotFound", "ResourceGroupNotFound", "NotFound"})
@@ -126,11 +129,49 @@ def _error_code(answer: HttpResponse) -> str:
         return ""
 
 
-class VirtualMachines:
-    """Finds a VM's way in: its interfaces, and the NSG on each and on its subnet."""
+def list_all(
+    arm: ArmReader, places: Iterable[str], kind: str, version: str
+) -> list[dict[str, Any]]:
+    """List the resources of a type in some places; a group that was deleted holds nothing."""
+    found: list[dict[str, Any]] = []
+    for place in places:
+        try:
+            found += arm.list(f"{place}/providers/{kind}", version)
+        except GoneError:
+            continue
+    return found
 
-    def __init__(self, arm: ArmReader) -> None:
+
+def is_whole(places: Iterable[str]) -> bool:
+    """Tell whether places are whole subscriptions."""
+    return not any("/resourcegroups/" in key_of(place) for place in places)
+
+
+def read_membership(arm: ArmReader, scopes: Sequence[str], subscription: str) -> Membership | None:
+    """Read who is in the application security groups of a subscription; None: not to be read."""
+    places = _places(scopes, subscription)
+    try:
+        nics = list_all(arm, places, "Microsoft.Network/networkInterfaces", _NETWORK)
+    except NotReadableError:
+        return None
+    return Membership(nics, complete=is_whole(places))
+
+
+def _places(scopes: Sequence[str], subscription: str) -> tuple[str, ...]:
+    """Return where the app lists; without scopes, in all of the subscription."""
+    return places_in(scopes, subscription) or (f"/subscriptions/{subscription}",)
+
+
+class VirtualMachines:
+    """Finds a VM's way in: its interfaces, and the NSG on each and on its subnet.
+
+    `scopes` is where the app has rights: what is listed, is listed there. Empty: all of the
+    VM's subscription.
+    """
+
+    def __init__(self, arm: ArmReader, scopes: Sequence[str] = ()) -> None:
         self._arm = arm
+        self._scopes = scopes
 
     def find(self, vm_id: str) -> Machine | None:
         """Read one VM and everything in front of it."""
@@ -140,16 +181,41 @@ class VirtualMachines:
         interfaces = [self._read(reference) for reference in interface_ids(vm)]
         subnets = {subnet: self._read(subnet) for nic in interfaces for subnet in subnet_ids(nic)}
         machine = describe(vm, interfaces, subnets)
-        return replace(machine, unreadable=self._unreadable(interfaces))
+        return replace(
+            machine, unreadable=machine.unreadable or self._unreadable(vm_id, interfaces)
+        )
 
-    def _unreadable(self, interfaces: list[dict[str, Any]]) -> str:
-        """Say why rules on the VM's own addresses do not tell who reaches it; empty: they do."""
-        balancers = sorted({each for nic in interfaces for each in balancer_ids(nic)})
+    def shared_address(self, machine: Machine) -> str:
+        """Say which other interface has an address of a VM behind the same security group."""
+        groups = [self._read(each.firewall_id) for each in machine.attachments]
+        if not stand_before_others(machine, groups):
+            return ""
         try:
-            fronts = FloatingFronts([self._read(each) for each in balancers])
+            nics = self._listed(machine.id, "networkInterfaces")
+        except NotReadableError as error:
+            return f"the network interfaces behind its security group cannot be listed: {error}"
+        return shared_address(machine, nics, groups)
+
+    def _unreadable(self, vm_id: str, interfaces: list[dict[str, Any]]) -> str:
+        """Say why rules on the VM's own addresses do not tell who reaches it; empty: they do.
+
+        A pool may name the VM by address, which only the list of load balancers shows.
+        """
+        try:
+            balancers = self._listed(vm_id, "loadBalancers")
+        except NotReadableError:
+            balancers = []
+        listed = {key_of(each["id"]) for each in balancers}
+        named = {each for nic in interfaces for each in balancer_ids(nic)}
+        try:
+            balancers += [self._read(each) for each in sorted(named) if key_of(each) not in listed]
         except NotReadableError as error:
             return f"its load balancer cannot be read: {error}"
-        return next((why for nic in interfaces if (why := fronts.before(nic))), "")
+        return FloatingFronts(balancers).before_any(interfaces)
+
+    def _listed(self, vm_id: str, kind: str) -> list[dict[str, Any]]:
+        places = _places(self._scopes, parse_id(vm_id, VM_TYPE).subscription)
+        return list_all(self._arm, places, f"Microsoft.Network/{kind}", _NETWORK)
 
     def _read(self, resource_id: str) -> dict[str, Any]:
         found = self._arm.get(resource_id, _NETWORK)
@@ -175,12 +241,13 @@ class ArmInventory:
         nics = self._all(places, "Microsoft.Network/networkInterfaces", _NETWORK)
         groups = self._all(places, "Microsoft.Network/networkSecurityGroups", _NETWORK)
         subnets: dict[str, dict[str, Any] | None] = {**guarded_subnets(groups)}
-        if any("/resourcegroups/" in key_of(place) for place in places):
+        if not is_whole(places):
             named = {key_of(each): each for nic in nics for each in subnet_ids(nic)}
             subnets |= {
                 key: self._subnet(named[key]) for key in sorted(named) if key not in subnets
             }
-        return join(vms, nics, groups, self._balancers(places), subnets)
+        complete = is_whole(places)
+        return join(vms, nics, groups, self._balancers(places), subnets, complete=complete)
 
     def _balancers(self, places: tuple[str, ...]) -> list[dict[str, Any]] | None:
         try:
@@ -196,10 +263,4 @@ class ArmInventory:
             return None
 
     def _all(self, places: tuple[str, ...], kind: str, version: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
-        for place in places:
-            try:
-                found += self._arm.list(f"{place}/providers/{kind}", version)
-            except GoneError:
-                continue  # a group that was deleted holds nothing
-        return found
+        return list_all(self._arm, places, kind, version)

@@ -4,9 +4,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from shared.adapters.application_groups import Membership
 from shared.adapters.nsg_rules import read_rule
 from shared.domain.arm_ids import key_of, name_of
 from shared.domain.model import Attachment
+from shared.domain.prefixes import canonical, is_address
 from shared.use_cases.interfaces import Machine, Snapshot
 from shared.use_cases.inventory import Listed
 
@@ -35,10 +37,14 @@ def describe(
     behind: dict[str, dict[str, None]] = {}
     spelled: dict[str, str] = {}
     bare = []
-    for nic in interfaces:
+    unreadable = ""
+    for nic in (read := list(interfaces)):
         for config in _configs(nic):
             held = config["properties"]
             address = held.get("privateIPAddress")
+            if address and not is_address(address):
+                unreadable = f"its address '{address}' is not an IP address"
+                continue
             subnet = subnets.get((held.get("subnet") or {}).get("id", ""), {})
             firewalls = [each for each in (_nsg_of(nic), _nsg_of(subnet)) if each]
             if address and not firewalls:
@@ -52,7 +58,9 @@ def describe(
         location=vm.get("location", ""),
         system=str(disk.get("osType", "")).lower(),
         attachments=tuple(Attachment(nsg, tuple(held)) for nsg, held in sorted(behind.items())),
+        unreadable=unreadable,
         bare_addresses=tuple(bare),
+        interfaces=tuple(nic["id"] for nic in read if "id" in nic),
     )
 
 
@@ -74,9 +82,16 @@ def join(
     groups: Iterable[Resource],
     balancers: Iterable[Resource] | None,
     subnets: Mapping[str, Resource | None],
+    *,
+    complete: bool = True,
 ) -> Listed:
-    """Join lists; no list of load balancers, or None for a subnet: it could not be read."""
-    firewalls = {key_of(group["id"]): _snapshot(group) for group in groups}
+    """Join lists; no list of load balancers, or None for a subnet: it could not be read.
+
+    `complete` says that the interfaces of the whole subscription were listed.
+    """
+    nics = list(nics)
+    membership = Membership(nics, complete=complete)
+    firewalls = {key_of(group["id"]): _snapshot(group, membership) for group in groups}
     fronts = FloatingFronts(balancers or ())
     by_id = {key_of(nic["id"]): nic for nic in nics}
     machines = tuple(_joined(vm, by_id, subnets, fronts) for vm in vms)
@@ -105,9 +120,7 @@ def _joined(
     unread = sorted(each for each in stands_in if guarded.get(key_of(each), ()) is None)
     if unread:
         return replace(machine, unreadable=f"its subnet '{name_of(unread[0])}' could not be read")
-    return replace(
-        machine, unreadable=next((why for nic in found if (why := fronts.before(nic))), "")
-    )
+    return replace(machine, unreadable=machine.unreadable or fronts.before_any(found))
 
 
 def _whose_rules_are_known(machine: Machine, firewalls: Mapping[str, Snapshot]) -> Machine:
@@ -119,9 +132,60 @@ def _whose_rules_are_known(machine: Machine, firewalls: Mapping[str, Snapshot]) 
     return replace(machine, unreadable=told)
 
 
-def _snapshot(group: Resource) -> Snapshot:
+def _snapshot(group: Resource, membership: Membership) -> Snapshot:
     rules = group["properties"].get("securityRules") or ()
-    return Snapshot(group["id"], tuple(read_rule(rule) for rule in rules), group.get("etag", ""))
+    read = tuple(read_rule(rule, membership) for rule in rules)
+    return Snapshot(group["id"], read, group.get("etag", ""))
+
+
+def shared_address(machine: Machine, nics: Iterable[Resource], groups: Iterable[Resource]) -> str:
+    """Say which other interface has an address of a VM behind the same group; empty: none has.
+
+    A rule names an address, so it would be about both. It does not matter whether the other one
+    is in a policy, or in which virtual network it is.
+    """
+    own = set(map(key_of, machine.interfaces))
+    others = [nic for nic in nics if key_of(nic["id"]) not in own]
+    behind = {key_of(group["id"]): _references(group) for group in groups}
+    for attachment in machine.attachments:
+        references = behind.get(key_of(attachment.firewall_id), frozenset())
+        for nic in others:
+            for address in _addresses_behind(nic, references) & canonical(attachment.addresses):
+                return (
+                    f"the address of '{name_of(machine.id)}' also belongs to "
+                    f"'{name_of(_owner(nic))}' behind the same network security group "
+                    f"'{name_of(attachment.firewall_id)}' ({address}); opening it would open both"
+                )
+    return ""
+
+
+def stand_before_others(machine: Machine, groups: Iterable[Resource]) -> bool:
+    """Tell whether a group may decide for more than a VM's own interfaces."""
+    own = set(map(key_of, machine.interfaces))
+    return not all(_references(group) <= own for group in groups)
+
+
+def _references(group: Resource) -> frozenset[str]:
+    held = group["properties"]
+    listed = (*(held.get("networkInterfaces") or ()), *(held.get("subnets") or ()))
+    return frozenset(key_of(each["id"]) for each in listed)
+
+
+def _addresses_behind(nic: Resource, references: frozenset[str]) -> frozenset[str]:
+    """Return the addresses of an interface for which a group decides: on itself or a subnet."""
+    whole = key_of(nic["id"]) in references
+    return frozenset(
+        address
+        for config in _configs(nic)
+        if whole or key_of((config["properties"].get("subnet") or {}).get("id", "")) in references
+        for address in canonical([config["properties"].get("privateIPAddress") or ""])
+    )
+
+
+def _owner(nic: Resource) -> str:
+    """Return the id of an interface's VM, or its own where it has none."""
+    vm = nic["properties"].get("virtualMachine") or nic
+    return str(vm["id"])
 
 
 def balancer_ids(nic: Resource) -> set[str]:
@@ -150,6 +214,10 @@ class FloatingFronts:
             self._known.add(key_of(balancer["id"]))
             self._note(balancer["properties"])
 
+    def before_any(self, nics: Iterable[Resource]) -> str:
+        """Say which floating IP stands before one of some network interfaces; empty: none."""
+        return next((why for nic in nics if (why := self.before(nic))), "")
+
     def before(self, nic: Resource) -> str:
         """Say which floating IP stands before a network interface; empty: none."""
         for balancer in sorted(balancer_ids(nic)):
@@ -158,8 +226,9 @@ class FloatingFronts:
         for config in _configs(nic):
             held = config["properties"]
             rule = next((self._rules[key] for key in _names(config) if key in self._rules), "")
-            place = _place(held.get("subnet"), held.get("privateIPAddress", ""))
-            rule = rule or self._addresses.get(place, "")
+            address = held.get("privateIPAddress", "")
+            for network in (held.get("subnet"), None):  # a pool need not name its network
+                rule = rule or self._addresses.get(_place(network, address), "")
             if rule:
                 return (
                     f"load balancing rule '{rule}' has a floating IP, so packets do not carry the "
@@ -168,30 +237,42 @@ class FloatingFronts:
         return ""
 
     def _note(self, balancer: Resource) -> None:
-        for rule in _floating(balancer, "inboundNatRules"):
-            self._rules[key_of(rule["id"])] = rule["name"]
-        for rule in _floating(balancer, "loadBalancingRules"):
-            held = rule["properties"]
-            pools = [held.get("backendAddressPool"), *(held.get("backendAddressPools") or ())]
-            for pool in filter(None, pools):
-                self._rules[key_of(pool["id"])] = rule["name"]
+        floating = [
+            rule
+            for field in ("inboundNatRules", "loadBalancingRules")
+            for rule in balancer.get(field) or ()
+            if rule["properties"].get("enableFloatingIP")
+        ]
+        for rule in floating:
+            for target in _targets(rule):
+                self._rules[key_of(target["id"])] = rule["name"]
         for pool in balancer.get("backendAddressPools") or ():
             if key_of(pool["id"]) in self._rules:
-                self._note_pool(pool["properties"], self._rules[key_of(pool["id"])])
+                self._note_pool(pool.get("properties") or {}, self._rules[key_of(pool["id"])])
 
     def _note_pool(self, pool: Resource, rule: str) -> None:
         """Note whom a pool serves: by network interface, or by address within a network."""
         for config in pool.get("backendIPConfigurations") or ():
             self._rules[key_of(config["id"])] = rule
         for member in pool.get("loadBalancerBackendAddresses") or ():
-            held = member.get("properties", {})
-            network = held.get("virtualNetwork") or held.get("subnet")
+            held = member.get("properties") or {}
+            network = held.get("virtualNetwork") or held.get("subnet") or pool.get("virtualNetwork")
             self._addresses[_place(network, held.get("ipAddress", ""))] = rule
+            config = held.get("networkInterfaceIPConfiguration")
+            if config:
+                self._rules[key_of(config["id"])] = rule
 
 
-def _floating(balancer: Resource, field: str) -> list[Resource]:
-    rules = balancer.get(field) or ()
-    return [rule for rule in rules if rule["properties"].get("enableFloatingIP")]
+def _targets(rule: Resource) -> list[Resource]:
+    """Return what a rule of a load balancer sends packets to, and the rule itself.
+
+    An interface names the NAT rules that are about it alone; one whose target is a pool is
+    reached by way of the pool.
+    """
+    held = rule["properties"]
+    named = (rule, held.get("backendAddressPool"), held.get("backendIPConfiguration"))
+    listed = (*named, *(held.get("backendAddressPools") or ()))
+    return [each for each in listed if each and each.get("id")]
 
 
 def _names(config: Resource) -> list[str]:

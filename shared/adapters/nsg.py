@@ -7,6 +7,7 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +15,7 @@ from azure.core.exceptions import AzureError, HttpResponseError
 from azure.mgmt.network import NetworkManagementClient
 from azure.mgmt.network.models import NetworkSecurityGroup
 
+from shared.adapters.application_groups import Membership, names_groups
 from shared.adapters.arm_clients import retry_after
 from shared.adapters.nsg_rules import changed_group, foreign_part, read_rule, write_rule
 from shared.domain.arm_ids import NSG_TYPE, RuleNames, is_within, parse_id
@@ -52,12 +54,14 @@ class NetworkSecurityGroups:
         *,
         whole_writes: Callable[[], bool],
         probe_nsg: str = "",
+        membership: Callable[[str], Membership | None] | None = None,
     ) -> None:
         self._client = client
         self._names = names
         self._sleep = sleep
         self._whole_writes = whole_writes
         self._probe_nsg = probe_nsg
+        self._membership = membership
 
     def read(self, firewall_id: str) -> Snapshot:
         """Read a settled snapshot.
@@ -79,16 +83,33 @@ class NetworkSecurityGroups:
             except AzureError as error:
                 raise OutsideError(str(error)) from error
             if _is_settled(raw):
-                return _snapshot(firewall_id, raw)
+                return self._snapshot(firewall_id, raw)
             if waited >= _SETTLE_SECONDS:
                 raise SettlingError(
                     f"{firewall_id} is still updating after {waited:.0f} s",
                     retry_after=_LOOK_AGAIN_SECONDS,
-                    snapshot=_snapshot(firewall_id, raw),
+                    snapshot=self._snapshot(firewall_id, raw),
                 )
             pause = min(max(waited * _OVERSHOOT, _SHORTEST_WAIT_SECONDS), _LONGEST_WAIT_SECONDS)
             self._sleep(pause)
             waited += pause
+
+    def _snapshot(self, firewall_id: str, raw: dict[str, Any]) -> Snapshot:
+        rules = self._rules(raw, firewall_id)
+        flushes = raw["properties"].get("flushConnection") is True
+        return Snapshot(firewall_id, rules, raw["etag"], flushes_connections=flushes, raw=raw)
+
+    def _rules(self, raw: dict[str, Any], firewall_id: str) -> tuple[SecurityRule, ...]:
+        """Read the rules; interfaces are listed only where an application security group is named.
+
+        A list that fails leaves the groups unresolved: it must not keep a rule from being closed.
+        """
+        listed = raw["properties"]["securityRules"]
+        membership = None
+        if self._membership is not None and names_groups(listed):
+            with suppress(OutsideError):
+                membership = self._membership(parse_id(firewall_id, NSG_TYPE).subscription)
+        return tuple(read_rule(rule, membership) for rule in listed)
 
     def write(self, snapshot: Snapshot, plan: Plan) -> None:
         """Carry out a plan in one whole write, or its first change as a child write.
@@ -253,12 +274,6 @@ def _as_deny(rule: SecurityRule) -> SecurityRule:
         description="JIT access: closed; this rule could not be removed",
         priority=rule.priority,
     )
-
-
-def _snapshot(firewall_id: str, raw: dict[str, Any]) -> Snapshot:
-    rules = tuple(read_rule(rule) for rule in raw["properties"]["securityRules"])
-    flushes = raw["properties"].get("flushConnection") is True
-    return Snapshot(firewall_id, rules, raw["etag"], flushes_connections=flushes, raw=raw)
 
 
 def _is_settled(raw: dict[str, Any]) -> bool:

@@ -1,8 +1,10 @@
 """Security rules between the domain and the wire of Microsoft.Network."""
 
 import copy
+from dataclasses import replace
 from typing import Any
 
+from shared.adapters.application_groups import Membership
 from shared.domain.arm_ids import RuleNames
 from shared.domain.model import ANY, Access, SecurityRule
 from shared.domain.rules import Plan
@@ -16,11 +18,37 @@ _VOLATILE = frozenset({"etag", "provisioningState"})
 _GROUP_WRITABLE = frozenset({"location", "tags", "id", "name", "type", "properties"})
 
 
-def read_rule(raw: dict[str, Any]) -> SecurityRule:
-    """Read a rule of any author; singular and plural fields are one thing."""
+def read_rule(raw: dict[str, Any], membership: Membership | None = None) -> SecurityRule:
+    """Read a rule of any author; singular and plural fields are one thing.
+
+    Without a membership the members of application security groups are not known.
+    """
     held = raw["properties"]
+    return _with_members(_read(raw["name"], held), membership)
+
+
+def _with_members(rule: SecurityRule, membership: Membership | None) -> SecurityRule:
+    """Put the members' addresses in the place of application security groups.
+
+    A list of interfaces that is not complete still holds every VM that the app can read, so it
+    tells where packets go to. It does not tell all that they may come from.
+    """
+    if membership is None:
+        return rule
+    if rule.source_groups and membership.complete:
+        found = membership.addresses(rule.source_groups)
+        if found is not None:
+            rule = replace(rule, sources=found, unresolved_sources=False)
+    if rule.destination_groups:
+        found = membership.addresses(rule.destination_groups)
+        if found is not None:
+            rule = replace(rule, destinations=found, unresolved_destinations=False)
+    return rule
+
+
+def _read(name: str, held: dict[str, Any]) -> SecurityRule:
     return SecurityRule(
-        name=raw["name"],
+        name=name,
         access=Access(held["access"].capitalize()),
         protocol=held["protocol"],
         sources=_both(held, "sourceAddressPrefix", "sourceAddressPrefixes"),
@@ -32,7 +60,13 @@ def read_rule(raw: dict[str, Any]) -> SecurityRule:
         source_ports=_both(held, "sourcePortRange", "sourcePortRanges"),
         unresolved_sources=bool(held.get("sourceApplicationSecurityGroups")),
         unresolved_destinations=bool(held.get("destinationApplicationSecurityGroups")),
+        source_groups=_group_ids(held, "sourceApplicationSecurityGroups"),
+        destination_groups=_group_ids(held, "destinationApplicationSecurityGroups"),
     )
+
+
+def _group_ids(held: dict[str, Any], field: str) -> tuple[str, ...]:
+    return tuple(group["id"] for group in held.get(field) or ())
 
 
 def _both(held: dict[str, Any], singular: str, plural: str) -> tuple[str, ...]:

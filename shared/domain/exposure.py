@@ -1,28 +1,33 @@
 """Is a governed port really closed? The rules that leave it open, whatever our deny says."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-from shared.domain.arm_ids import RuleNames
-from shared.domain.model import ANY, Access, SecurityRule
-from shared.domain.prefixes import covers, is_any, overlaps
-from shared.domain.rules import meets
-
-# Stands in every network security group behind all rules that are written: without a deny
-# before it, the whole virtual network reaches a port.
-WITHIN_NETWORK = SecurityRule(
-    name="AllowVnetInBound",
-    access=Access.ALLOW,
-    protocol=ANY,
-    sources=("VirtualNetwork",),
-    destinations=("VirtualNetwork",),
-    ports=(ANY,),
-    priority=65_000,
+from shared.domain.arm_ids import RuleNames, key_of
+from shared.domain.judgement import (
+    PORT_PROTOCOLS,
+    WITHIN_NETWORK,
+    Way,
+    unresolved,
+    ways_in,
 )
+from shared.domain.model import Access, Attachment, SecurityRule
+from shared.domain.source_sets import intersect_all
+
+__all__ = ["WITHIN_NETWORK", "Exposure", "exposed_by", "exposures", "openings"]
 
 
-# The platform's own health probes, and nothing else, come from this address (the service tag
-# AzureLoadBalancer), so a rule that lets them in lets nobody in.
-_PROBES = ("168.63.129.16/32",)
+@dataclass(frozen=True)
+class Exposure:
+    """A rule that leaves a governed port open.
+
+    `unresolved` names what would have to hold a source for that: empty, some source gets in.
+    """
+
+    firewall_id: str
+    port: int
+    rule: SecurityRule
+    unresolved: tuple[str, ...] = ()
 
 
 def openings(
@@ -32,20 +37,7 @@ def openings(
 
     Our own allows do not count: they are the access that was asked for, and end by themselves.
     """
-    traffic = SecurityRule("", Access.DENY, protocol, (ANY,), (address,), (str(port),))
-    open_by: list[SecurityRule] = []
-    denials: list[SecurityRule] = []
-    for rule in sorted(present, key=lambda each: each.priority):
-        if not meets(rule, traffic):
-            continue
-        if rule.access is Access.DENY:
-            if _surely_meets(rule, traffic):
-                denials.append(rule)
-        elif not names.is_ours(rule.name) and _lets_somebody_in(rule, denials):
-            open_by.append(rule)
-        if any(is_any(source) for denial in denials for source in denial.sources):
-            return tuple(open_by)
-    return (*open_by, WITHIN_NETWORK)
+    return tuple(way.rule for way in _ways(tuple(present), port, protocol, address, names))
 
 
 def exposed_by(
@@ -55,51 +47,84 @@ def exposed_by(
     address: str,
     names: RuleNames,
 ) -> tuple[tuple[str, SecurityRule], ...]:
-    """Find the rules that leave a port open behind all of its firewalls; none: it is closed.
+    """Find the rules that leave a port open behind all of its firewalls; none: it is closed."""
+    found = _exposures_of(firewalls, port, protocol, address, names)
+    return tuple(dict.fromkeys((each.firewall_id, each.rule) for each in found))
+
+
+def exposures(
+    attachments: Sequence[Attachment],
+    firewalls: Mapping[str, Sequence[SecurityRule]],
+    ports: Iterable[int],
+    names: RuleNames,
+) -> tuple[Exposure, ...]:
+    """Find what leaves governed ports open at any of a VM's addresses, for every protocol.
+
+    `firewalls` maps the keys of ids to rules; a firewall that is not there is not judged.
+    """
+    found: dict[tuple[str, int, str], Exposure] = {}
+    wanted = sorted(set(ports))
+    for address in sorted({a for each in attachments for a in each.addresses}):
+        before = {
+            each.firewall_id: firewalls[key_of(each.firewall_id)]
+            for each in attachments
+            if address in each.addresses and key_of(each.firewall_id) in firewalls
+        }
+        for port in wanted:
+            for each in _exposures_of(before, port, "*", address, names):
+                key = (each.firewall_id, port, each.rule.name)
+                if key not in found or not each.unresolved:
+                    found[key] = each
+    return tuple(found.values())
+
+
+def _exposures_of(
+    firewalls: Mapping[str, Sequence[SecurityRule]],
+    port: int,
+    protocol: str,
+    address: str,
+    names: RuleNames,
+) -> list[Exposure]:
+    """Find exposures, one protocol after the other.
 
     What one firewall lets through the next may stop: a rule counts only where every other
     firewall has one that may let the same source through.
     """
-    ways = {
-        firewall: openings(rules, port, protocol, address, names)
-        for firewall, rules in firewalls.items()
-    }
-    return tuple(
-        (firewall, rule)
-        for firewall, rules in ways.items()
-        for rule in rules
-        if all(
-            any(_may_share_source(rule, other) for other in others)
-            for elsewhere, others in ways.items()
-            if elsewhere != firewall
+    return [
+        Exposure(firewall, port, way.rule, unresolved(way.sources, way.doubtful, address))
+        for each in _protocols(protocol)
+        for firewall, way in _shared_ways(
+            {key: _ways(rules, port, each, address, names) for key, rules in firewalls.items()}
         )
-    )
+    ]
 
 
-def _surely_meets(denial: SecurityRule, traffic: SecurityRule) -> bool:
-    """Tell whether a deny certainly applies to a port and address, at least for its sources."""
-    return (
-        not denial.unresolved_destinations
-        and not denial.unresolved_sources
-        and denial.protocol.lower() in {ANY, traffic.protocol.lower()}
-        and any(is_any(ports) for ports in denial.source_ports)
-        and all(covers(denial.destinations, address) for address in traffic.destinations)
-    )
+def _shared_ways(ways: Mapping[str, Sequence[Way]]) -> Iterable[tuple[str, Way]]:
+    """Keep of each way the sources that every other firewall lets through too."""
+    for firewall, own in ways.items():
+        others = [way for elsewhere, way in ways.items() if elsewhere != firewall]
+        for way in own:
+            sources, doubtful = way.sources, way.doubtful
+            for there in others:
+                sources = intersect_all(sources, (box for each in there for box in each.sources))
+                doubtful += tuple(box for each in there for box in each.doubtful)
+            if sources:
+                yield firewall, Way(way.rule, sources, doubtful)
 
 
-def _lets_somebody_in(allow: SecurityRule, denials: Iterable[SecurityRule]) -> bool:
-    if not allow.unresolved_sources and all(covers(_PROBES, each) for each in allow.sources):
-        return False
-    return not any(_shuts_out(denial, allow) for denial in denials)
+def _ways(
+    rules: Sequence[SecurityRule], port: int, protocol: str, address: str, names: RuleNames
+) -> list[Way]:
+    def is_grant(rule: SecurityRule) -> bool:
+        return rule.access is Access.ALLOW and names.is_ours(rule.name)
+
+    found: dict[SecurityRule, Way] = {}
+    for each in _protocols(protocol):
+        for way in ways_in(rules, address, port, each, is_grant):
+            found.setdefault(way.rule, way)
+    return sorted(found.values(), key=lambda way: way.rule.priority)
 
 
-def _shuts_out(denial: SecurityRule, allow: SecurityRule) -> bool:
-    """Tell whether a deny that comes first stops everybody whom an allow would let in."""
-    return not allow.unresolved_sources and all(
-        covers(denial.sources, source) for source in allow.sources
-    )
-
-
-def _may_share_source(left: SecurityRule, right: SecurityRule) -> bool:
-    unresolved = left.unresolved_sources or right.unresolved_sources
-    return unresolved or overlaps(left.sources, right.sources)
+def _protocols(protocol: str) -> tuple[str, ...]:
+    named = protocol.lower()
+    return (named,) if named in PORT_PROTOCOLS else tuple(sorted(PORT_PROTOCOLS))

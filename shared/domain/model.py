@@ -367,7 +367,9 @@ class Access(StrEnum):
 class SecurityRule:
     """What a firewall holds. Priority 0: not placed yet.
 
-    `unresolved` names what cannot be compared with addresses: application security groups.
+    `source_groups` and `destination_groups` are the application security groups that it names.
+    Their members' addresses are among `sources` and `destinations`; `unresolved` says that the
+    members are not known.
     """
 
     name: str
@@ -382,3 +384,5 @@ class SecurityRule:
     source_ports: tuple[str, ...] = (ANY,)
     unresolved_sources: bool = False
     unresolved_destinations: bool = False
+    source_groups: tuple[str, ...] = ()
+    destination_groups: tuple[str, ...] = ()

@@ -6,6 +6,7 @@ from ipaddress import (
     IPv4Network,
     IPv6Network,
     collapse_addresses,
+    ip_address,
     ip_network,
 )
 
@@ -44,6 +45,15 @@ def network(prefix: str) -> Network | None:
         return ip_network(_TAGS.get(prefix.lower(), prefix), strict=False)
     except ValueError:
         return None
+
+
+def is_address(text: str) -> bool:
+    """Tell whether a text is a single IP address without a length."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def is_any(prefix: str) -> bool:

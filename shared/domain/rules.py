@@ -4,12 +4,13 @@ wanted(rows, now)      -> the security rules that ought to exist
 plan(present, wanted)  -> what to put, what to remove, what cannot be placed
 """
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import groupby
 
 from shared.domain.arm_ids import RuleNames, allow_description, deny_description, key_of, name_of
+from shared.domain.judgement import admits_sources, meets
 from shared.domain.model import (
     ANY,
     LONGEST_GRANT,
@@ -25,7 +26,6 @@ from shared.domain.prefixes import (
     covers,
     of_family,
     overlaps,
-    ports_meet,
 )
 
 _WIRE_PROTOCOL = {"tcp": "Tcp", "udp": "Udp"}
@@ -275,18 +275,8 @@ def _meaning(rule: SecurityRule) -> tuple[object, ...]:
         rule.description,
         rule.unresolved_sources,
         rule.unresolved_destinations,
-    )
-
-
-def meets(foreign: SecurityRule, rule: SecurityRule) -> bool:
-    """Tell whether a foreign rule may decide on traffic that one of ours is about."""
-    protocols = {foreign.protocol.lower(), rule.protocol.lower()}
-    return (
-        foreign.inbound
-        and (ANY in protocols or len(protocols) == 1)
-        and ports_meet(foreign.ports, rule.ports)
-        and (foreign.unresolved_destinations or overlaps(foreign.destinations, rule.destinations))
-        and (foreign.unresolved_sources or overlaps(foreign.sources, rule.sources))
+        frozenset(map(key_of, rule.source_groups)),
+        frozenset(map(key_of, rule.destination_groups)),
     )
 
 
@@ -333,23 +323,30 @@ class _Placing:
 
     def _free_slot(self, rule: SecurityRule) -> int:
         low, high = self._limits(rule)
+        lows = [low]
         if rule.priority:
             # What was added behind it since then has no older right.
-            low = max(low, rule.priority)
+            lows = [max(low, rule.priority)]
         elif rule.access is Access.DENY:
-            low = max(low, self._last_foreign(rule, Access.ALLOW) + 1)
-        slot = next((at for at in range(low, high + 1) if at not in self._taken), 0)
+            lows = [max(low, at + 1) for at in self._ends_of_allows(rule)]
+        free = (at for first in lows for at in range(first, high + 1) if at not in self._taken)
+        slot = next(free, 0)
         if not slot:
-            raise NoRoomError(f"no free priority from {low} to {high}")
+            raise NoRoomError(f"no free priority from {lows[-1]} to {high}")
         if rule.access is Access.ALLOW:
             self._refuse_if_outranked(rule, slot)
         return slot
 
-    def _last_foreign(self, rule: SecurityRule, access: Access) -> int:
-        """Find the lowest-ranking foreign rule of a kind that meets this one: it keeps its say."""
-        return max(
-            (f.priority for f in self._foreign if f.access is access and meets(f, rule)), default=0
-        )
+    def _ends_of_allows(self, rule: SecurityRule) -> Iterator[int]:
+        """Say after which priorities a deny may stand, the best first.
+
+        Every foreign allow that meets it keeps its say. If no priority is free behind them, the
+        allows that let no source in are passed over: nothing opens or closes by that.
+        """
+        allows = [each for each in self._foreign if each.access is Access.ALLOW]
+        met = [each for each in allows if meets(each, rule, with_probes=True)]
+        yield _last(met)
+        yield _last(each for each in met if admits_sources(each, self._foreign, rule))
 
     def _refuse_if_outranked(self, rule: SecurityRule, slot: int) -> None:
         for deny in self._denies:
@@ -359,6 +356,10 @@ class _Placing:
                     f"rule '{deny.name}' (priority {deny.priority}) denies this port and "
                     f"outranks every free priority from {slot} on"
                 )
+
+
+def _last(rules: Iterable[SecurityRule]) -> int:
+    return max((rule.priority for rule in rules), default=0)
 
 
 def in_order(changes: Plan, present: Sequence[SecurityRule]) -> tuple[SecurityRule | str, ...]:

@@ -62,7 +62,7 @@ def explain_request(services: Services, wish: Wish) -> Explained:
     problems = [
         Reason("CannotBeOpened", f"{name_of(vm_id)}: {why}", vm_id)
         for vm_id, machine in machines.items()
-        if (why := _unopenable(machine))
+        if (why := _unopenable(machine) or _shared_address(services, machine))
     ]
     grants = _grants(request, machines, now)
     firewalls = {key_of(grant.firewall_id): grant.firewall_id for grant in grants}
@@ -81,6 +81,10 @@ def _unopenable(machine: Machine | None) -> str:
     if machine is None or machine.unreadable or not machine.attachments:
         return unprotectable(machine)
     return ""
+
+
+def _shared_address(services: Services, machine: Machine | None) -> str:
+    return services.machines.shared_address(machine) if machine else ""
 
 
 def _grants(

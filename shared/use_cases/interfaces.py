@@ -220,6 +220,7 @@ class Machine:
     attachments: tuple[Attachment, ...]
     unreadable: str = ""  # why its way in cannot be judged, e.g. a floating-IP front end
     bare_addresses: tuple[str, ...] = ()  # addresses with no firewall in front
+    interfaces: tuple[str, ...] = ()  # ids of its network interfaces
 
 
 class Machines(Protocol):
@@ -227,6 +228,10 @@ class Machines(Protocol):
 
     def find(self, vm_id: str) -> Machine | None:
         """Read one VM and its way in; None only if the cloud says that it does not exist."""
+        ...
+
+    def shared_address(self, machine: Machine) -> str:
+        """Say what else has an address of a VM behind the same firewall; empty: nothing has."""
         ...
 
 

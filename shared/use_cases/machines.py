@@ -6,8 +6,8 @@ from datetime import datetime
 from enum import StrEnum
 
 from shared.domain.arm_ids import is_within, key_of, name_of
-from shared.domain.exposure import exposed_by
-from shared.domain.model import Policy, PortRule, SecurityRule
+from shared.domain.exposure import Exposure, exposures
+from shared.domain.model import Policy, PortRule
 from shared.use_cases.interfaces import Machine, Snapshot
 from shared.use_cases.inventory import Inventory, Listed, places_in
 from shared.use_cases.policy_rows import VmRow
@@ -34,15 +34,6 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True)
-class Opening:
-    """A rule that leaves a governed port open."""
-
-    firewall_id: str
-    port: int
-    rule: SecurityRule
-
-
-@dataclass(frozen=True)
 class MachineReport:
     """One VM, judged."""
 
@@ -53,7 +44,7 @@ class MachineReport:
     state_reason: str
     policies: tuple[str, ...] = ()
     ports: tuple[PortRule, ...] = ()
-    openings: tuple[Opening, ...] = ()
+    openings: tuple[Exposure, ...] = ()
     last_access_at: datetime | None = None
     last_requestor: str = ""
 
@@ -138,25 +129,15 @@ def _openings(
     machine: Machine,
     firewalls: Mapping[str, Snapshot],
     ports: Sequence[PortRule],
-) -> tuple[Opening, ...]:
-    """Find what leaves the governed ports open at any of a VM's addresses."""
-    found: dict[tuple[str, int, str], Opening] = {}
-    for address in sorted({a for each in machine.attachments for a in each.addresses}):
-        before = {
-            each.firewall_id: firewalls[key_of(each.firewall_id)].rules
-            for each in machine.attachments
-            if address in each.addresses and key_of(each.firewall_id) in firewalls
-        }
-        for rule in ports:
-            named = exposed_by(before, rule.number, rule.protocol, address, services.names)
-            for firewall_id, opening in named:
-                key = (firewall_id, rule.number, opening.name)
-                found.setdefault(key, Opening(firewall_id, rule.number, opening))
-    return tuple(found.values())
+) -> tuple[Exposure, ...]:
+    """Find what leaves the governed ports open, for every protocol, as our deny closes them."""
+    rules = {key: snapshot.rules for key, snapshot in firewalls.items()}
+    numbers = [rule.number for rule in ports]
+    return exposures(machine.attachments, rules, numbers, services.names)
 
 
 def _categorise(
-    machine: Machine, policies: Sequence[Policy], open_by: Sequence[Opening]
+    machine: Machine, policies: Sequence[Policy], open_by: Sequence[Exposure]
 ) -> tuple[Category, str]:
     problem = unprotectable(machine)
     if machine.unreadable:
@@ -166,12 +147,18 @@ def _categorise(
     if not policies:
         return Category.NOT_CONFIGURED, "no policy lists this VM"
     if open_by:
-        first = open_by[0]
+        first = min(open_by, key=lambda each: bool(each.unresolved))
         return Category.EXPOSED, (
             f"rule '{first.rule.name}' (priority {first.rule.priority}) of "
-            f"'{name_of(first.firewall_id)}' leaves port {first.port} open"
+            f"'{name_of(first.firewall_id)}' leaves port {first.port} open{_doubt(first)}"
         )
     return Category.CONFIGURED, f"governed by policy '{policies[0].name}'"
+
+
+def _doubt(exposure: Exposure) -> str:
+    """Name what could not be resolved; empty: some source certainly reaches the port."""
+    named = ", ".join(exposure.unresolved)
+    return f"; the addresses are not known of {named}" if named else ""
 
 
 def _recommend(machine: Machine, category: Category, reason: str) -> tuple[State, str]:

@@ -164,6 +164,7 @@ def _find_attachments(
     for vm_id in sorted(waiting):
         try:
             machine = services.machines.find(vm_id)
+            shared = machine and services.machines.shared_address(machine)
         except Exception as error:  # noqa: BLE001 - raised again after the other VMs are open
             errors.append(error)
             continue
@@ -171,6 +172,8 @@ def _find_attachments(
             found[vm_id] = "the VM does not exist"
         elif machine.unreadable:
             found[vm_id] = machine.unreadable
+        elif shared:
+            found[vm_id] = shared
         else:
             found[vm_id] = machine.attachments or (
                 "no network security group stands in front of the VM, so there is nothing to open"

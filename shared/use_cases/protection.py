@@ -7,6 +7,7 @@ from functools import partial
 
 from shared.domain.arm_ids import key_of, name_of
 from shared.domain.errors import InvalidInputError, NotFoundError
+from shared.domain.exposure import exposures
 from shared.domain.model import (
     MINUTE,
     Attachment,
@@ -358,10 +359,28 @@ def _finish(services: Services, policy_id: str, held: PolicyRow | None, applied:
         if any(p.lifted or not (p.proven or p.blocked) for p in standing):
             return False
         blocked = next((p.blocked for p in standing if p.blocked), "")
-        if blocked:
+        if blocked and not _is_closed(services, standing):
             applied.problems[row.vm_id] = blocked
         _tidy(services, row, [p.firewall_id for p in standing], held)
     return held is None or _conclude(services, held, applied)
+
+
+def _is_closed(services: Services, standing: Iterable[Protection]) -> bool:
+    """Tell whether a VM's governed ports are closed although a deny of ours could not be placed.
+
+    The machines report judges by the same function, so that both give one answer.
+    """
+    in_force = list(standing)
+    firewalls = {}
+    for each in in_force:
+        snapshot = services.firewall.read(each.firewall_id)
+        if snapshot.exists:
+            firewalls[key_of(each.firewall_id)] = snapshot.rules
+    attachments = [Attachment(each.firewall_id, each.addresses) for each in in_force]
+    ports = {port for each in in_force for port in each.ports}
+    return len(firewalls) == len(in_force) and not exposures(
+        attachments, firewalls, ports, services.names
+    )
 
 
 def _tidy(services: Services, row: VmRow, firewalls: list[str], held: PolicyRow | None) -> None:

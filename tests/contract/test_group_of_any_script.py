@@ -98,7 +98,7 @@ def test_policies_are_found_by_group_and_by_machine(table: Table) -> None:
         provider = f"{GROUP}{each}/providers/Microsoft"
         policy = f"{provider}.Security/locations/westeurope/jitNetworkAccessPolicies/政策"
         vm = f"{provider}.Compute/virtualMachines/サーバー"
-        rows.put(Policy(policy, "westeurope", (PolicyVm(vm),)))
+        rows.insert(Policy(policy, "westeurope", (PolicyVm(vm),)))
         rows.put_vm(VmRow(policy, vm))
     assert len(rows.listed(SUBSCRIPTION)) == len(rows.everything()) == len(groups)
     for each in groups:

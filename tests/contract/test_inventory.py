@@ -168,6 +168,182 @@ def test_a_floating_ip_is_found_whichever_way_it_is_written(
     assert "has a floating IP" in machines(reader)["sql-1"].unreadable
 
 
+def _in_pool(way: str, pool: dict[str, Any], config: dict[str, Any]) -> None:
+    """Put the VM into a pool: by interface, by its configuration, or by address."""
+    network = config["properties"]["subnet"]["id"].partition("/subnets/")[0]
+    member: dict[str, Any] = {"ipAddress": "10.0.5.10"}
+    if way == "interface":
+        config["properties"]["loadBalancerBackendAddressPools"] = [{"id": pool["id"].upper()}]
+    elif way == "configuration":
+        pool["properties"]["backendIPConfigurations"] = [{"id": config["id"]}]
+    elif way == "address":
+        member["virtualNetwork"] = {"id": network.upper()}
+    elif way == "address in a subnet":
+        member["subnet"] = config["properties"]["subnet"]
+    elif way == "address in the pool's network":
+        pool["properties"]["virtualNetwork"] = {"id": network}
+    elif way == "member's configuration":
+        member = {"networkInterfaceIPConfiguration": {"id": config["id"]}}
+    if way not in {"interface", "configuration"}:
+        pool["properties"]["loadBalancerBackendAddresses"] = [{"name": "a", "properties": member}]
+
+
+POOL_WAYS = (
+    *("interface", "configuration", "address", "address in a subnet"),
+    *("address in the pool's network", "address in no named network", "member's configuration"),
+)
+
+
+@pytest.mark.parametrize("way", POOL_WAYS)
+@pytest.mark.parametrize("rule", ["inboundNatRules", "loadBalancingRules"])
+@pytest.mark.parametrize("floating", [True, False])
+def test_every_floating_rule_to_a_pool_makes_its_members_unreadable(
+    arm: ArmClient, reader: ArmReader, way: str, rule: str, *, floating: bool
+) -> None:
+    """Row G: whichever rule has the pool as its target, and however the VM is in the pool."""
+    nic = resource(f"{NETWORK}/networkInterfaces/sql-1-nic")
+    config = nic["properties"]["ipConfigurations"][0]
+    config["properties"].pop("loadBalancerBackendAddressPools", None)
+    pool: dict[str, Any] = {"id": f"{BALANCER}/backendAddressPools/p", "properties": {}}
+    _in_pool(way, pool, config)
+    balancer = resource(BALANCER)
+    ports = {"frontendPortRangeStart": 500, "frontendPortRangeEnd": 1000, "backendPort": 22}
+    held = {**ports, "enableFloatingIP": floating, "backendAddressPool": {"id": pool["id"]}}
+    written = {"id": f"{BALANCER}/{rule}/ssh", "name": "ssh", "properties": held}
+    balancer["properties"] |= {
+        "inboundNatRules": [], "loadBalancingRules": [], rule: [written],
+        "backendAddressPools": [pool],
+    }  # fmt: skip
+    arm.control("edit", {"resources": [nic, balancer]})
+    found = VirtualMachines(reader).find(f"{APP}/Microsoft.Compute/virtualMachines/sql-1")
+    assert found is not None
+    assert ("'ssh' has a floating IP" in found.unreadable) == floating
+    assert machines(reader)["sql-1"].unreadable == found.unreadable
+    assert machines(reader)["web-1"].unreadable == ""
+
+
+def test_a_floating_nat_rule_that_names_a_configuration_is_found(
+    arm: ArmClient, reader: ArmReader
+) -> None:
+    """The rule names the interface, whether or not the interface names the rule."""
+    nic = resource(f"{NETWORK}/networkInterfaces/sql-1-nic")
+    config = nic["properties"]["ipConfigurations"][0]
+    del config["properties"]["loadBalancerBackendAddressPools"]
+    balancer = resource(BALANCER)
+    held = {"enableFloatingIP": True, "backendIPConfiguration": {"id": config["id"]}}
+    rule = {"id": f"{BALANCER}/inboundNatRules/ssh", "name": "ssh", "properties": held}
+    balancer["properties"] |= {"inboundNatRules": [rule], "loadBalancingRules": []}
+    arm.control("edit", {"resources": [nic, balancer]})
+    assert "'ssh' has a floating IP" in machines(reader)["sql-1"].unreadable
+
+
+@pytest.mark.parametrize("address", ["10.20.1.16/28", "web", "10.0.0.256"])
+def test_an_address_that_is_none_leaves_its_vm_unknown(
+    arm: ArmClient, reader: ArmReader, address: str
+) -> None:
+    """A rule is never written for a range that was read in the place of an address."""
+    nic = resource(f"{NETWORK}/networkInterfaces/web-1-nic")
+    nic["properties"]["ipConfigurations"][0]["properties"]["privateIPAddress"] = address
+    arm.control("edit", {"resources": [nic]})
+    found = VirtualMachines(reader).find(f"{APP}/Microsoft.Compute/virtualMachines/web-1")
+    for machine in (machines(reader)["web-1"], found):
+        assert machine is not None
+        assert machine.unreadable == f"its address '{address}' is not an IP address"
+        assert machine.attachments == ()
+
+
+# --- the same address twice behind one group ---------------------------------------------------
+
+WEB_1 = f"{APP}/Microsoft.Compute/virtualMachines/web-1"
+TWIN = "web-2"
+
+
+def _other_network(arm: ArmClient) -> dict[str, Any]:
+    """Put a second network with the range of the first there; return its subnet."""
+    network = resource(f"{NETWORK}/virtualNetworks/app-vnet")
+    network["id"] = f"{NETWORK}/virtualNetworks/other-vnet"
+    subnet = network["properties"]["subnets"][0]
+    subnet["id"] = f"{network['id']}/subnets/web"
+    subnet["properties"].pop("networkSecurityGroup", None)
+    network["properties"]["subnets"] = [subnet]
+    arm.control("edit", {"resources": [network]})
+    return network
+
+
+@pytest.mark.parametrize("scopes", [(), WHOLE, (f"{WHOLE[0]}/resourceGroups/app-rg",)])
+@pytest.mark.parametrize("network", ["same", "other", "other, group on the subnet"])
+def test_an_address_that_another_vm_has_behind_the_same_group_is_named(
+    arm: ArmClient, reader: ArmReader, network: str, scopes: tuple[str, ...]
+) -> None:
+    """Row H: in one network or two, with the group on the interface or on the subnet."""
+    nic = resource(f"{NETWORK}/networkInterfaces/{TWIN}-nic")
+    held = nic["properties"]["ipConfigurations"][0]["properties"]
+    group = resource(f"{NETWORK}/networkInterfaces/web-1-nic")["properties"]["networkSecurityGroup"]
+    held["privateIPAddress"] = "10.0.1.4"
+    if network != "same":
+        other = _other_network(arm)
+        held["subnet"] = {"id": other["properties"]["subnets"][0]["id"]}
+        if network.endswith("subnet"):
+            nic["properties"].pop("networkSecurityGroup")
+            other["properties"]["subnets"][0]["properties"]["networkSecurityGroup"] = group
+            arm.control("edit", {"resources": [other]})
+    arm.control("edit", {"resources": [nic]})
+    single = VirtualMachines(reader, scopes)
+    machine = single.find(WEB_1)
+    assert machine is not None
+    assert single.shared_address(machine) == (
+        "the address of 'web-1' also belongs to 'web-2' behind the same network "
+        "security group 'web-nsg' (10.0.1.4); opening it would open both"
+    )
+
+
+def test_an_address_is_shared_only_behind_the_same_group(arm: ArmClient, reader: ArmReader) -> None:
+    """Another group in front of the other VM keeps rules apart."""
+    nic = resource(f"{NETWORK}/networkInterfaces/{TWIN}-nic")
+    nic["properties"]["ipConfigurations"][0]["properties"]["privateIPAddress"] = "10.0.1.4"
+    nic["properties"]["networkSecurityGroup"] = {"id": f"{NETWORK}/networkSecurityGroups/open-nsg"}
+    arm.control("edit", {"resources": [nic]})
+    single = VirtualMachines(reader)
+    machine = single.find(WEB_1)
+    assert machine is not None
+    assert single.shared_address(machine) == ""
+
+
+def test_an_interface_without_a_vm_counts_too(arm: ArmClient, reader: ArmReader) -> None:
+    """It may be attached to one while the port is open; it is named itself."""
+    nic = resource(f"{NETWORK}/networkInterfaces/{TWIN}-nic")
+    nic["id"] = nic["id"].replace(TWIN, "spare")
+    nic["properties"]["ipConfigurations"][0]["properties"]["privateIPAddress"] = "10.0.1.4"
+    nic["properties"].pop("virtualMachine", None)
+    arm.control("edit", {"resources": [nic]})
+    single = VirtualMachines(reader)
+    machine = single.find(WEB_1)
+    assert machine is not None
+    assert "also belongs to 'spare-nic'" in single.shared_address(machine)
+
+
+def test_a_group_in_front_of_one_vm_needs_no_list(arm: ArmClient, reader: ArmReader) -> None:
+    """Its back references name no interface and subnet of others; reads are scarce."""
+    single = VirtualMachines(reader)
+    machine = single.find(f"{APP}/Microsoft.Compute/virtualMachines/open-1")
+    assert machine is not None
+    before = len(arm.ask("log")["calls"])
+    assert single.shared_address(machine) == ""
+    assert len(arm.ask("log")["calls"]) == before + 1
+
+
+def test_interfaces_that_may_not_be_listed_are_a_reason_to_refuse(
+    arm: ArmClient, reader: ArmReader
+) -> None:
+    """Whether the address is another's as well is then not known."""
+    single = VirtualMachines(reader)
+    machine = single.find(WEB_1)
+    assert machine is not None
+    fault = {"kind": "linkedAuthorizationFailed", "method": "GET", "path": "networkInterfaces$"}
+    arm.control("faults", {"faults": [{**fault, "times": None}]})
+    assert "cannot be listed" in single.shared_address(machine)
+
+
 def test_a_plain_load_balancer_changes_nothing(arm: ArmClient, reader: ArmReader) -> None:
     """Packets carry the VM's address then."""
     balancer = resource(BALANCER)

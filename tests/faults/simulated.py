@@ -11,7 +11,7 @@ from typing import Any
 from local.arm.client import ArmClient, Reply
 from local.arm.serve import ArmServer
 from local.arm.simulator import Settings
-from shared.adapters.arm import ArmInventory, ArmReader, VirtualMachines
+from shared.adapters.arm import ArmInventory, ArmReader, VirtualMachines, read_membership
 from shared.adapters.arm_clients import LocalName, arm_client, network_client
 from shared.adapters.nsg import NetworkSecurityGroups
 from shared.adapters.nsg_rules import read_rule, write_rule
@@ -226,8 +226,10 @@ class SimulatedWorld(World):
             self.clock.advance,
             whole_writes=lambda: nsg_write == "auto" and watch.may_write_whole(self.services),
             probe_nsg=probe_nsg,
+            membership=lambda subscription: read_membership(reader, (), subscription),
         )
-        machines = VirtualMachines(ArmReader(_reads(), patience=30, sleep=self.clock.advance))
+        reader = ArmReader(_reads(), patience=30, sleep=self.clock.advance)
+        machines = VirtualMachines(reader)
         self.services = replace(
             self.services, firewall=_Interrupted(groups, self), machines=machines
         )

@@ -6,6 +6,7 @@ import pytest
 
 from shared.domain.model import Attachment, SecurityRule
 from shared.use_cases.interfaces import Machine
+from tests.fakes import NAMES
 from tests.functions.web_app import (
     AS_ADMIN,
     AS_ALICE,
@@ -18,7 +19,7 @@ from tests.functions.web_app import (
     policy_body,
     token,
 )
-from tests.samples import OTHER_POLICY, allow
+from tests.samples import OTHER_POLICY, allow, deny
 from tests.world import DB, GROUP, NSG_NIC, NSG_SUBNET, POLICY, SUBSCRIPTION, WEB, vm_id
 
 
@@ -83,6 +84,92 @@ def test_a_rule_that_outranks_the_deny_exposes(web: WebApp) -> None:
     ]
     assert "somebodys-allow" in str(said["reason"])
     assert said["recommendation"] == {"state": "Unhealthy", "reason": said["reason"]}
+
+
+@pytest.mark.parametrize("policies", [(POLICY,), (POLICY, OTHER_POLICY), (OTHER_POLICY, POLICY)])
+@pytest.mark.parametrize(("governed", "theirs"), [("UDP", "Tcp"), ("TCP", "Udp"), ("UDP", "*")])
+def test_a_governed_port_is_exposed_by_any_protocol(
+    web: WebApp, policies: tuple[str, ...], governed: str, theirs: str
+) -> None:
+    """Whatever protocol a policy names, and whichever of several policies is listed first."""
+    web.world.firewall.edit(NSG_SUBNET, allow(priority=300, protocol=theirs))
+    for policy, protocol in zip(policies, (governed, "TCP"), strict=False):
+        body = policy_body(DB)
+        for port in body["properties"]["virtualMachines"][0]["ports"]:
+            port["protocol"] = protocol
+        assert web.call("PUT", policy, body, who=AS_ADMIN).status < 300
+        web.world.work()
+    assert report(web, DB)["category"] == "Exposed"
+    web.world.firewall.edit(NSG_SUBNET, remove=["somebodys-allow"])
+    assert report(web, DB)["category"] == "Configured"
+
+
+def test_an_exposure_by_an_unresolved_tag_names_it(web: WebApp) -> None:
+    """The addresses of a service's tag are not known, and the reason says so."""
+    web.world.firewall.edit(NSG_SUBNET, allow(priority=300, sources=("Sql.WestEurope",)))
+    protect(web)
+    said = report(web, DB)
+    assert said["category"] == "Exposed"
+    assert str(said["reason"]).endswith(
+        "leaves port 22 open; the addresses are not known of service tag 'sql', "
+        "service tag 'sql.westeurope'"
+    )
+    web.world.firewall.edit(NSG_SUBNET, allow("certain", priority=400))
+    assert str(report(web, DB)["reason"]).endswith("leaves port 22 open")
+
+
+PROBES = allow("probes", 4095, sources=("AzureLoadBalancer",), protocol="*")
+TAKEN = [deny(f"taken-{at}", at, ports=("443",)) for at in range(1000, 4096)]
+
+
+@pytest.mark.parametrize(
+    ("rules", "state", "category"),
+    [
+        ((PROBES, deny("rest", 4096)), "Succeeded", "Configured"),
+        ((deny("first", 100), allow(priority=4096)), "Succeeded", "Configured"),
+        ((allow(priority=4096, protocol="Icmp", ports=("*",)),), "Succeeded", "Configured"),
+        ((allow(priority=4096),), "Failed", "Exposed"),
+        ((allow(priority=4096, sources=("VirtualNetwork",)),), "Failed", "Exposed"),
+        ((deny("first", 999, ports=("*",)),), "Succeeded", "Configured"),
+        ((deny("first", 999, ports=("*",), sources=("Internet",)),), "Failed", "Exposed"),
+        ((deny("first", 999, ports=("*",), protocol="Tcp"),), "Failed", "Exposed"),
+    ],
+)
+def test_the_policy_and_the_machines_give_one_answer(
+    web: WebApp, rules: tuple[SecurityRule, ...], state: str, category: str
+) -> None:
+    """Row K: a port that is proven closed is closed, whoever closed it; an open one is told."""
+    full = (
+        []
+        if any(rule.priority > 999 for rule in rules)
+        else [*TAKEN, deny("x", 4096, ports=("1",))]
+    )
+    services = web.world.services
+    object.__setattr__(services, "band", replace(services.band, most_rules=9000))
+    web.world.firewall.edit(NSG_SUBNET, *rules, *full)
+    web.call("PUT", POLICY, policy_body(DB), who=AS_ADMIN)
+    web.world.work()
+    policy = web.call("GET", POLICY, who=AS_READER).json["properties"]
+    assert (policy["provisioningState"], report(web, DB)["category"]) == (state, category)
+
+
+def test_a_deny_that_one_group_refuses_is_not_missed_where_the_other_closes(web: WebApp) -> None:
+    """Web stands behind two groups: closed by one, it is Configured and the policy is applied."""
+    web.world.firewall.whole = False
+    web.world.firewall.refuse[NAMES.deny(WEB, 4)] = "RequestDisallowedByPolicy"
+    web.world.firewall.edit(NSG_NIC, deny("theirs", 100, ports=("*",)))
+    web.call("PUT", POLICY, policy_body(WEB), who=AS_ADMIN)
+    web.world.work()
+    policy = web.call("GET", POLICY, who=AS_READER).json["properties"]
+    assert (policy["provisioningState"], report(web, WEB)["category"]) == (
+        "Succeeded",
+        "Configured",
+    )
+    web.world.firewall.edit(NSG_NIC, remove=["theirs"])
+    web.call("PUT", POLICY, policy_body(WEB), who=AS_ADMIN)
+    web.world.work()
+    policy = web.call("GET", POLICY, who=AS_READER).json["properties"]
+    assert (policy["provisioningState"], report(web, WEB)["category"]) == ("Failed", "Exposed")
 
 
 def test_a_port_that_another_firewall_closes_is_not_exposed(web: WebApp) -> None:

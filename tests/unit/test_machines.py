@@ -94,7 +94,7 @@ def test_a_foreign_deny_that_comes_first_closes() -> None:
     [
         deny(protocol="Udp"),
         deny(destinations=("10.0.0.5",)),
-        deny(destinations=("VirtualNetwork",)),
+        deny(destinations=("Internet",)),
         replace(deny(), source_ports=("1024-65535",)),
         replace(deny(sources=()), unresolved_sources=True),
         replace(deny(), unresolved_destinations=True),

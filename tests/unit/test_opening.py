@@ -222,6 +222,19 @@ def test_an_address_that_two_vms_claim_opens_for_neither(world: World) -> None:
     assert opened_ports(world, NSG_NIC) == opened_ports(world, NSG_SUBNET) == []
 
 
+def test_an_address_that_a_second_vm_gets_later_is_closed(world: World) -> None:
+    """An access that is open ends, with the reason, once another protected VM has its address."""
+    request = world.ask()
+    assert world.status(request.id) is Status.INITIATED
+    world.machines.add(DB, Attachment(NSG_SUBNET, ("10.0.0.4",)))
+    protection.apply_policy(world.services, POLICY)
+    world.pass_time(1)
+    port = world.request(request.id).ports[0]
+    assert port.closing is not None
+    assert "also belongs to 'db'" in port.closing.message
+    assert opened_ports(world, NSG_SUBNET) == []
+
+
 def test_an_address_without_a_firewall_is_told_on_the_policy(world: World) -> None:
     """The VM's other addresses are closed; the policy does not claim more."""
     front = Attachment(NSG_SUBNET, ("10.0.0.5",))

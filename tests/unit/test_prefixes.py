@@ -12,6 +12,7 @@ from shared.domain.prefixes import (
     canonical,
     canonical_ports,
     covers,
+    is_address,
     is_any,
     is_special,
     names_special,
@@ -278,3 +279,20 @@ def test_ports_meet_at_their_ends() -> None:
     assert not ports_meet(["20-21"], ["22-25"])
     assert not ports_meet(["22-25"], ["20-21"])
     assert not ports_meet([], ["*"])
+
+
+@pytest.mark.parametrize(
+    ("text", "single"),
+    [
+        ("10.0.0.4", True),
+        ("fd00::4", True),
+        ("10.20.1.16/28", False),
+        ("10.0.0.4/32", False),
+        ("10.0.0.256", False),
+        ("", False),
+        ("web", False),
+    ],
+)
+def test_an_address_is_single_and_has_no_length(text: str, *, single: bool) -> None:
+    """A range in the place of an address is no address."""
+    assert is_address(text) == single

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from shared.domain.arm_ids import key_of
 from shared.domain.exposure import openings
+from shared.domain.judgement import meets
 from shared.domain.model import (
     LONGEST_GRANT,
     Access,
@@ -25,7 +26,6 @@ from shared.domain.rules import (
     Band,
     allow_rules,
     current_grants,
-    meets,
     superseded,
     wanted,
 )

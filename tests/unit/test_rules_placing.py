@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from shared.domain.judgement import meets
 from shared.domain.model import (
     Access,
     SecurityRule,
@@ -13,7 +14,6 @@ from shared.domain.rules import (
     Plan,
     deny_rules,
     in_order,
-    meets,
 )
 from tests.fakes import NAMES
 from tests.samples import (
@@ -337,10 +337,11 @@ def test_when_a_foreign_rule_meets_ours(foreign: SecurityRule, met: bool) -> Non
     assert bool(plan_for(replace(foreign, access=Access.DENY, priority=100)).blocked) == met
 
 
-def test_a_rule_for_every_protocol_meets_each() -> None:
-    """Our deny is about all protocols."""
+def test_a_rule_for_every_protocol_meets_each_that_has_ports() -> None:
+    """Our deny is about ports, which TCP and UDP have."""
     assert meets(allow(protocol="Udp"), DENY)
-    assert meets(allow(protocol="Icmp"), DENY)
+    assert meets(allow(protocol="Tcp"), DENY)
+    assert not meets(allow(protocol="Icmp"), DENY)
 
 
 # --- in what order changes are made

@@ -9,6 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from shared.domain.arm_ids import RuleNames
+from shared.domain.judgement import meets
 from shared.domain.model import (
     Access,
     SecurityRule,
@@ -18,7 +19,6 @@ from shared.domain.rules import (
     Plan,
     allow_rules,
     in_order,
-    meets,
     plan,
     same_meaning,
     wanted,

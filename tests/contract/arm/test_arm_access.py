@@ -180,3 +180,24 @@ def test_a_question_that_makes_no_sense_is_refused(
     """A typing error must not pass for a closed port."""
     with pytest.raises(ValueError, match=r"."):
         ask(arm, question.pop("name", "web-1"), **question)
+
+
+@pytest.mark.parametrize("address", ["10.20.1.16/28", "web-1", "", "10.0.0.256"])
+def test_a_malformed_address_breaks_no_other_answer(arm: ArmClient, address: str) -> None:
+    """An interface of an estate may hold anything; its VM is not reached, others are judged."""
+    nic = {
+        "id": f"{SCOPE}/{NETWORK}/networkInterfaces/odd-nic",
+        "location": "westeurope",
+        "properties": {
+            "ipConfigurations": [
+                {"name": "a", "properties": {"privateIPAddress": address}},
+                {"name": "b", "properties": {"privateIPAddress": "10.0.1.99"}},
+            ]
+        },
+    }
+    nics = [{"id": nic["id"]}]
+    odd = {"id": machine("odd-1"), "properties": {"networkProfile": {"networkInterfaces": nics}}}
+    arm.control("edit", {"resources": [nic, odd]})
+    assert deciding(ask(arm, "web-1")) == ["DenyAllInBound"]
+    answer = ask(arm, "odd-1")
+    assert (answer["allowed"], answer["address"]) == (False, None)

@@ -376,3 +376,11 @@ def test_flush_connection_is_kept_and_counts_as_a_change(arm: ArmClient) -> None
     assert (changed["flushConnection"], changed["provisioningState"]) == (True, "Updating")
     assert arm.call("GET", WEB_NSG).body["properties"]["flushConnection"] is True
     assert "flushConnection" not in put_rules(arm, []).body["properties"]
+
+
+@pytest.mark.parametrize("protocol", ["Icmpv6", "icmpv6", "ICMPv6", "Icmp", "Esp", "Ah"])
+def test_every_protocol_that_the_service_takes_is_taken(arm: ArmClient, protocol: str) -> None:
+    """Icmpv6 too, which the published schema does not list; it reads back as it was written."""
+    body = rule(protocol=protocol)
+    assert arm.call("PUT", RULE, body).status == 201
+    assert arm.call("GET", RULE).body["properties"]["protocol"] == protocol
