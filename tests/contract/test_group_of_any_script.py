@@ -19,7 +19,7 @@ from shared.domain.model import Policy, PolicyVm
 from shared.domain.rules import Plan
 from shared.use_cases.interfaces import Table
 from shared.use_cases.policy_rows import PolicyRows, VmRow
-from tests.contract.firewall.grounds import AzureGround, allow, deny, foreign, held
+from tests.contract.firewall.grounds import SETTLE_SECONDS, AzureGround, allow, deny, foreign, held
 from tests.fakes import MemoryTable, MemoryTelemetry
 
 NAMES = ["FORMACIÓN", "财务", "große-gruppe_(1)", "\U00010400"]
@@ -37,7 +37,9 @@ def group(request: pytest.FixtureRequest) -> str:
 def renamed(group: str) -> Iterator[ArmServer]:
     """Serve the default estate with its first group under another name, in pages of two."""
     text = json.dumps(load_estate(), ensure_ascii=False).replace("app-rg", group)
-    with ArmServer(json.loads(text), settings=Settings(page_size=2)) as running:
+    with ArmServer(
+        json.loads(text), settings=Settings(page_size=2, settle=SETTLE_SECONDS)
+    ) as running:
         yield running
 
 
