@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from bench.place import Json
-from shared.use_cases.interfaces import Row, Table, Tables, Value
+from shared.ports import Row, Table, Tables, Value
 
 _READS = {"GET", "HEAD"}
 

@@ -8,7 +8,7 @@ from bench.place import SOURCE, Cloud, Door, Place
 from bench.tables import Collected
 from shared.adapters.nsg_rules import write_rule
 from shared.adapters.telemetry import LogTelemetry
-from shared.domain.arm_ids import RuleNames
+from shared.domain.ids import RuleNames
 from shared.domain.model import (
     MINUTE,
     AccessRequest,
@@ -19,9 +19,9 @@ from shared.domain.model import (
     Status,
 )
 from shared.domain.rules import Band, allow_rules, deny_rules
-from shared.use_cases.closing import grant_of
-from shared.use_cases.interfaces import Row
-from shared.use_cases.rows import DueRows, FirewallStore, RequestRows, new_request_id
+from shared.ports import Row
+from shared.store.rows import DueRows, FirewallStore, RequestRows, new_request_id
+from shared.use_cases.grants import grant_of
 
 _ASKED_BEFORE = timedelta(hours=1)
 

@@ -15,7 +15,7 @@ from bench.place import SOURCE, Cloud, Door, Place
 from bench.tables import Collected, load_azure
 from local.stack import Stack
 from shared.domain.model import AccessRequest, PortRequest, Principal, Status
-from shared.use_cases.rows import RequestRows, new_request_id
+from shared.store.rows import RequestRows, new_request_id
 
 PAST = (0, 1_000, 10_000)
 TIMES = 30

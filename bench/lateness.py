@@ -9,7 +9,7 @@ from bench.people import People
 from bench.place import Cloud, Json, Place
 from bench.stacks import bench_stack
 from shared.adapters.tables import AzureTables
-from shared.use_cases.activity_rows import ActivityRows
+from shared.store.audit import ActivityRows
 
 _PLACE = Place("late", 10, 5, 10)
 _PER_SECOND = 2.0

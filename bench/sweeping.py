@@ -14,11 +14,11 @@ from bench.stacks import bench_stack
 from bench.tables import SortedTables, load_azure, load_entities
 from local.stack import Stack
 from shared.bootstrap import App
+from shared.ports import Tables, Value
 from shared.settings import read_settings
-from shared.use_cases import watch
-from shared.use_cases.interfaces import Tables, Value
 from shared.use_cases.services import Services
-from shared.use_cases.sweep import sweep_expired
+from shared.use_cases.timers import health as watch
+from shared.use_cases.timers.sweep import sweep_expired
 
 DUE = 100
 LIVE = (100, 10_000, 100_000)

@@ -8,7 +8,7 @@ from itertools import groupby
 
 from azure.data.tables import TableClient, TableServiceClient
 
-from shared.use_cases.interfaces import Row, RowChangedError, RowExistsError, Value
+from shared.ports import Row, RowChangedError, RowExistsError, Value
 
 _MOST_IN_ONE = 100  # rows in one transaction
 

@@ -15,14 +15,16 @@ from functions.request_body import InitiateWire, ShortRequestWire
 from functions.web import absolute, answer, caller, caller_address, handled
 from functions.wire import read_body
 from shared.bootstrap import app
-from shared.domain.arm_ids import key_of, name_of
 from shared.domain.errors import InvalidInputError, Reason
+from shared.domain.ids import key_of, name_of
 from shared.domain.model import AccessRequest, Principal
 from shared.domain.permissions import Action
 from shared.domain.policy import Asked, AskedPort
-from shared.use_cases import access, submission
-from shared.use_cases.approval import Caller
-from shared.use_cases.protection import policies_in_reach
+from shared.use_cases.policies.apply import policies_in_reach
+from shared.use_cases.reports import dry_run
+from shared.use_cases.requests import submission
+from shared.use_cases.requests import submit as access
+from shared.use_cases.requests.decide import Caller
 
 _POLL_SECONDS = "2"
 _INVALID = "InvalidInitiateInput"
@@ -60,7 +62,7 @@ def request_access_short(req: func.HttpRequest) -> func.HttpResponse:
 
 
 def _explained(new: submission.NewRequest) -> func.HttpResponse:
-    explained = submission.explain_submission(app().services, new)
+    explained = dry_run.explain_submission(app().services, new)
     return answer(HTTPStatus.OK, explained_request(explained))
 
 

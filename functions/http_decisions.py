@@ -12,7 +12,7 @@ from functions.wire import Duration, InstantText, Justification, VmId, Wire, rea
 from shared.bootstrap import app
 from shared.domain.model import AccessRequest
 from shared.domain.times import parse_instant
-from shared.use_cases import approval
+from shared.use_cases.requests import decide as approval
 
 bp = func.Blueprint()
 

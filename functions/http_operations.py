@@ -11,17 +11,17 @@ import azure.functions as func
 from functions.numbers import whole_number
 from functions.web import absolute, answer, caller, handled, require, text_answer
 from shared.bootstrap import app
-from shared.domain.arm_ids import key_of
 from shared.domain.errors import (
     InvalidInputError,
     NotAuthenticatedError,
     NotPermittedError,
     UnavailableError,
 )
+from shared.domain.ids import key_of
 from shared.domain.permissions import Action
 from shared.domain.times import format_ticks, parse_instant
-from shared.use_cases.activity import Asked, Page, read_activity
-from shared.use_cases.activity_rows import Fact
+from shared.store.audit import Fact
+from shared.use_cases.reports.activity import Asked, Page, read_activity
 
 bp = func.Blueprint()
 _RUNS = frozenset("=+-@\uff1d\uff0b\uff0d\uff20")

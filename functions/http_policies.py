@@ -13,12 +13,14 @@ from functions.report_answers import explained_policy
 from functions.web import answer, caller, caller_address, handled, require
 from functions.wire import PolicyWire, read_body
 from shared.bootstrap import app
-from shared.domain.arm_ids import key_of
 from shared.domain.errors import InvalidInputError
+from shared.domain.ids import key_of
 from shared.domain.model import Policy
 from shared.domain.names import is_name
 from shared.domain.permissions import Action
-from shared.use_cases import policy_changes, protection
+from shared.use_cases.policies import apply as protection
+from shared.use_cases.policies import manage as policy_changes
+from shared.use_cases.reports import dry_run
 
 LISTED_REQUESTS = 100
 # A page holds this many policies, and fewer where they list many VMs: an answer stays well
@@ -82,7 +84,7 @@ def put_policy(req: func.HttpRequest) -> func.HttpResponse:
     policy = policy_of(policy_id, req.route_params["location"], body, services.limits)
     keep = body.properties.conditions is None
     if dry:
-        explained = policy_changes.explain_write(
+        explained = dry_run.explain_write(
             services, app().inventory, changer, policy, keep_conditions=keep
         )
         return answer(HTTPStatus.OK, explained_policy(explained))

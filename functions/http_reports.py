@@ -10,12 +10,12 @@ from functions.query import page_of, query_of
 from functions.report_answers import machine_answer
 from functions.web import absolute, answer, caller, envelope, handled, require
 from shared.bootstrap import app
-from shared.domain.arm_ids import VM_TYPE, is_resource, is_scope, key_of
 from shared.domain.errors import InvalidInputError
+from shared.domain.ids import VM_TYPE, is_resource, is_scope, key_of
 from shared.domain.model import Principal
 from shared.domain.permissions import Action
-from shared.use_cases.machines import report_machines
 from shared.use_cases.permission import is_permitted
+from shared.use_cases.reports.machines import report_machines
 
 bp = func.Blueprint()
 _ALL = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]

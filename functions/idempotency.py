@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 import azure.functions as func
 
 from shared.bootstrap import app
-from shared.domain.arm_ids import digest
 from shared.domain.errors import InvalidInputError, RepeatTooLateError
+from shared.domain.ids import digest
 from shared.domain.model import Principal
-from shared.use_cases.repeat import REMEMBERED, Repeat
+from shared.use_cases.requests.idempotency import REMEMBERED, Repeat
 
 REQUEST_ID = "Repeatability-Request-ID"
 _FIRST_SENT = "Repeatability-First-Sent"

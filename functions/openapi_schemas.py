@@ -5,9 +5,9 @@ Objects are closed: a field that is answered and not described here fails a test
 
 from typing import Any
 
+from shared.domain.audit import Operation
 from shared.domain.model import CloseReason, ExtensionApproval, PolicyState, Status
-from shared.domain.operations import Operation
-from shared.use_cases.machines import Category, State
+from shared.use_cases.reports.machines import Category, State
 
 Schema = dict[str, Any]
 

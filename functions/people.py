@@ -9,8 +9,8 @@ from functions.wire import OneLine, Wire
 from shared.bootstrap import app
 from shared.domain.model import Principal
 from shared.domain.permissions import Action
-from shared.use_cases.approval import Caller
 from shared.use_cases.permission import enforce
+from shared.use_cases.requests.decide import Caller
 
 ObjectId = Annotated[
     str, StringConstraints(pattern=r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 
 from functions.wire import ConditionsWire, PolicyVmWire, PolicyWire, PortRuleWire
-from shared.domain.arm_ids import key_of, parse_id
 from shared.domain.errors import InvalidInputError, Reason
+from shared.domain.ids import key_of, parse_id
 from shared.domain.model import ANY, Conditions, ExtensionApproval, Policy, PolicyVm, PortRule
 from shared.domain.policy import Limits
 from shared.domain.times import format_duration

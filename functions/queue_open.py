@@ -5,8 +5,11 @@ import json
 import azure.functions as func
 
 from shared.bootstrap import app
-from shared.use_cases import notices, opening, protection, sweep
-from shared.use_cases.converge import converge_on_message
+from shared.use_cases.firewalls.converge import converge_on_message
+from shared.use_cases.policies import apply as protection
+from shared.use_cases.requests import notify as notices
+from shared.use_cases.requests import open as opening
+from shared.use_cases.timers import sweep
 
 _STORAGE = "JitStorage"
 

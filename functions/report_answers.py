@@ -7,8 +7,8 @@ from shared.adapters.nsg_rules import write_rule
 from shared.domain.errors import Reason
 from shared.domain.exposure import Exposure
 from shared.domain.times import format_instant
-from shared.use_cases.explain import Explained, FirewallChange
-from shared.use_cases.machines import MachineReport
+from shared.use_cases.reports.dry_run import Explained, FirewallChange
+from shared.use_cases.reports.machines import MachineReport
 
 
 def explained_request(explained: Explained) -> dict[str, Any]:

@@ -3,8 +3,8 @@
 import azure.functions as func
 
 from shared.bootstrap import app
-from shared.use_cases import sweep
-from shared.use_cases.reconcile import reconcile as compare_with_reality
+from shared.use_cases.timers import sweep
+from shared.use_cases.timers.reconcile import reconcile as compare_with_reality
 
 bp = func.Blueprint()
 

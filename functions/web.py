@@ -31,9 +31,9 @@ from shared.domain.errors import (
 )
 from shared.domain.model import Principal
 from shared.domain.permissions import Action
-from shared.use_cases.interfaces import OutsideError, RowChangedError
+from shared.ports import OutsideError, RowChangedError
 from shared.use_cases.permission import enforce
-from shared.use_cases.refusals import Refusal, record_refusal
+from shared.use_cases.requests.refusals import Refusal, record_refusal
 
 JSON = "application/json"
 # The one table from what went wrong to what the caller is told.

@@ -25,9 +25,10 @@ from pydantic.alias_generators import to_camel
 from functions.body_errors import field_error
 from functions.json_body import read_json
 from functions.numbers import whole_number
-from shared.domain.arm_ids import VM_TYPE, parse_id
 from shared.domain.errors import InvalidInputError, Reason
+from shared.domain.ids import VM_TYPE, parse_id
 from shared.domain.model import LONGEST_WAIT, ExtensionApproval
+from shared.domain.network import is_any, network
 from shared.domain.patterns import MAX_PATTERN, compile_pattern
 from shared.domain.policy import (
     MAX_JUSTIFICATION,
@@ -35,7 +36,6 @@ from shared.domain.policy import (
     MAX_SOURCES,
     MAX_TOTAL_DURATION,
 )
-from shared.domain.prefixes import is_any, network
 from shared.domain.times import format_duration, parse_duration, parse_instant
 
 MAX_VMS = 500

@@ -16,14 +16,12 @@ from functools import cache, cached_property
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from shared.domain.arm_ids import RuleNames
+from shared.domain.ids import RuleNames
 from shared.domain.model import Principal
 from shared.domain.permissions import Action, Decision
 from shared.domain.policy import Limits
 from shared.domain.rules import Band
-from shared.settings import Settings, read_settings
-from shared.use_cases import watch
-from shared.use_cases.interfaces import (
+from shared.ports import (
     Authorizer,
     Firewall,
     Item,
@@ -34,8 +32,10 @@ from shared.use_cases.interfaces import (
     Tables,
     Value,
 )
-from shared.use_cases.inventory import Inventory
+from shared.settings import Settings, read_settings
+from shared.use_cases.reports.inventory import Inventory
 from shared.use_cases.services import Services
+from shared.use_cases.timers import health as watch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from shared.domain.arm_ids import NSG_TYPE, is_scope, parse_id
+from shared.domain.ids import NSG_TYPE, is_scope, parse_id
 from shared.domain.times import parse_duration
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from threading import RLock
 
-from shared.domain.arm_ids import RuleNames, key_of, name_of
+from shared.domain.ids import RuleNames, key_of, name_of
 from shared.domain.model import Access, Attachment, SecurityRule
 from shared.domain.rules import Plan, in_order
-from shared.use_cases.interfaces import (
+from shared.ports import (
     FirewallChangedError,
     FirewallRefusedError,
     Item,

@@ -15,11 +15,13 @@ from shared.domain.model import (
 )
 from shared.domain.permissions import Action, Decision, is_allowed
 from shared.domain.policy import Asked, AskedPort
-from shared.use_cases import access, opening, protection
-from shared.use_cases.converge import converge_on_message
-from shared.use_cases.interfaces import Workers
+from shared.ports import Workers
+from shared.use_cases.firewalls.converge import converge_on_message
+from shared.use_cases.policies import apply as protection
+from shared.use_cases.requests import open as opening
+from shared.use_cases.requests import submit as access
 from shared.use_cases.services import Services
-from shared.use_cases.sweep import sweep_expired
+from shared.use_cases.timers.sweep import sweep_expired
 from tests.fakes import (
     NAMES,
     Clock,

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from shared.domain.arm_ids import key_of
+from shared.domain.ids import key_of
 
 Resource = Mapping[str, Any]
 

@@ -23,9 +23,9 @@ from shared.adapters.arm_network import (
     stand_before_others,
     subnet_ids,
 )
-from shared.domain.arm_ids import VM_TYPE, key_of, parse_id
-from shared.use_cases.interfaces import Machine, OutsideError, Sleep, ThrottledError
-from shared.use_cases.inventory import Listed, places_in
+from shared.domain.ids import VM_TYPE, key_of, parse_id
+from shared.ports import Machine, OutsideError, Sleep, ThrottledError
+from shared.use_cases.reports.inventory import Listed, places_in
 
 _COMPUTE, _NETWORK = "2024-07-01", "2024-05-01"
 _GONE = frozenset({"ResourceNotFound", "ResourceGroupNotFound", "NotFound"})

@@ -6,11 +6,11 @@ from typing import Any
 
 from shared.adapters.application_groups import Membership
 from shared.adapters.nsg_rules import read_rule
-from shared.domain.arm_ids import key_of, name_of
+from shared.domain.ids import key_of, name_of
 from shared.domain.model import Attachment
-from shared.domain.prefixes import canonical, is_address
-from shared.use_cases.interfaces import Machine, Snapshot
-from shared.use_cases.inventory import Listed
+from shared.domain.network import canonical, is_address
+from shared.ports import Machine, Snapshot
+from shared.use_cases.reports.inventory import Listed
 
 Resource = Mapping[str, Any]
 

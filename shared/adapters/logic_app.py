@@ -11,7 +11,7 @@ from azure.core.pipeline.policies import (
 )
 from azure.core.rest import HttpRequest, HttpResponse
 
-from shared.use_cases.interfaces import OutsideError
+from shared.ports import OutsideError
 
 _SECONDS = 20
 _FIRST_ERROR = 300

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from opentelemetry import metrics
 
-from shared.use_cases.interfaces import Value
+from shared.ports import Value
 
 Facts = Mapping[str, Value | None]
 

@@ -18,10 +18,10 @@ from azure.mgmt.network.models import NetworkSecurityGroup
 from shared.adapters.application_groups import Membership, names_groups
 from shared.adapters.arm_clients import retry_after
 from shared.adapters.nsg_rules import changed_group, foreign_part, read_rule, write_rule
-from shared.domain.arm_ids import NSG_TYPE, RuleNames, is_within, parse_id
+from shared.domain.ids import NSG_TYPE, RuleNames, is_within, parse_id
 from shared.domain.model import Access, SecurityRule
 from shared.domain.rules import Plan, in_order
-from shared.use_cases.interfaces import (
+from shared.ports import (
     FirewallChangedError,
     FirewallRefusedError,
     OutsideError,

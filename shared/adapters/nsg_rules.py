@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from shared.adapters.application_groups import Membership
-from shared.domain.arm_ids import RuleNames
+from shared.domain.ids import RuleNames
 from shared.domain.model import ANY, Access, SecurityRule
 from shared.domain.rules import Plan
 

@@ -13,7 +13,7 @@ from azure.storage.queue import (
     TextBase64EncodePolicy,
 )
 
-from shared.use_cases.interfaces import OutsideError
+from shared.ports import OutsideError
 
 REQUESTS, FIREWALLS, POLICIES = "jit-requests", "jit-firewalls", "jit-policies"
 NOTICES = "jit-notices"

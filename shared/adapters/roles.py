@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from shared.adapters.arm import ArmReader, GoneError
 from shared.adapters.read_budget import ReadBudget, ReadsExceededError
-from shared.domain.arm_ids import is_within, key_of
+from shared.domain.ids import is_within, key_of
 from shared.domain.model import Principal
 from shared.domain.permissions import (
     Action,
@@ -19,7 +19,7 @@ from shared.domain.permissions import (
     is_allowed,
     reaches,
 )
-from shared.use_cases.interfaces import Clock, OutsideError
+from shared.ports import Clock, OutsideError
 
 _API = "2022-04-01"
 _KEPT = timedelta(minutes=1)

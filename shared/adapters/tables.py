@@ -14,7 +14,7 @@ from azure.core.exceptions import (
 )
 from azure.data.tables import TableClient, TableServiceClient, UpdateMode
 
-from shared.use_cases.interfaces import OutsideError, Row, RowChangedError, RowExistsError, Value
+from shared.ports import OutsideError, Row, RowChangedError, RowExistsError, Value
 
 NAMES = ("policies", "requests", "firewalls", "due", "activity")
 _KEYS = frozenset({"PartitionKey", "RowKey"})

@@ -5,7 +5,7 @@ import logging
 import re
 from collections.abc import Callable, Mapping
 
-from shared.use_cases.interfaces import Value
+from shared.ports import Value
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _LONGEST = 2048

@@ -4,7 +4,6 @@ from dataclasses import replace
 from datetime import datetime
 
 from shared.domain.errors import ConflictError
-from shared.domain.lifecycle import change_ports, close, extend_all, is_open
 from shared.domain.model import (
     AccessRequest,
     Approval,
@@ -15,6 +14,7 @@ from shared.domain.model import (
     Vote,
 )
 from shared.domain.permissions import Decision
+from shared.domain.request import change_ports, close, extend_all, is_open
 
 
 def pending(request: AccessRequest) -> Approval | None:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from shared.domain.arm_ids import RuleNames
+from shared.domain.ids import RuleNames
 from shared.domain.model import LONGEST_GRANT, Access, SecurityRule
 from shared.domain.times import parse_instant
 

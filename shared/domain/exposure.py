@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from shared.domain.arm_ids import RuleNames, key_of
+from shared.domain.ids import RuleNames, key_of
 from shared.domain.judgement import (
     PORT_PROTOCOLS,
     WITHIN_NETWORK,

@@ -10,7 +10,7 @@ from functools import lru_cache
 from ipaddress import ip_address, ip_network
 
 from shared.domain.model import ANY, Access, SecurityRule
-from shared.domain.prefixes import (
+from shared.domain.network import (
     Network,
     canonical_ports,
     is_any,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
-from shared.domain.arm_ids import is_within
+from shared.domain.ids import is_within
 from shared.domain.model import Principal
 
 _JIT = "Microsoft.Security/locations/jitNetworkAccessPolicies"

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from ipaddress import IPv4Network
 
-from shared.domain.arm_ids import key_of, name_of
 from shared.domain.errors import Reason
+from shared.domain.ids import key_of, name_of
 from shared.domain.model import (
     ANY,
     AccessRequest,
@@ -15,8 +15,7 @@ from shared.domain.model import (
     PortRequest,
     PortRule,
 )
-from shared.domain.patterns import PatternError, compile_pattern
-from shared.domain.prefixes import (
+from shared.domain.network import (
     canonical,
     covers,
     is_any,
@@ -25,6 +24,7 @@ from shared.domain.prefixes import (
     network,
     of_family,
 )
+from shared.domain.patterns import PatternError, compile_pattern
 from shared.domain.times import format_duration, format_instant
 
 MAX_PORTS = 100

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from shared.domain.arm_ids import digest, key_of
+from shared.domain.ids import digest, key_of
 from shared.domain.model import Conditions, Policy, PolicyVm, PortRule
 from shared.domain.policy import USUAL_PORTS
 from shared.domain.times import format_duration

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import groupby
 
-from shared.domain.arm_ids import RuleNames, allow_description, deny_description, key_of, name_of
+from shared.domain.ids import RuleNames, allow_description, deny_description, key_of, name_of
 from shared.domain.judgement import admits_sources, meets
 from shared.domain.model import (
     ANY,
@@ -20,7 +20,7 @@ from shared.domain.model import (
     Protection,
     SecurityRule,
 )
-from shared.domain.prefixes import (
+from shared.domain.network import (
     canonical,
     canonical_ports,
     covers,

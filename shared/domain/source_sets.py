@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import IntFlag
 
-from shared.domain.prefixes import Network
+from shared.domain.network import Network
 
 LAST_PORT = 65_535
 

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from shared.domain.arm_ids import name_of
+from shared.domain.ids import name_of
 from shared.domain.model import AccessRequest, PortRequest
 from shared.domain.times import format_duration, format_instant
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from shared.domain.arm_ids import is_within, key_of
 from shared.domain.errors import NotPermittedError, Reason, TooManyRequestsError
+from shared.domain.ids import is_within, key_of
 from shared.domain.model import Principal
 from shared.domain.permissions import Action, Decision
 from shared.use_cases.services import Services

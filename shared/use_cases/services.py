@@ -4,11 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from shared.domain.arm_ids import RuleNames
+from shared.domain.ids import RuleNames
 from shared.domain.policy import Limits
 from shared.domain.rules import Band
-from shared.use_cases.activity_rows import ActivityRows
-from shared.use_cases.interfaces import (
+from shared.ports import (
     Authorizer,
     Clock,
     Firewall,
@@ -19,8 +18,9 @@ from shared.use_cases.interfaces import (
     Telemetry,
     Workers,
 )
-from shared.use_cases.policy_rows import PolicyRows
-from shared.use_cases.rows import DueRows, FirewallStore, RequestRows
+from shared.store.audit import ActivityRows
+from shared.store.policies import PolicyRows
+from shared.store.rows import DueRows, FirewallStore, RequestRows
 
 
 @dataclass(frozen=True)

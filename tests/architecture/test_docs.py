@@ -8,7 +8,7 @@ import pathspec
 import pytest
 
 from functions.openapi_schemas import REASON_CODES, REFUSAL_CODES
-from shared.domain.operations import Operation
+from shared.domain.audit import Operation
 
 ROOT = Path(__file__).parents[2]
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\((?P<target>[^)\s]+)\)")

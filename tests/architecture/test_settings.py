@@ -11,7 +11,7 @@ from local.app_settings import Addresses, app_environment
 from local.stack import ESTATE
 from shared.domain.times import format_duration
 from shared.settings import Settings, read_settings
-from shared.use_cases.crowd import AT_ONCE
+from shared.use_cases.firewalls.batching import AT_ONCE
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs" / "settings.md"

@@ -14,11 +14,11 @@ from local.arm.simulator import Settings
 from shared.adapters.arm import ArmInventory, ArmReader, VirtualMachines
 from shared.adapters.arm_clients import LocalName, arm_client
 from shared.adapters.tables import AzureTable
-from shared.domain.arm_ids import key_of
+from shared.domain.ids import key_of
 from shared.domain.model import Policy, PolicyVm
 from shared.domain.rules import Plan
-from shared.use_cases.interfaces import Table
-from shared.use_cases.policy_rows import PolicyRows, VmRow
+from shared.ports import Table
+from shared.store.policies import PolicyRows, VmRow
 from tests.contract.firewall.grounds import SETTLE_SECONDS, AzureGround, allow, deny, foreign, held
 from tests.fakes import MemoryTable, MemoryTelemetry
 

@@ -9,8 +9,8 @@ from local.arm.app import load_estate
 from local.arm.client import ArmClient
 from shared.adapters.arm import ArmInventory, ArmReader, VirtualMachines
 from shared.adapters.arm_clients import LocalName, arm_client
-from shared.domain.arm_ids import key_of
-from shared.use_cases.interfaces import Machine, OutsideError
+from shared.domain.ids import key_of
+from shared.ports import Machine, OutsideError
 
 SUBSCRIPTION = "3f1c7d1e-5a0b-4c6e-9b1f-2d7a90c4e815"
 APP = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/app-rg/providers"

@@ -17,7 +17,7 @@ from local.serving import BackgroundServer
 from shared.adapters.arm import ArmReader, VirtualMachines
 from shared.adapters.arm_clients import LocalName, arm_client
 from shared.domain.model import Attachment
-from shared.use_cases.interfaces import Machine, Machines, OutsideError, ThrottledError
+from shared.ports import Machine, Machines, OutsideError, ThrottledError
 from tests.fakes import MemoryMachines
 
 Json = dict[str, Any]

@@ -16,7 +16,7 @@ from azure.storage.queue import QueueServiceClient
 
 from local.azurite import Azurite, connection_string
 from shared.adapters.queues import FIREWALLS, NAMES, POLICIES, REQUESTS, AzureQueues
-from shared.use_cases.interfaces import OutsideError, Queues
+from shared.ports import OutsideError, Queues
 from tests.fakes import Clock, MemoryQueues
 
 PATIENCE = 20.0

@@ -15,8 +15,7 @@ from starlette.routing import Route
 from local.azurite import connection_string
 from local.serving import BackgroundServer
 from shared.adapters.tables import NAMES, AzureTable, AzureTables
-from shared.use_cases.codec import MAX_DOCUMENT, pack
-from shared.use_cases.interfaces import (
+from shared.ports import (
     OutsideError,
     Row,
     RowChangedError,
@@ -24,6 +23,7 @@ from shared.use_cases.interfaces import (
     Table,
     Value,
 )
+from shared.store.codec import MAX_DOCUMENT, pack
 from tests.fakes import MemoryTable
 
 ODD_KEYS = [

@@ -20,7 +20,7 @@ from azure.mgmt.network import NetworkManagementClient
 from local.arm.client import ArmClient
 from local.stack import Stack
 from shared.adapters.arm_clients import LocalName, network_client
-from shared.domain.arm_ids import RuleNames
+from shared.domain.ids import RuleNames
 
 T = TypeVar("T")
 Json = dict[str, Any]

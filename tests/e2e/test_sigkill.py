@@ -18,11 +18,11 @@ from azure.storage.queue import QueueClient
 
 from shared.adapters.queues import FIREWALLS, POLICIES, REQUESTS
 from shared.adapters.tables import AzureTable
-from shared.domain.arm_ids import key_of, name_of, row_key
+from shared.domain.ids import key_of, name_of, row_key
 from shared.domain.model import AccessRequest, Front, PortRequest, Status
 from shared.domain.times import format_sortable
-from shared.use_cases.activity_rows import ActivityRows
-from shared.use_cases.rows import DueRows, RequestRows
+from shared.store.audit import ActivityRows
+from shared.store.rows import DueRows, RequestRows
 from tests.e2e.playing import Json, Play, Rules, Site, until
 from tests.fakes import MemoryTelemetry
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from shared.domain.model import Access, SecurityRule, Status
 from shared.domain.rules import allow_rules, deny_rules
-from shared.use_cases.interfaces import OutsideError
-from shared.use_cases.reconcile import reconcile
+from shared.ports import OutsideError
+from shared.use_cases.timers.reconcile import reconcile
 from tests.fakes import NAMES, MemoryTables, Message
 from tests.world import NSG_NIC, NSG_SUBNET, POLICY, World
 

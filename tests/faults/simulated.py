@@ -18,9 +18,11 @@ from shared.adapters.nsg_rules import read_rule, write_rule
 from shared.domain.model import Access, AccessRequest, PortRequest, Principal, SecurityRule
 from shared.domain.policy import Asked, AskedPort
 from shared.domain.rules import Plan
-from shared.use_cases import access, protection, watch
-from shared.use_cases.activity_rows import Fact
-from shared.use_cases.interfaces import Snapshot
+from shared.ports import Snapshot
+from shared.store.audit import Fact
+from shared.use_cases.policies import apply as protection
+from shared.use_cases.requests import submit as access
+from shared.use_cases.timers import health as watch
 from tests.fakes import NAMES, Clock
 from tests.world import (
     ALICE,

@@ -3,9 +3,9 @@
 import pytest
 
 from shared.domain.model import Access, PolicyState, SecurityRule, Status
-from shared.use_cases.converge import converge
-from shared.use_cases.machines import Category, report_machines
-from shared.use_cases.reconcile import reconcile
+from shared.use_cases.firewalls.converge import converge
+from shared.use_cases.reports.machines import Category, report_machines
+from shared.use_cases.timers.reconcile import reconcile
 from tests.faults.simulated import (
     APPS,
     BARE,

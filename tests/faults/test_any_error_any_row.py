@@ -6,13 +6,13 @@ from itertools import product
 import pytest
 
 from shared.domain.model import Access
-from shared.use_cases.interfaces import (
+from shared.ports import (
     OutsideError,
     RowChangedError,
     RowExistsError,
     ThrottledError,
 )
-from shared.use_cases.reconcile import reconcile
+from shared.use_cases.timers.reconcile import reconcile
 from tests.unit.breaking import NSG_FAR, ROWS, BreakingWorld
 from tests.world import NSG_NIC, NSG_SUBNET, POLICY
 

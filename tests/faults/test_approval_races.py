@@ -12,9 +12,10 @@ import pytest
 
 from shared.domain.errors import JitError
 from shared.domain.model import Access, AccessRequest, ExtensionApproval, Principal, Status
-from shared.use_cases import approval, protection
-from shared.use_cases.approval import Caller
-from shared.use_cases.interfaces import RowChangedError
+from shared.ports import RowChangedError
+from shared.use_cases.policies import apply as protection
+from shared.use_cases.requests import decide as approval
+from shared.use_cases.requests.decide import Caller
 from tests.fakes import MemoryTable
 from tests.faults.harness import FOREIGN, FragileWorld, check, check_all_over
 from tests.world import ALICE, DB, NSG_NIC, NSG_SUBNET, POLICY, WEB, World

@@ -8,8 +8,9 @@ from functools import partial
 import pytest
 
 from shared.domain.model import AccessRequest, Conditions, Principal
-from shared.use_cases import approval, protection
-from shared.use_cases.reconcile import reconcile
+from shared.use_cases.policies import apply as protection
+from shared.use_cases.requests import decide as approval
+from shared.use_cases.timers.reconcile import reconcile
 from tests.faults.harness import FOREIGN, FragileWorld, Kind, check, check_all_over
 from tests.world import ALICE, BOB, DB, POLICY, SOURCE, WEB
 

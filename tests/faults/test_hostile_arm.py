@@ -8,9 +8,9 @@ import pytest
 
 from shared.domain.model import GRACE, Access, SecurityRule, Status
 from shared.domain.rules import Plan
-from shared.use_cases.converge import converge
-from shared.use_cases.interfaces import OutsideError, Snapshot, ThrottledError
-from shared.use_cases.reconcile import reconcile
+from shared.ports import OutsideError, Snapshot, ThrottledError
+from shared.use_cases.firewalls.converge import converge
+from shared.use_cases.timers.reconcile import reconcile
 from tests.faults.simulated import (
     FOREIGN,
     SETTLE_SECONDS,
@@ -209,7 +209,7 @@ def test_a_storm_that_never_ends_is_left_to_the_next_sweep(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """After some minutes of 412s converging gives up its lease; it ends when the storm does."""
-    monkeypatch.setattr("shared.use_cases.converge.LONGEST_RUN", timedelta(minutes=1))
+    monkeypatch.setattr("shared.use_cases.firewalls.converge.LONGEST_RUN", timedelta(minutes=1))
     world = SimulatedWorld()
     world.protect()
     request = world.ask(DB, minutes=5)

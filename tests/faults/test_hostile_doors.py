@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from shared.domain.model import Status
-from shared.use_cases import watch
-from shared.use_cases.reconcile import reconcile
+from shared.use_cases.timers import health as watch
+from shared.use_cases.timers.reconcile import reconcile
 from tests.faults.simulated import (
     FOREIGN,
     SimulatedWorld,

@@ -2,7 +2,7 @@
 
 from shared.domain.model import Access, SecurityRule, Status
 from shared.domain.rules import Plan
-from shared.use_cases.interfaces import Snapshot
+from shared.ports import Snapshot
 from tests.faults.simulated import SimulatedWorld, assert_over
 from tests.world import BOB, DB, NSG_SUBNET
 

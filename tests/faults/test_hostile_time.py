@@ -6,10 +6,11 @@ from datetime import timedelta
 import pytest
 
 from shared.domain.model import Status
-from shared.use_cases import approval, watch
-from shared.use_cases.activity_rows import Fact
-from shared.use_cases.interfaces import Row
-from shared.use_cases.sweep import sweep_if_late
+from shared.ports import Row
+from shared.store.audit import Fact
+from shared.use_cases.requests import decide as approval
+from shared.use_cases.timers import health as watch
+from shared.use_cases.timers.sweep import sweep_if_late
 from tests.fakes import START
 from tests.faults.simulated import SETTLE_SECONDS, SimulatedWorld, assert_over
 from tests.world import ALICE, BOB, DB, NSG_NIC, NSG_SUBNET, World

@@ -13,8 +13,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from shared.domain.errors import JitError
 from shared.domain.model import Access, Conditions, Principal, Status
-from shared.use_cases import approval, protection
-from shared.use_cases.reconcile import reconcile
+from shared.use_cases.policies import apply as protection
+from shared.use_cases.requests import decide as approval
+from shared.use_cases.timers.reconcile import reconcile
 from tests.faults.harness import FOREIGN, FragileWorld, Kind, check, check_all_over
 from tests.world import ALICE, BOB, DB, NSG_NIC, NSG_SUBNET, POLICY, WEB
 

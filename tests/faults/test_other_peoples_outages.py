@@ -11,17 +11,20 @@ from typing import Any
 
 import pytest
 
-from shared.domain.arm_ids import RuleNames
 from shared.domain.errors import ConflictError
+from shared.domain.ids import RuleNames
 from shared.domain.model import Access, Conditions, Principal, SecurityRule, Status
-from shared.use_cases import approval, notices, protection, watch
-from shared.use_cases.interfaces import (
+from shared.ports import (
     FirewallRefusedError,
     OutsideError,
     Row,
     ThrottledError,
 )
-from shared.use_cases.reconcile import reconcile
+from shared.use_cases.policies import apply as protection
+from shared.use_cases.requests import decide as approval
+from shared.use_cases.requests import notify as notices
+from shared.use_cases.timers import health as watch
+from shared.use_cases.timers.reconcile import reconcile
 from tests.fakes import NAMES
 from tests.faults.harness import FragileWorld, Kind
 from tests.faults.simulated import (

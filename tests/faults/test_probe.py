@@ -8,9 +8,9 @@ import pytest
 
 from shared.domain.model import Access, SecurityRule, Status
 from shared.domain.rules import Plan
-from shared.use_cases import watch
-from shared.use_cases.interfaces import Snapshot
-from shared.use_cases.reconcile import reconcile
+from shared.ports import Snapshot
+from shared.use_cases.timers import health as watch
+from shared.use_cases.timers.reconcile import reconcile
 from tests.fakes import NAMES, START
 from tests.faults.simulated import FOREIGN, PROBE, SimulatedWorld, assert_over
 from tests.world import ALICE, BOB, DB, NSG_SUBNET

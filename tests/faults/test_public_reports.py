@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from shared.domain.model import PolicyState, Status
-from shared.use_cases.machines import MachineReport, report_machines
+from shared.use_cases.reports.machines import MachineReport, report_machines
 from tests.faults.simulated import (
     APPS,
     VNET,

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from shared.domain.model import Access, SecurityRule, Status
-from shared.use_cases.machines import Category, report_machines
-from shared.use_cases.reconcile import reconcile
+from shared.use_cases.reports.machines import Category, report_machines
+from shared.use_cases.timers.reconcile import reconcile
 from tests.fakes import NAMES
 from tests.faults.simulated import (
     FOREIGN,

@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import pytest
 
-from shared.domain.lifecycle import change_ports
 from shared.domain.model import Status
-from shared.use_cases.activity_rows import Fact
-from shared.use_cases.retention import forget_old
+from shared.domain.request import change_ports
+from shared.store.audit import Fact
+from shared.use_cases.timers.retention import forget_old
 from tests.faults.harness import Died, FragileWorld, Kind
 from tests.world import DB, WEB
 

@@ -15,7 +15,7 @@ PARTS = ("shared", "tests/fakes.py", "tests/world.py")
 SCRIPT = """
 import json, sys
 from shared.domain.model import Access
-from shared.use_cases.interfaces import Row
+from shared.ports import Row
 from life import live_through, load
 from pathlib import Path
 from tests.world import NSG_NIC, NSG_SUBNET, POLICY, World

@@ -14,7 +14,7 @@ from local.stack import ESTATE
 from shared.bootstrap import App
 from shared.domain.model import Principal
 from shared.settings import Settings
-from shared.use_cases import protection
+from shared.use_cases.policies import apply as protection
 from tests.functions.web_app import WebApp
 from tests.world import DB, GROUP, SUBSCRIPTION, WEB, World
 

@@ -9,8 +9,8 @@ import pytest
 
 from functions.http_operations import neutral
 from local.issuer import object_id
-from shared.use_cases.activity_rows import Fact
-from shared.use_cases.interfaces import Row
+from shared.ports import Row
+from shared.store.audit import Fact
 from tests.functions.authority_app import Authority, GuardedApp, governed, known
 from tests.functions.test_authority_table import BODY, OWNER, SHORT
 from tests.functions.web_app import ADDRESS, Answer
@@ -244,8 +244,8 @@ def test_a_filter_that_fits_little_does_not_read_for_ever(
     guard: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After so many rows a page ends, empty if need be, and its link goes on from there."""
-    monkeypatch.setattr("shared.use_cases.activity._CHUNK", 10)
-    monkeypatch.setattr("shared.use_cases.activity._MOST_READ", 30)
+    monkeypatch.setattr("shared.use_cases.reports.activity._CHUNK", 10)
+    monkeypatch.setattr("shared.use_cases.reports.activity._MOST_READ", 30)
     app = empty(guard)
     seed(
         app,

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from shared.domain.model import Conditions, ExtensionApproval, Policy
-from shared.use_cases.codec import pack, unpack
+from shared.store.codec import pack, unpack
 from tests.functions.web_app import AS_ADMIN, AS_ALICE, WebApp, policy_body, token
 from tests.world import POLICY, WEB
 

@@ -6,11 +6,13 @@ from datetime import timedelta
 import pytest
 
 from shared.domain.model import Access, Attachment, PolicyState, SecurityRule
-from shared.use_cases import findings, protection, watch
-from shared.use_cases.findings import Kind
-from shared.use_cases.interfaces import Machine, OutsideError
-from shared.use_cases.machines import Category, report_machines
-from shared.use_cases.reconcile import reconcile
+from shared.ports import Machine, OutsideError
+from shared.use_cases.policies import apply as protection
+from shared.use_cases.policies import findings
+from shared.use_cases.policies.findings import Kind
+from shared.use_cases.reports.machines import Category, report_machines
+from shared.use_cases.timers import health as watch
+from shared.use_cases.timers.reconcile import reconcile
 from tests.functions.web_app import AS_READER, MemoryInventory, WebApp
 from tests.world import DB, NSG_NIC, NSG_SUBNET, POLICY, WEB, World, vm_id
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from shared.domain.model import Attachment, SecurityRule
-from shared.use_cases.interfaces import Machine
+from shared.ports import Machine
 from tests.fakes import NAMES
 from tests.functions.web_app import (
     AS_ADMIN,

@@ -9,9 +9,10 @@ import pytest
 
 from shared.domain.model import Policy, PolicyVm, Principal
 from shared.domain.permissions import Action, Decision
-from shared.use_cases import policy_changes, protection
-from shared.use_cases.interfaces import Row, RowChangedError
-from shared.use_cases.policy_changes import Changer
+from shared.ports import Row, RowChangedError
+from shared.use_cases.policies import apply as protection
+from shared.use_cases.policies import manage as policy_changes
+from shared.use_cases.policies.manage import Changer
 from tests.fakes import MemoryTable
 from tests.functions.authority_app import Authority, GuardedApp, governed
 from tests.functions.web_app import (

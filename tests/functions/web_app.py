@@ -16,7 +16,7 @@ from shared.bootstrap import App, using
 from shared.domain.errors import NotAuthenticatedError
 from shared.domain.model import Principal
 from shared.settings import Settings
-from shared.use_cases.inventory import Listed
+from shared.use_cases.reports.inventory import Listed
 from tests.world import DB, SUBSCRIPTION, WEB, World
 
 HOST = "https://jit.example"

@@ -3,7 +3,7 @@
 import json
 import re
 
-from shared.domain.arm_ids import RuleNames
+from shared.domain.ids import RuleNames
 from tests.infra.bicep import INFRA, Text, read
 
 MAIN = read(INFRA / "main.bicep")

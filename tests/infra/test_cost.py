@@ -10,8 +10,8 @@ import pytest
 
 from shared.adapters import queues
 from shared.domain.model import Attachment
-from shared.use_cases import watch
-from shared.use_cases.reconcile import reconcile
+from shared.use_cases.timers import health as watch
+from shared.use_cases.timers.reconcile import reconcile
 from tests.fakes import MemoryQueues, MemoryTable
 from tests.infra.bicep import INFRA, ROOT
 from tests.world import World, vm_id

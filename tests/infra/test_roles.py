@@ -11,13 +11,14 @@ from local.arm.client import ArmClient
 from local.arm.serve import ArmServer
 from local.arm.simulator import Settings as ArmSettings
 from shared.bootstrap import App
-from shared.domain.arm_ids import RuleNames
+from shared.domain.ids import RuleNames
 from shared.domain.model import Policy, PolicyVm, PortRule, Principal
 from shared.domain.permissions import Action, Decision, RoleAssignment, is_allowed
 from shared.domain.policy import Asked, AskedPort
 from shared.settings import Settings
-from shared.use_cases import access, protection
-from shared.use_cases.reconcile import reconcile
+from shared.use_cases.policies import apply as protection
+from shared.use_cases.requests import submit as access
+from shared.use_cases.timers.reconcile import reconcile
 from tests.infra.bicep import INFRA, ROOT, read
 from tests.world import World
 

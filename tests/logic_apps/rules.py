@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from shared.domain.arm_ids import RuleNames, allow_description, deny_description
+from shared.domain.ids import RuleNames, allow_description, deny_description
 from tests.logic_apps.cloud import GRACE, GROUP, MARK, START, Json, rule
 from tests.logic_apps.engine import Run
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shared.domain.model import AccessRequest, Approval, Status
-from shared.use_cases.notices import notify
+from shared.use_cases.requests.notify import notify
 from tests.logic_apps.engine import Answer, Call, Run
 from tests.logic_apps.people import (
     ALICE,

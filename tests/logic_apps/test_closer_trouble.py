@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from shared.domain.arm_ids import allow_description
+from shared.domain.ids import allow_description
 from tests.logic_apps.cloud import ELSEWHERE, GROUP, INTERVAL, START, Cloud, Json, rule
 from tests.logic_apps.engine import Answer, Call
 from tests.logic_apps.rules import (

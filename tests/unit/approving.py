@@ -11,9 +11,10 @@ from shared.domain.errors import (
     JitError,
 )
 from shared.domain.model import Access, AccessRequest, Principal
-from shared.use_cases import approval, protection
-from shared.use_cases.activity_rows import Fact
-from shared.use_cases.approval import Caller
+from shared.store.audit import Fact
+from shared.use_cases.policies import apply as protection
+from shared.use_cases.requests import decide as approval
+from shared.use_cases.requests.decide import Caller
 from tests.fakes import one_by_one
 from tests.world import ALICE, DB, NSG_NIC, NSG_SUBNET, WEB, World
 

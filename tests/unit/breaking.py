@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from datetime import timedelta
 
-from shared.domain.arm_ids import digest, key_of
+from shared.domain.ids import digest, key_of
 from shared.domain.model import Attachment
-from shared.use_cases.interfaces import Row
+from shared.ports import Row
 from tests.fakes import MemoryTable
 from tests.world import ALICE, BOB, DB, NSG_NIC, NSG_SUBNET, WEB, World, vm_id
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from itertools import count
 
-from shared.use_cases.interfaces import Row
+from shared.ports import Row
 from tests.fakes import MemoryTable
 
 EACH_TIME = 1_000_000

@@ -7,11 +7,11 @@ from itertools import product
 import pytest
 
 from shared.domain.model import Access
-from shared.use_cases.interfaces import (
+from shared.ports import (
     OutsideError,
     RowChangedError,
 )
-from shared.use_cases.reconcile import reconcile
+from shared.use_cases.timers.reconcile import reconcile
 from tests.unit.breaking import NSG_FAR, ROWS, BreakingWorld
 from tests.world import NSG_NIC, NSG_SUBNET, POLICY
 

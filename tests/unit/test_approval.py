@@ -7,7 +7,6 @@ import pytest
 
 from shared.domain.approval import ask_extension, check_vote, pending, time_out, vote
 from shared.domain.errors import ConflictError
-from shared.domain.lifecycle import begin_opening
 from shared.domain.model import (
     AccessRequest,
     Approval,
@@ -22,6 +21,7 @@ from shared.domain.model import (
     Vote,
 )
 from shared.domain.permissions import Decision
+from shared.domain.request import begin_opening
 from tests.fakes import START
 from tests.samples import MINUTE
 from tests.world import ALICE, BOB, DB, NSG_NIC, POLICY, SOURCE, WEB

@@ -10,9 +10,9 @@ from shared.domain.errors import (
     NotPermittedError,
 )
 from shared.domain.model import AccessRequest, Principal, Status
-from shared.use_cases import approval
-from shared.use_cases.approval import Caller
-from shared.use_cases.interfaces import OutsideError, Row
+from shared.ports import OutsideError, Row
+from shared.use_cases.requests import decide as approval
+from shared.use_cases.requests.decide import Caller
 from tests.fakes import one_by_one
 from tests.unit.approving import (
     ADMIN,

@@ -10,9 +10,10 @@ from shared.domain.errors import (
     OutsidePolicyError,
 )
 from shared.domain.model import AccessRequest, Principal, Status
-from shared.use_cases import approval, protection
-from shared.use_cases.approval import Caller
-from shared.use_cases.interfaces import OutsideError, Row
+from shared.ports import OutsideError, Row
+from shared.use_cases.policies import apply as protection
+from shared.use_cases.requests import decide as approval
+from shared.use_cases.requests.decide import Caller
 from tests.fakes import one_by_one
 from tests.samples import MINUTE
 from tests.unit.approving import (

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from shared.domain.arm_ids import (
+from shared.domain.ids import (
     MAX_DESCRIPTION,
     MAX_ID,
     NSG_TYPE,

@@ -5,7 +5,6 @@ from datetime import timedelta
 
 import pytest
 
-from shared.domain.lifecycle import change_ports
 from shared.domain.model import (
     LONGEST_GRANT,
     Access,
@@ -15,11 +14,9 @@ from shared.domain.model import (
     Status,
 )
 from shared.domain.policy import Asked, AskedPort
+from shared.domain.request import change_ports
 from shared.domain.rules import Plan
-from shared.use_cases import access, approval, protection
-from shared.use_cases.approval import Caller
-from shared.use_cases.converge import CloseRefusedError, converge
-from shared.use_cases.interfaces import (
+from shared.ports import (
     FirewallRefusedError,
     Machine,
     OutsideError,
@@ -28,8 +25,13 @@ from shared.use_cases.interfaces import (
     Snapshot,
     ThrottledError,
 )
-from shared.use_cases.prove import Prover
-from shared.use_cases.reconcile import reconcile
+from shared.use_cases.firewalls.confirm import Prover
+from shared.use_cases.firewalls.converge import CloseRefusedError, converge
+from shared.use_cases.policies import apply as protection
+from shared.use_cases.requests import decide as approval
+from shared.use_cases.requests import submit as access
+from shared.use_cases.requests.decide import Caller
+from shared.use_cases.timers.reconcile import reconcile
 from tests.unit.approving import APPROVER, asking, code_of, decide, extend
 from tests.unit.racing import overtake
 from tests.world import ALICE, DB, NSG_NIC, NSG_SUBNET, POLICY, SOURCE, WEB, World

@@ -30,7 +30,7 @@ from shared.domain.model import (
     Vote,
 )
 from shared.domain.texts import units_of
-from shared.use_cases.codec import UnreadableRowError, pack, size_of, unpack
+from shared.store.codec import UnreadableRowError, pack, size_of, unpack
 from tests.fakes import START
 from tests.samples import MINUTE, grant, protection
 from tests.world import ALICE, POLICY, WEB

@@ -4,12 +4,12 @@ from datetime import timedelta
 
 import pytest
 
-from shared.domain.arm_ids import row_key
+from shared.domain.ids import row_key
 from shared.domain.model import Status
-from shared.use_cases.approval import Caller, revoke
-from shared.use_cases.converge import Outcome, converge
-from shared.use_cases.interfaces import Row
-from shared.use_cases.opening import open_access
+from shared.ports import Row
+from shared.use_cases.firewalls.converge import Outcome, converge
+from shared.use_cases.requests.decide import Caller, revoke
+from shared.use_cases.requests.open import open_access
 from tests.fakes import START
 from tests.world import ALICE, DB, NSG_SUBNET, World
 

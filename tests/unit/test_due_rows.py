@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from shared.domain.model import GRACE, Access, AccessRequest
-from shared.use_cases import approval
-from shared.use_cases.approval import Caller
-from shared.use_cases.interfaces import Row
-from shared.use_cases.rows import DueRows, slot_of
+from shared.ports import Row
+from shared.store.rows import DueRows, slot_of
+from shared.use_cases.requests import decide as approval
+from shared.use_cases.requests.decide import Caller
 from tests.fakes import START, Clock, MemoryTable, MemoryTelemetry
 from tests.samples import MINUTE
 from tests.unit.approving import APPROVER, asking, decide, extend, facts
@@ -119,7 +119,7 @@ def test_a_fact_whose_writer_stopped_is_recorded_by_the_sweep(
 ) -> None:
     """The due row of the change leads there, also where the sweep was silent for an hour."""
     request = world.ask(WEB, minutes=100)
-    monkeypatch.setattr("shared.use_cases.approval.record_change", _stop)
+    monkeypatch.setattr("shared.use_cases.requests.decide.record_change", _stop)
     with pytest.raises(KeyboardInterrupt):
         extend(world, request, 120)
     monkeypatch.undo()

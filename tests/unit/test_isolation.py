@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shared.domain import rules
-from shared.domain.arm_ids import digest, key_of
+from shared.domain.ids import digest, key_of
 from shared.domain.model import (
     Access,
     CloseReason,
@@ -22,10 +22,7 @@ from shared.domain.model import (
 )
 from shared.domain.policy import Asked, AskedPort
 from shared.domain.rules import Wanted
-from shared.use_cases import access, protection
-from shared.use_cases.closing import close_early
-from shared.use_cases.converge import Outcome, converge, converge_on_message
-from shared.use_cases.interfaces import (
+from shared.ports import (
     Machine,
     OutsideError,
     Row,
@@ -33,7 +30,11 @@ from shared.use_cases.interfaces import (
     Snapshot,
     ThrottledError,
 )
-from shared.use_cases.reconcile import reconcile
+from shared.use_cases.firewalls.converge import Outcome, converge, converge_on_message
+from shared.use_cases.grants import close_early
+from shared.use_cases.policies import apply as protection
+from shared.use_cases.requests import submit as access
+from shared.use_cases.timers.reconcile import reconcile
 from tests.fakes import NAMES
 from tests.unit.breaking import END, FAR, GARBAGE, NSG_FAR, BreakingWorld
 from tests.world import ALICE, BOB, DB, NSG_NIC, NSG_SUBNET, POLICY, SOURCE, WEB, World
@@ -156,7 +157,7 @@ def raise_for(monkeypatch: pytest.MonkeyPatch, bad: Callable[[Any], bool]) -> No
             raise ArithmeticError("odd")
         return WANTED(rows, now, names)
 
-    monkeypatch.setattr("shared.use_cases.planning.wanted", raising)
+    monkeypatch.setattr("shared.use_cases.firewalls.planning.wanted", raising)
 
 
 def test_a_grant_that_cannot_be_planned_is_wanted_no_more(

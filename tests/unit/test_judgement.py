@@ -15,7 +15,7 @@ from shared.domain.judgement import (
     ways_in,
 )
 from shared.domain.model import Access, SecurityRule
-from shared.domain.prefixes import Network
+from shared.domain.network import Network
 from shared.domain.rules import allow_rules, deny_rules
 from shared.domain.source_sets import Side
 from tests.fakes import NAMES

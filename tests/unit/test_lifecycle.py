@@ -7,17 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.lifecycle import (
-    begin_opening,
-    change_port,
-    change_ports,
-    close,
-    extend,
-    extend_all,
-    is_open,
-    mark_closed,
-    mark_open,
-)
 from shared.domain.model import (
     FINAL,
     AccessRequest,
@@ -28,6 +17,17 @@ from shared.domain.model import (
     Front,
     PortRequest,
     Status,
+)
+from shared.domain.request import (
+    begin_opening,
+    change_port,
+    change_ports,
+    close,
+    extend,
+    extend_all,
+    is_open,
+    mark_closed,
+    mark_open,
 )
 from tests.fakes import START
 from tests.samples import MINUTE

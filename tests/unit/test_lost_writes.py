@@ -5,7 +5,6 @@ from datetime import timedelta
 
 import pytest
 
-from shared.domain.lifecycle import change_ports
 from shared.domain.model import (
     GRACE,
     Access,
@@ -15,9 +14,11 @@ from shared.domain.model import (
     PortRule,
     Status,
 )
-from shared.use_cases import approval, protection
-from shared.use_cases.converge import Outcome, converge
-from shared.use_cases.interfaces import Machine, RowChangedError
+from shared.domain.request import change_ports
+from shared.ports import Machine, RowChangedError
+from shared.use_cases.firewalls.converge import Outcome, converge
+from shared.use_cases.policies import apply as protection
+from shared.use_cases.requests import decide as approval
 from tests.fakes import START
 from tests.unit.racing import EACH_TIME, overtake
 from tests.world import ALICE, BOB, DB, NSG_NIC, NSG_SUBNET, POLICY, WEB, World

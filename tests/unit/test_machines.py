@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from shared.domain.exposure import WITHIN_NETWORK, exposed_by, openings
 from shared.domain.model import Access, Grant, SecurityRule
 from shared.domain.rules import allow_rules, deny_rules
-from shared.use_cases.inventory import places_in
+from shared.use_cases.reports.inventory import places_in
 from tests.fakes import NAMES
 from tests.samples import allow, deny, grant, protection
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.arm_ids import (
+from shared.domain.ids import (
     MAX_DESCRIPTION,
     deny_description,
     is_scope,

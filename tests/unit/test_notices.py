@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from shared.use_cases.notices import notify
+from shared.use_cases.requests.notify import notify
 from tests.unit.approving import APPROVER, asking, decide, extend, opened
 from tests.world import ALICE, POLICY, SOURCE, WEB
 

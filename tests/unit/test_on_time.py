@@ -6,10 +6,10 @@ import pytest
 
 from shared.domain.model import Access, Status
 from shared.domain.times import format_sortable
-from shared.use_cases.approval import Caller, revoke
-from shared.use_cases.converge import Outcome, converge, converge_on_message
-from shared.use_cases.interfaces import Row, Snapshot
-from shared.use_cases.watch import lateness
+from shared.ports import Row, Snapshot
+from shared.use_cases.firewalls.converge import Outcome, converge, converge_on_message
+from shared.use_cases.requests.decide import Caller, revoke
+from shared.use_cases.timers.health import lateness
 from tests.fakes import START
 from tests.world import BOB, DB, NSG_SUBNET, World
 

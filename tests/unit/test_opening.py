@@ -16,8 +16,10 @@ from shared.domain.model import (
 )
 from shared.domain.permissions import Action, Decision
 from shared.domain.policy import Asked, AskedPort
-from shared.use_cases import access, opening, protection
-from shared.use_cases.interfaces import Machine, OutsideError
+from shared.ports import Machine, OutsideError
+from shared.use_cases.policies import apply as protection
+from shared.use_cases.requests import open as opening
+from shared.use_cases.requests import submit as access
 from tests.fakes import NAMES, START
 from tests.world import ALICE, DB, NSG_NIC, NSG_SUBNET, POLICY, SOURCE, WEB, World
 

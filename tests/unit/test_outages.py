@@ -9,9 +9,7 @@ import pytest
 from shared.domain.expiry import MARGIN, end_of, next_end, past_end
 from shared.domain.model import LONGEST_GRANT, Access, Status
 from shared.domain.rules import Plan, allow_rules
-from shared.use_cases.approval import Caller, revoke
-from shared.use_cases.converge import Outcome, converge, converge_on_message
-from shared.use_cases.interfaces import (
+from shared.ports import (
     FirewallChangedError,
     FirewallRefusedError,
     OutsideError,
@@ -19,11 +17,13 @@ from shared.use_cases.interfaces import (
     SettlingError,
     Snapshot,
 )
-from shared.use_cases.overruns import note_overruns, overran_before
-from shared.use_cases.reconcile import reconcile
-from shared.use_cases.sweep import BUDGET, sweep_if_late
-from shared.use_cases.unread import close_past_ends
-from shared.use_cases.watch import WholeWrites
+from shared.use_cases.firewalls.converge import Outcome, converge, converge_on_message
+from shared.use_cases.firewalls.unread import close_past_ends
+from shared.use_cases.requests.decide import Caller, revoke
+from shared.use_cases.timers.health import WholeWrites
+from shared.use_cases.timers.overruns import note_overruns, overran_before
+from shared.use_cases.timers.reconcile import reconcile
+from shared.use_cases.timers.sweep import BUDGET, sweep_if_late
 from tests.fakes import NAMES, START, MemoryTable
 from tests.samples import grant
 from tests.unit.breaking import NSG_FAR, BreakingWorld

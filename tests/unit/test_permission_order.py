@@ -15,11 +15,15 @@ from shared.domain.errors import (
 from shared.domain.model import Principal
 from shared.domain.permissions import Action, Decision
 from shared.domain.policy import Asked, AskedPort
-from shared.use_cases import access, approval, policy_changes, submission
-from shared.use_cases.approval import Caller
-from shared.use_cases.explain import explain_request
 from shared.use_cases.permission import is_permitted
-from shared.use_cases.policy_changes import Changer
+from shared.use_cases.policies import manage as policy_changes
+from shared.use_cases.policies.manage import Changer
+from shared.use_cases.reports import dry_run
+from shared.use_cases.reports.dry_run import explain_request
+from shared.use_cases.requests import decide as approval
+from shared.use_cases.requests import submission
+from shared.use_cases.requests import submit as access
+from shared.use_cases.requests.decide import Caller
 from tests.functions.web_app import MemoryInventory
 from tests.world import ALICE, POLICY, SOURCE, WEB, World, vm_id
 
@@ -53,7 +57,7 @@ USES: dict[str, Callable[[World], object]] = {
     "submit without a policy": lambda w: submission.submit(
         w.services, submission.NewRequest(_asked(vm_id("absent")), NOBODY)
     ),
-    "dry run of a submission": lambda w: submission.explain_submission(
+    "dry run of a submission": lambda w: dry_run.explain_submission(
         w.services, submission.NewRequest(_asked(), NOBODY)
     ),
     "break glass": lambda w: access.request_access(w.services, _wish(w, ALICE, break_glass=True)),
@@ -65,7 +69,7 @@ USES: dict[str, Callable[[World], object]] = {
     "write a policy": lambda w: policy_changes.write_policy(
         w.services, Changer(NOBODY), w.policy()
     ),
-    "explain a policy": lambda w: policy_changes.explain_write(
+    "explain a policy": lambda w: dry_run.explain_write(
         w.services, MemoryInventory(w), Changer(NOBODY), w.policy()
     ),
     "delete a policy": lambda w: policy_changes.remove_policy(w.services, Changer(NOBODY), POLICY),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.prefixes import (
+from shared.domain.network import (
     SPECIAL,
     Network,
     canonical,

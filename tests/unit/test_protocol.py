@@ -6,7 +6,6 @@ from datetime import timedelta
 import pytest
 
 from shared.domain.errors import ConflictError, NotPermittedError
-from shared.domain.lifecycle import change_ports, close
 from shared.domain.model import (
     GRACE,
     Access,
@@ -18,11 +17,9 @@ from shared.domain.model import (
     SecurityRule,
     Status,
 )
+from shared.domain.request import change_ports, close
 from shared.domain.rules import Plan
-from shared.use_cases import approval, facts, opening, protection
-from shared.use_cases.closing import close_early, grant_of
-from shared.use_cases.converge import Outcome, converge
-from shared.use_cases.interfaces import (
+from shared.ports import (
     FirewallChangedError,
     FirewallRefusedError,
     Machine,
@@ -31,7 +28,13 @@ from shared.use_cases.interfaces import (
     RowChangedError,
     Snapshot,
 )
-from shared.use_cases.reconcile import reconcile
+from shared.use_cases import audit as facts
+from shared.use_cases.firewalls.converge import Outcome, converge
+from shared.use_cases.grants import close_early, grant_of
+from shared.use_cases.policies import apply as protection
+from shared.use_cases.requests import decide as approval
+from shared.use_cases.requests import open as opening
+from shared.use_cases.timers.reconcile import reconcile
 from tests.fakes import NAMES, START
 from tests.world import ALICE, BOB, DB, NSG_NIC, NSG_SUBNET, POLICY, SOURCE, WEB, World
 

@@ -13,11 +13,12 @@ import pytest
 from shared.domain.errors import TooManyRequestsError
 from shared.domain.model import GRACE, AccessRequest, Principal, Status
 from shared.domain.policy import Asked, AskedPort
-from shared.use_cases import access, approval
-from shared.use_cases.approval import Caller
-from shared.use_cases.interfaces import OutsideError, Row, RowChangedError
-from shared.use_cases.live_rows import LIVE
-from shared.use_cases.repeat import Repeat
+from shared.ports import OutsideError, Row, RowChangedError
+from shared.store.live import LIVE
+from shared.use_cases.requests import decide as approval
+from shared.use_cases.requests import submit as access
+from shared.use_cases.requests.decide import Caller
+from shared.use_cases.requests.idempotency import Repeat
 from tests.fakes import MemoryTable
 from tests.unit.approving import APPROVER, asking, decide
 from tests.unit.racing import EACH_TIME, overtake
@@ -438,8 +439,8 @@ def test_a_damaged_time_of_a_reservation_counts_as_long_ago(world: World) -> Non
 
 def live_reserved(world: World) -> Any:
     """Make the reservation of a call that stopped long ago."""
-    from shared.use_cases.live_rows import Reserved  # noqa: PLC0415 - used once
-    from shared.use_cases.rows import new_request_id  # noqa: PLC0415
+    from shared.store.live import Reserved  # noqa: PLC0415 - used once
+    from shared.store.rows import new_request_id  # noqa: PLC0415
 
     old = world.clock() - 2 * GRACE
     return Reserved(new_request_id(POLICY, old, "0" * 16), 1, old)

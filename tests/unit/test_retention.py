@@ -7,16 +7,19 @@ from typing import Any
 
 import pytest
 
-from shared.domain.lifecycle import change_ports
 from shared.domain.model import CloseReason, Closing, Status
 from shared.domain.policy import Asked, AskedPort
-from shared.use_cases import access, protection, retention, watch
-from shared.use_cases.activity_rows import CLOSES, Fact
-from shared.use_cases.closing import grant_of
-from shared.use_cases.interfaces import OutsideError, Row
-from shared.use_cases.reconcile import reconcile
-from shared.use_cases.repeat import Repeat
-from shared.use_cases.retention import forget_old
+from shared.domain.request import change_ports
+from shared.ports import OutsideError, Row
+from shared.store.audit import CLOSES, Fact
+from shared.use_cases.grants import grant_of
+from shared.use_cases.policies import apply as protection
+from shared.use_cases.requests import submit as access
+from shared.use_cases.requests.idempotency import Repeat
+from shared.use_cases.timers import health as watch
+from shared.use_cases.timers import retention
+from shared.use_cases.timers.reconcile import reconcile
+from shared.use_cases.timers.retention import forget_old
 from tests.world import ALICE, DB, NSG_NIC, POLICY, SOURCE, WEB, World
 
 DAY = 24 * 3600
@@ -190,7 +193,7 @@ def test_a_request_that_changes_meanwhile_is_kept(world: World) -> None:
         )
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("shared.use_cases.rows.RequestRows.forget_live", change_first)
+        patch.setattr("shared.store.rows.RequestRows.forget_live", change_first)
         forget_old(world.services)
     assert world.request(request).justification == "changed"
 
@@ -328,7 +331,7 @@ def test_it_comes_after_everything_else(world: World, monkeypatch: pytest.Monkey
         assert kept(world) == {request}
         raise OutsideError("no answer")
 
-    monkeypatch.setattr("shared.use_cases.watch.may_write_whole", fail)
+    monkeypatch.setattr("shared.use_cases.timers.health.may_write_whole", fail)
     with pytest.raises(OutsideError):
         reconcile(world.services)
     assert kept(world) == set()

@@ -9,8 +9,8 @@ import pytest
 
 from shared.domain.model import Access, SecurityRule, Status
 from shared.domain.rules import Plan
-from shared.use_cases.converge import converge
-from shared.use_cases.interfaces import Row, Snapshot
+from shared.ports import Row, Snapshot
+from shared.use_cases.firewalls.converge import converge
 from tests.fakes import NAMES
 from tests.world import BOB, DB, NSG_SUBNET, World
 

@@ -9,7 +9,7 @@ import pytest
 from shared.adapters.roles import RoleAuthorizer
 from shared.domain.model import Principal
 from shared.domain.permissions import Action, Decision
-from shared.use_cases.interfaces import OutsideError
+from shared.ports import OutsideError
 from tests.fakes import Clock
 from tests.world import DB, GROUP, POLICY, SUBSCRIPTION, WEB
 

@@ -30,12 +30,10 @@ from shared.domain.model import (
 )
 from shared.domain.policy import Asked, AskedPort
 from shared.domain.texts import MAX_TEXT, as_json, shorten, stored_bytes, units_of
-from shared.use_cases import access, approval, opening, protection
-from shared.use_cases.activity_rows import Fact
-from shared.use_cases.approval import Caller
-from shared.use_cases.codec import MAX_DOCUMENT, MOST_UNITS, RowTooLargeError, pack, size_of
-from shared.use_cases.interfaces import Row
-from shared.use_cases.room import (
+from shared.ports import Row
+from shared.store.audit import Fact
+from shared.store.codec import MAX_DOCUMENT, MOST_UNITS, RowTooLargeError, pack, size_of
+from shared.store.room import (
     MAX_EXTENSIONS,
     as_stored,
     at_its_largest,
@@ -44,6 +42,11 @@ from shared.use_cases.room import (
     pack_request,
     unpack_request,
 )
+from shared.use_cases.policies import apply as protection
+from shared.use_cases.requests import decide as approval
+from shared.use_cases.requests import open as opening
+from shared.use_cases.requests import submit as access
+from shared.use_cases.requests.decide import Caller
 from tests.fakes import START, bytes_of
 from tests.samples import MINUTE, OTHER_POLICY
 from tests.unit.approving import APPROVER, asking, decide, extend, facts

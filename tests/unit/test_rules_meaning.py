@@ -11,8 +11,8 @@ from random import Random
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from shared.domain.arm_ids import key_of
 from shared.domain.exposure import openings
+from shared.domain.ids import key_of
 from shared.domain.judgement import meets
 from shared.domain.model import (
     LONGEST_GRANT,
@@ -21,7 +21,7 @@ from shared.domain.model import (
     Grant,
     SecurityRule,
 )
-from shared.domain.prefixes import canonical
+from shared.domain.network import canonical
 from shared.domain.rules import (
     Band,
     allow_rules,

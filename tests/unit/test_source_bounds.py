@@ -6,12 +6,13 @@ import pytest
 
 from shared.domain.errors import OutsidePolicyError
 from shared.domain.model import Access, AccessRequest, CloseReason, Principal, Status
+from shared.domain.network import network
 from shared.domain.policy import Asked, AskedPort
-from shared.domain.prefixes import network
-from shared.use_cases import access, opening
-from shared.use_cases.closing import close_early
-from shared.use_cases.explain import explain_request
-from shared.use_cases.source_bounds import fail_ports_with_too_many_sources
+from shared.use_cases.grants import close_early
+from shared.use_cases.reports.dry_run import explain_request
+from shared.use_cases.requests import open as opening
+from shared.use_cases.requests import submit as access
+from shared.use_cases.requests.source_bounds import fail_ports_with_too_many_sources
 from tests.world import ALICE, BOB, DB, NSG_NIC, WEB, World
 
 

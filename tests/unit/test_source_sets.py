@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.prefixes import network
+from shared.domain.network import network
 from shared.domain.source_sets import (
     Box,
     Side,

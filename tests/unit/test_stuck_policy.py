@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from shared.domain.model import PolicyState
-from shared.use_cases import protection
+from shared.use_cases.policies import apply as protection
 from tests.world import WEB, World
 
 

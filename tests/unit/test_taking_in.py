@@ -8,10 +8,11 @@ import pytest
 from shared.domain.errors import InvalidInputError, NotFoundError, TooManyRequestsError
 from shared.domain.model import GRACE, AccessRequest, Status
 from shared.domain.policy import Asked, AskedPort
-from shared.use_cases import access, approval
-from shared.use_cases.interfaces import Row, RowChangedError
-from shared.use_cases.repeat import REMEMBERED, REPEATS, Repeat
-from shared.use_cases.rows import policy_key
+from shared.ports import Row, RowChangedError
+from shared.store.rows import policy_key
+from shared.use_cases.requests import decide as approval
+from shared.use_cases.requests import submit as access
+from shared.use_cases.requests.idempotency import REMEMBERED, REPEATS, Repeat
 from tests.unit.racing import EACH_TIME, overtake
 from tests.world import ALICE, POLICY, SOURCE, WEB, World
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from shared.domain import lifecycle
+from shared.domain import request as lifecycle
 from shared.domain.model import (
     Access,
     AccessRequest,
@@ -23,12 +23,12 @@ from shared.domain.model import (
     Protection,
     Status,
 )
-from shared.use_cases import approval
-from shared.use_cases.activity_rows import Fact
-from shared.use_cases.approval import Caller
-from shared.use_cases.codec import encode, unpack
-from shared.use_cases.interfaces import Row
-from shared.use_cases.room import pack_request, unpack_request
+from shared.ports import Row
+from shared.store.audit import Fact
+from shared.store.codec import encode, unpack
+from shared.store.room import pack_request, unpack_request
+from shared.use_cases.requests import decide as approval
+from shared.use_cases.requests.decide import Caller
 from tests.fakes import START
 from tests.samples import MINUTE
 from tests.versions import before, codec_before, model_before

@@ -8,7 +8,7 @@ import pytest
 
 from shared.domain.model import ANY, Access, Conditions, PolicyVm, PortRule, Status
 from shared.domain.policy import check_extension, narrow_protocol
-from shared.use_cases import protection
+from shared.use_cases.policies import apply as protection
 from tests.unit.approving import APPROVER, decide
 from tests.world import NSG_NIC, WEB, World
 

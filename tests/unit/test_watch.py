@@ -6,12 +6,12 @@ from datetime import timedelta
 
 import pytest
 
-from shared.domain.lifecycle import change_ports, close
 from shared.domain.model import Access, CloseReason, Status
-from shared.use_cases import watch
-from shared.use_cases.interfaces import Machine, OutsideError, Snapshot
-from shared.use_cases.reconcile import reconcile
-from shared.use_cases.sweep import sweep_if_late
+from shared.domain.request import change_ports, close
+from shared.ports import Machine, OutsideError, Snapshot
+from shared.use_cases.timers import health as watch
+from shared.use_cases.timers.reconcile import reconcile
+from shared.use_cases.timers.sweep import sweep_if_late
 from tests.fakes import START
 from tests.unit.racing import overtake
 from tests.world import DB, NSG_NIC, NSG_SUBNET, WEB, World

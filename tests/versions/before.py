@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from shared.domain.arm_ids import digest, key_of
+from shared.domain.ids import digest, key_of
 from shared.domain.times import format_sortable
 from tests.versions.codec_before import UnreadableRowError, unpack
 from tests.versions.model_before import AccessRequest, Grant, Policy, Protection

@@ -8,10 +8,13 @@ from typing import Any
 
 from shared.domain.model import Principal
 from shared.domain.policy import Asked, AskedPort
-from shared.use_cases import access, approval, opening, protection
-from shared.use_cases.approval import Caller
-from shared.use_cases.interfaces import Row
-from shared.use_cases.repeat import Repeat
+from shared.ports import Row
+from shared.use_cases.policies import apply as protection
+from shared.use_cases.requests import decide as approval
+from shared.use_cases.requests import open as opening
+from shared.use_cases.requests import submit as access
+from shared.use_cases.requests.decide import Caller
+from shared.use_cases.requests.idempotency import Repeat
 from tests.fakes import MemoryTables
 from tests.world import ALICE, BOB, DB, SOURCE, WEB, World
 

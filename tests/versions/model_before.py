@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from shared.domain.arm_ids import key_of, name_of
+from shared.domain.ids import key_of, name_of
 
 ANY = "*"
 MINUTE = timedelta(minutes=1)

@@ -17,7 +17,7 @@ from local.arm.serve import ArmServer
 from shared.adapters.arm import ArmInventory, ArmReader
 from shared.adapters.arm_clients import LocalName, arm_client
 from shared.domain.rules import Plan as Changes
-from shared.use_cases.interfaces import Machine
+from shared.ports import Machine
 from tests.contract.firewall.grounds import AzureGround, allow, held
 
 ROOT = Path(__file__).parents[3]

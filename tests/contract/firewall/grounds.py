@@ -14,7 +14,7 @@ from shared.adapters.nsg import NetworkSecurityGroups
 from shared.adapters.nsg_rules import write_rule
 from shared.domain.model import Access, SecurityRule
 from shared.domain.rules import Plan
-from shared.use_cases.interfaces import Firewall
+from shared.ports import Firewall
 from tests.fakes import NAMES, MemoryFirewall
 
 Json = dict[str, Any]

@@ -6,7 +6,7 @@ import pytest
 
 from shared.domain.model import Access
 from shared.domain.rules import Plan
-from shared.use_cases.interfaces import FirewallRefusedError
+from shared.ports import FirewallRefusedError
 from tests.contract.firewall.grounds import (
     AzureGround,
     Json,

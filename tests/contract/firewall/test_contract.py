@@ -9,7 +9,7 @@ import pytest
 
 from shared.domain.model import Access
 from shared.domain.rules import Band, Plan, plan
-from shared.use_cases.interfaces import FirewallChangedError, FirewallRefusedError
+from shared.ports import FirewallChangedError, FirewallRefusedError
 from tests.contract.firewall.grounds import (
     GONE,
     HASH,

@@ -7,7 +7,7 @@ import pytest
 
 from shared.adapters import nsg, nsg_rules
 from shared.domain.rules import Band, Plan, plan
-from shared.use_cases.interfaces import OutsideError
+from shared.ports import OutsideError
 from tests.contract.firewall.grounds import (
     GROUP,
     GROUPS,

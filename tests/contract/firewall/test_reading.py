@@ -3,7 +3,7 @@
 import pytest
 
 from shared.domain.rules import Plan
-from shared.use_cases.interfaces import OutsideError, ThrottledError
+from shared.ports import OutsideError, ThrottledError
 from tests.contract.firewall.grounds import (
     GONE,
     GROUP,

@@ -3,7 +3,7 @@
 import pytest
 
 from shared.domain.rules import Band, Plan, plan
-from shared.use_cases.interfaces import (
+from shared.ports import (
     FirewallChangedError,
     FirewallRefusedError,
     OutsideError,

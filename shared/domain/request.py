@@ -1,0 +1,143 @@
+"""The life of a port request: each change is one pure step, written by one If-Match write."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+
+from shared.domain.ids import key_of
+from shared.domain.model import (
+    AccessRequest,
+    Attachment,
+    CloseReason,
+    Closing,
+    Extended,
+    Front,
+    PortRequest,
+    Status,
+)
+from shared.domain.texts import shorten
+
+PortChange = Callable[[PortRequest], PortRequest]
+
+
+def change_ports(request: AccessRequest, change: PortChange) -> AccessRequest:
+    """Apply one change to every port request."""
+    return replace(request, ports=tuple(change(port) for port in request.ports))
+
+
+def change_port(
+    request: AccessRequest, vm_id: str, number: int, change: PortChange
+) -> AccessRequest:
+    """Apply a change to one port request."""
+    return change_ports(request, lambda port: change(port) if port.names(vm_id, number) else port)
+
+
+def begin_opening(
+    port: PortRequest, attachments: tuple[Attachment, ...], now: datetime
+) -> PortRequest:
+    """Fix the end and the firewalls, once: a redelivery uses what stands there."""
+    if port.status is not Status.INITIATING or port.fronts is not None or port.closing:
+        return port
+    end_at = port.end_at if port.duration is None else now + port.duration
+    fronts = tuple(Front(each.firewall_id, each.addresses) for each in attachments)
+    return replace(port, end_at=end_at, fronts=fronts)
+
+
+def close(
+    port: PortRequest,
+    reason: CloseReason,
+    now: datetime,
+    *,
+    message: str = "",
+    by: str = "",
+    relayed_by: str = "",
+) -> PortRequest:
+    """Decide that a port request ends; the first reason stands.
+
+    `Expired` holds only if the end that stands in the row has passed: an extension that came
+    first wins. Where nothing was opened yet there is nothing to prove, so it is final at once.
+    """
+    if port.is_final or port.closing:
+        return port
+    if reason is CloseReason.EXPIRED and (port.end_at is None or port.end_at > now):
+        return port
+    closing = replace(port, closing=Closing(reason, now, shorten(message), by, relayed_by))
+    return closing if closing.fronts else _end(closing, now)
+
+
+def mark_open(port: PortRequest, firewall_id: str, now: datetime) -> PortRequest:
+    """Note that a firewall was seen open; the last of them makes the request Initiated."""
+    if port.is_final or port.closing:
+        return port
+    fronts = _mark(
+        port, firewall_id, lambda front: replace(front, opened_at=front.opened_at or now)
+    )
+    marked = replace(port, fronts=fronts)
+    if port.status is Status.INITIATING and all(front.opened_at for front in fronts):
+        return replace(marked, status=Status.INITIATED, opened_at=now)
+    return marked
+
+
+def mark_closed(port: PortRequest, firewall_id: str, now: datetime) -> PortRequest:
+    """Note that a firewall was seen without the rule; the last of them ends the request."""
+    if port.is_final or not port.closing:
+        return port
+    fronts = _mark(
+        port, firewall_id, lambda front: replace(front, closed_at=front.closed_at or now)
+    )
+    marked = replace(port, fronts=fronts)
+    return _end(marked, now) if all(front.closed_at for front in fronts) else marked
+
+
+def extend(port: PortRequest, end_at: datetime, now: datetime) -> PortRequest:
+    """Move the end of an open port request further away; one that is ending stays as it is."""
+    if not is_open(port, now) or port.end_at is None or end_at <= port.end_at:
+        return port
+    return replace(port, end_at=end_at, end_text="")
+
+
+def extend_all(
+    request: AccessRequest, end_at: datetime, now: datetime, relayed_by: str = ""
+) -> AccessRequest:
+    """Give every open port request of a request a later end, and keep a note of it."""
+    later = change_ports(request, lambda port: extend(port, end_at, now))
+    if later == request:
+        return request
+    return replace(later, extended=(*request.extended, Extended(end_at, now, relayed_by)))
+
+
+def has_ended_in_part(request: AccessRequest, now: datetime) -> bool:
+    """Tell whether any port of a request has ended, or waits for approval past its deadline."""
+    late = request.approval is not None and request.approval.deadline <= now
+    return any(
+        port.is_final
+        or port.closing is not None
+        or (port.end_at is not None and port.end_at <= now)
+        or (late and port.status is Status.PENDING_APPROVAL)
+        for port in request.ports
+    )
+
+
+def is_open(port: PortRequest, now: datetime) -> bool:
+    """Tell whether a port request is opening or open, and has not ended."""
+    return bool(
+        port.status in {Status.INITIATING, Status.INITIATED}
+        and port.fronts
+        and port.closing is None
+        and port.end_at is not None
+        and port.end_at > now
+    )
+
+
+def _mark(port: PortRequest, firewall_id: str, mark: Callable[[Front], Front]) -> tuple[Front, ...]:
+    key = key_of(firewall_id)
+    return tuple(
+        mark(front) if key_of(front.firewall_id) == key else front for front in port.fronts or ()
+    )
+
+
+def _end(port: PortRequest, now: datetime) -> PortRequest:
+    assert port.closing is not None  # noqa: S101 - both callers have just seen it
+    outcome = {CloseReason.FAILED: Status.FAILED, CloseReason.DENIED: Status.DENIED}
+    status = outcome.get(port.closing.reason, Status.REVOKED)
+    return replace(port, status=status, closed_at=now)

@@ -1,0 +1,94 @@
+"""The rows of the activity: who did what, a partition a day."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from shared.domain.audit import Operation
+from shared.domain.ids import digest
+from shared.domain.texts import MAX_NAME, MAX_TEXT, shorten
+from shared.domain.times import format_sortable
+from shared.ports import Row, RowExistsError, Table
+from shared.store.codec import UnreadableRowError, pack, unpack
+from shared.store.rows import age_key
+
+
+@dataclass(frozen=True)
+class Fact:
+    """Something that happened; the same fact has the same id however often it is recorded."""
+
+    id: str
+    at: datetime
+    operation: str
+    principal: str = ""
+    principal_name: str = ""
+    on_behalf_of: str = ""
+    relayed_by: str = ""
+    request_id: str = ""
+    vm_id: str = ""
+    port: int | None = None  # 0 is a port
+    firewall_id: str = ""
+    policy_id: str = ""
+    source_address: str = ""
+    reason: str = ""
+    authorized_by: str = ""
+    lateness_seconds: float | None = None
+    old_digest: str = ""  # of a policy before and after a change
+    new_digest: str = ""
+    changes: str = ""  # the fields of a policy that differ
+
+
+MAX_REASON = MAX_TEXT + 128  # a close's own word comes before what was said about it
+CLOSES = "closes"  # beside the days: how late each close was, newest first
+
+
+def _lateness_row(fact: Fact) -> Row:
+    key = f"{age_key(fact.at)}|{digest(fact.id)}"
+    return Row(CLOSES, key, {"seconds": fact.lateness_seconds or 0.0})
+
+
+class ActivityRows:
+    """Who did what, append only, a partition a day."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def record(self, fact: Fact) -> None:
+        """Record a fact once. Its day comes from its own time, so a repeat finds it again."""
+        values = pack(_bounded(fact))
+        row = Row(f"{fact.at:%Y-%m-%d}", f"{format_sortable(fact.at)}|{digest(fact.id)}", values)
+        if fact.lateness_seconds is not None:
+            self._insert(_lateness_row(fact))
+        self._insert(row)
+
+    def _insert(self, row: Row) -> None:
+        try:
+            self._table.insert(row)
+        except RowExistsError:
+            return
+
+    def newest_lateness(self, limit: int) -> list[float]:
+        """Read how late the newest closes were, in seconds."""
+        rows = self._table.query(CLOSES, limit=limit)
+        return [float(row.values["seconds"]) for row in rows]
+
+    def on(self, day: datetime, *, start: str = "", limit: int = 0) -> list[tuple[str, Fact]]:
+        """Read the facts of a day with their keys, oldest first; a row nobody can read is told."""
+        rows = self._table.query(f"{day:%Y-%m-%d}", start=start, limit=limit)
+        return [(row.key, _fact(row, day)) for row in rows]
+
+
+def _bounded(fact: Fact) -> Fact:
+    """Keep a fact's texts within what one may take: rows of older versions hold longer ones."""
+    return replace(
+        fact,
+        reason=shorten(fact.reason, MAX_REASON),
+        authorized_by=shorten(fact.authorized_by),
+        principal_name=shorten(fact.principal_name, MAX_NAME),
+    )
+
+
+def _fact(row: Row, day: datetime) -> Fact:
+    try:
+        return unpack(Fact, row.values)
+    except UnreadableRowError:
+        return Fact(row.key, day, Operation.UNREADABLE)

@@ -1,0 +1,184 @@
+"""The rows of policies: what each says, and beside it one row for each of its VMs."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from shared.domain.ids import digest, key_of, parse_id
+from shared.domain.model import Policy
+from shared.ports import Row, Table, Telemetry
+from shared.store.audit import Fact
+from shared.store.codec import UnreadableRowError, pack, unpack
+
+LAST = "\x7e"  # sorts after the hexadecimal digits with which our keys, or their ends, begin
+_AFTER_BAR = "\x7d"  # the character after the bar: a name may begin with one beyond ASCII
+
+
+@dataclass(frozen=True)
+class PolicyRow:
+    """A policy and the version of its row."""
+
+    policy: Policy
+    version: str = ""
+
+
+@dataclass(frozen=True)
+class VmRow:
+    """What was applied for one VM of a policy, and who was last let in."""
+
+    policy_id: str
+    vm_id: str
+    firewalls: tuple[str, ...] = ()
+    last_access_at: datetime | None = None
+    last_requestor: str = ""
+    version: str = ""
+
+
+class PolicyRows:
+    """Policies, by subscription, group and location; one row per VM beside each."""
+
+    def __init__(self, table: Table, telemetry: Telemetry) -> None:
+        self._table = table
+        self._telemetry = telemetry
+
+    def get(self, policy_id: str) -> PolicyRow | None:
+        """Read a policy by its id."""
+        partition, name = _policy_place(policy_id)
+        row = self._table.get(partition, f"policy|{name}")
+        return _policy_row(row) if row else None
+
+    def insert(self, policy: Policy) -> PolicyRow:
+        """Add a policy; raises RowExistsError."""
+        return PolicyRow(policy, self._table.insert(_encode_policy(policy)))
+
+    def replace(self, held: PolicyRow, policy: Policy) -> PolicyRow:
+        """Write over the version that was read; raises RowChangedError."""
+        row = replace(_encode_policy(policy), version=held.version)
+        return PolicyRow(policy, self._table.replace(row))
+
+    def delete(self, held: PolicyRow) -> None:
+        """Remove the version that was read; raises RowChangedError."""
+        self._table.delete(replace(_encode_policy(held.policy), version=held.version))
+        row = self._table.get(*_change_key(held.policy.id))
+        if row is not None:
+            self._table.delete(row)
+
+    def last_change(self, policy_id: str) -> Fact | None:
+        """Read the event of the last change of a policy; one that cannot be read is none."""
+        row = self._table.get(*_change_key(policy_id))
+        try:
+            return unpack(Fact, row.values) if row else None
+        except UnreadableRowError as error:
+            self._telemetry.fault("jit.row.unreadable", error, row=_change_key(policy_id)[1])
+            return None
+
+    def note_change(self, event: Fact) -> None:
+        """Keep the event of a change that is about to be made."""
+        values = {"kind": "change", **pack(event)}
+        self._table.upsert(Row(*_change_key(event.policy_id), values))
+
+    def listed(self, subscription: str, group: str = "", location: str = "") -> list[Policy]:
+        """List the policies of a subscription, narrowed by group and location."""
+        start = key_of(f"{subscription}|{group}" if group else subscription)
+        found = self._readable(self._table.scan(f"{start}|", start + _AFTER_BAR, kind="policy"))
+        return [
+            policy
+            for policy in found
+            if not location or key_of(policy.location) == key_of(location)
+        ]
+
+    def everything(self) -> list[Policy]:
+        """List every policy there is."""
+        return self._readable(self._table.scan("", LAST, kind="policy"))
+
+    def _readable(self, rows: list[Row]) -> list[Policy]:
+        found = []
+        for row in rows:
+            try:
+                found.append(_policy_row(row).policy)
+            except UnreadableRowError as error:
+                self._telemetry.fault("jit.row.unreadable", error, row=row.key)
+        return found
+
+    def vm_rows(self, policy_id: str) -> list[VmRow]:
+        """Read the rows of a policy's VMs."""
+        partition, name = _policy_place(policy_id)
+        start = f"vm|{name}|"
+        return self._decoded(self._table.query(partition, start=start, stop=start + LAST))
+
+    def _decoded(self, rows: list[Row]) -> list[VmRow]:
+        """Decode the rows of VMs; one that cannot be decoded is reported, and applied anew."""
+        found = []
+        for row in rows:
+            try:
+                found.append(_vm_row(row))
+            except UnreadableRowError as error:
+                self._telemetry.fault("jit.row.unreadable", error, row=row.key)
+        return found
+
+    def vm_row(self, policy_id: str, vm_id: str) -> VmRow | None:
+        """Read the row of one VM of a policy."""
+        partition, key = _vm_place(policy_id, vm_id)
+        row = self._table.get(partition, key)
+        return _vm_row(row) if row else None
+
+    def policies_of(self, vm_id: str) -> list[str]:
+        """Find the ids of the policies that have a row for a VM."""
+        subscription = parse_id(vm_id).subscription.lower()
+        rows = self._table.scan(
+            f"{subscription}|", subscription + _AFTER_BAR, kind="vm", vm=key_of(vm_id)
+        )
+        return sorted(_vm_row(row).policy_id for row in rows)
+
+    def put_vm(self, vm: VmRow) -> None:
+        """Write the row of a VM whatever was there."""
+        partition, key = _vm_place(vm.policy_id, vm.vm_id)
+        self._table.upsert(Row(partition, key, _vm_values(vm)))
+
+    def replace_vm(self, vm: VmRow) -> None:
+        """Write over the row of a VM as it was read; raises RowChangedError."""
+        partition, key = _vm_place(vm.policy_id, vm.vm_id)
+        self._table.replace(Row(partition, key, _vm_values(vm), vm.version))
+
+    def delete_vm(self, vm: VmRow) -> None:
+        """Remove the row of a VM as it was read; raises RowChangedError."""
+        partition, key = _vm_place(vm.policy_id, vm.vm_id)
+        self._table.delete(Row(partition, key, {}, vm.version))
+
+
+def parse_policy(policy_id: str) -> tuple[str, str, str, str]:
+    """Split a policy id into subscription, group, location and name, all in key form."""
+    parts = key_of(policy_id).split("/")
+    return parts[2], parts[4], parts[8], parts[10]
+
+
+def _policy_place(policy_id: str) -> tuple[str, str]:
+    subscription, group, location, name = parse_policy(policy_id)
+    return f"{subscription}|{group}|{location}", name
+
+
+def _change_key(policy_id: str) -> tuple[str, str]:
+    partition, name = _policy_place(policy_id)
+    return partition, f"change|{name}"
+
+
+def _vm_place(policy_id: str, vm_id: str) -> tuple[str, str]:
+    partition, name = _policy_place(policy_id)
+    return partition, f"vm|{name}|{digest(key_of(vm_id))}"
+
+
+def _encode_policy(policy: Policy) -> Row:
+    partition, name = _policy_place(policy.id)
+    values = {"kind": "policy", **pack(policy)}
+    return Row(partition, f"policy|{name}", values)
+
+
+def _policy_row(row: Row) -> PolicyRow:
+    return PolicyRow(unpack(Policy, row.values), row.version)
+
+
+def _vm_values(vm: VmRow) -> dict[str, str | int | bool | float]:
+    return {"kind": "vm", "vm": key_of(vm.vm_id), **pack(replace(vm, version=""))}
+
+
+def _vm_row(row: Row) -> VmRow:
+    return replace(unpack(VmRow, row.values), version=row.version)

@@ -1,0 +1,1 @@
+"""Make one firewall hold what its rows say."""

@@ -1,0 +1,70 @@
+"""Let a crowd gather: people who come together are let in by a few writes, not by one each.
+
+A write to a firewall takes seconds to settle and counts against a quota that closing needs too.
+Only openings wait, only behind another that was just written, and nobody works meanwhile: the
+crowd is left to a message. Who comes to close finds nothing in the way, and lets in who is there.
+"""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from shared.domain.model import Access, FirewallRows
+from shared.domain.rules import Plan, first_end
+from shared.domain.times import format_sortable
+from shared.ports import Row
+from shared.use_cases.messages import send_firewall
+from shared.use_cases.services import Services
+
+_TOGETHER = timedelta(seconds=30)  # a write may take ten seconds to settle, and some to prove
+_A_FEW, _MANY = timedelta(seconds=1), timedelta(seconds=10)
+AT_ONCE = 24  # requests that an instance handles at a time (host.json)
+_ON_ITS_WAY = timedelta(seconds=2)  # how long a queue may be looked at after its message's time
+_LONGEST = _MANY + _ON_ITS_WAY
+
+
+def note_opening(lease: Row, now: datetime) -> Row:
+    """Note on a firewall's lease, for its next holders too, when somebody was last let in."""
+    return replace(lease, values={**lease.values, "opened_at": format_sortable(now)})
+
+
+def comes_in_a_crowd(lease: Row, changes: Plan, now: datetime) -> bool:
+    """Tell whether changes only let people in, and others were let in just before them."""
+    lets_in = bool(changes.put) and all(rule.access is Access.ALLOW for rule in changes.put)
+    only = lets_in and not changes.remove and not changes.flush_connections
+    opened = str(lease.values.get("opened_at", ""))
+    return only and format_sortable(now - _TOGETHER) < opened <= format_sortable(now + _TOGETHER)
+
+
+def leave_to_gather(
+    services: Services, firewall_id: str, lease: Row, rows: FirewallRows
+) -> Row | None:
+    """Leave a crowd to a message, and note that on the lease; None: nobody else is on the way.
+
+    The first end on the firewall bounds the waiting: its own message may find the lease taken.
+    """
+    try:
+        coming = services.queues.requested()
+    except Exception as error:  # noqa: BLE001 - a count that fails must not keep anybody out
+        services.telemetry.fault("jit.queue.uncounted", error, firewall=firewall_id)
+        return None
+    if coming <= 1:  # the one that is being handled
+        return None
+    now = services.clock()
+    end = first_end(rows)
+    wait = _MANY if coming > AT_ONCE else _A_FEW
+    wait = max(min(wait, end - now), timedelta(0)) if end else wait
+    if not send_firewall(services, firewall_id, delay=wait):
+        return None
+    until = format_sortable(now + wait + _ON_ITS_WAY)
+    return replace(lease, values={**lease.values, "gathers_until": until})
+
+
+def end_gathering(lease: Row) -> Row:
+    """Take the note off once the lease is held: who comes after this holder is alone again."""
+    return replace(lease, values={**lease.values, "gathers_until": ""})
+
+
+def is_gathering(lease: Row, now: datetime) -> bool:
+    """Tell whether a message is on its way that will let everybody in."""
+    until = str(lease.values.get("gathers_until", ""))
+    return format_sortable(now) < until <= format_sortable(now + _LONGEST)

@@ -1,0 +1,225 @@
+"""Bring the grants of a firewall in line with their requests before anything acts on them.
+
+The request row decides; a grant is its copy. Only grants that are expired, unproven, sealed,
+uncovered or replaced are looked up, so that the cost follows what changes, not what is live.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import datetime
+
+from shared.domain.ids import key_of
+from shared.domain.model import (
+    LONGEST_GRANT,
+    AccessRequest,
+    CloseReason,
+    FirewallRows,
+    Front,
+    Grant,
+    PortRequest,
+    Status,
+)
+from shared.domain.request import change_ports, close
+from shared.domain.rules import is_covered, is_held, superseded
+from shared.ports import OutsideError, RowChangedError
+from shared.store.rows import RequestRow
+from shared.use_cases.firewalls.failures import Failures
+from shared.use_cases.grants import close_early, grant_of, seal_row
+from shared.use_cases.services import Services
+
+
+class _UnansweredError(OutsideError):
+    """The row of a request could not be read: whether it still stands is not known."""
+
+
+class Aligner:
+    """Aligns the rows of one firewall."""
+
+    def __init__(
+        self, services: Services, firewall_id: str, failures: Failures | None = None
+    ) -> None:
+        self._services = services
+        self._firewall_id = firewall_id
+        self._failures = Failures(services, firewall_id) if failures is None else failures
+        self._requests: dict[str, AccessRequest | None] = {}
+        self._unanswered: dict[str, _UnansweredError] = {}
+        self._unwritable: dict[str, Exception] = {}
+
+    def align(self, rows: FirewallRows, now: datetime) -> FirewallRows:
+        """Return the rows as they stand once they agree with their requests."""
+        newer_exists = {grant.key for grant in self._replaced(rows, now)}
+
+        def align_those_of(request: list[Grant]) -> list[Grant]:
+            return [
+                self._try(grant, rows, now, replaced=grant.key in newer_exists)
+                if self._needs_a_look(grant, rows, now) or grant.key in newer_exists
+                else grant
+                for grant in request
+            ]
+
+        aligned = self._services.workers(align_those_of, by_request(rows.grants))
+        return replace(rows, grants=tuple(grant for those in aligned for grant in those))
+
+    @staticmethod
+    def _replaced(rows: FirewallRows, now: datetime) -> tuple[Grant, ...]:
+        return superseded(
+            grant for grant in rows.grants if is_held(grant, now) and is_covered(grant, rows)
+        )
+
+    @staticmethod
+    def _needs_a_look(grant: Grant, rows: FirewallRows, now: datetime) -> bool:
+        if grant.is_sealed:
+            return not grant.proven
+        return not grant.proven or not is_held(grant, now) or not is_covered(grant, rows)
+
+    def _try(self, grant: Grant, rows: FirewallRows, now: datetime, *, replaced: bool) -> Grant:
+        """Align one grant; where that fails, it is wanted no more, and no other grant is held up.
+
+        A request that did not answer proves nothing: its grant stays as it is until its end, and
+        is not opened.
+        """
+        try:
+            return self._align(grant, rows, now, replaced=replaced)
+        except _UnansweredError as error:
+            self._failures.note(grant, error)
+            if is_held(grant, now) and is_covered(grant, rows) and not replaced:
+                self._failures.withheld.add(grant.key)
+                return grant
+        except Exception as error:  # noqa: BLE001 - whatever it is, the others must still close
+            self._failures.note(grant, error)
+        return grant if grant.is_sealed else replace(grant, sealed_at=now, proven=False)
+
+    def _align(self, grant: Grant, rows: FirewallRows, now: datetime, *, replaced: bool) -> Grant:
+        request, port, front = self._place(grant)
+        if request is None or port is None or front is None or not _may_be_open(port):
+            # Closing, ended or never accepted: a forged row, or one whose request was lost, has
+            # nobody who stands behind it. It fails closed.
+            return self._seal(grant)
+        if grant.is_sealed:
+            self._close(grant, CloseReason.FAILED, "its grant was sealed without a reason")
+            return grant
+        grant = self._copy(grant, grant_of(request, port, front))
+        if not is_held(grant, now):
+            return self._expire(grant)
+        if not is_covered(grant, rows):
+            self._close(grant, CloseReason.REVOKED, "the policy no longer covers this port")
+        elif replaced:
+            self._close(grant, CloseReason.NEWER, "")
+        else:
+            return grant
+        return self._seal(grant)
+
+    def _place(self, grant: Grant) -> tuple[AccessRequest | None, PortRequest | None, Front | None]:
+        request = self._request(grant.request_id)
+        port = request.port(grant.vm_id, grant.port) if request else None
+        key = key_of(self._firewall_id)
+        fronts = port.fronts or () if port else ()
+        return request, port, next((f for f in fronts if key_of(f.firewall_id) == key), None)
+
+    def _request(self, request_id: str) -> AccessRequest | None:
+        if request_id in self._unanswered:
+            raise self._unanswered[request_id]
+        if request_id not in self._requests:
+            held = self._read(request_id)
+            self._requests[request_id] = held.request if held else None
+        return self._requests[request_id]
+
+    def _read(self, request_id: str) -> RequestRow | None:
+        try:
+            return self._services.requests.get(request_id)
+        except OutsideError as error:
+            self._unanswered[request_id] = _UnansweredError(str(error))
+            raise self._unanswered[request_id] from error
+
+    def _copy(self, grant: Grant, truth: Grant) -> Grant:
+        """Take over what the request says: a later end, or what somebody tampered with."""
+        current = replace(truth, proven=grant.proven, version=grant.version)
+        if current == grant:
+            return grant
+        try:
+            return self._services.rows.replace_grant(replace(current, proven=False))
+        except RowChangedError:
+            return self._again(grant)
+
+    def _expire(self, grant: Grant) -> Grant:
+        """Write the reason, then seal; an extension that came first wins.
+
+        One write ends all ports of the request that have expired.
+        """
+        now = self._services.clock()
+
+        def end(port: PortRequest) -> PortRequest:
+            if not port.names(grant.vm_id, grant.port) and not _has_expired(port, now):
+                return port
+            if port.end_at is not None and port.end_at > now + LONGEST_GRANT:
+                message = "its end lies further ahead than any grant may last"
+                return close(port, CloseReason.FAILED, now, message=message)
+            return close(port, CloseReason.EXPIRED, now)
+
+        self._requests[grant.request_id] = self._write(
+            grant.request_id,
+            lambda: self._services.requests.change(
+                grant.request_id, lambda held: change_ports(held, end)
+            ),
+        )
+        request, port, front = self._place(grant)
+        if request is None or port is None or front is None or port.closing:
+            return self._seal(grant)
+        return self._copy(grant, grant_of(request, port, front))
+
+    def _close(self, grant: Grant, reason: CloseReason, message: str) -> None:
+        self._requests[grant.request_id] = self._write(
+            grant.request_id,
+            lambda: close_early(
+                self._services,
+                grant.request_id,
+                lambda port: port.names(grant.vm_id, grant.port),
+                reason,
+                message=message,
+            ),
+        )
+
+    def _write(
+        self, request_id: str, write: Callable[[], AccessRequest | None]
+    ) -> AccessRequest | None:
+        """Write to a request; one that cannot be written is tried once, not for each port."""
+        if request_id in self._unwritable:
+            raise self._unwritable[request_id]
+        try:
+            return write()
+        except Exception as error:
+            self._unwritable[request_id] = error
+            raise
+
+    def _seal(self, grant: Grant) -> Grant:
+        if grant.is_sealed:
+            return grant
+        return seal_row(self._services, grant) or self._again(grant)
+
+    def _again(self, grant: Grant) -> Grant:
+        """Read a grant that changed under us; if it is gone or still wanted, act on neither.
+
+        Raises RowChangedError where it did not change after all.
+        """
+        fresh = self._services.rows.get_grant(
+            grant.firewall_id, grant.request_id, grant.vm_id, grant.port
+        )
+        if fresh is not None and fresh.version == grant.version:
+            raise RowChangedError(f"a grant of {grant.request_id} cannot be written")
+        return fresh if fresh is not None else replace(grant, sealed_at=self._services.clock())
+
+
+def by_request(grants: Iterable[Grant]) -> list[list[Grant]]:
+    """Group grants by request, so that two workers never write to the same request row."""
+    groups: dict[str, list[Grant]] = {}
+    for grant in grants:
+        groups.setdefault(grant.request_id, []).append(grant)
+    return list(groups.values())
+
+
+def _has_expired(port: PortRequest, now: datetime) -> bool:
+    return port.fronts is not None and port.end_at is not None and port.end_at <= now
+
+
+def _may_be_open(port: PortRequest) -> bool:
+    return port.status in {Status.INITIATING, Status.INITIATED} and port.closing is None

@@ -1,0 +1,125 @@
+"""Close port requests: the reason first, then every grant sealed, then the firewalls told."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple
+
+from shared.domain.model import (
+    GRACE,
+    MINUTE,
+    AccessRequest,
+    CloseReason,
+    Front,
+    Grant,
+    PortRequest,
+)
+from shared.domain.request import change_ports, close
+from shared.ports import RowChangedError
+from shared.use_cases.messages import send_firewall
+from shared.use_cases.services import Services
+
+Choice = Callable[[PortRequest], bool]
+
+_TRIES = 50
+
+
+class By(NamedTuple):
+    """Who ends something, and which app carried the message, if one did."""
+
+    person: str = ""
+    relay: str = ""
+
+
+_NOBODY = By()
+
+
+def grant_of(request: AccessRequest, port: PortRequest, front: Front) -> Grant:
+    """Copy a port request for one of its firewalls."""
+    assert port.end_at is not None  # noqa: S101 - begin_opening fixed the end with the fronts
+    return Grant(
+        firewall_id=front.firewall_id,
+        request_id=request.id,
+        policy_id=request.policy_id,
+        vm_id=port.vm_id,
+        port=port.port,
+        protocol=port.protocol,
+        sources=port.sources,
+        addresses=front.addresses,
+        requestor=request.requestor.key,
+        requested_at=request.requested_at,
+        expires_at=port.end_at,
+    )
+
+
+def close_early(
+    services: Services,
+    request_id: str,
+    choice: Choice,
+    reason: CloseReason,
+    *,
+    message: str = "",
+    by: By = _NOBODY,
+) -> AccessRequest | None:
+    """End chosen port requests before their time; None: there is no such request.
+
+    What must be finished is noted before it is begun: if this stops half-way, the due row leads
+    the sweep back here. The grants are sealed when this returns.
+    """
+    now = services.clock()
+    services.due.add(now + MINUTE, "request", request_id, since=now)
+
+    def end(port: PortRequest) -> PortRequest:
+        if not choice(port):
+            return port
+        return close(port, reason, now, message=message, by=by.person, relayed_by=by.relay)
+
+    request = services.requests.change(request_id, lambda held: change_ports(held, end))
+    if request is not None:
+        for firewall_id in seal_closed(services, request):
+            send_firewall(services, firewall_id)
+        if request.is_final:
+            services.requests.forget_live(request)
+    return request
+
+
+def seal_closed(services: Services, request: AccessRequest) -> list[str]:
+    """Seal each grant of the port requests whose close is decided; return where one was sealed."""
+    touched = {
+        front.firewall_id
+        for port in request.ports
+        if port.closing and not port.is_final
+        for front in port.fronts or ()
+        if front.closed_at is None and seal(services, request, port, front)
+    }
+    return sorted(touched)
+
+
+def seal(services: Services, request: AccessRequest, port: PortRequest, front: Front) -> bool:
+    """Seal one grant, or take its place with a sealed row, so that a late opener finds it taken.
+
+    Both due rows come first: one to converge now, one to look again after the grace. False: it
+    was sealed already, so its due row leads there; a firewall that does not answer gets no crowd
+    of messages.
+    """
+    sealed = False
+    for _ in range(_TRIES):
+        held = services.rows.get_grant(front.firewall_id, request.id, port.vm_id, port.port)
+        if held is not None and held.is_sealed:
+            return sealed
+        sealed = True
+        now = services.clock()
+        services.due.add(now, "firewall", front.firewall_id, since=now)
+        services.due.add(now + GRACE, "firewall", front.firewall_id, since=now)
+        if held is None:
+            services.rows.insert_grant(replace(grant_of(request, port, front), sealed_at=now))
+        else:
+            seal_row(services, held)
+    raise RowChangedError(f"a grant of {request.id} changed {_TRIES} times while being sealed")
+
+
+def seal_row(services: Services, grant: Grant) -> Grant | None:
+    """Seal a grant as it was read; None: it changed meanwhile."""
+    try:
+        return services.rows.replace_grant(replace(grant, sealed_at=services.clock(), proven=False))
+    except RowChangedError:
+        return None

@@ -1,0 +1,132 @@
+"""What stands wrong and needs a person: policies that failed, governed ports that stand open.
+
+Applying a policy finds it, and reconciling applies every policy again. A row for each finding of
+a policy lets the health report read them all with one short query, and no list of ARM's.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from shared.domain.exposure import exposed_by
+from shared.domain.ids import key_of, name_of
+from shared.domain.model import ANY, Attachment
+from shared.domain.times import format_sortable
+from shared.ports import Row, Snapshot, Value
+from shared.store.rows import policy_key
+from shared.use_cases.services import Services
+
+MOST_READ = 100
+_PARTITION = "findings"
+_LONGEST_TEXT = 500
+
+
+class Kind(StrEnum):
+    """What is wrong with a policy."""
+
+    FAILED = "failed"
+    EXPOSED = "exposed"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong with a policy, and for how many of its VMs."""
+
+    kind: Kind
+    policy_id: str
+    text: str
+    count: int = 1
+
+
+@dataclass(frozen=True)
+class Governed:
+    """A VM of a policy as it was found: its ports, and the firewalls in front of it."""
+
+    vm_id: str
+    ports: tuple[int, ...]
+    attachments: tuple[Attachment, ...]
+
+
+def note_finding(services: Services, finding: Finding) -> None:
+    """Store a finding, unless it stands there as it is."""
+    partition, key = _place(finding.kind, finding.policy_id)
+    said: dict[str, Value] = {
+        "policy": finding.policy_id,
+        "text": finding.text[:_LONGEST_TEXT],
+        "count": finding.count,
+    }
+    row = services.tables.firewalls.get(partition, key)
+    if row is not None and {name: row.values.get(name) for name in said} == said:
+        return
+    since = row.values["since"] if row is not None else format_sortable(services.clock())
+    services.tables.firewalls.upsert(Row(partition, key, {**said, "since": since}))
+    services.telemetry.event(
+        f"jit.policy.{finding.kind}", policy=finding.policy_id, what=finding.text
+    )
+
+
+def clear_finding(services: Services, kind: Kind, policy_id: str) -> None:
+    """Delete a finding that is mended."""
+    row = services.tables.firewalls.get(*_place(kind, policy_id))
+    if row is not None:
+        services.tables.firewalls.delete(row)
+
+
+def read_findings(services: Services, kind: Kind) -> list[Finding]:
+    """Read the findings of a kind, as many as are worth telling."""
+    rows = services.tables.firewalls.query(
+        _PARTITION, start=f"{kind}|", stop=f"{kind}}}", limit=MOST_READ
+    )
+    return [
+        Finding(kind, str(row.values["policy"]), str(row.values["text"]), int(row.values["count"]))
+        for row in rows
+    ]
+
+
+def note_exposure(
+    services: Services,
+    policy_id: str,
+    governed: Iterable[Governed],
+    snapshots: Mapping[str, Snapshot],
+    *,
+    complete: bool,
+) -> None:
+    """Store whether governed ports of a policy stand open, as settled reads show it.
+
+    Where not every VM and firewall could be read, what was found before is not taken back.
+    """
+    reasons = []
+    for vm in governed:
+        if any(key_of(each.firewall_id) not in snapshots for each in vm.attachments):
+            complete = False
+            continue
+        reason = _why_exposed(services, vm, snapshots)
+        if reason:
+            reasons.append(reason)
+    if reasons:
+        first = min(reasons)
+        note_finding(services, Finding(Kind.EXPOSED, policy_id, first, len(reasons)))
+    elif complete:
+        clear_finding(services, Kind.EXPOSED, policy_id)
+
+
+def _why_exposed(services: Services, vm: Governed, snapshots: Mapping[str, Snapshot]) -> str:
+    """Name a rule that leaves a port of a VM open; empty: none does."""
+    for address in sorted({a for each in vm.attachments for a in each.addresses}):
+        before = {
+            each.firewall_id: snapshots[key_of(each.firewall_id)].rules
+            for each in vm.attachments
+            if address in each.addresses
+        }
+        for port in vm.ports:
+            # As our deny closes it: for every protocol.
+            for firewall_id, rule in exposed_by(before, port, ANY, address, services.names):
+                return (
+                    f"port {port} of '{name_of(vm.vm_id)}' is left open by rule '{rule.name}' "
+                    f"(priority {rule.priority}) of '{name_of(firewall_id)}'"
+                )
+    return ""
+
+
+def _place(kind: Kind, policy_id: str) -> tuple[str, str]:
+    return _PARTITION, f"{kind}|{policy_key(policy_id)}"

@@ -1,0 +1,147 @@
+"""Change a policy: who may, and an audit event that is stored before the change takes effect."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from shared.domain.audit import Operation
+from shared.domain.errors import NotPermittedError
+from shared.domain.ids import key_of
+from shared.domain.model import GRACE, Policy, Principal
+from shared.domain.permissions import Action
+from shared.domain.policy_diff import differences, digest_of, summed_up, with_known_ports
+from shared.store.audit import Fact
+from shared.use_cases.permission import enforce, enforce_on_vms, is_in_scope
+from shared.use_cases.policies import apply as protection
+from shared.use_cases.services import Services
+
+
+@dataclass(frozen=True)
+class Changer:
+    """Who changes a policy, from which address, and which app carries the message."""
+
+    person: Principal
+    source_address: str = ""
+    relayed_by: Principal | None = None
+
+
+def enforce_write(
+    services: Services, changer: Changer, policy_id: str, vm_ids: Iterable[str]
+) -> None:
+    """Enforce the right to write at a policy's scope and on each VM that a PUT names."""
+    enforce(services, changer.person, Action.WRITE, policy_id)
+    _enforce_on_vms(services, changer, vm_ids)
+
+
+def write_policy(
+    services: Services, changer: Changer, policy: Policy, *, keep_conditions: bool = False
+) -> Policy:
+    """Write a policy: check the right on every VM, record the change, then store it.
+
+    Raises NotPermittedError. Nothing is stored then.
+    """
+    enforce_write(services, changer, policy.id, [vm.id for vm in policy.vms])
+
+    def before(held: Policy | None, written: Policy | None) -> None:
+        enforce_on_replaced(services, changer, held)
+        _record(services, changer, held, written)
+
+    return protection.put_policy(services, policy, keep_conditions=keep_conditions, before=before)
+
+
+def remove_policy(services: Services, changer: Changer, policy_id: str) -> bool:
+    """Delete a policy: check the right on every VM in it, record the change, then delete.
+
+    Return False if there is none. Raises NotPermittedError.
+    """
+    enforce(services, changer.person, Action.DELETE, policy_id)
+
+    def before(held: Policy | None, written: Policy | None) -> None:
+        enforce_on_replaced(services, changer, held)
+        _record(services, changer, held, written)
+
+    return protection.delete_policy(services, policy_id, before=before)
+
+
+def enforce_on_replaced(services: Services, changer: Changer, held: Policy | None) -> None:
+    """Enforce the right on the VMs that a policy lists now: a change may lift their protection.
+
+    NB. What lies outside the app's scopes by now cannot be checked, nor opened or closed.
+    """
+    listed = [vm.id for vm in held.vms if is_in_scope(services, vm.id)] if held else []
+    enforce_on_vms(services, changer.person, Action.WRITE, listed)
+
+
+def _enforce_on_vms(services: Services, changer: Changer, vm_ids: Iterable[str]) -> None:
+    named = list(vm_ids)
+    for vm_id in named:
+        if not is_in_scope(services, vm_id):
+            raise NotPermittedError(f"'{vm_id}' is outside the scopes this app works in.")
+    enforce_on_vms(services, changer.person, Action.WRITE, named)
+
+
+def _record(services: Services, changer: Changer, old: Policy | None, new: Policy | None) -> None:
+    """Record a change before it takes effect; one that changes nothing is no change."""
+    after = with_known_ports(new, old) if new else None
+    lines = differences(old, after)
+    if not lines:
+        return
+    event = _as_begun(services, _event(services, changer, old, after, lines))
+    services.activity.record(event)
+    services.telemetry.event(
+        "jit.policy.changed",
+        operation=event.operation,
+        policy=event.policy_id,
+        principal=event.principal,
+        principal_name=event.principal_name,
+        relayed_by=event.relayed_by,
+        source=event.source_address,
+        old=event.old_digest,
+        new=event.new_digest,
+        changes=event.changes,
+    )
+
+
+def _event(
+    services: Services,
+    changer: Changer,
+    old: Policy | None,
+    new: Policy | None,
+    lines: tuple[str, ...],
+) -> Fact:
+    kinds = {(False, True): Operation.POLICY_CREATED, (True, False): Operation.POLICY_DELETED}
+    policy = new or old
+    assert policy is not None  # noqa: S101 - two policies that do not exist do not differ
+    vms = {key_of(vm.id): vm.id for each in (old, new) if each for vm in each.vms}
+    return Fact(
+        id="",
+        at=services.clock(),
+        operation=kinds.get((old is not None, new is not None), Operation.POLICY_CHANGED),
+        principal=changer.person.key,
+        principal_name=changer.person.name or changer.person.app_id,
+        relayed_by=changer.relayed_by.key if changer.relayed_by else "",
+        vm_id=next(iter(vms.values())) if len(vms) == 1 else "",
+        policy_id=policy.id,
+        source_address=changer.source_address,
+        old_digest=digest_of(old),
+        new_digest=digest_of(new),
+        changes=summed_up(lines),
+    )
+
+
+def _as_begun(services: Services, event: Fact) -> Fact:
+    """Return the event of an earlier try that stopped before its change, or this one as begun.
+
+    The last event of each policy is kept beside it. Its change has taken effect, unless the
+    policy still is what it was then: the same change by the same person is then the same event.
+    """
+    begun = services.policies.last_change(event.policy_id)
+    if begun is not None and event.at - begun.at <= GRACE and _same(begun, event):
+        return begun
+    mark = f"{event.at.isoformat()}|{event.old_digest}|{event.new_digest}|{event.principal}"
+    event = replace(event, id=f"{key_of(event.policy_id)}|{mark}")
+    services.policies.note_change(event)
+    return event
+
+
+def _same(begun: Fact, event: Fact) -> bool:
+    return replace(begun, id="", at=event.at) == event

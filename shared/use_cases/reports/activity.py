@@ -1,0 +1,84 @@
+"""Read the record of who did what, a page at a time."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from shared.domain.ids import key_of
+from shared.store.audit import Fact
+from shared.use_cases.services import Services
+
+_CHUNK = 500
+# Rows looked at for one page: a filter that fits little is carried on by the next call.
+_MOST_READ = 20 * _CHUNK
+_NEXT = "!"  # a key that sorts right after another one: keys end in hex digits
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Which facts are wanted; empty means any. `after` is where the last page ended."""
+
+    since: datetime
+    until: datetime
+    person: str = ""
+    vm_id: str = ""
+    operation: str = ""
+    after: str = ""
+    top: int = 200
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some facts, oldest first, and where the next page begins."""
+
+    facts: tuple[Fact, ...]
+    next: str = ""
+
+
+def read_activity(services: Services, asked: Asked) -> Page:
+    """Read one page of facts. Each day is a partition, read in key order, which is time order."""
+    found: list[Fact] = []
+    read = 0
+    day, start = _first(asked)
+    while day.date() <= asked.until.date():
+        if read >= _MOST_READ:
+            return Page(tuple(found), f"{day:%Y-%m-%d}/{start.removesuffix(_NEXT)}")
+        rows = services.activity.on(day, start=start, limit=_CHUNK)
+        read += len(rows)
+        for key, fact in rows:
+            if _fits(fact, asked):
+                found.append(fact)
+            if len(found) == asked.top:
+                return Page(tuple(found), f"{day:%Y-%m-%d}/{key}")
+        if len(rows) < _CHUNK:
+            day, start = day + timedelta(days=1), ""
+        else:
+            start = rows[-1][0] + _NEXT
+    return Page(tuple(found))
+
+
+def _first(asked: Asked) -> tuple[datetime, str]:
+    """Return where to begin; a made-up token leads no further back than what is asked for."""
+    text, _, key = asked.after.partition("/")
+    try:
+        day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=asked.since.tzinfo)
+    except ValueError:
+        return asked.since, ""
+    if day.date() < asked.since.date():
+        return asked.since, ""
+    return day, key + _NEXT if key else ""
+
+
+def _concerns(fact: Fact, vm_key: str) -> bool:
+    """Tell whether an event is about a VM, or changed what a policy says of it."""
+    return key_of(fact.vm_id) == vm_key or f"virtualMachines[{vm_key}]" in fact.changes
+
+
+def _fits(fact: Fact, asked: Asked) -> bool:
+    people = {fact.principal.lower(), fact.principal_name.lower(), fact.on_behalf_of.lower()}
+    people |= {each.partition("/")[2] for each in people}
+    return (
+        asked.since <= fact.at <= asked.until
+        and (not asked.person or asked.person in people)
+        and (not asked.vm_id or _concerns(fact, asked.vm_id))
+        and (not asked.operation or fact.operation == asked.operation)
+    )

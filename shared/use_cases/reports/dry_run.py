@@ -1,0 +1,209 @@
+"""Dry runs: the decision, its reasons, and the very rules that would be written. Writes nothing."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from shared.domain.errors import Reason
+from shared.domain.ids import key_of, name_of
+from shared.domain.model import (
+    AccessRequest,
+    Attachment,
+    FirewallRows,
+    Grant,
+    Policy,
+    PolicyVm,
+    Protection,
+    SecurityRule,
+    Status,
+)
+from shared.domain.policy import PolicyDecision
+from shared.domain.request import begin_opening
+from shared.domain.rules import Plan, plan, wanted
+from shared.ports import Machine, Snapshot
+from shared.use_cases.grants import grant_of
+from shared.use_cases.policies.apply import standing, succeeding, unprotectable, usual_ports
+from shared.use_cases.policies.manage import Changer, enforce_on_replaced, enforce_write
+from shared.use_cases.reports.inventory import Inventory, Listed, places_in
+from shared.use_cases.requests.submission import NewRequest, with_policy
+from shared.use_cases.requests.submit import Wish, judge, new_request, permitted
+from shared.use_cases.services import Services
+
+
+@dataclass(frozen=True)
+class FirewallChange:
+    """What would change on one firewall; `blocked` maps what cannot be done to why."""
+
+    firewall_id: str
+    put: tuple[SecurityRule, ...] = ()
+    remove: tuple[str, ...] = ()
+    blocked: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Explained:
+    """What would become of a request or a policy."""
+
+    decision: PolicyDecision
+    changes: tuple[FirewallChange, ...] = ()
+    problems: tuple[Reason, ...] = ()
+    request: AccessRequest | None = None
+    policy: Policy | None = None
+
+
+def explain_submission(services: Services, new: NewRequest) -> Explained:
+    """Return what a request would lead to; it needs the permission that the request would."""
+    return explain_request(services, with_policy(services, new))
+
+
+def explain_write(
+    services: Services,
+    inventory: Inventory,
+    changer: Changer,
+    policy: Policy,
+    *,
+    keep_conditions: bool = False,
+) -> Explained:
+    """Return what a PUT would lead to; it needs the rights that the PUT would."""
+    enforce_write(services, changer, policy.id, [vm.id for vm in policy.vms])
+    enforce_on_replaced(services, changer, standing(services.policies.get(policy.id)))
+    return explain_policy(services, inventory, policy, keep_conditions=keep_conditions)
+
+
+def explain_request(services: Services, wish: Wish) -> Explained:
+    """Say what a request would lead to."""
+    wish = permitted(services, wish)
+    now, policy = services.clock(), wish.policy
+    decision = judge(services, wish)
+    if not decision.allowed:
+        return Explained(decision)
+    request = new_request(services, wish)
+    vm_ids = sorted({port.vm_id for port in request.ports})
+    machines = dict(zip(vm_ids, services.workers(services.machines.find, vm_ids), strict=True))
+    problems = [
+        Reason("CannotBeOpened", f"{name_of(vm_id)}: {why}", vm_id)
+        for vm_id, machine in machines.items()
+        if (why := _unopenable(machine) or _shared_address(services, machine))
+    ]
+    grants = _grants(request, machines, now)
+    firewalls = {key_of(grant.firewall_id): grant.firewall_id for grant in grants}
+
+    def change(firewall_id: str) -> FirewallChange:
+        here = [grant for grant in grants if key_of(grant.firewall_id) == key_of(firewall_id)]
+        rows = services.rows.read(firewall_id)
+        after = _with_grants(rows, here, policy)
+        return _difference(services, services.firewall.read(firewall_id), rows, after)
+
+    changes = services.workers(change, sorted(firewalls.values()))
+    return Explained(decision, tuple(changes), tuple(problems), request=request)
+
+
+def _unopenable(machine: Machine | None) -> str:
+    if machine is None or machine.unreadable or not machine.attachments:
+        return unprotectable(machine)
+    return ""
+
+
+def _shared_address(services: Services, machine: Machine | None) -> str:
+    return services.machines.shared_address(machine) if machine else ""
+
+
+def _grants(
+    request: AccessRequest, machines: Mapping[str, Machine | None], now: datetime
+) -> list[Grant]:
+    grants = []
+    for port in request.ports:
+        machine = machines[port.vm_id]
+        if machine is None or _unopenable(machine):
+            continue
+        # An approval that is still to come changes nothing about the rules.
+        approved = replace(port, status=Status.INITIATING)
+        opening = begin_opening(approved, machine.attachments, now)
+        grants += [grant_of(request, opening, front) for front in opening.fronts or ()]
+    return grants
+
+
+def _with_grants(rows: FirewallRows, grants: list[Grant], policy: Policy) -> FirewallRows:
+    """Add grants, and the protections that stand before them where they are not there yet."""
+    covered = {(key_of(p.vm_id), key_of(p.policy_id)) for p in rows.protections if not p.lifted}
+    missing: dict[str, Protection] = {}
+    for grant in grants:
+        vm = policy.vm(grant.vm_id)
+        if vm and (key_of(grant.vm_id), key_of(policy.id)) not in covered:
+            ports = tuple(sorted(rule.number for rule in vm.ports))
+            missing[key_of(grant.vm_id)] = Protection(
+                grant.firewall_id, policy.id, grant.vm_id, ports, grant.addresses
+            )
+    return FirewallRows((*rows.protections, *missing.values()), (*rows.grants, *grants))
+
+
+def explain_policy(
+    services: Services, inventory: Inventory, policy: Policy, *, keep_conditions: bool
+) -> Explained:
+    """Say what a PUT would lead to."""
+    held = services.policies.get(policy.id)
+    policy = succeeding(held, policy, keep_conditions=keep_conditions)
+    listed = inventory.read(places_in(services.scopes, policy.id.split("/")[2]))
+    machines = {key_of(machine.id): machine for machine in listed.machines}
+    problems = [
+        Reason("CannotBeProtected", f"{name_of(vm.id)}: {why}", vm.id)
+        for vm in policy.vms
+        if (why := unprotectable(machines.get(key_of(vm.id))))
+    ]
+    protections = [each for vm in policy.vms for each in _protections(policy, vm, machines)]
+    firewalls = {key_of(each.firewall_id): each.firewall_id for each in protections}
+    for row in services.policies.vm_rows(policy.id):
+        firewalls |= {key_of(each): each for each in row.firewalls}
+    touched = sorted(firewalls.values())
+    changes = services.workers(
+        lambda each: _policy_change(services, listed, policy, protections, each), touched
+    )
+    return Explained(PolicyDecision(), tuple(changes), tuple(problems), policy=policy)
+
+
+def _protections(
+    policy: Policy, vm: PolicyVm, machines: Mapping[str, Machine]
+) -> Iterable[Protection]:
+    machine = machines.get(key_of(vm.id))
+    ports = tuple(sorted(rule.number for rule in vm.ports or usual_ports(machine)))
+    attachments: tuple[Attachment, ...] = machine.attachments if machine else ()
+    for each in attachments:
+        yield Protection(each.firewall_id, policy.id, vm.id, ports, each.addresses)
+
+
+def _policy_change(
+    services: Services,
+    listed: Listed,
+    policy: Policy,
+    protections: list[Protection],
+    firewall_id: str,
+) -> FirewallChange:
+    rows = services.rows.read(firewall_id)
+    others = [each for each in rows.protections if key_of(each.policy_id) != key_of(policy.id)]
+    here = [each for each in protections if key_of(each.firewall_id) == key_of(firewall_id)]
+    snapshot = listed.firewalls.get(key_of(firewall_id)) or services.firewall.read(firewall_id)
+    change = _difference(services, snapshot, rows, replace(rows, protections=(*others, *here)))
+    return replace(change, firewall_id=firewall_id)
+
+
+def _difference(
+    services: Services, snapshot: Snapshot, before: FirewallRows, after: FirewallRows
+) -> FirewallChange:
+    """Plan with and without what is asked for, and keep what it alone would change."""
+    if not snapshot.exists:
+        gone = {name_of(snapshot.firewall_id): "the network security group no longer exists"}
+        return FirewallChange(snapshot.firewall_id, blocked=gone)
+    already, then = (_plan(services, snapshot, rows) for rows in (before, after))
+    return FirewallChange(
+        snapshot.firewall_id,
+        put=tuple(rule for rule in then.put if rule not in already.put),
+        remove=tuple(name for name in then.remove if name not in already.remove),
+        blocked={n: why for n, why in then.blocked.items() if n not in already.blocked},
+    )
+
+
+def _plan(services: Services, snapshot: Snapshot, rows: FirewallRows) -> Plan:
+    want = wanted(rows, services.clock(), services.names)
+    planned = plan(snapshot.rules, want.rules, services.names, services.band)
+    impossible = {vm: why for (_, vm, _), why in want.impossible.items()}
+    return replace(planned, blocked={**planned.blocked, **impossible})

@@ -1,0 +1,178 @@
+"""Every VM in reach: configured or not, unsupported, exposed; and who was last let in."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from shared.domain.exposure import Exposure, exposures
+from shared.domain.ids import is_within, key_of, name_of
+from shared.domain.model import Policy, PortRule
+from shared.ports import Machine, Snapshot
+from shared.store.policies import VmRow
+from shared.use_cases.policies.apply import list_policies, unprotectable, usual_ports
+from shared.use_cases.reports.inventory import Inventory, Listed, places_in
+from shared.use_cases.services import Services
+
+
+class Category(StrEnum):
+    """Where a VM stands. The first three are Defender's; it has no word for the others."""
+
+    CONFIGURED = "Configured"
+    NOT_CONFIGURED = "Not configured"
+    UNSUPPORTED = "Unsupported"
+    EXPOSED = "Exposed"
+    UNKNOWN = "Unknown"
+
+
+class State(StrEnum):
+    """What Defender's recommendation to use just-in-time access says of a resource."""
+
+    HEALTHY = "Healthy"
+    UNHEALTHY = "Unhealthy"
+    NOT_APPLICABLE = "NotApplicable"
+
+
+@dataclass(frozen=True)
+class MachineReport:
+    """One VM, judged."""
+
+    machine: Machine
+    category: Category
+    reason: str
+    state: State
+    state_reason: str
+    policies: tuple[str, ...] = ()
+    ports: tuple[PortRule, ...] = ()
+    openings: tuple[Exposure, ...] = ()
+    last_access_at: datetime | None = None
+    last_requestor: str = ""
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What our own rows say of the VMs of a subscription."""
+
+    policies: Mapping[str, list[Policy]] = field(default_factory=dict)
+    rows: Mapping[str, VmRow] = field(default_factory=dict)
+
+
+def report_machines(
+    services: Services, inventory: Inventory, scopes: Iterable[str]
+) -> list[MachineReport]:
+    """Judge every VM in some scopes, ordered by id."""
+    wanted = sorted(set(scopes))
+    subscriptions = sorted({scope.split("/")[2].lower() for scope in wanted})
+    reports = []
+    for subscription in subscriptions:
+        listed = inventory.read(places_in(services.scopes, subscription))
+        known = _what_is_kept(services, subscription)
+        reports += [
+            _judge(services, machine, listed, known)
+            for machine in listed.machines
+            if any(is_within(machine.id, scope) for scope in wanted)
+        ]
+    return sorted(reports, key=lambda report: key_of(report.machine.id))
+
+
+def _what_is_kept(services: Services, subscription: str) -> _Known:
+    by_vm: dict[str, list[Policy]] = {}
+    policies = list_policies(services, subscription)
+    for policy in policies:
+        for vm in policy.vms:
+            by_vm.setdefault(key_of(vm.id), []).append(policy)
+    newest: dict[str, VmRow] = {}
+    rows = services.workers(lambda policy: services.policies.vm_rows(policy.id), policies)
+    for row in (row for those in rows for row in those if row.last_access_at):
+        held = newest.get(key_of(row.vm_id))
+        if held is None or _accessed(row) > _accessed(held):
+            newest[key_of(row.vm_id)] = row
+    return _Known(by_vm, newest)
+
+
+def _accessed(row: VmRow) -> float:
+    return row.last_access_at.timestamp() if row.last_access_at else 0.0
+
+
+def _judge(services: Services, machine: Machine, listed: Listed, known: _Known) -> MachineReport:
+    policies = known.policies.get(key_of(machine.id), [])
+    ports = _ports(machine, policies)
+    open_by = _openings(services, machine, listed.firewalls, ports)
+    category, reason = _categorise(machine, policies, open_by)
+    state, state_reason = _recommend(machine, category, reason)
+    row = known.rows.get(key_of(machine.id))
+    return MachineReport(
+        machine,
+        category,
+        reason,
+        state,
+        state_reason,
+        policies=tuple(policy.id for policy in policies),
+        ports=ports,
+        openings=open_by if category is Category.EXPOSED else (),
+        last_access_at=row.last_access_at if row else None,
+        last_requestor=row.last_requestor if row else "",
+    )
+
+
+def _ports(machine: Machine, policies: Iterable[Policy]) -> tuple[PortRule, ...]:
+    rules: dict[int, PortRule] = {}
+    for policy in policies:
+        vm = policy.vm(machine.id)
+        for rule in (vm.ports if vm else ()) or usual_ports(machine):
+            rules.setdefault(rule.number, rule)
+    return tuple(rules[number] for number in sorted(rules))
+
+
+def _openings(
+    services: Services,
+    machine: Machine,
+    firewalls: Mapping[str, Snapshot],
+    ports: Sequence[PortRule],
+) -> tuple[Exposure, ...]:
+    """Find what leaves the governed ports open, for every protocol, as our deny closes them."""
+    rules = {key: snapshot.rules for key, snapshot in firewalls.items()}
+    numbers = [rule.number for rule in ports]
+    return exposures(machine.attachments, rules, numbers, services.names)
+
+
+def _categorise(
+    machine: Machine, policies: Sequence[Policy], open_by: Sequence[Exposure]
+) -> tuple[Category, str]:
+    problem = unprotectable(machine)
+    if machine.unreadable:
+        return Category.UNKNOWN, machine.unreadable
+    if problem:
+        return Category.UNSUPPORTED, problem
+    if not policies:
+        return Category.NOT_CONFIGURED, "no policy lists this VM"
+    if open_by:
+        first = min(open_by, key=lambda each: bool(each.unresolved))
+        return Category.EXPOSED, (
+            f"rule '{first.rule.name}' (priority {first.rule.priority}) of "
+            f"'{name_of(first.firewall_id)}' leaves port {first.port} open{_doubt(first)}"
+        )
+    return Category.CONFIGURED, f"governed by policy '{policies[0].name}'"
+
+
+def _doubt(exposure: Exposure) -> str:
+    """Name what could not be resolved; empty: some source certainly reaches the port."""
+    named = ", ".join(exposure.unresolved)
+    return f"; the addresses are not known of {named}" if named else ""
+
+
+def _recommend(machine: Machine, category: Category, reason: str) -> tuple[State, str]:
+    """Say what Defender's recommendation would; only what its documentation says in words.
+
+    It recommends a VM of a known system behind a network security group that no policy lists.
+    Where a port stays open although a policy lists it, we do not call that healthy.
+    """
+    if category in {Category.UNSUPPORTED, Category.UNKNOWN}:
+        return State.NOT_APPLICABLE, reason
+    if category is Category.CONFIGURED:
+        return State.HEALTHY, "just-in-time access governs its management ports"
+    if category is Category.EXPOSED:
+        return State.UNHEALTHY, reason
+    if not machine.system:
+        return State.NOT_APPLICABLE, "its operating system is not known"
+    return State.UNHEALTHY, "its management ports are not governed by just-in-time access"

@@ -1,0 +1,361 @@
+"""What people decide about a request after it was made: approve, deny, revoke, extend."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from shared.domain.approval import (
+    ask_extension,
+    ask_more,
+    check_approver,
+    check_vote,
+    pending,
+    time_out,
+    vote,
+)
+from shared.domain.errors import (
+    ConflictError,
+    NotFoundError,
+    NotPermittedError,
+    OutsidePolicyError,
+)
+from shared.domain.ids import key_of
+from shared.domain.model import (
+    MINUTE,
+    AccessRequest,
+    Approval,
+    CloseReason,
+    Extension,
+    Policy,
+    PortRequest,
+    Principal,
+    Status,
+    Vote,
+)
+from shared.domain.permissions import Action, Decision
+from shared.domain.policy import (
+    Asked,
+    AskedPort,
+    approvals_for_extension,
+    check_extension,
+    check_request,
+)
+from shared.domain.request import extend_all, is_open
+from shared.domain.times import format_instant
+from shared.ports import OutsideError, RowChangedError
+from shared.store.room import as_stored, require_room_to_extend, require_short
+from shared.use_cases.audit import record_change
+from shared.use_cases.grants import By, close_early, grant_of
+from shared.use_cases.permission import (
+    enforce,
+    enforce_for_missing,
+    enforce_on_found,
+    is_permitted,
+)
+from shared.use_cases.policies.apply import get_policy
+from shared.use_cases.requests.submit import find_request, get_request
+from shared.use_cases.services import Services
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who acts, and which app carried the message, if one did."""
+
+    person: Principal
+    relayed_by: Principal | None = None
+
+
+def decide(
+    services: Services, request_id: str, caller: Caller, *, approved: bool, comment: str = ""
+) -> AccessRequest:
+    """Record one person's decision; the one that completes it sends the request on its way.
+
+    Raises NotPermittedError for the requestor, apps and people without the approve action,
+    ConflictError where nothing awaits a decision or its time has passed.
+    """
+    require_short("comment", comment)
+    _require_person(caller.person)
+    request = find_request(services, request_id, caller.person, Action.APPROVE)
+    _raise_unless(check_vote(request, caller.person, caller.relayed_by))
+    enforce_on_found(services, caller.person, Action.APPROVE, _vms(request.ports))
+    needed = _recheck_extension(services, request) if approved else 0
+    now = services.clock()
+    _note(services, request, request.extension.end_at if request.extension else None)
+    relay = as_stored(caller.relayed_by) if caller.relayed_by else None
+    cast = Vote(as_stored(caller.person), approved, now, comment, relay)
+    decided = services.requests.change(
+        request_id, lambda held: vote(ask_more(held, needed), cast, now)
+    )
+    if decided is None:
+        raise NotFoundError(f"There is no request '{request_id}'.", code="RequestNotFound")
+    record_change(services, request, decided)
+    _tell(services, decided, caller, "approved" if approved else "denied", comment)
+    _carry_on(services, decided)
+    return decided
+
+
+def _require_person(approver: Principal) -> None:
+    """Refuse an app before anything is read: it learns nothing of the request."""
+    _raise_unless(check_approver(approver))
+
+
+def _raise_unless(decision: Decision) -> None:
+    if not decision.allowed:
+        raise NotPermittedError("; ".join(decision.reasons), code="ApproverNotAllowed")
+
+
+def _recheck_extension(services: Services, request: AccessRequest) -> int:
+    """Check a longer end once more: what stood behind it may be gone since it was asked for.
+
+    Return how many approvals it needs by the policy as it is now.
+    """
+    asked = request.extension
+    if asked is None or pending(request) is not asked.approval:
+        return 0
+    open_ports = [port for port in request.ports if is_open(port, services.clock())]
+    for vm_id in _vms(open_ports):
+        enforce(services, request.requestor, Action.INITIATE, vm_id)
+    policy = get_policy(services, request.policy_id)
+    _require_within(services, policy, request, open_ports, asked.end_at)
+    return approvals_for_extension(policy, request)
+
+
+def _carry_on(services: Services, request: AccessRequest) -> None:
+    """Start what a decision allowed: opening, or copying a later end to the grants."""
+    if any(port.status is Status.INITIATING and not port.fronts for port in request.ports):
+        services.queues.send_request(request.id)
+    copy_ends(services, request)
+
+
+def time_out_approval(services: Services, request: AccessRequest) -> AccessRequest:
+    """End what nobody decided in time."""
+    now = services.clock()
+    ended = services.requests.change(request.id, lambda held: time_out(held, now)) or request
+    if ended != request:
+        services.telemetry.event("jit.approval.timed_out", request=request.id)
+    return ended
+
+
+def revoke(
+    services: Services, request_id: str, caller: Caller, *, vm_id: str = "", reason: str = ""
+) -> AccessRequest:
+    """Close a request before its end, or its ports on one VM: one's own, or by right anybody's."""
+    require_short("comment", reason)
+    request = find_request(services, request_id, caller.person, Action.REVOKE)
+    chosen = _chosen(request, vm_id)
+    if _is_others(request, caller):
+        enforce_on_found(services, caller.person, Action.REVOKE, _vms(chosen or request.ports))
+    if not chosen:
+        raise NotFoundError(f"The request names no port of '{vm_id}'.", code="PortRequestNotFound")
+    ended = close_early(
+        services,
+        request_id,
+        lambda port: not vm_id or key_of(port.vm_id) == key_of(vm_id),
+        CloseReason.REVOKED,
+        message=reason,
+        by=By(caller.person.key, _relay(caller)),
+    )
+    record_change(services, request, ended or request)
+    _tell(services, request, caller, "revoked", reason)
+    return ended or request
+
+
+def revoke_all(
+    services: Services, caller: Caller, *, vm_id: str = "", requestor: str = "", reason: str = ""
+) -> list[AccessRequest]:
+    """Press the red button: end everything that is open on a VM, or for one requestor.
+
+    Who may not end all of it ends nothing. What fails stops no other, and is raised at last.
+    """
+    ids = services.requests.live(vm_id=vm_id, requestor=requestor)
+    found = [held.request for each in ids if (held := services.requests.get(each))]
+    _enforce_revoke_all(services, caller, found, vm_id=vm_id, requestor=requestor)
+    ended, errors = [], []
+    for each in found:
+        try:
+            ended.append(revoke(services, each.id, caller, vm_id=vm_id, reason=reason))
+        except (OutsideError, RowChangedError) as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
+    return ended
+
+
+def _chosen(request: AccessRequest, vm_id: str) -> list[PortRequest]:
+    return [p for p in request.ports if not vm_id or key_of(p.vm_id) == key_of(vm_id)]
+
+
+def _enforce_revoke_all(
+    services: Services, caller: Caller, found: list[AccessRequest], *, vm_id: str, requestor: str
+) -> None:
+    """Enforce the right to revoke what is not the caller's own.
+
+    A refusal names what the caller named, or the app's scope, and never what was found.
+    """
+    others = [request for request in found if _is_others(request, caller)]
+    if vm_id:
+        if others or not found:
+            enforce(services, caller.person, Action.REVOKE, vm_id)
+    elif others:
+        vms = _vms(port for request in others for port in request.ports)
+        enforce_on_found(services, caller.person, Action.REVOKE, vms)
+    elif caller.person.key != requestor:
+        enforce_for_missing(services, caller.person, Action.REVOKE)
+
+
+def _is_others(request: AccessRequest, caller: Caller) -> bool:
+    return caller.person.key != request.requestor.key
+
+
+def extend_access(
+    services: Services,
+    request_id: str,
+    caller: Caller,
+    *,
+    end_at: datetime | None = None,
+    duration: timedelta | None = None,
+) -> AccessRequest:
+    """Move the end of one's own access further away, in place: the rule stays, its text changes.
+
+    Raises OutsidePolicyError where the policy does not allow it from now, ConflictError where
+    nothing is open. Where the policy asks for approval again, the end moves once it is given.
+    """
+    request = _own_request(services, request_id, caller.person)
+    now = services.clock()
+    until = end_at or now + (duration or timedelta(0))
+    open_ports = [port for port in request.ports if is_open(port, now)]
+    if not open_ports:
+        raise ConflictError("Nothing of this request is open; ask anew.", code="NotOpen")
+    if all(port.end_at and until <= port.end_at for port in open_ports):
+        raise ConflictError("It already ends later than that.", code="NotAnExtension")
+    for vm_id in _vms(open_ports):
+        enforce(services, caller.person, Action.INITIATE, vm_id)
+    policy = get_policy(services, request.policy_id)
+    _require_within(services, policy, request, open_ports, until)
+    _note(services, request, until)
+    needed = approvals_for_extension(policy, request)
+    if needed:
+        return _await_extension(services, policy, request, until, needed, _relay(caller))
+    extended = services.requests.change(
+        request_id, lambda held: _extended(held, until, now, _relay(caller))
+    )
+    if extended is None:
+        raise NotFoundError(f"There is no request '{request_id}'.", code="RequestNotFound")
+    record_change(services, request, extended)
+    _tell(services, extended, caller, "extended", f"until {format_instant(until)}")
+    copy_ends(services, extended)
+    return extended
+
+
+def _extended(
+    held: AccessRequest, until: datetime, now: datetime, relayed_by: str
+) -> AccessRequest:
+    """Move the end, unless what was open a moment ago has been closed meanwhile."""
+    if not any(is_open(port, now) for port in held.ports):
+        raise ConflictError("Nothing of this request is open; ask anew.", code="NotOpen")
+    return require_room_to_extend(extend_all(held, until, now, relayed_by))
+
+
+def _require_within(
+    services: Services,
+    policy: Policy,
+    request: AccessRequest,
+    ports: list[PortRequest],
+    until: datetime,
+) -> None:
+    asked = (AskedPort("", p.vm_id, p.port, p.sources, end_at=until) for p in ports)
+    again = Asked.again(request, asked)
+    decision = check_request(policy, again, services.limits, services.clock())
+    total = check_extension(policy, request, ports, until)
+    broken = tuple(dict.fromkeys((*decision.broken, *total)))
+    if broken:
+        raise OutsidePolicyError("The policy does not allow this end.", details=broken)
+
+
+def _await_extension(
+    services: Services,
+    policy: Policy,
+    request: AccessRequest,
+    until: datetime,
+    needed: int,
+    relayed_by: str,
+) -> AccessRequest:
+    now = services.clock()
+    deadline = now + policy.conditions.time_to_approve
+    services.due.add(deadline, "request", request.id, since=now)
+    asked = Extension(until, Approval(needed, deadline), now, relayed_by)
+
+    def ask(held: AccessRequest) -> AccessRequest:
+        return require_room_to_extend(ask_extension(held, asked))
+
+    held = services.requests.change(request.id, ask) or request
+    record_change(services, request, held)
+    services.queues.send_notice(request.id)
+    return held
+
+
+def _note(services: Services, request: AccessRequest, until: datetime | None) -> None:
+    """Write down what must be looked at before the row that it watches changes."""
+    now = services.clock()
+    services.due.add(now + MINUTE, "request", request.id, since=now)
+    if until is None:
+        return
+    services.due.add(until + MINUTE, "request", request.id, since=now)
+    for firewall_id in {f.firewall_id for port in request.ports for f in port.fronts or ()}:
+        services.due.add(until, "firewall", firewall_id, since=now)
+
+
+def copy_ends(services: Services, request: AccessRequest) -> None:
+    """Copy the ends in a request to its grants, and have their rules' texts follow.
+
+    A grant that this does not reach is brought in line when its old end falls due.
+    """
+    touched = set()
+    for port in request.ports:
+        for front in port.fronts or ():
+            held = services.rows.get_grant(front.firewall_id, request.id, port.vm_id, port.port)
+            if held is None or held.is_sealed or port.closing:
+                continue
+            truth = grant_of(request, port, front)
+            if truth.expires_at != held.expires_at:
+                try:
+                    services.rows.replace_grant(replace(truth, version=held.version))
+                except RowChangedError:
+                    continue
+                touched.add(front.firewall_id)
+    for firewall_id in sorted(touched):
+        services.queues.send_firewall(firewall_id)
+
+
+def _own_request(services: Services, request_id: str, person: Principal) -> AccessRequest:
+    """Read a request of one's own; an unknown one is told to a caller who may read all of them."""
+    refusal = NotPermittedError("Only who asked for the access can extend it.")
+    try:
+        request = get_request(services, request_id)
+    except NotFoundError:
+        if is_permitted(services, person, Action.READ, services.scopes[0]):
+            raise
+        raise refusal from None
+    if person.key != request.requestor.key:
+        raise refusal
+    return request
+
+
+def _relay(caller: Caller) -> str:
+    return caller.relayed_by.key if caller.relayed_by else ""
+
+
+def _vms(ports: Iterable[PortRequest]) -> list[str]:
+    return sorted({port.vm_id for port in ports})
+
+
+def _tell(
+    services: Services, request: AccessRequest, caller: Caller, operation: str, reason: str
+) -> None:
+    services.telemetry.event(
+        f"jit.access.{operation}",
+        request=request.id,
+        by=caller.person.key,
+        relayed_by=_relay(caller),
+        reason=reason,
+    )

@@ -1,0 +1,24 @@
+"""Who was last let in to a VM, kept beside its policy. For people to read; nothing rests on it."""
+
+from dataclasses import replace
+
+from shared.domain.ids import key_of
+from shared.domain.model import AccessRequest
+from shared.domain.texts import MAX_NAME, shorten
+from shared.ports import RowChangedError
+from shared.use_cases.services import Services
+
+
+def note_access(services: Services, request: AccessRequest) -> None:
+    """Note a request on each VM that it opens; an older one never replaces a newer one."""
+    opened = {key_of(port.vm_id): port.vm_id for port in request.ports if port.fronts}
+    for vm_id in opened.values():
+        row = services.policies.vm_row(request.policy_id, vm_id)
+        if row is None or (row.last_access_at and row.last_access_at >= request.requested_at):
+            continue
+        requestor = shorten(request.requestor.name or request.requestor.object_id, MAX_NAME)
+        noted = replace(row, last_access_at=request.requested_at, last_requestor=requestor)
+        try:
+            services.policies.replace_vm(noted)
+        except RowChangedError:
+            continue  # the policy is being applied; the next access is noted again

@@ -1,0 +1,271 @@
+"""Open what a request asks for: check once more, find the firewalls, record, converge."""
+
+from datetime import datetime, timedelta
+from functools import partial
+
+from shared.domain.approval import check_vote
+from shared.domain.ids import key_of, name_of
+from shared.domain.model import (
+    MINUTE,
+    AccessRequest,
+    Attachment,
+    CloseReason,
+    Front,
+    PolicyState,
+    PortRequest,
+    Status,
+)
+from shared.domain.network import covers, of_family
+from shared.domain.permissions import Action
+from shared.domain.policy import Asked, AskedPort, check_request, narrow_protocol
+from shared.domain.request import begin_opening, change_ports, close
+from shared.ports import OutsideError, ThrottledError
+from shared.store.room import has_room
+from shared.use_cases.audit import record
+from shared.use_cases.firewalls.converge import Outcome, converge
+from shared.use_cases.grants import close_early, grant_of
+from shared.use_cases.messages import send_firewall
+from shared.use_cases.policies.apply import apply_policy, standing
+from shared.use_cases.requests.last_access import note_access
+from shared.use_cases.requests.source_bounds import fail_ports_with_too_many_sources
+from shared.use_cases.services import Services
+
+
+def open_access(services: Services, request_id: str) -> None:
+    """Open what a request asks for. Safe to repeat: a redelivery uses what stands in the row.
+
+    Raises what the outside raised once everything else is done, so that the message comes back.
+    """
+    held = services.requests.get(request_id)
+    if held is None:
+        services.telemetry.event("jit.request.unknown", request=request_id)
+        return
+    record(services, held.request)
+    request = _end_what_may_not(services, held.request)
+    request = _end_what_is_not_permitted(services, request)
+    attachments, errors = _find_attachments(services, request)
+    request = _begin(services, request, attachments)
+    policy = standing(services.policies.get(request.policy_id))
+    request = fail_ports_with_too_many_sources(services, policy, request)
+    firewalls = _insert_grants(services, request)
+    outcomes = services.workers(partial(_try, services, request_id), firewalls)
+    note_access(services, request)
+    for error in (*errors, *outcomes):
+        if isinstance(error, ThrottledError):
+            _come_back(services, request_id, error)
+        elif error is not None:
+            raise error
+
+
+def _come_back(services: Services, request_id: str, error: ThrottledError) -> None:
+    """Wait as long as a quota asks for; five redeliveries at once would only fail the request."""
+    services.telemetry.fault("jit.open.throttled", error, request=request_id)
+    services.queues.send_request(request_id, delay=timedelta(seconds=error.retry_after))
+
+
+def _try(services: Services, request_id: str, firewall_id: str) -> Exception | None:
+    """Converge one firewall; an error of one must not keep the others closed."""
+    try:
+        outcome = converge(services, firewall_id, lets_in=True)
+        if outcome is Outcome.PARTLY and _is_opening(services, request_id, firewall_id):
+            return OutsideError(f"{request_id} could not be settled on {firewall_id}")
+    except Exception as error:  # noqa: BLE001 - raised again once the others had their turn
+        return error
+    return None
+
+
+def _is_opening(services: Services, request_id: str, firewall_id: str) -> bool:
+    """Tell whether a request still waits to be open on a firewall."""
+    grants = services.rows.read(firewall_id).grants
+    return any(
+        grant.request_id == request_id and not grant.proven and not grant.is_sealed
+        for grant in grants
+    )
+
+
+def _end_what_may_not(services: Services, request: AccessRequest) -> AccessRequest:
+    """Check the policy once more: it may have changed since the request was taken in."""
+    held = services.policies.get(request.policy_id)
+    now = services.clock()
+
+    def judge(port: PortRequest) -> PortRequest:
+        if not _is_new(port):
+            return port
+        if port.end_at is not None and port.end_at <= now:
+            return close(port, CloseReason.EXPIRED, now)
+        if held is None or held.policy.state is PolicyState.DELETING:
+            return close(port, CloseReason.FAILED, now, message="the policy no longer exists")
+        asked = AskedPort("", port.vm_id, port.port, port.sources, port.end_at, port.duration)
+        asking = Asked.again(request, (asked,))
+        broken = check_request(held.policy, asking, services.limits, now).broken
+        if broken:
+            told = "; ".join(reason.message for reason in broken)
+            return close(port, CloseReason.FAILED, now, message=told)
+        narrowed, told = narrow_protocol(held.policy, port)
+        return close(port, CloseReason.FAILED, now, message=told) if told else narrowed
+
+    return services.requests.change(request.id, lambda r: change_ports(r, judge)) or request
+
+
+def _end_what_is_not_permitted(services: Services, request: AccessRequest) -> AccessRequest:
+    """Check permission and approval once more: either may have been lost while it waited.
+
+    A check that could not be made opens nothing: the message comes back.
+    """
+    refused: dict[str, str] = {}
+    for vm_id in sorted({port.vm_id for port in request.ports if _is_new(port)}):
+        decision = services.authorize(request.requestor, Action.INITIATE, vm_id)
+        if decision.failed_check:
+            raise OutsideError("; ".join(decision.reasons))
+        if not decision.allowed:
+            refused[key_of(vm_id)] = f"no longer permitted: {'; '.join(decision.reasons)}"
+    unapproved = _why_not_approved(services, request)
+    if not refused and not unapproved:
+        return request
+    now = services.clock()
+
+    def judge(port: PortRequest) -> PortRequest:
+        reason = unapproved or refused.get(key_of(port.vm_id), "")
+        if not _is_new(port) or not reason:
+            return port
+        return close(port, CloseReason.FAILED, now, message=reason)
+
+    return services.requests.change(request.id, lambda r: change_ports(r, judge)) or request
+
+
+def _why_not_approved(services: Services, request: AccessRequest) -> str:
+    """Say which approval is missing, by the policy as it is now; nobody agrees for themselves."""
+    held = services.policies.get(request.policy_id)
+    needed = held.policy.conditions.approvers_needed if held else 0
+    if request.break_glass or not needed:
+        return ""
+    votes = request.approval.votes if request.approval else ()
+    agreed = {
+        v.approver.key
+        for v in votes
+        if v.approved and check_vote(request, v.approver, v.relayed_by).allowed
+    }
+    if len(agreed) < needed or not all(vote.approved for vote in votes):
+        return f"the policy asks for {needed} approvals, and {len(agreed)} were given"
+    return ""
+
+
+def _is_new(port: PortRequest) -> bool:
+    return port.status is Status.INITIATING and port.fronts is None
+
+
+def _find_attachments(
+    services: Services, request: AccessRequest
+) -> tuple[dict[str, tuple[Attachment, ...] | str], list[Exception]]:
+    """Find the firewalls in front of each VM, or why there is no way to open it."""
+    waiting = {port.vm_id for port in request.ports if _is_new(port)}
+    errors: list[Exception] = []
+    found: dict[str, tuple[Attachment, ...] | str] = {}
+    for vm_id in sorted(waiting):
+        try:
+            machine = services.machines.find(vm_id)
+            shared = machine and services.machines.shared_address(machine)
+        except Exception as error:  # noqa: BLE001 - raised again after the other VMs are open
+            errors.append(error)
+            continue
+        if machine is None:
+            found[vm_id] = "the VM does not exist"
+        elif machine.unreadable:
+            found[vm_id] = machine.unreadable
+        elif shared:
+            found[vm_id] = shared
+        else:
+            found[vm_id] = machine.attachments or (
+                "no network security group stands in front of the VM, so there is nothing to open"
+            )
+    return found, errors
+
+
+def _begin(
+    services: Services,
+    request: AccessRequest,
+    attachments: dict[str, tuple[Attachment, ...] | str],
+) -> AccessRequest:
+    """Fix each end and the firewalls, or the reason why not, in one write."""
+    now = services.clock()
+
+    def begin(port: PortRequest) -> PortRequest:
+        found = attachments.get(port.vm_id)
+        if found is None or not _is_new(port):
+            return port
+        problem = found if isinstance(found, str) else _unreachable(port, found)
+        if problem:
+            return close(port, CloseReason.FAILED, now, message=problem)
+        assert not isinstance(found, str)  # noqa: S101 - a text is a problem
+        return begin_opening(port, found, now)
+
+    def begin_all(held: AccessRequest) -> AccessRequest:
+        begun = change_ports(held, begin)
+        return begun if has_room(begun) else change_ports(held, refuse)
+
+    def refuse(port: PortRequest) -> PortRequest:
+        message = "its row has no room for so many firewalls; ask for fewer ports at once"
+        return close(port, CloseReason.FAILED, now, message=message) if _is_new(port) else port
+
+    return services.requests.change(request.id, begin_all) or request
+
+
+def _unreachable(port: PortRequest, attachments: tuple[Attachment, ...]) -> str:
+    """Tell whether no address of the VM is of a source's family."""
+    addresses = [address for each in attachments for address in each.addresses]
+    if any(of_family(port.sources, f) and of_family(addresses, f) for f in (4, 6)):
+        return ""
+    return (
+        f"VM '{name_of(port.vm_id)}' has no address of the family of {', '.join(port.sources)} "
+        f"(it has {', '.join(addresses)})"
+    )
+
+
+def _insert_grants(services: Services, request: AccessRequest) -> list[str]:
+    """Insert the grants of what is opening, each after its due row; return the firewalls.
+
+    One message for each firewall and end is sent now, so that the close needs no sweep.
+    """
+    firewalls = set()
+    ends: set[tuple[str, datetime]] = set()
+    protected: set[tuple[str, str]] = set()
+    now = services.clock()
+    for port in request.ports:
+        if port.status is not Status.INITIATING or port.closing or not port.fronts:
+            continue
+        for front in port.fronts:
+            grant = grant_of(request, port, front)
+            if (key_of(front.firewall_id), key_of(port.vm_id)) not in protected:
+                _protect_first(services, grant.policy_id, port, front)
+                protected.add((key_of(front.firewall_id), key_of(port.vm_id)))
+            services.due.add(grant.expires_at, "firewall", front.firewall_id, since=now)
+            services.due.add(grant.expires_at + MINUTE, "request", request.id, since=now)
+            services.rows.insert_grant(grant)
+            ends.add((front.firewall_id, grant.expires_at))
+            firewalls.add(front.firewall_id)
+    for firewall_id, end in sorted(ends):
+        send_firewall(services, firewall_id, delay=end - now)
+    return sorted(firewalls)
+
+
+def _protect_first(services: Services, policy_id: str, port: PortRequest, front: Front) -> None:
+    """Apply the policy where its protection is not there yet: no grant without its deny."""
+    held = services.rows.get_protection(front.firewall_id, policy_id, port.vm_id)
+    if (
+        held is None
+        or held.lifted
+        or port.port not in held.ports
+        or not all(covers(held.addresses, address) for address in front.addresses)
+    ):
+        apply_policy(services, policy_id)
+
+
+def fail_request(services: Services, request_id: str, message: str) -> None:
+    """End what could not be opened, with a reason a person understands and nothing left open."""
+    close_early(
+        services,
+        request_id,
+        lambda port: port.status is Status.INITIATING,
+        CloseReason.FAILED,
+        message=message,
+    )

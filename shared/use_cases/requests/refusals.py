@@ -1,0 +1,68 @@
+"""Put refusals on record: who was refused what, where and why."""
+
+from dataclasses import dataclass
+
+from shared.domain.audit import Operation
+from shared.domain.errors import JitError
+from shared.domain.model import Principal
+from shared.store.audit import Fact
+from shared.store.rows import is_request_id
+from shared.use_cases.services import Services
+
+_LONGEST = 2000
+_VM = "/providers/microsoft.compute/virtualmachines/"
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """What was refused: the call's own id, who made it and for whom, what it named."""
+
+    id: str
+    caller: Principal
+    what: str
+    error: JitError
+    person: Principal | None = None  # whom a relay spoke for
+    source_address: str = ""
+    request_id: str = ""
+    policy_id: str = ""
+
+
+def record_refusal(services: Services, refusal: Refusal) -> None:
+    """Record one refusal; the call's id makes the fact's, so that each is recorded once."""
+    acting = refusal.person or refusal.caller
+    targets = [each.target for each in refusal.error.details]
+    fact = Fact(
+        id=f"refused|{refusal.id}",
+        at=services.clock(),
+        operation=Operation.REFUSED,
+        principal=acting.key,
+        principal_name=acting.name,
+        relayed_by=refusal.caller.key if refusal.person else "",
+        request_id=refusal.request_id if is_request_id(refusal.request_id) else "",
+        vm_id=next((each for each in targets if _is_vm(each)), ""),
+        policy_id=refusal.policy_id,
+        source_address=refusal.source_address,
+        reason=_reason(refusal),
+    )
+    services.activity.record(fact)
+    services.telemetry.event(
+        "jit.access.refused",
+        id=refusal.id,
+        principal=fact.principal,
+        relayed_by=fact.relayed_by,
+        what=refusal.what,
+        code=refusal.error.code,
+        source=fact.source_address,
+    )
+
+
+def _reason(refusal: Refusal) -> str:
+    error = refusal.error
+    told = [f"{refusal.what}: {error.code}: {error.message}"]
+    told += [f"{each.code}: {each.message}" for each in error.details]
+    whole = "; ".join(told)
+    return "".join(letter if letter.isprintable() else "?" for letter in whole)[:_LONGEST]
+
+
+def _is_vm(target: str) -> bool:
+    return _VM in target.lower()

@@ -1,0 +1,144 @@
+"""Bound what one caller holds and what one firewall holds: reserve, count, and give back.
+
+Nothing is counted that was not reserved before, so calls at the same instant see each other. A
+requestor's ports stand in one row, and of two calls that want the last ones exactly one gets them.
+A firewall's grants stand in a row for each request; calls that find it full withdraw.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
+
+from shared.domain.errors import TooManyRequestsError
+from shared.domain.ids import key_of, name_of
+from shared.domain.model import GRACE, AccessRequest
+from shared.ports import OutsideError, RowChangedError
+from shared.store.live import Reserved
+from shared.store.rows import asked_before
+from shared.use_cases.services import Services
+
+_TRIES = 50
+_A_MINUTE = 60
+
+
+def grants_asked(services: Services, request: AccessRequest) -> dict[str, int]:
+    """Count the grants that a request leads to on each firewall its policy was applied to."""
+    ports = Counter(key_of(port.vm_id) for port in request.ports)
+    asked: Counter[str] = Counter()
+    for vm_id, count in sorted(ports.items()):
+        row = services.policies.vm_row(request.policy_id, vm_id)
+        for firewall_id in row.firewalls if row else ():
+            asked[firewall_id] += count
+    return dict(asked)
+
+
+def reserve(services: Services, request: AccessRequest, grants: Mapping[str, int]) -> None:
+    """Reserve a request's ports and grants; raises TooManyRequestsError, with nothing kept."""
+    _reserve_ports(services, request)
+    try:
+        for firewall_id, count in sorted(grants.items()):
+            _reserve_grants(services, firewall_id, Reserved(request.id, count, services.clock()))
+    except Exception:
+        give_back(services, request, grants)
+        raise
+
+
+def give_back(services: Services, request: AccessRequest, grants: Mapping[str, int]) -> None:
+    """Give back what a request has reserved that will not be stored.
+
+    What this cannot reach counts until the grace is over: then it is given back when it is in the
+    way.
+    """
+    with suppress(OutsideError, RowChangedError):
+        for firewall_id in grants:
+            services.requests.live_rows.give_back_grants(firewall_id, request.id)
+        services.requests.forget_live(request)
+
+
+# --- a requestor's ports -------------------------------------------------------------------------
+
+
+def _reserve_ports(services: Services, request: AccessRequest) -> None:
+    live, requestor = services.requests.live_rows, request.requestor.key
+    mine = Reserved(request.id, len(request.ports), services.clock())
+    cleared = False
+    for _ in range(_TRIES):
+        held, version = live.reserved_ports(requestor)
+        held[mine.request_id] = mine
+        if sum(each.ports for each in held.values()) > services.most_live_ports:
+            if cleared:
+                raise TooManyRequestsError(
+                    f"You hold or await as many ports as one caller may, "
+                    f"{services.most_live_ports}; revoke what you no longer need.",
+                    retry_after=_A_MINUTE,
+                )
+            cleared = True
+            del held[mine.request_id]
+            _forget_over(services, requestor, held)
+        elif live.reserve_ports(requestor, held.values(), version):
+            return
+    raise RowChangedError(f"the ports of {requestor} are being reserved by others")
+
+
+def _forget_over(services: Services, requestor: str, held: Mapping[str, Reserved]) -> None:
+    """Give back what ended requests hold, and calls that stopped before their request was made."""
+
+    def forget(each: Reserved) -> None:
+        if _is_unmade(services, each):
+            services.requests.forget_unmade(requestor, each.request_id)
+
+    services.workers(forget, held.values())
+
+
+def _is_unmade(services: Services, reserved: Reserved) -> bool:
+    """Tell whether a reservation has no request, and is too old for one to come.
+
+    One whose request has ended is given back at once.
+    """
+    stored = services.requests.get(reserved.request_id)
+    if stored is not None and stored.request.is_final:
+        services.requests.forget_live(stored.request)
+    before = services.clock() - GRACE
+    old = reserved.at < before and asked_before(reserved.request_id, before)
+    return stored is None and old
+
+
+# --- a firewall's grants -------------------------------------------------------------------------
+
+
+def _reserve_grants(services: Services, firewall_id: str, mine: Reserved) -> None:
+    live = services.requests.live_rows
+    live.reserve_grants(firewall_id, mine)
+    if _count(services, firewall_id) <= services.most_grants:
+        return
+    _forget_grants(services, firewall_id, mine.request_id)
+    if _count(services, firewall_id) > services.most_grants:
+        raise TooManyRequestsError(
+            f"'{name_of(firewall_id)}' holds as many temporary rules as it may, "
+            f"{services.most_grants}; come again when some have ended.",
+            retry_after=_A_MINUTE,
+        )
+
+
+def _count(services: Services, firewall_id: str) -> int:
+    """Count the grants that are open or reserved on a firewall; what is sealed is given back."""
+    wanted, sealed = services.rows.grants_by_request(firewall_id)
+    for each in services.requests.live_rows.reserved_grants(firewall_id):
+        left = each.ports - sealed[each.request_id]
+        wanted[each.request_id] = max(wanted[each.request_id], left)
+    return sum(wanted.values())
+
+
+def _forget_grants(services: Services, firewall_id: str, mine: str) -> None:
+    """Give back what nothing stands behind any more: no open grant, no request that waits."""
+    live = services.requests.live_rows
+    wanted, _ = services.rows.grants_by_request(firewall_id)
+
+    def forget(each: Reserved) -> None:
+        if _is_unmade(services, each):
+            live.give_back_grants(firewall_id, each.request_id)
+
+    reserved = live.reserved_grants(firewall_id)
+    services.workers(
+        forget, [r for r in reserved if not wanted[r.request_id] and r.request_id != mine]
+    )

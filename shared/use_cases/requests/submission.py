@@ -1,0 +1,56 @@
+"""Submit an access request: permission first, then the policy, then its conditions."""
+
+from dataclasses import dataclass
+
+from shared.domain.model import AccessRequest, Principal
+from shared.domain.policy import Asked
+from shared.use_cases.policies.apply import get_policy
+from shared.use_cases.requests.idempotency import Repeat
+from shared.use_cases.requests.submit import Wish, enforce_initiate, policy_covering, request_access
+from shared.use_cases.services import Services
+
+
+@dataclass(frozen=True)
+class NewRequest:
+    """An access request before its policy is read; without `policy_id` the VM's policy is found.
+
+    The last three fields are how it looked on the wire, where clients compare that.
+    """
+
+    asked: Asked
+    requestor: Principal
+    policy_id: str = ""
+    relayed_by: Principal | None = None
+    break_glass: bool = False
+    repeat: Repeat | None = None
+    end_texts: tuple[str, ...] = ()
+    sources_listed: tuple[bool, ...] = ()
+    sources_given: tuple[bool, ...] = ()
+
+
+def submit(services: Services, new: NewRequest) -> AccessRequest:
+    """Check, store and queue a request.
+
+    Raises NotPermittedError, then NotFoundError, then OutsidePolicyError; nothing is stored then.
+    """
+    return request_access(services, with_policy(services, new))
+
+
+def with_policy(services: Services, new: NewRequest) -> Wish:
+    """Find the policy of a request. A caller without permission learns nothing about it."""
+    enforce_initiate(services, new.requestor, new.asked, break_glass=new.break_glass)
+    ports = new.asked.ports
+    policy_id = new.policy_id or policy_covering(
+        services, ports[0].vm_id, [port.number for port in ports]
+    )
+    return Wish(
+        get_policy(services, policy_id),
+        new.asked,
+        new.requestor,
+        end_texts=new.end_texts,
+        sources_listed=new.sources_listed,
+        sources_given=new.sources_given,
+        relayed_by=new.relayed_by,
+        break_glass=new.break_glass,
+        repeat=new.repeat,
+    )

@@ -1,0 +1,266 @@
+"""Take in a request: check it, record it, queue it. And find it again."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from shared.domain.errors import (
+    InvalidInputError,
+    NotFoundError,
+    OutsidePolicyError,
+)
+from shared.domain.ids import key_of, name_of
+from shared.domain.model import (
+    MINUTE,
+    AccessRequest,
+    Approval,
+    Policy,
+    PolicyState,
+    PortRequest,
+    Principal,
+    Status,
+)
+from shared.domain.permissions import Action
+from shared.domain.policy import Asked, PolicyDecision, check_request
+from shared.domain.texts import shorten
+from shared.ports import RowExistsError
+from shared.store.room import has_room, require_short
+from shared.store.rows import is_request_id, new_request_id
+from shared.use_cases.audit import record
+from shared.use_cases.permission import enforce, enforce_for_missing, enforce_on_found
+from shared.use_cases.requests.idempotency import Repeat, claim, find_repeated
+from shared.use_cases.requests.reserving import give_back, grants_asked, reserve
+from shared.use_cases.requests.source_bounds import check_sources_held
+from shared.use_cases.services import Services
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a caller asks for, and how it looked on the wire where clients compare that."""
+
+    policy: Policy
+    asked: Asked
+    requestor: Principal
+    end_texts: tuple[str, ...] = ()
+    sources_listed: tuple[bool, ...] = ()
+    sources_given: tuple[bool, ...] = ()
+    relayed_by: Principal | None = None
+    authorized_by: str = ""
+    break_glass: bool = False
+    repeat: Repeat | None = None
+
+
+def request_access(services: Services, wish: Wish) -> AccessRequest:
+    """Check a request, record it and queue it.
+
+    Raises NotPermittedError, or OutsidePolicyError with every line of the policy that the request
+    breaks. Nothing is stored or queued then.
+    """
+    wish = permitted(services, wish)
+    earlier = find_repeated(services, wish.policy.id, wish.repeat)
+    if earlier is not None:
+        return earlier
+    policy = wish.policy
+    decision = judge(services, wish)
+    if not decision.allowed:
+        raise OutsidePolicyError(
+            f"The given access request is not a subset of policy '{policy.id}'. Please make sure "
+            "that the access request is within the allowed policy properties.",
+            details=decision.broken,
+        )
+    _require_reason_for_break_glass(wish)
+    request = _take_place(services, _bounded(new_request(services, wish)), wish.repeat)
+    try:
+        services.requests.insert(request)
+    except RowExistsError:  # a repeat at the same instant was quicker
+        return get_request(services, request.id)
+    record(services, request)
+    if request.approval is None:
+        services.queues.send_request(request.id)
+    else:
+        services.queues.send_notice(request.id)
+    services.telemetry.event(
+        "jit.breakglass.used" if request.break_glass else "jit.access.requested",
+        request=request.id,
+        requestor=request.requestor.key,
+        policy=policy.id,
+        ports=len(request.ports),
+        source=request.source_address,
+    )
+    return request
+
+
+def judge(services: Services, wish: Wish) -> PolicyDecision:
+    """Decide whether the policy allows a request beside what its requestor holds already."""
+    decision = check_request(wish.policy, wish.asked, services.limits, services.clock())
+    if not decision.allowed:
+        return decision
+    held = check_sources_held(services, wish.policy, wish.requestor, wish.asked.ports)
+    return PolicyDecision(held)
+
+
+def permitted(services: Services, wish: Wish) -> Wish:
+    """Return a wish with the roles that allow it; raises NotPermittedError."""
+    held = enforce_initiate(services, wish.requestor, wish.asked, break_glass=wish.break_glass)
+    return replace(wish, authorized_by=held)
+
+
+def enforce_initiate(
+    services: Services, requestor: Principal, asked: Asked, *, break_glass: bool
+) -> str:
+    """Enforce the permission on every VM that a request names; return the roles that give it."""
+    vm_ids = sorted({port.vm_id for port in asked.ports})
+    held = {
+        "; ".join(enforce(services, requestor, Action.INITIATE, vm_id).reasons) for vm_id in vm_ids
+    }
+    for vm_id in vm_ids if break_glass else ():
+        enforce(services, requestor, Action.BREAK_GLASS, vm_id)
+    return "; ".join(sorted(held))
+
+
+def _require_reason_for_break_glass(wish: Wish) -> None:
+    """Refuse to skip the approval without a reason; it is announced loudly."""
+    if wish.break_glass and not (wish.asked.justification or "").strip():
+        raise InvalidInputError("justification: breaking the glass needs a reason")
+
+
+def _bounded(request: AccessRequest) -> AccessRequest:
+    """Return a request whose row has room for all that may become of it."""
+    require_short("justification", request.justification or "")
+    if not has_room(request):
+        raise InvalidInputError(
+            "the request is too large to be kept with room for its end; "
+            "name fewer ports or sources in each, and send several"
+        )
+    return request
+
+
+def _take_place(services: Services, request: AccessRequest, repeat: Repeat | None) -> AccessRequest:
+    """Reserve what a request will hold, and note what must be looked at, before it is stored.
+
+    Returns the request under the id it is to have: an earlier call of the same idempotency key may
+    have stopped half-way. What is refused leaves nothing reserved.
+    """
+    grants = grants_asked(services, request)
+    reserve(services, request, grants)
+    try:
+        claimed = claim(services, request, repeat)
+        if claimed.id == request.id:
+            _note(services, request, grants)
+            return request
+    except Exception:
+        give_back(services, request, grants)
+        raise
+    give_back(services, request, grants)
+    reserve(services, claimed, grants)
+    _note(services, claimed, grants)
+    return claimed
+
+
+def _note(services: Services, request: AccessRequest, firewalls: Iterable[str]) -> None:
+    now = services.clock()
+    services.due.add(now + MINUTE, "request", request.id, since=now)
+    services.requests.note_live(request, firewalls)
+    if request.approval is not None:
+        services.due.add(request.approval.deadline, "request", request.id, since=now)
+
+
+def new_request(services: Services, wish: Wish) -> AccessRequest:
+    """Make the request of a wish that the policy allows."""
+    now, policy = services.clock(), wish.policy
+    ports = []
+    for number, asked in enumerate(wish.asked.ports):
+        vm = policy.vm(asked.vm_id)
+        rule = vm.port(asked.number) if vm else None
+        assert rule is not None  # noqa: S101 - the policy check has found it
+        ports.append(
+            PortRequest(
+                vm_id=asked.vm_id,
+                port=asked.number,
+                protocol=rule.protocol,
+                sources=asked.sources,
+                end_at=asked.end_at,
+                duration=asked.duration,
+                end_text=wish.end_texts[number] if wish.end_texts else "",
+                sources_listed=bool(wish.sources_listed and wish.sources_listed[number]),
+                sources_given=not wish.sources_given or wish.sources_given[number],
+            )
+        )
+    approval = None
+    if policy.conditions.approvers_needed and not wish.break_glass:
+        deadline = now + policy.conditions.time_to_approve
+        approval = Approval(policy.conditions.approvers_needed, deadline)
+        ports = [replace(port, status=Status.PENDING_APPROVAL) for port in ports]
+    return AccessRequest(
+        id=new_request_id(policy.id, now, services.new_id()),
+        policy_id=policy.id,
+        requestor=wish.requestor,
+        requested_at=now,
+        ports=tuple(ports),
+        justification=wish.asked.justification,
+        source_address=wish.asked.caller_address,
+        relayed_by=wish.relayed_by,
+        authorized_by=shorten(wish.authorized_by),
+        approval=approval,
+        break_glass=wish.break_glass,
+    )
+
+
+def policy_covering(services: Services, vm_id: str, ports: Sequence[int]) -> str:
+    """Find the policy that governs a VM's ports; raises NotFoundError."""
+    ids = services.policies.policies_of(vm_id)
+    candidates = [held.policy for each in ids if (held := services.policies.get(each))]
+    if not candidates:  # a policy just PUT is not applied yet, and has no rows for its VMs
+        subscription = key_of(vm_id).split("/")[2]
+        candidates = services.policies.listed(subscription)
+    covering = [
+        policy
+        for policy in candidates
+        if policy.state is not PolicyState.DELETING and policy.vm(vm_id)
+    ]
+    if not covering:
+        raise NotFoundError(
+            f"VM '{name_of(vm_id)}' is in no policy; ask an administrator to protect it.",
+            code="PolicyNotFound",
+        )
+    fitting = (
+        policy
+        for policy in covering
+        if (vm := policy.vm(vm_id)) and all(vm.port(port) for port in ports)
+    )
+    return next(fitting, covering[0]).id
+
+
+def get_request(services: Services, request_id: str) -> AccessRequest:
+    """Read a request; raises NotFoundError. A key of another kind of row is no request's id."""
+    found = services.requests.get(request_id) if is_request_id(request_id) else None
+    if found is None:
+        raise NotFoundError(f"There is no request '{request_id}'.", code="RequestNotFound")
+    return found.request
+
+
+def find_request(
+    services: Services, request_id: str, caller: Principal, action: Action
+) -> AccessRequest:
+    """Read a request for a caller; raises NotFoundError where the caller holds the action.
+
+    NB. Without the action the refusal is that of a request which exists and is somebody else's.
+    """
+    try:
+        return get_request(services, request_id)
+    except NotFoundError:
+        enforce_for_missing(services, caller, action)
+        raise
+
+
+def read_request(services: Services, request_id: str, caller: Principal) -> AccessRequest:
+    """Read one's own request, or by right anybody's."""
+    request = find_request(services, request_id, caller, Action.READ)
+    if caller.key not in parties_of(request):
+        enforce_on_found(services, caller, Action.READ, [request.policy_id])
+    return request
+
+
+def parties_of(request: AccessRequest) -> set[str]:
+    """Return who may always look: the requestor, and the app that carried the request."""
+    relay = {request.relayed_by.key} if request.relayed_by else set()
+    return {request.requestor.key} | relay
