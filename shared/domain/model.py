@@ -309,6 +309,7 @@ class Protection:
     # of their own, or deletes, goes back there.
     priority_v4: int = 0
     priority_v6: int = 0
+    memory: str = ""  # what the firewall's provider needs to restore the earlier state
     version: str = ""
 
 
