@@ -232,9 +232,7 @@ class SimulatedWorld(World):
         )
         reader = ArmReader(_reads(), patience=30, sleep=self.clock.advance)
         machines = VirtualMachines(reader)
-        self.services = replace(
-            self.services, firewall=_Interrupted(groups, self), machines=machines
-        )
+        self.rewire(firewall=_Interrupted(groups, self), machines=machines)
 
     # What a test does to the cloud.
 

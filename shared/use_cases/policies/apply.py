@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 
+from shared.domain.desired import Observed
 from shared.domain.errors import InvalidInputError, NotFoundError
 from shared.domain.exposure import exposures
 from shared.domain.ids import key_of, name_of
@@ -167,13 +168,13 @@ class _Applied:
     problems: dict[str, str] = field(default_factory=dict)
     errors: list[Exception] = field(default_factory=list)
     governed: list[Governed] = field(default_factory=list)
-    snapshots: dict[str, Snapshot] = field(default_factory=dict)
+    observed: dict[str, Observed] = field(default_factory=dict)
     flush_connections: bool = False
 
-    def saw(self, snapshot: Snapshot) -> None:
+    def saw(self, observed: Observed) -> None:
         """Keep the last settled read of a firewall that is there."""
-        if snapshot.exists:
-            self.snapshots[key_of(snapshot.firewall_id)] = snapshot
+        if observed.exists:
+            self.observed[key_of(observed.firewall_id)] = observed
 
 
 def apply_policy(services: Services, policy_id: str) -> None:
@@ -191,7 +192,7 @@ def apply_policy(services: Services, policy_id: str) -> None:
         if (after.version if after else "") != (held.version if held else ""):
             continue  # another PUT or DELETE came meanwhile: what was written may be stale
         complete = not applied.errors
-        note_exposure(services, policy_id, applied.governed, applied.snapshots, complete=complete)
+        note_exposure(services, policy_id, applied.governed, applied.observed, complete=complete)
         if after is None:
             clear_finding(services, Kind.FAILED, policy_id)
         if applied.errors:
@@ -288,7 +289,9 @@ def _end_what_is_blocked(services: Services, vm_id: str, attachments: Iterable[A
     for request_id in services.requests.live(vm_id=vm_id):
         held = services.requests.get(request_id)
         if held is not None and any(is_blocked(port) for port in held.request.ports):
-            told = "another network security group was put in front of the VM; ask again"
+            labels = {services.firewalls.of(each.firewall_id).label for each in attachments}
+            named = " or ".join(sorted(labels))
+            told = f"another {named} was put in front of the VM; ask again"
             close_early(services, request_id, is_blocked, CloseReason.FAILED, message=told)
 
 
@@ -316,7 +319,7 @@ def usual_ports(machine: Machine | None) -> tuple[PortRule, ...]:
 def _write_protection(services: Services, wanted: Protection) -> None:
     held = _decoded(services, wanted)
     if held is not None and not held.lifted:
-        wanted = replace(wanted, priority_v4=held.priority_v4, priority_v6=held.priority_v6)
+        wanted = replace(wanted, memory=held.memory)
     if held is None or replace(held, proven=False, blocked="", version="") != wanted:
         services.rows.put_protection(wanted)
 
@@ -373,9 +376,9 @@ def _is_closed(services: Services, standing: Iterable[Protection]) -> bool:
     in_force = list(standing)
     firewalls = {}
     for each in in_force:
-        snapshot = services.firewall.read(each.firewall_id)
-        if snapshot.exists:
-            firewalls[key_of(each.firewall_id)] = snapshot.rules
+        observed = services.firewalls.of(each.firewall_id).read(each.firewall_id)
+        if isinstance(observed.body, Snapshot) and observed.exists:
+            firewalls[key_of(each.firewall_id)] = observed.body.rules
     attachments = [Attachment(each.firewall_id, each.addresses) for each in in_force]
     ports = {port for each in in_force for port in each.ports}
     return len(firewalls) == len(in_force) and not exposures(

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from shared.domain.desired import Observed
 from shared.domain.exposure import exposed_by
 from shared.domain.ids import key_of, name_of
 from shared.domain.model import ANY, Attachment
@@ -87,7 +88,7 @@ def note_exposure(
     services: Services,
     policy_id: str,
     governed: Iterable[Governed],
-    snapshots: Mapping[str, Snapshot],
+    observed: Mapping[str, Observed],
     *,
     complete: bool,
 ) -> None:
@@ -97,10 +98,10 @@ def note_exposure(
     """
     reasons = []
     for vm in governed:
-        if any(key_of(each.firewall_id) not in snapshots for each in vm.attachments):
+        if any(key_of(each.firewall_id) not in observed for each in vm.attachments):
             complete = False
             continue
-        reason = _why_exposed(services, vm, snapshots)
+        reason = _why_exposed(services, vm, observed)
         if reason:
             reasons.append(reason)
     if reasons:
@@ -110,13 +111,14 @@ def note_exposure(
         clear_finding(services, Kind.EXPOSED, policy_id)
 
 
-def _why_exposed(services: Services, vm: Governed, snapshots: Mapping[str, Snapshot]) -> str:
+def _why_exposed(services: Services, vm: Governed, observed: Mapping[str, Observed]) -> str:
     """Name a rule that leaves a port of a VM open; empty: none does."""
     for address in sorted({a for each in vm.attachments for a in each.addresses}):
         before = {
-            each.firewall_id: snapshots[key_of(each.firewall_id)].rules
+            each.firewall_id: body.rules
             for each in vm.attachments
             if address in each.addresses
+            and isinstance(body := observed[key_of(each.firewall_id)].body, Snapshot)
         }
         for port in vm.ports:
             # As our deny closes it: for every protocol.
