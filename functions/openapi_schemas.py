@@ -118,6 +118,8 @@ _PORT_REQUEST = _object(
         **_SOURCES,
         "endTimeUtc": _INSTANT,
         "duration": _DURATION,
+        "publicIpAddress": _TEXT,
+        "mappedPort": _PORT,
         "error": _object({"code": _TEXT, "message": _TEXT}),
     },
 )

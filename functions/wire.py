@@ -1,7 +1,8 @@
 """What the bodies have in common, and policies.
 
 Field names, order and spelling are the real service's (docs/api.md). Unknown fields are refused:
-a misspelt restriction must not be a restriction that is silently missing.
+a misspelt restriction must not be a restriction that is silently missing. Fields that the real
+service has and only answers are accepted and ignored, so that what GET gave can be sent back.
 """
 
 import re
@@ -209,7 +210,7 @@ class PortRuleWire(OneSource):
     number: PortNumber
     protocol: Protocol
     max_request_access_duration: DurationText
-    mapped_port: PortNumber | None = None
+    mapped_port: PortNumber | None = None  # answered for a request; chosen by the firewall alone
 
     @property
     def max_duration(self) -> timedelta:

@@ -239,7 +239,7 @@ def allow_of(grant: Grant, *, wanted: bool) -> Allow:
         vm_id=grant.vm_id,
         port=grant.port,
         protocol=grant.protocol,
-        sources=grant.sources,
+        sources=grant.sources_here,
         addresses=grant.addresses,
         until=grant.expires_at,
         wanted=wanted,

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, ip_network
 
+from shared.domain.ids import name_of
 from shared.domain.model import Attachment
-from shared.domain.network import is_any, network
+from shared.domain.network import is_any, network, overlaps
 from shared.domain.source_sets import Box, Boxes, box_of, intersect_all, subtract_all, whole
 
 # Packets from these keep their source on the way through a translator (RFC 1918, RFC 6598).
@@ -34,17 +35,32 @@ def sources_at(
     Private sources stay. Public IPv4 becomes what the last translator before it shows, and is
     never widened to every source.
     """
-    outer = [each for each in path if _translates(each) and each.stage < here.stage]
-    outer = [each for each in outer if set(each.addresses) & set(here.addresses)]
-    if not outer:
+    translator = _translator_before(here, path)
+    if translator is None:
         return tuple(requested)
-    shown = max(outer, key=lambda each: each.stage).shows_public_as or ()
+    shown = translator.shows_public_as or ()
     seen: dict[str, None] = {}
     for prefix in requested:
         seen |= dict.fromkeys((*_private_part(prefix), *(shown if _is_public(prefix) else ())))
         if not _is_v4(prefix):
             seen[prefix] = None
     return tuple(seen)
+
+
+def why_not_openable(path: Sequence[Attachment], requested: Sequence[str]) -> str:
+    """Say why no grant on these firewalls can let the sources through; empty: some can."""
+    closed = stages_without_opener(path)
+    if closed:
+        return f"a firewall in front of {', '.join(closed)} cannot be opened by this app"
+    for here in path:
+        translator = _translator_before(here, path)
+        public = [prefix for prefix in requested if _is_public(prefix)]
+        if here.opens and translator and not translator.shows_public_as and public:
+            return (
+                f"what '{name_of(translator.firewall_id)}' shows in place of {', '.join(public)} "
+                f"is not known, so that '{name_of(here.firewall_id)}' cannot be opened for it"
+            )
+    return ""
 
 
 def stages_without_opener(path: Sequence[Attachment]) -> tuple[str, ...]:
@@ -118,6 +134,13 @@ def _translate(sources: Boxes, shown: Iterable[str]) -> Boxes:
     prefixes = (network(prefix) for prefix in shown)
     boxes = [box_of(prefix) for prefix in prefixes if prefix is not None]
     return (*stays, *(boxes or [Box(0, 2**32 - 1)]))
+
+
+def _translator_before(here: Attachment, path: Iterable[Attachment]) -> Attachment | None:
+    """Return the last translator on the way to a firewall, for an address that both have."""
+    outer = [each for each in path if _translates(each) and each.stage < here.stage]
+    outer = [each for each in outer if overlaps(each.addresses, here.addresses)]
+    return max(outer, key=lambda each: each.stage, default=None)
 
 
 def _translates(attachment: Attachment) -> bool:

@@ -21,12 +21,12 @@ def test_a_policy_may_list_an_instance_in_defenders_form(web: WebApp) -> None:
 
 
 def test_a_policy_cannot_list_an_arn_or_an_instance_of_another_subscription(web: WebApp) -> None:
-    """Neither lies within the scopes of this app, so that the right to write is not held there."""
+    """Neither lies within the scopes of this app, which the refusal says."""
     other = DEFENDER.replace(SUBSCRIPTION, "22222222-2222-4222-8222-222222222222")
     for machine in (ARN, other):
         refused = web.call("PUT", POLICY, policy_body(machine), who=AS_ADMIN)
         assert refused.status == 403, refused.text
-        assert "is not held at" in refused.json["error"]["message"]
+        assert "outside the scopes this app works in" in refused.json["error"]["message"]
 
 
 @pytest.mark.parametrize("machine", [ARC, ARC_CHILD])

@@ -4,7 +4,13 @@ import pytest
 
 from shared.domain.model import Attachment
 from shared.domain.network import network
-from shared.domain.path import Way, sources_at, stages_without_opener, ways_through
+from shared.domain.path import (
+    Way,
+    sources_at,
+    stages_without_opener,
+    ways_through,
+    why_not_openable,
+)
 from shared.domain.source_sets import Boxes, box_of, whole
 
 ADDRESS, V6 = "10.1.2.4", "fd00::4"
@@ -141,3 +147,26 @@ def test_ipv6_is_not_translated() -> None:
     way = boxes("2001:db8::/32")
     ways = {"edge": (Way("edge", "a", way),), "nic": (Way("nic", "b", way),)}
     assert len(ways_through((edge, nic), V6, ways)) == 2
+
+
+# --- what cannot be opened
+
+
+@pytest.mark.parametrize(
+    ("path", "requested", "reason"),
+    [
+        ((EDGE, SUBNET, NIC), ("203.0.113.7",), ""),
+        ((BLIND, NIC), ("192.168.4.5", "2001:db8::7"), ""),
+        ((BLIND, NIC), ("192.168.4.5", "203.0.113.7"), "in place of 203.0.113.7 is not known"),
+        ((BLIND, Attachment("nic", (ADDRESS,), 2, opens=False)), ("203.0.113.7",), "in front of"),
+        ((SUBNET, Attachment("nic", (ADDRESS,), 2, opens=False)), ("*",), f"front of {ADDRESS}"),
+        ((Attachment("nic", (ADDRESS,), opens=False), SUBNET), ("203.0.113.7",), ""),
+    ],
+)
+def test_why_a_path_cannot_be_opened_names_the_firewall(
+    path: tuple[Attachment, ...], requested: tuple[str, ...], reason: str
+) -> None:
+    """A source that would be lost on the way, or a stage without an opener, is told."""
+    found = why_not_openable(path, requested)
+    assert reason in found
+    assert bool(found) == bool(reason)

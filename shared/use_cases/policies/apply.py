@@ -247,17 +247,18 @@ def _protect(services: Services, row: VmRow, vm: PolicyVm, applied: _Applied) ->
     if problem:
         applied.problems[vm.id] = problem
     attachments = machine.attachments if machine else ()
-    current = {key_of(each.firewall_id) for each in attachments}
+    closing = [each for each in attachments if each.closes]
+    current = {key_of(each.firewall_id) for each in closing}
     gone = [each for each in row.firewalls if key_of(each) not in current]
     # The firewalls are noted before anything is written to them: what is not noted here could
     # never be lifted.
-    noted = sorted({*row.firewalls, *(each.firewall_id for each in attachments)})
+    noted = sorted({*row.firewalls, *(each.firewall_id for each in closing)})
     if tuple(noted) != row.firewalls or not row.version:
         services.policies.put_vm(replace(row, vm_id=vm.id, firewalls=tuple(noted)))
     ports = vm.ports or usual_ports(machine)
     numbers = tuple(sorted(rule.number for rule in ports))
     applied.governed.append(Governed(vm.id, numbers, tuple(attachments)))
-    for attachment in attachments:
+    for attachment in closing:
         wanted = Protection(
             firewall_id=attachment.firewall_id,
             policy_id=row.policy_id,
@@ -283,6 +284,7 @@ def _end_what_is_blocked(services: Services, vm_id: str, attachments: Iterable[A
         return lives and any(
             key_of(each.firewall_id) not in known and overlaps(each.addresses, opened)
             for each in attachments
+            if each.opens
         )
 
     for request_id in services.requests.live(vm_id=vm_id):

@@ -16,6 +16,7 @@ from shared.domain.model import (
     Status,
 )
 from shared.domain.network import covers, of_family
+from shared.domain.path import why_not_openable
 from shared.domain.permissions import Action
 from shared.domain.policy import Asked, AskedPort, check_request, narrow_protocol
 from shared.domain.request import begin_opening, change_ports, close
@@ -211,10 +212,10 @@ def _begin(
 
 
 def _unreachable(port: PortRequest, attachments: tuple[Attachment, ...]) -> str:
-    """Tell whether no address of the VM is of a source's family."""
+    """Say why the firewalls cannot let the sources through; empty: they can."""
     addresses = [address for each in attachments for address in each.addresses]
     if any(of_family(port.sources, f) and of_family(addresses, f) for f in (4, 6)):
-        return ""
+        return why_not_openable(attachments, port.sources)
     return (
         f"VM '{name_of(port.vm_id)}' has no address of the family of {', '.join(port.sources)} "
         f"(it has {', '.join(addresses)})"
