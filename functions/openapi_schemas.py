@@ -199,13 +199,8 @@ _MACHINE = _object(
         "reason": _TEXT,
         "exposedBy": _list(
             _object(
-                {
-                    "firewall": _ID,
-                    "rule": _TEXT,
-                    "priority": _COUNT,
-                    "port": _PORT,
-                    "sources": _list(_TEXT),
-                }
+                {"firewall": _ID, "rule": _TEXT, "port": _PORT, "sources": _list(_TEXT)},
+                {"priority": _COUNT},
             )
         ),
         "recommendation": _object(

@@ -1,6 +1,6 @@
 """What the use cases need from the world outside, and how the world tells them it failed."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
@@ -246,8 +246,12 @@ class FirewallProvider(Protocol):
         """Return what reaches the ports of a block on this firewall, foreign and ours."""
         ...
 
-    def attach(self, vm_ids: Iterable[str]) -> Mapping[str, tuple[Attachment, ...]]:
-        """Return the attachments of each VM; complete, or raises OutsideError."""
+    def attach(self, machines: Sequence["Machine"]) -> Mapping[str, tuple[Attachment, ...]]:
+        """Return the attachments of each machine by its id; complete, or raises OutsideError.
+
+        `machines` come as the cloud's inventory describes them; where it does not know a kind of
+        machine, they have an id and nothing else.
+        """
         ...
 
     def find_ours(self, scope: str) -> list[str]:
@@ -260,6 +264,22 @@ class FirewallProvider(Protocol):
 
     def warnings(self) -> tuple[str, ...]:
         """Return what limits this provider at present."""
+        ...
+
+
+class UnknownFirewallError(Exception):
+    """No provider owns a firewall id: it was written by a version that knew another kind."""
+
+
+class Firewalls(Protocol):
+    """The providers of this installation."""
+
+    def of(self, firewall_id: str) -> FirewallProvider:
+        """Return the provider of a firewall; raises UnknownFirewallError."""
+        ...
+
+    def __iter__(self) -> Iterator[FirewallProvider]:
+        """Iterate over the providers."""
         ...
 
 

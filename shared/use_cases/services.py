@@ -11,6 +11,7 @@ from shared.ports import (
     Authorizer,
     Clock,
     Firewall,
+    Firewalls,
     Machines,
     Queues,
     Sleep,
@@ -30,6 +31,7 @@ class Services:
     tables: Tables
     queues: Queues
     firewall: Firewall
+    firewalls: Firewalls
     machines: Machines
     telemetry: Telemetry
     clock: Clock

@@ -2,10 +2,10 @@
 
 import pytest
 
+from shared.domain.desired import Opening
 from shared.domain.model import Attachment
 from shared.domain.network import network
 from shared.domain.path import (
-    Way,
     sources_at,
     stages_without_opener,
     ways_through,
@@ -24,6 +24,11 @@ def boxes(*prefixes: str) -> Boxes:
     """Return the sources of some prefixes."""
     found = [network(prefix) for prefix in prefixes]
     return tuple(box_of(each) for each in found if each is not None)
+
+
+def opening(what: str, sources: Boxes, *, ours: bool = False) -> Opening:
+    """Return an opening of SSH for some sources."""
+    return Opening(what, 22, ours=ours, boxes=sources)
 
 
 # --- sources
@@ -91,41 +96,41 @@ def test_each_address_needs_an_opener_in_each_of_its_stages() -> None:
 def test_across_stages_a_source_must_pass_each() -> None:
     """What one firewall lets through the next may stop."""
     ways = {
-        "subnet": (Way("subnet", "a", boxes("203.0.113.0/24")),),
-        "nic": (Way("nic", "b", boxes("198.51.100.0/24")),),
+        "subnet": (opening("a", boxes("203.0.113.0/24")),),
+        "nic": (opening("b", boxes("198.51.100.0/24")),),
     }
     assert ways_through((SUBNET, NIC), ADDRESS, ways) == ()
-    ways["nic"] = (Way("nic", "b", boxes("203.0.113.7")),)
-    assert [way.what for way in ways_through((SUBNET, NIC), ADDRESS, ways)] == ["a", "b"]
+    ways["nic"] = (opening("b", boxes("203.0.113.7")),)
+    assert [way.opening.what for way in ways_through((SUBNET, NIC), ADDRESS, ways)] == ["a", "b"]
 
 
 def test_within_a_stage_firewalls_add_up() -> None:
     """Of two groups on one interface either may let a source in."""
     other = Attachment("other", (ADDRESS,), stage=2)
-    ways = {"other": (Way("other", "a", boxes("203.0.113.7")),)}
-    assert [way.what for way in ways_through((NIC, other), ADDRESS, ways)] == ["a"]
+    ways = {"other": (opening("a", boxes("203.0.113.7")),)}
+    assert [way.opening.what for way in ways_through((NIC, other), ADDRESS, ways)] == ["a"]
 
 
 def test_our_own_allows_do_not_count_without_a_translator() -> None:
     """The access that was requested is no exposure."""
-    ours = Way("subnet", "ours", boxes("203.0.113.7"), ours=True)
-    theirs = Way("nic", "theirs", (whole(4),))
+    ours = opening("ours", boxes("203.0.113.7"), ours=True)
+    theirs = opening("theirs", (whole(4),))
     assert ways_through((SUBNET, NIC), ADDRESS, {"subnet": (ours,), "nic": (theirs,)}) == ()
 
 
 def test_our_own_allow_behind_a_translator_lets_a_foreign_translation_in() -> None:
     """A foreign translation reaches the VM through the allow that was opened for ours."""
-    foreign = Way("edge", "their DNAT", (whole(4),))
-    ours = Way("nic", "ours", boxes("10.0.1.0/26"), ours=True)
+    foreign = opening("their DNAT", (whole(4),))
+    ours = opening("ours", boxes("10.0.1.0/26"), ours=True)
     ways = {"edge": (foreign,), "nic": (ours,)}
-    assert [way.what for way in ways_through((EDGE, NIC), ADDRESS, ways)] == ["their DNAT"]
+    assert [way.opening.what for way in ways_through((EDGE, NIC), ADDRESS, ways)] == ["their DNAT"]
     assert ways_through((EDGE, NIC), ADDRESS, {"edge": (foreign,)}) == ()
 
 
 def test_translated_sources_are_compared_as_the_inner_firewall_sees_them() -> None:
     """An inner rule for the public source lets nobody in who comes through the translator."""
-    foreign = Way("edge", "their DNAT", boxes("203.0.113.0/24"))
-    inner = Way("nic", "inner", boxes("203.0.113.7"))
+    foreign = opening("their DNAT", boxes("203.0.113.0/24"))
+    inner = opening("inner", boxes("203.0.113.7"))
     assert ways_through((EDGE, NIC), ADDRESS, {"edge": (foreign,), "nic": (inner,)}) == ()
     # Of a translator that shows nothing it is not known what the inner firewall sees.
     assert ways_through((BLIND, NIC), ADDRESS, {"edge": (foreign,), "nic": (inner,)})
@@ -133,10 +138,10 @@ def test_translated_sources_are_compared_as_the_inner_firewall_sees_them() -> No
 
 def test_private_sources_pass_a_translator_unchanged() -> None:
     """A network allow for a private source is compared by that source."""
-    outer = Way("edge", "outer", boxes("192.168.0.0/24"))
-    inner = Way("nic", "inner", boxes("192.168.0.7"))
+    outer = opening("outer", boxes("192.168.0.0/24"))
+    inner = opening("inner", boxes("192.168.0.7"))
     found = ways_through((EDGE, NIC), ADDRESS, {"edge": (outer,), "nic": (inner,)})
-    assert [way.what for way in found] == ["outer", "inner"]
+    assert [way.opening.what for way in found] == ["outer", "inner"]
     assert ways_through((EDGE, NIC), "not an address", {"edge": (outer,)}) == ()
 
 
@@ -145,7 +150,7 @@ def test_ipv6_is_not_translated() -> None:
     edge = Attachment("edge", (V6,), stage=0, shows_public_as=("10.0.1.0/26",))
     nic = Attachment("nic", (V6,), stage=1)
     way = boxes("2001:db8::/32")
-    ways = {"edge": (Way("edge", "a", way),), "nic": (Way("nic", "b", way),)}
+    ways = {"edge": (opening("a", way),), "nic": (opening("b", way),)}
     assert len(ways_through((edge, nic), V6, ways)) == 2
 
 

@@ -24,6 +24,7 @@ from shared.ports import OutsideError, ThrottledError
 from shared.store.room import has_room
 from shared.use_cases.audit import record
 from shared.use_cases.firewalls.converge import Outcome, converge
+from shared.use_cases.firewalls.paths import find_to_open
 from shared.use_cases.grants import close_early, grant_of
 from shared.use_cases.messages import send_firewall
 from shared.use_cases.policies.apply import apply_policy, standing
@@ -164,8 +165,7 @@ def _find_attachments(
     found: dict[str, tuple[Attachment, ...] | str] = {}
     for vm_id in sorted(waiting):
         try:
-            machine = services.machines.find(vm_id)
-            shared = machine and services.machines.shared_address(machine)
+            machine, shared = find_to_open(services.machines, services.firewalls, vm_id)
         except Exception as error:  # noqa: BLE001 - raised again after the other VMs are open
             errors.append(error)
             continue
