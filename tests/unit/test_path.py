@@ -1,8 +1,11 @@
 """Firewalls of several kinds in front of one VM: what each sees, and who gets through all."""
 
+from dataclasses import replace
+
 import pytest
 
 from shared.domain.desired import Opening
+from shared.domain.exposure import exposures
 from shared.domain.model import Attachment
 from shared.domain.network import network
 from shared.domain.path import (
@@ -175,3 +178,39 @@ def test_why_a_path_cannot_be_opened_names_the_firewall(
     found = why_not_openable(path, requested)
     assert reason in found
     assert bool(found) == bool(reason)
+
+
+# --- what an opening lets in
+
+
+@pytest.mark.parametrize(
+    ("found", "v4", "needs"),
+    [
+        (Opening("a", 22, ("203.0.113.7",)), boxes("203.0.113.7"), ()),
+        (Opening("a", 22, ("203.0.113.7", "2001:db8::7")), boxes("203.0.113.7"), ()),
+        (Opening("a", 22, ("*",)), (whole(4),), ()),
+        (Opening("a", 22, ("2001:db8::7",)), (), ()),
+        (Opening("a", 22, (), unresolved="prefix list pl-1"), (whole(4),), ("prefix list pl-1",)),
+        (Opening("a", 22, ("some-group",)), (whole(4),), ("some-group",)),
+        (Opening("a", 22, ("*",), boxes=boxes("192.0.2.1")), boxes("192.0.2.1"), ()),
+        (Opening("a", 22), (), ()),
+    ],
+)
+def test_an_opening_lets_in_what_its_texts_or_its_boxes_say(
+    found: Opening, v4: Boxes, needs: tuple[str, ...]
+) -> None:
+    """A name whose addresses are not known may hold any source, and is named as the doubt."""
+    sources = found.sources_of(4)
+    assert {need for box in sources for need in box.needs} == set(needs)
+    assert tuple(replace(box, needs=frozenset()) for box in sources) == v4
+
+
+def test_a_doubt_passes_a_translator() -> None:
+    """What is not known of an outer source is not known of what is shown in its place."""
+    outer = Opening("their DNAT", 22, (), unresolved="an IP group")
+    inner = Opening("inner", 22, ("10.0.1.0/26",))
+    ways = {"edge": (outer,), "nic": (inner,)}
+    for way in ways_through((EDGE, NIC), ADDRESS, ways):
+        assert {need for box in way.sources for need in box.needs} == {"an IP group"}
+    found = exposures((EDGE, NIC), ways, (22,))
+    assert [each.unresolved for each in found] == [("an IP group",), ("an IP group",)]
