@@ -3,7 +3,6 @@
 from typing import Any
 
 from functions.answers import policy_answer, port_rule, request_answer
-from shared.adapters.nsg_rules import write_rule
 from shared.domain.errors import Reason
 from shared.domain.exposure import Exposure
 from shared.domain.times import format_instant
@@ -43,7 +42,7 @@ def _reason(reason: Reason) -> dict[str, str]:
 def _change(change: FirewallChange) -> dict[str, Any]:
     return {
         "id": change.firewall_id,
-        "put": [write_rule(rule) for rule in change.put],
+        "put": list(change.put),
         "remove": list(change.remove),
         "blocked": [{"rule": name, "reason": why} for name, why in change.blocked.items()],
     }

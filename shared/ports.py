@@ -176,14 +176,20 @@ class ThrottledError(OutsideError):
 
 
 class SettlingError(OutsideError):
-    """A firewall is still busy with writes; `snapshot` shows it as it was last read, unsettled."""
+    """A firewall is busy with writes; what was last read of it, unsettled, may come with it."""
 
     def __init__(
-        self, message: str, *, retry_after: float, snapshot: Snapshot | None = None
+        self,
+        message: str,
+        *,
+        retry_after: float,
+        snapshot: Snapshot | None = None,
+        observed: desired.Observed | None = None,
     ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
         self.snapshot = snapshot
+        self.observed = observed
 
 
 class RefusedError(Exception):
@@ -214,6 +220,14 @@ class FirewallProvider(Protocol):
 
     def owns(self, firewall_id: str) -> bool:
         """Tell whether an id names a firewall of this kind."""
+        ...
+
+    def lane(self, firewall_id: str) -> str:
+        """Return what firewalls share whose writes exclude each other; empty: it is alone."""
+        ...
+
+    def batches(self) -> bool:
+        """Tell whether one write carries several openings, so that they may wait together."""
         ...
 
     def read(self, firewall_id: str) -> desired.Observed:

@@ -318,10 +318,6 @@ class Protection:
     proven: bool = False
     blocked: str = ""
     flush_connections: bool = False  # re-evaluate live sessions when rules change
-    # Where its deny rules were first seen; 0: nowhere yet. One that somebody moves behind an allow
-    # of their own, or deletes, goes back there.
-    priority_v4: int = 0
-    priority_v6: int = 0
     memory: str = ""  # what the firewall's provider needs to restore the earlier state
     version: str = ""
 

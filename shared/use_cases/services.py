@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from shared.domain.desired import Pace
 from shared.domain.ids import RuleNames
 from shared.domain.policy import Limits
 from shared.domain.rules import Band
@@ -17,6 +18,7 @@ from shared.ports import (
     Sleep,
     Tables,
     Telemetry,
+    UnknownFirewallError,
     Workers,
 )
 from shared.store.audit import ActivityRows
@@ -47,6 +49,13 @@ class Services:
     keep_requests: timedelta | None = None
     limits: Limits = field(default_factory=Limits)
     band: Band = field(default_factory=Band)
+
+    def pace(self, firewall_id: str) -> Pace:
+        """Return the pace of a firewall; the usual one where no provider knows it."""
+        try:
+            return self.firewalls.of(firewall_id).pace
+        except UnknownFirewallError:
+            return Pace()
 
     @property
     def policies(self) -> PolicyRows:

@@ -4,9 +4,18 @@ from dataclasses import replace
 
 import pytest
 
-from shared.domain.desired import Allow, Block, Desired
+from shared.domain.desired import Allow, Block, Desired, Entry
 from shared.domain.machine_ids import defender_id
-from shared.domain.model import Access, Attachment, Policy, PolicyVm, PortRule, SecurityRule
+from shared.domain.model import (
+    Access,
+    Attachment,
+    Policy,
+    PolicyVm,
+    PortRule,
+    SecurityRule,
+    Status,
+)
+from shared.domain.request import entry_of
 from shared.firewalls.nsg.discovery import in_sequence
 from shared.firewalls.nsg.provider import NsgProvider
 from shared.firewalls.registry import Registry
@@ -250,3 +259,28 @@ def test_a_deny_without_place_is_no_fault_where_another_firewall_closes(kinds: K
     assert not apply._is_closed(kinds.services, applied, WEB)
     del kinds.serial.walls[EDGE]
     assert not apply._is_closed(kinds.services, applied, WEB)
+
+
+# --- a whole access
+
+
+def test_an_access_behind_two_kinds_opens_both_names_its_entry_and_closes_both(
+    kinds: Kinds,
+) -> None:
+    """The firewall in front translates; the groups behind it open for what it shows."""
+    kinds.protect(WEB)
+    kinds.pass_time(6)
+    request = kinds.ask(minutes=30)
+    kinds.pass_time(10)
+    (port,) = kinds.request(request.id).ports
+    assert port.status is Status.INITIATED
+    assert entry_of(port) == Entry("20.1.2.3", 20_000)
+    assert kinds.serial.reaches(EDGE, SOURCE, ADDRESS, 22, "tcp")
+    for firewall_id in (NSG_NIC, NSG_SUBNET):
+        (rule,) = kinds.firewall.ours(firewall_id, Access.ALLOW)
+        assert rule.sources == SHOWN
+    kinds.pass_time(35)
+    assert kinds.status(request.id) is Status.REVOKED
+    assert not kinds.serial.reaches(EDGE, SOURCE, ADDRESS, 22, "tcp")
+    for firewall_id in (NSG_NIC, NSG_SUBNET):
+        assert kinds.firewall.ours(firewall_id, Access.ALLOW) == []

@@ -2,8 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from dataclasses import dataclass
 
 from shared.adapters.nsg_rules import write_rule
 from shared.domain.desired import (
@@ -17,17 +16,24 @@ from shared.domain.desired import (
     Plan,
     plan_without_firewall,
 )
+from shared.domain.expiry import MARGIN, end_of
 from shared.domain.ids import NSG_TYPE, RuleNames, parse_id
 from shared.domain.model import Access, Attachment, SecurityRule
 from shared.domain.rules import Band
-from shared.domain.times import parse_instant
 from shared.firewalls.nsg.discovery import in_sequence
 from shared.firewalls.nsg.exposure import openings_of
 from shared.firewalls.nsg.plan import REMOVE, Group, plan_group, rule_plan
-from shared.ports import Firewall, FirewallRefusedError, Machine, RefusedError, Snapshot
+from shared.ports import (
+    Firewall,
+    FirewallRefusedError,
+    Machine,
+    RefusedError,
+    SettlingError,
+    Snapshot,
+)
 
-_TEXT = re.compile(r"JIT access request (?P<request>\S+) until (?P<until>\S+)")
-_PACE = Pace()
+_TEXT = re.compile(r"JIT access request (?P<request>\S+) until ")
+_PACE = Pace(margin=MARGIN)
 
 
 @dataclass(frozen=True)
@@ -40,12 +46,16 @@ class NsgProvider:
     capacity: int = 750
     label: str = "network security group"
 
-    @property
-    def pace(self) -> Pace:
-        """Return the pace; openings wait for each other only where one write carries many."""
-        if self.groups.writes_whole():
-            return _PACE
-        return replace(_PACE, batch=timedelta(0))
+    pace: Pace = _PACE
+
+    def lane(self, firewall_id: str) -> str:
+        """Return nothing: groups are written independently of each other."""
+        del firewall_id
+        return ""
+
+    def batches(self) -> bool:
+        """Tell whether one write carries several openings: where whole writes are proven."""
+        return self.groups.writes_whole()
 
     def owns(self, firewall_id: str) -> bool:
         """Tell whether an id names a network security group."""
@@ -57,7 +67,12 @@ class NsgProvider:
 
     def read(self, firewall_id: str) -> Observed:
         """Read a settled group."""
-        return self.observe(self.groups.read(firewall_id))
+        try:
+            return self.observe(self.groups.read(firewall_id))
+        except SettlingError as busy:
+            if busy.snapshot is not None:
+                busy.observed = self.observe(busy.snapshot)
+            raise
 
     def observe(self, snapshot: Snapshot) -> Observed:
         """Return the observed state of a group that was read or listed."""
@@ -71,7 +86,7 @@ class NsgProvider:
         if not observed.exists:
             return plan_without_firewall(desired, self.label)
         snapshot = _snapshot(observed)
-        group = Group(snapshot.rules, snapshot.flushes_connections, self.groups.writes_whole())
+        group = Group(snapshot.rules, snapshot.flushes_connections, self.groups.writes_whole)
         return plan_group(group, desired, self.names, self.band, refused or {})
 
     def apply(self, observed: Observed, plan: Plan) -> None:
@@ -117,9 +132,5 @@ def _snapshot(observed: Observed) -> Snapshot:
 def _own(rule: SecurityRule) -> Own:
     """Read what a rule of ours says of itself."""
     match = _TEXT.match(rule.description)
-    try:
-        until = parse_instant(match["until"]) if match else None
-    except ValueError:
-        until = None
     keys = (match["request"],) if match else ()
-    return Own(rule.name, rule.access is Access.ALLOW, keys, until)
+    return Own(rule.name, rule.access is Access.ALLOW, keys, end_of(rule))

@@ -22,12 +22,12 @@ from shared.domain.model import (
 from shared.domain.network import overlaps
 from shared.domain.policy import USUAL_PORTS
 from shared.domain.texts import shorten
-from shared.ports import Machine, RowChangedError, RowExistsError, Snapshot
+from shared.ports import Machine, RowChangedError, RowExistsError
 from shared.store.codec import UnreadableRowError
 from shared.store.policies import PolicyRow, VmRow
 from shared.store.room import policy_has_room
 from shared.use_cases.firewalls.converge import Outcome, converge
-from shared.use_cases.firewalls.paths import find_exposures, find_machine, observed_of
+from shared.use_cases.firewalls.paths import find_exposures, find_machine
 from shared.use_cases.grants import close_early
 from shared.use_cases.policies.findings import (
     Finding,
@@ -171,10 +171,10 @@ class _Applied:
     observed: dict[str, Observed] = field(default_factory=dict)
     flush_connections: bool = False
 
-    def saw(self, snapshot: Snapshot) -> None:
+    def saw(self, observed: Observed) -> None:
         """Keep the last settled read of a firewall that is there."""
-        if snapshot.exists:
-            self.observed[key_of(snapshot.firewall_id)] = observed_of(snapshot)
+        if observed.exists:
+            self.observed[key_of(observed.firewall_id)] = observed
 
 
 def apply_policy(services: Services, policy_id: str) -> None:
@@ -291,7 +291,9 @@ def _end_what_is_blocked(services: Services, vm_id: str, attachments: Iterable[A
     for request_id in services.requests.live(vm_id=vm_id):
         held = services.requests.get(request_id)
         if held is not None and any(is_blocked(port) for port in held.request.ports):
-            told = "another network security group was put in front of the VM; ask again"
+            labels = {services.firewalls.of(each.firewall_id).label for each in attachments}
+            named = " or ".join(sorted(labels))
+            told = f"another {named} was put in front of the VM; ask again"
             close_early(services, request_id, is_blocked, CloseReason.FAILED, message=told)
 
 
@@ -319,7 +321,7 @@ def usual_ports(machine: Machine | None) -> tuple[PortRule, ...]:
 def _write_protection(services: Services, wanted: Protection) -> None:
     held = _decoded(services, wanted)
     if held is not None and not held.lifted:
-        wanted = replace(wanted, priority_v4=held.priority_v4, priority_v6=held.priority_v6)
+        wanted = replace(wanted, memory=held.memory)
     if held is None or replace(held, proven=False, blocked="", version="") != wanted:
         services.rows.put_protection(wanted)
 

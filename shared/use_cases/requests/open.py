@@ -24,6 +24,7 @@ from shared.ports import OutsideError, ThrottledError
 from shared.store.room import has_room
 from shared.use_cases.audit import record
 from shared.use_cases.firewalls.converge import Outcome, converge
+from shared.use_cases.firewalls.lanes import leave_to_message
 from shared.use_cases.firewalls.paths import find_to_open
 from shared.use_cases.grants import close_early, grant_of
 from shared.use_cases.messages import send_firewall
@@ -69,6 +70,8 @@ def _try(services: Services, request_id: str, firewall_id: str) -> Exception | N
     """Converge one firewall; an error of one must not keep the others closed."""
     try:
         outcome = converge(services, firewall_id, lets_in=True)
+        if outcome is Outcome.BUSY:
+            leave_to_message(services, firewall_id)
         if outcome is Outcome.PARTLY and _is_opening(services, request_id, firewall_id):
             return OutsideError(f"{request_id} could not be settled on {firewall_id}")
     except Exception as error:  # noqa: BLE001 - raised again once the others had their turn

@@ -54,6 +54,15 @@ class Serial:
         """Tell whether an id is of this kind."""
         return firewall_id.startswith(PREFIX)
 
+    def lane(self, firewall_id: str) -> str:
+        """Return the tree, whose firewalls are written one at a time."""
+        wall = self._cloud.walls.get(firewall_id)
+        return f"{PREFIX}tree:{wall.tree}" if wall else ""
+
+    def batches(self) -> bool:
+        """Tell that one write carries every change."""
+        return True
+
     def read(self, firewall_id: str) -> Observed:
         """Read a firewall, unless a write is under way on it."""
         if self._cloud.busy_seconds:
