@@ -67,11 +67,13 @@ def machine_answer(report: MachineReport) -> dict[str, Any]:
     }
 
 
-def _opening(opening: Exposure) -> dict[str, Any]:
+def _opening(exposure: Exposure) -> dict[str, Any]:
+    """Write what leaves a port open, in the words of its kind of firewall where it has any."""
+    opening = exposure.opening
     return {
-        "firewall": opening.firewall_id,
-        "rule": opening.rule.name,
-        "priority": opening.rule.priority,
-        "port": opening.port,
-        "sources": list(opening.rule.sources),
+        "firewall": exposure.firewall_id,
+        "port": exposure.port,
+        "rule": opening.what,
+        "sources": list(opening.sources),
+        **opening.shown,
     }

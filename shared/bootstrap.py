@@ -73,7 +73,7 @@ class App:
             tables=self._tables,
             queues=self._queues,
             firewall=groups,
-            firewalls=Registry((NsgProvider(groups, self.names, band),)),  # type: ignore[arg-type]
+            firewalls=Registry((NsgProvider(groups, self.names, band),)),
             machines=_MachinesWhenUsed(lambda: self._machines),
             telemetry=LogTelemetry(self._measure),
             clock=lambda: datetime.now(UTC),

@@ -260,8 +260,12 @@ class FirewallProvider(Protocol):
         """Return what reaches the ports of a block on this firewall, foreign and ours."""
         ...
 
-    def attach(self, vm_ids: Iterable[str]) -> Mapping[str, tuple[Attachment, ...]]:
-        """Return the attachments of each VM; complete, or raises OutsideError."""
+    def attach(self, machines: Sequence["Machine"]) -> Mapping[str, tuple[Attachment, ...]]:
+        """Return the attachments of each machine by its id; complete, or raises OutsideError.
+
+        `machines` come as the cloud's inventory describes them; where it does not know a kind of
+        machine, they have an id and nothing else.
+        """
         ...
 
     def find_ours(self, scope: str) -> list[str]:

@@ -78,7 +78,7 @@ class World:
             tables=self.tables,
             queues=self.queues,
             firewall=self.firewall,
-            firewalls=Registry((NsgProvider(self.firewall, NAMES),)),  # type: ignore[arg-type]
+            firewalls=Registry((NsgProvider(self.firewall, NAMES),)),
             machines=self.machines,
             telemetry=self.telemetry,
             clock=self.clock,
@@ -101,7 +101,7 @@ class World:
         made = replace(self.services, **parts)
         groups = NsgProvider(made.firewall, made.names, made.band)
         others = (each for each in made.firewalls if not isinstance(each, NsgProvider))
-        self.services = replace(made, firewalls=Registry((groups, *others)))  # type: ignore[arg-type]
+        self.services = replace(made, firewalls=Registry((groups, *others)))
 
     def authorize(self, principal: Principal, action: Action, scope: str) -> Decision:
         """Decide by app roles, unless a test has taken somebody's permission away."""

@@ -171,7 +171,7 @@ def allow_rules(grant: Grant, names: RuleNames) -> list[SecurityRule]:
     """Make the rules of a grant: one for each address family that both sides have."""
     rules = []
     for family in _FAMILIES:
-        sources = of_family(grant.sources, family)
+        sources = of_family(grant.sources_here, family)
         destinations = of_family(grant.addresses, family)
         if sources and destinations:
             rules.append(

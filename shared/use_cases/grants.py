@@ -47,6 +47,7 @@ def grant_of(request: AccessRequest, port: PortRequest, front: Front) -> Grant:
         requestor=request.requestor.key,
         requested_at=request.requested_at,
         expires_at=port.end_at,
+        seen_sources=front.seen_sources,
     )
 
 

@@ -1,14 +1,16 @@
 """Network security groups as a firewall provider: read settled, write guarded."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from shared.adapters.nsg_rules import write_rule
 from shared.domain.desired import (
+    Block,
     Change,
     Desired,
     Observed,
+    Opening,
     Own,
     Pace,
     Plan,
@@ -16,10 +18,19 @@ from shared.domain.desired import (
 )
 from shared.domain.expiry import MARGIN, end_of
 from shared.domain.ids import NSG_TYPE, RuleNames, parse_id
-from shared.domain.model import Access, SecurityRule
+from shared.domain.model import Access, Attachment, SecurityRule
 from shared.domain.rules import Band
+from shared.firewalls.nsg.discovery import in_sequence
+from shared.firewalls.nsg.exposure import openings_of
 from shared.firewalls.nsg.plan import REMOVE, Group, plan_group, rule_plan
-from shared.ports import Firewall, FirewallRefusedError, RefusedError, SettlingError, Snapshot
+from shared.ports import (
+    Firewall,
+    FirewallRefusedError,
+    Machine,
+    RefusedError,
+    SettlingError,
+    Snapshot,
+)
 
 _TEXT = re.compile(r"JIT access request (?P<request>\S+) until ")
 _PACE = Pace(margin=MARGIN)
@@ -85,6 +96,18 @@ class NsgProvider:
         except FirewallRefusedError as refusal:
             blamed = {c.id for c in plan.changes if c.target == refusal.rule_name}
             raise RefusedError(f"{refusal.code}: {refusal}", blamed) from refusal
+
+    def exposures(self, observed: Observed, block: Block) -> tuple[Opening, ...]:
+        """Return each way through a group's rules to the ports of a block, foreign and ours."""
+        rules = _snapshot(observed).rules if observed.exists else ()
+        return openings_of(rules, block.addresses, block.ports, self.names)
+
+    def attach(self, machines: Sequence[Machine]) -> dict[str, tuple[Attachment, ...]]:
+        """Return the groups in front of each machine, as its interfaces and subnets name them."""
+        return {each.id: in_sequence(filter(self._owns, each.attachments)) for each in machines}
+
+    def _owns(self, attachment: Attachment) -> bool:
+        return self.owns(attachment.firewall_id)
 
     def find_ours(self, scope: str) -> list[str]:
         """Return the groups in a scope that hold a rule of ours."""

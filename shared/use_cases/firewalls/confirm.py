@@ -67,10 +67,11 @@ class Prover:
             self._failures.note(subject, error)
 
     def _prove_open(self, grant: Grant, now: datetime) -> None:
+        entry = self._judged.finding(grant).entry
         request = self._services.requests.change(
             grant.request_id,
             lambda held: change_port(
-                held, grant.vm_id, grant.port, lambda p: mark_open(p, self._firewall_id, now)
+                held, grant.vm_id, grant.port, lambda p: mark_open(p, self._firewall_id, now, entry)
             ),
         )
         port, front = self._place(request, grant)

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from shared.domain.desired import Observed
-from shared.domain.exposure import exposed_by
 from shared.domain.ids import key_of, name_of
-from shared.domain.model import ANY, Attachment
+from shared.domain.model import Attachment
 from shared.domain.times import format_sortable
-from shared.ports import Row, Snapshot, Value
+from shared.ports import Row, Value
 from shared.store.rows import policy_key
+from shared.use_cases.firewalls.paths import find_exposures
 from shared.use_cases.services import Services
 
 MOST_READ = 100
@@ -112,22 +112,16 @@ def note_exposure(
 
 
 def _why_exposed(services: Services, vm: Governed, observed: Mapping[str, Observed]) -> str:
-    """Name a rule that leaves a port of a VM open; empty: none does."""
-    for address in sorted({a for each in vm.attachments for a in each.addresses}):
-        before = {
-            each.firewall_id: body.rules
-            for each in vm.attachments
-            if address in each.addresses
-            and isinstance(body := observed[key_of(each.firewall_id)].body, Snapshot)
-        }
-        for port in vm.ports:
-            # As our deny closes it: for every protocol.
-            for firewall_id, rule in exposed_by(before, port, ANY, address, services.names):
-                return (
-                    f"port {port} of '{name_of(vm.vm_id)}' is left open by rule '{rule.name}' "
-                    f"(priority {rule.priority}) of '{name_of(firewall_id)}'"
-                )
-    return ""
+    """Name what leaves a port of a VM open; empty: nothing does."""
+    found = find_exposures(services.firewalls, vm.vm_id, vm.attachments, observed, vm.ports)
+    return next(
+        (
+            f"port {each.port} of '{name_of(vm.vm_id)}' is left open by {each.opening.what} "
+            f"of '{name_of(each.firewall_id)}'"
+            for each in found
+        ),
+        "",
+    )
 
 
 def _place(kind: Kind, policy_id: str) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import NamedTuple
 
 from shared.domain.desired import Change, Observed, Verdict
@@ -21,6 +22,7 @@ from shared.domain.model import (
 from shared.domain.policy import PolicyDecision
 from shared.domain.request import begin_opening
 from shared.ports import FirewallProvider, Machine
+from shared.use_cases.firewalls.paths import find_machine, with_firewalls
 from shared.use_cases.firewalls.planning import intents
 from shared.use_cases.grants import grant_of
 from shared.use_cases.policies.apply import standing, succeeding, unprotectable, usual_ports
@@ -80,7 +82,8 @@ def explain_request(services: Services, wish: Wish) -> Explained:
         return Explained(decision)
     request = new_request(services, wish)
     vm_ids = sorted({port.vm_id for port in request.ports})
-    machines = dict(zip(vm_ids, services.workers(services.machines.find, vm_ids), strict=True))
+    find = partial(find_machine, services.machines, services.firewalls)
+    machines = dict(zip(vm_ids, services.workers(find, vm_ids), strict=True))
     problems = [
         Reason("CannotBeOpened", f"{name_of(vm_id)}: {why}", vm_id)
         for vm_id, machine in machines.items()
@@ -146,7 +149,8 @@ def explain_policy(
     held = services.policies.get(policy.id)
     policy = succeeding(held, policy, keep_conditions=keep_conditions)
     listed = inventory.read(places_in(services.scopes, policy.id.split("/")[2]))
-    machines = {key_of(machine.id): machine for machine in listed.machines}
+    composed = with_firewalls(services.firewalls, listed.machines)
+    machines = {key_of(machine.id): machine for machine in composed}
     problems = [
         Reason("CannotBeProtected", f"{name_of(vm.id)}: {why}", vm.id)
         for vm in policy.vms
