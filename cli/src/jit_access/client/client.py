@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypedDict, TypeVar, Unpack
 
 from jit_access.client import bodies, models
 from jit_access.client.json_models import Body, Json, Model, write_instant
@@ -52,6 +52,17 @@ class Polled:
 
     request: models.RequestStatus
     retry_after: float | None
+
+
+class ActivityFilters(TypedDict, total=False):
+    """What narrows a list of audit events."""
+
+    since: datetime | None
+    until: datetime | None
+    person: str
+    virtual_machine: str
+    operation: str
+    top: int
 
 
 class JitClient:
@@ -207,27 +218,24 @@ class JitClient:
         answer = self._call("list_machines", query=_given(scope=scope))
         return models.MachineList.from_json(answer.json())
 
-    def get_activity(
-        self,
-        *,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        person: str = "",
-        virtual_machine: str = "",
-        operation: str = "",
-        top: int = 0,
-    ) -> models.ActivityList:
+    def get_activity(self, **filters: Unpack[ActivityFilters]) -> models.ActivityList:
         """List audit events, oldest first; of the last day without a time."""
-        query = _given(
-            **{"from": write_instant(since) if since else ""},
-            to=write_instant(until) if until else "",
-            person=person,
-            virtualMachine=virtual_machine,
-            operation=operation,
-            top=str(top or ""),
-        )
-        answer = self._call("get_activity", query=query)
+        answer = self._call("get_activity", query=_activity_query(filters))
         return models.ActivityList.from_json(answer.json())
+
+    def activity_csv(self, **filters: Unpack[ActivityFilters]) -> Iterator[str]:
+        """Yield the audit events as CSV, page by page, with one heading."""
+        query = {**_activity_query(filters), "format": "csv"}
+        heading = ""
+        while True:
+            answer = self._call("get_activity", query=query)
+            text = answer.content.decode()
+            yield text.removeprefix(heading)
+            heading = text[: text.index("\n") + 1]
+            following = answer.headers.get("x-next-skip-token", "")
+            if not following:
+                return
+            query = {**query, "skipToken": following}
 
     def get_health(self) -> models.Health:
         """Return the verdict on the app's health; no token is sent."""
@@ -282,6 +290,18 @@ def policy_parts(policy_id: str) -> dict[str, str]:
 
 def _given(**values: str) -> dict[str, str]:
     return {name: value for name, value in values.items() if value}
+
+
+def _activity_query(filters: ActivityFilters) -> dict[str, str]:
+    since, until = filters.get("since"), filters.get("until")
+    return _given(
+        **{"from": write_instant(since) if since else ""},
+        to=write_instant(until) if until else "",
+        person=filters.get("person", ""),
+        virtualMachine=filters.get("virtual_machine", ""),
+        operation=filters.get("operation", ""),
+        top=str(filters.get("top") or ""),
+    )
 
 
 def _accepted(answer: Answer, kind: type[AnyModel]) -> Accepted[AnyModel]:
