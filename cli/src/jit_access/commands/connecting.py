@@ -10,6 +10,7 @@ from jit_access.client.errors import ApiError, JitError
 from jit_access.client.models import RequestStatus
 from jit_access.client.operations import Operation
 from jit_access.commands.session import Session
+from jit_access.commands.times import parse_length
 from jit_access.commands.vms import Vm
 
 _PROBE_SECONDS, _PAUSE_SECONDS = 15.0, 0.5
@@ -52,7 +53,14 @@ def entry_of(request: RequestStatus | None, vm: Vm, port: int) -> Entry:
     return Entry("", port)
 
 
-def answers(entry: Entry, seconds: float = _PROBE_SECONDS) -> bool:
+def probe_seconds(timeout: str) -> float:
+    """Return how long an open port is tried: 15 s, or less where --timeout says so."""
+    if not timeout:
+        return _PROBE_SECONDS
+    return min(_PROBE_SECONDS, parse_length(timeout).total_seconds())
+
+
+def answers(entry: Entry, seconds: float) -> bool:
     """Tell whether a TCP connection succeeds within a time."""
     deadline = time.monotonic() + seconds
     while True:

@@ -12,7 +12,6 @@ from jit_access.commands.base import JitCommand
 from jit_access.commands.exits import CommandError, Exit
 from jit_access.commands.session import Session
 
-
 _UNHEALTHY = "Unhealthy"
 
 

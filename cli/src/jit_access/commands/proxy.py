@@ -21,7 +21,7 @@ from jit_access.commands.ssh import reach_options
 @reach_options
 @click.pass_obj
 def proxy(session: Session, /, host: str, port: int, **given: Any) -> None:
-    """Connect for ssh's ProxyCommand; `jit ssh-config` writes the lines that call it.
+    """Connect for ssh's ProxyCommand; ssh-config writes the lines for it.
 
     Requests access if none is open, waits, and connects. A question is asked on the terminal,
     never on stdin, which belongs to ssh.

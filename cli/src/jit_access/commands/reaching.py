@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from jit_access.client.models import RequestStatus
-from jit_access.commands.connecting import Entry, address_of, answers
+from jit_access.commands.connecting import Entry, address_of, answers, probe_seconds
 from jit_access.commands.exits import CommandError, Exit
 from jit_access.commands.opening import Prompt, RequestOptions, open_access, open_request
 from jit_access.commands.session import Session
@@ -63,17 +63,18 @@ def reach(session: Session, vm: Vm, port: int, options: ReachOptions) -> Reached
             Exit.EXPOSED,
         )
     if options.probe:
-        _probe(session, vm, entry, request)
+        _probe(session, vm, Reached(request, entry), probe_seconds(options.request.timeout))
     return Reached(request, entry)
 
 
-def _probe(session: Session, vm: Vm, entry: Entry, request: RequestStatus) -> None:
+def _probe(session: Session, vm: Vm, reached: Reached, seconds: float) -> None:
+    entry = reached.entry
     session.progress(f"trying {entry.host}:{entry.port} ...")
-    if answers(entry):
+    if answers(entry, seconds):
         return
     raise CommandError(
         f"open at Azure, but {vm.name} at {entry.host}:{entry.port} does not answer",
         "The VM may be off, or see another address of yours (VPN, IPv6): "
-        f"jit ssh {vm.name} --new --source ADDRESS. End it with: jit end {request.id}",
+        f"jit ssh {vm.name} --new --source ADDRESS. End it with: jit end {reached.request.id}",
         Exit.EXPOSED,
     )

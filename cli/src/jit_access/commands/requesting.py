@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from jit_access.client.models import DryRun, RequestDryRun, RequestStatus
-from jit_access.commands.connecting import address_of, answers
+from jit_access.commands.connecting import address_of, answers, probe_seconds
 from jit_access.commands.exits import Exit
 from jit_access.commands.opening import Prompt, RequestOptions, dry_run, follow, send_request
 from jit_access.commands.output import Result, printable
@@ -76,7 +76,7 @@ def _reached(
         or (options.source or session.profile.source) not in {"", "me"}
     ):
         return Exit.DONE
-    if answers(entry):
+    if answers(entry, probe_seconds(options.timeout)):
         return Exit.DONE
     session.complain(
         f"open at Azure, but {vm.name} at {entry.host}:{entry.port} does not answer",

@@ -39,13 +39,13 @@ class Session:
     @cached_property
     def client(self) -> "JitClient":
         """Return a client of the profile's service."""
-        from jit_access.client import JitClient
+        from jit_access.client import JitClient, Limits
 
         if not self.profile.url:
             raise CommandError(
                 "no service is configured", "Name it once: jit config init https://..."
             )
-        return JitClient(self.profile.url, self.token)
+        return JitClient(self.profile.url, self.token, limits=Limits(backoff_seconds=0.25))
 
     def token(self) -> str:
         """Return the access token, asked for once in a run."""
