@@ -12,6 +12,7 @@ from jit_access.client import (
     NewEnd,
     NewPolicy,
     NewShortRequest,
+    Repeat,
     WaitTimeoutError,
     wait_for_request,
 )
@@ -29,7 +30,7 @@ from jit_access.client.errors import (
     UnreachableError,
     UnsafeAddressError,
 )
-from jit_access.client.operations import REPEAT_HEADER
+from jit_access.client.operations import REPEAT_ID
 from tests.cli.scripted import Scripted, Service, serving
 
 VM = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/virtualMachines/app-1"
@@ -104,8 +105,20 @@ def test_a_request_is_retried_under_one_repeat_id() -> None:
 
     assert (answer.value.id, answer.retry_after) == ("r-1", 7.0)
     assert answer.location.endswith("/api/requests/r-1")
-    assert len({each.headers[REPEAT_HEADER.lower()] for each in service.seen}) == 1
+    assert len({each.headers[REPEAT_ID.lower()] for each in service.seen}) == 1
     assert [each.body for each in service.seen] == [SHORT.to_json()] * 3
+
+
+def test_a_call_that_is_sent_again_later_names_its_first_time() -> None:
+    """A caller who kept the id sends it again with the time of the first call."""
+    repeat = Repeat("kept", datetime(2026, 11, 22, 14, tzinfo=UTC))
+    with serving(Scripted(0)) as service, calling(service) as client:
+        service.answers[0] = accepted(service)
+        client.request_access_short(SHORT, repeat)
+
+    sent = service.seen[0].headers
+    assert sent["repeatability-request-id"] == "kept"
+    assert sent["repeatability-first-sent"] == "Sun, 22 Nov 2026 14:00:00 GMT"
 
 
 def test_two_requests_have_two_repeat_ids() -> None:
@@ -115,7 +128,7 @@ def test_two_requests_have_two_repeat_ids() -> None:
         client.request_access_short(SHORT)
         client.request_access_short(SHORT)
 
-    assert len({each.headers[REPEAT_HEADER.lower()] for each in service.seen}) == 2
+    assert len({each.headers[REPEAT_ID.lower()] for each in service.seen}) == 2
 
 
 @pytest.mark.parametrize("answer", [UNAVAILABLE, Scripted(0)])

@@ -9,11 +9,13 @@ import pytest
 from functions.openapi import document
 from jit_access.client import JitClient
 from jit_access.client.codes import REASONS, REFUSALS
-from jit_access.client.operations import JSON, OPERATIONS, REPEAT_HEADER
+from jit_access.client.operations import JSON, OPERATIONS
 from tests.cli.description import Description, schemas_of
 
 # A document of its own form: the client hands it on as it is.
 _UNTYPED = {"get_openapi"}
+# The form depends on the version that is asked for; the client asks for one.
+_ONE_FORM = {"get_cloud_metadata"}
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +50,7 @@ def _differences(name: str, description: Description) -> Iterator[str]:
 
 
 def _parameters(name: str, described: dict[str, Any]) -> Iterator[str]:
-    ours = {*OPERATIONS[name].query, *([REPEAT_HEADER] if OPERATIONS[name].has_repeat_id else [])}
+    ours = {*OPERATIONS[name].query, *OPERATIONS[name].headers}
     theirs = {each["name"] for each in described["parameters"] if each["in"] != "path"}
     for parameter in sorted(ours ^ theirs):
         yield f"{name}: the parameter '{parameter}' is known on one side only"
@@ -79,6 +81,8 @@ def _answers(name: str, described: dict[str, Any], description: Description) -> 
             for schema in schemas
             for each in description.resolve(schema).get("anyOf", [schema])
         ]
+        if name in _ONE_FORM:
+            choices = choices[:1]
         if len(models) != len(choices):
             yield f"{name}: {text} has {len(choices)} forms, the client knows {len(models)}"
             continue

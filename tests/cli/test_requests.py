@@ -179,3 +179,10 @@ def test_everything_of_a_vm_is_revoked(carol: Jit, person: Person, play: Play) -
     done = carol.on_terminal("revoke", "--vm", name_of(site), keys={"[y/N]": "y\n"})
     assert done.code == 0
     assert "alice@contoso.example" in done.out
+
+
+def test_a_watched_list_ends_on_ctrl_c(alice: Jit, vm: str) -> None:
+    """--watch shows the list again and again; Ctrl-C ends it with 130."""
+    alice.run("request", vm, "--no-wait", "-q")
+    done = alice.on_terminal("ls", "--vm", vm, "--watch", keys={f"{vm}:22": CTRL_C})
+    assert done.code == 130

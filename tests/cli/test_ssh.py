@@ -154,6 +154,22 @@ def test_ssh_is_run_with_the_name_of_the_vm(alice: Jit, near: Site, listener: Li
     assert "ended early" in alice.run("end", request["id"], "-o", "text").out
 
 
+def test_a_request_that_waits_is_waited_for(person: Person, play: Play) -> None:
+    """A second ssh does not request again what approvers have before them: exit code 5."""
+    site = play.azure.build()
+    properties = {"virtualMachines": site.listed(22), "conditions": {"approversNeeded": 1}}
+    play.admin.call("PUT", site.policy_id, {"kind": "Basic", "properties": properties})
+    play.admin.wait_for_policy(site.policy_id)
+    anna = person("anna", "Jit.Request")
+
+    for _ in range(2):
+        done = anna.run("ssh", name_of(site), "--timeout", "1s", code=5)
+
+    assert "requested" not in done.err
+    assert "waits for 1 of 1 approvals" in done.err
+    assert len(json.loads(anna.run("ls", "--pending", "--mine").out)) == 1
+
+
 def test_what_ssh_is_given(alice: Jit, near: Site, listener: Listener, tmp_path: Path) -> None:
     """Key name, port, user, address and the person's own arguments, in ssh's order."""
     shown = tmp_path / "bin" / "ssh"

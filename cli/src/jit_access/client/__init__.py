@@ -12,7 +12,7 @@ from jit_access.client.bodies import (
 )
 from jit_access.client.client import Accepted, JitClient, policy_parts
 from jit_access.client.errors import ApiError, JitError
-from jit_access.client.transport import Limits
+from jit_access.client.transport import Limits, Repeat
 from jit_access.client.waiting import WaitTimeoutError, wait_for_request
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "NewRequest",
     "NewShortRequest",
     "NewVm",
+    "Repeat",
     "RevokeAll",
     "WaitTimeoutError",
     "policy_parts",

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from jit_access.client.json_models import Body
+from jit_access.client.words import ExtensionApproval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +119,9 @@ class NewConditions(Body):
     widest_source_prefix_ipv6: int | None = None
     own_address_only: bool = False
     approvers_needed: int = 0
-    approve_extensions: bool = False
+    approve_extensions: bool | None = None
+    extension_approval: ExtensionApproval | None = None
+    max_total_duration: str = "P1D"
     approval_timeout: str = "PT1H"
     flush_connections: bool = False
 

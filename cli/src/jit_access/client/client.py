@@ -9,8 +9,8 @@ from typing import Any, Generic, Protocol, Self, TypedDict, TypeVar, Unpack
 
 from jit_access.client import bodies, models
 from jit_access.client.json_models import Body, Json, Model, write_instant
-from jit_access.client.operations import API_VERSION, OPERATIONS
-from jit_access.client.transport import Answer, Limits, Token, Transport
+from jit_access.client.operations import API_VERSION, CLOUD_VERSION, OPERATIONS
+from jit_access.client.transport import Answer, Limits, Repeat, Token, Transport
 
 _POLICY_ID = re.compile(
     r"/subscriptions/(?P<subscription>[^/]+)/resourceGroups/(?P<group>[^/]+)/providers/"
@@ -139,10 +139,11 @@ class JitClient:
     # Requests
 
     def request_access(
-        self, policy_id: str, body: bodies.NewRequest | Json
+        self, policy_id: str, body: bodies.NewRequest | Json, repeat: Repeat | None = None
     ) -> Accepted[models.Request]:
         """Request access at Microsoft's path; raises OutsidePolicyError with each line."""
-        answer = self._call("request_access", policy_parts(policy_id), _VERSION, body)
+        parts = policy_parts(policy_id)
+        answer = self._call("request_access", parts, _VERSION, body, repeat)
         return _accepted(answer, models.Request)
 
     def dry_run_access(
@@ -154,10 +155,10 @@ class JitClient:
         return models.RequestDryRun.from_json(answer.json())
 
     def request_access_short(
-        self, body: bodies.NewShortRequest | Json
+        self, body: bodies.NewShortRequest | Json, repeat: Repeat | None = None
     ) -> Accepted[models.RequestStatus]:
         """Request access to a VM; the service finds its policy."""
-        answer = self._call("request_access_short", body=body)
+        answer = self._call("request_access_short", body=body, repeat=repeat)
         return _accepted(answer, models.RequestStatus)
 
     def dry_run_access_short(self, body: bodies.NewShortRequest | Json) -> models.RequestDryRun:
@@ -241,6 +242,11 @@ class JitClient:
         """Return the verdict on the app's health; no token is sent."""
         return models.Health.from_json(self._call("get_health").json())
 
+    def get_cloud_metadata(self) -> models.CloudMetadata:
+        """Return where to sign in for the app and for which audience; no token is sent."""
+        answer = self._call("get_cloud_metadata", query={"api-version": CLOUD_VERSION})
+        return models.CloudMetadata.from_json(answer.json())
+
     def get_openapi(self) -> Json:
         """Return the description of the API."""
         document: Json = self._call("get_openapi").json()
@@ -264,10 +270,12 @@ class JitClient:
         parts: Mapping[str, str] | None = None,
         query: Mapping[str, str] | None = None,
         body: Body | Json | None = None,
+        repeat: Repeat | None = None,
     ) -> Answer:
         operation = OPERATIONS[name]
         content = body.to_json() if isinstance(body, Body) else body
-        return self._transport.send(operation, operation.path_for(**(parts or {})), query, content)
+        path = operation.path_for(**(parts or {}))
+        return self._transport.send(operation, path, query, content, repeat)
 
 
 _VERSION = {"api-version": API_VERSION}

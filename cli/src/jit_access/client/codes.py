@@ -28,12 +28,16 @@ REFUSALS: dict[str, str] = {
     "PolicyNotFound": "`jit policy ls` lists the policies.",
     "PolicyTooLarge": "Split the policy in two.",
     "PortRequestNotFound": "The request has no such VM: `jit show ID`.",
+    "RepeatabilityWindowPassed": "Look whether it was carried out, `jit ls`; then call anew.",
     "RepeatedRequestDiffers": "Send it again under a new id.",
     "RequestBodyTooLarge": "Split it in two.",
     "RequestNotFound": "`jit ls` lists your requests.",
     "RequestNotWithinPolicy": "`jit vm show VM` says what the policy allows.",
+    "RowTooLarge": "Send less: a shorter text, or fewer ports and sources.",
     "ServiceUnavailable": "Try again in a few seconds; `jit doctor` shows the health.",
+    "TooManyExtensions": "Request access again: `jit request VM`.",
     "TooManyRequests": "Wait, or end open access that is not needed: `jit ls --mine --open`.",
+    "UnsupportedMediaType": "A proxy on the way may have encoded the body.",
 }
 REASONS: dict[str, str] = {
     "CannotBeOpened": "An administrator has to change the firewall rule that is named.",
@@ -50,10 +54,12 @@ REASONS: dict[str, str] = {
     "JustificationRequired": "Give a reason: -j 'INC12345 disk full'.",
     "NotHeld": "",
     "PortNotInPolicy": "`jit vm show VM` lists the ports of the policy.",
+    "ProtocolNotInPolicy": "Request access again: `jit request VM`.",
     "SourceNotAllowed": "Choose a source within the policy: --source.",
     "SourceNotOwnAddress": "Leave --source out: this policy opens to your own address only.",
     "SourceTooWide": "Choose a narrower source: --source.",
     "SourcesTooWide": "Choose fewer or narrower sources: --source.",
+    "TotalDurationTooLong": "Request access again when this one has ended.",
     "VirtualMachineNotInPolicy": "An administrator has to add the VM to a policy.",
 }
 

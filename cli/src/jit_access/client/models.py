@@ -8,6 +8,7 @@ from jit_access.client.json_models import Json, Model
 from jit_access.client.words import (
     ActivityOperation,
     Category,
+    ExtensionApproval,
     HealthState,
     PolicyState,
     Protocol,
@@ -90,6 +91,7 @@ class Approval(Model):
     agreed: int
     deadline: datetime
     decisions: tuple[Decision, ...]
+    summary: tuple[str, ...]
     end_time_utc: datetime | None = None
 
 
@@ -152,6 +154,8 @@ class Conditions(Model):
     own_address_only: bool
     approvers_needed: int
     approve_extensions: bool
+    extension_approval: ExtensionApproval
+    max_total_duration: str
     approval_timeout: str
     flush_connections: bool
 
@@ -310,6 +314,9 @@ class Activity(Model):
     source_address: str | None = None
     reason: str | None = None
     authorized_by: str | None = None
+    old_digest: str | None = None
+    new_digest: str | None = None
+    changes: str | None = None
     port: int | None = None
     lateness_seconds: float | None = None
 
@@ -327,3 +334,42 @@ class Health(Model):
     """The verdict; the figures, for callers who may see them, are in `raw`."""
 
     status: HealthState
+
+
+@dataclass(frozen=True, kw_only=True)
+class Authentication(Model):
+    """Where to sign in for the app, and for which audience."""
+
+    login_endpoint: str
+    audiences: tuple[str, ...]
+    tenant: str
+    identity_provider: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CloudSuffixes(Model):
+    """Host names of an Azure cloud."""
+
+    storage: str
+    sql_server_hostname: str
+    key_vault_dns: str
+    acr_login_server: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CloudMetadata(Model):
+    """The addresses of the Azure cloud that the app belongs to."""
+
+    name: str
+    resource_manager: str
+    portal: str
+    authentication: Authentication
+    graph: str
+    graph_audience: str
+    microsoft_graph_resource_id: str
+    media: str
+    batch: str
+    sql_management: str
+    gallery: str
+    vm_image_alias_doc: str
+    suffixes: CloudSuffixes

@@ -15,7 +15,10 @@ _POLICIES = "providers/Microsoft.Security/jitNetworkAccessPolicies"
 _LOCATED = "providers/Microsoft.Security/locations/{location}/jitNetworkAccessPolicies"
 _ONE = f"{_GROUP}/{_LOCATED}/{{name}}"
 API_VERSION = "2020-01-01"
-REPEAT_HEADER = "Repeatability-Request-ID"
+# Azure Resource Manager answers one cloud since then, several before.
+CLOUD_VERSION = "2022-09-01"
+REPEAT_ID, FIRST_SENT = "Repeatability-Request-ID", "Repeatability-First-Sent"
+_REPEAT = (REPEAT_ID, FIRST_SENT)
 JSON, CSV = "application/json", "text/csv"
 
 
@@ -29,7 +32,7 @@ class Operation:
     query: tuple[str, ...] = ()
     body: type[Body] | None = None
     is_repeatable: bool = True
-    has_repeat_id: bool = False
+    headers: tuple[str, ...] = ()
     needs_token: bool = True
     accepts: tuple[str, ...] = field(default=(JSON,))
 
@@ -74,7 +77,7 @@ OPERATIONS: dict[str, Operation] = {
         ((200, models.RequestDryRun), (202, models.Request)),
         ("api-version", "dryRun"),
         body=bodies.NewRequest,
-        has_repeat_id=True,
+        headers=_REPEAT,
     ),
     "request_access_short": Operation(
         "POST",
@@ -82,7 +85,7 @@ OPERATIONS: dict[str, Operation] = {
         ((200, models.RequestDryRun), (202, models.RequestStatus)),
         ("dryRun",),
         body=bodies.NewShortRequest,
-        has_repeat_id=True,
+        headers=_REPEAT,
     ),
     "list_requests": _get("/api/requests", models.RequestList, "policy", "$skipToken"),
     "get_request": Operation(
@@ -108,6 +111,13 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "get_health": Operation(
         "GET", "/api/health", ((200, models.Health), (503, models.Health)), needs_token=False
+    ),
+    "get_cloud_metadata": Operation(
+        "GET",
+        "/metadata/endpoints",
+        ((200, models.CloudMetadata),),
+        ("api-version",),
+        needs_token=False,
     ),
     "get_openapi": Operation("GET", "/api/openapi.json", ((200, None),), needs_token=False),
 }

@@ -4,7 +4,9 @@ import json
 import re
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
+from email.utils import format_datetime
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlencode, urljoin, urlsplit
@@ -25,7 +27,7 @@ from jit_access.client.errors import (
     error_class_of,
 )
 from jit_access.client.json_models import Json
-from jit_access.client.operations import REPEAT_HEADER, Operation
+from jit_access.client.operations import FIRST_SENT, REPEAT_ID, Operation
 
 _OPERATION = "jit_operation"
 _TOO_MANY, _ERRORS_FROM, _SERVER_ERRORS = 429, 400, 500
@@ -44,6 +46,24 @@ class Limits:
     backoff_seconds: float = 0.5
     # A longer Retry-After is reported to the caller instead of slept through.
     longest_wait_seconds: float = 30.0
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """Names a call, so that the same call sent again leads to the same request.
+
+    Without one each call gets an id of its own, which its retries keep. A caller who keeps the id
+    to send the call again after a crash keeps the time of the first call with it.
+    """
+
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    first_sent: datetime | None = None
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers that carry it."""
+        if self.first_sent is None:
+            return {REPEAT_ID: self.id}
+        return {REPEAT_ID: self.id, FIRST_SENT: format_datetime(self.first_sent, usegmt=True)}
 
 
 @dataclass(frozen=True)
@@ -144,12 +164,13 @@ class Transport:
         path: str,
         query: Mapping[str, str] | None = None,
         body: Json | None = None,
+        repeat: Repeat | None = None,
     ) -> Answer:
         """Send one call; raises ApiError for a refusal and UnreachableError for no answer."""
         request = HttpRequest(operation.method, self.address(path, query or {}), json=body)
         request.headers["Accept"] = ", ".join(operation.accepts)
-        if operation.has_repeat_id:
-            request.headers[REPEAT_HEADER] = str(uuid.uuid4())
+        if REPEAT_ID in operation.headers:
+            request.headers.update((repeat or Repeat()).headers())
         answer = self._send(request, operation)
         if answer.status >= _ERRORS_FROM and operation.answer_for(answer.status) is None:
             raise _error_of(answer)

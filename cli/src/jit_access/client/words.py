@@ -30,5 +30,9 @@ ActivityOperation = Literal[
     "ended",
     "repaired",
     "refused",
+    "policyCreated",
+    "policyChanged",
+    "policyDeleted",
     "unreadable",
 ]
+ExtensionApproval = Literal["asOpening", "never"]

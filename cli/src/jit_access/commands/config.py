@@ -21,8 +21,8 @@ def config() -> None:
 @click.pass_obj
 def config_init(session: Session, /, url: str, name: str, **given: str) -> None:
     """Add a profile for a service and make it the one that is used."""
+    from jit_access.client import JitClient
     from jit_access.client.transport import require_safe
-    from jit_access.commands.discovery import audience_of
     from jit_access.commands.output import Result
     from jit_access.commands.settings import config_path, read_config, write_config
 
@@ -30,7 +30,9 @@ def config_init(session: Session, /, url: str, name: str, **given: str) -> None:
     require_safe(url)
     values = {"url": url, **{key: value for key, value in given.items() if value}}
     if "audience" not in values:
-        values["audience"] = audience_of(url)
+        with JitClient(url, lambda: "") as client:
+            sign_in = client.get_cloud_metadata().authentication
+        values["audience"] = sign_in.audiences[0]
     stored = read_config()
     profiles = {**stored.get("profiles", {}), name: values}
     write_config({**stored, "profile": name, "profiles": profiles})

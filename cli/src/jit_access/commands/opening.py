@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from jit_access.client import NewShortRequest, WaitTimeoutError, wait_for_request
 from jit_access.client.errors import OutsidePolicyError
-from jit_access.client.models import RequestDryRun, RequestStatus
+from jit_access.client.models import PortRequest, RequestDryRun, RequestStatus
 from jit_access.commands.exits import CommandError, Exit
 from jit_access.commands.session import Session
 from jit_access.commands.texts import OUTCOMES, now, state
@@ -14,6 +14,7 @@ from jit_access.commands.times import iso_length, parse_end, parse_length
 from jit_access.commands.vms import Vm
 
 _USUAL = "1h"
+_UNDECIDED = frozenset({"PendingApproval", "Initiating"})
 # Less time than this left is not worth reusing: the connection would find the port closed.
 _WORTH_REUSING = timedelta(seconds=30)
 
@@ -125,7 +126,11 @@ def open_access(
     """Request access and wait; raises CommandError with the outcome where it is not open."""
     request, location = send_request(session, vm, options, prompt)
     session.say(f"requested {vm.name}:{','.join(map(str, options.ports or (vm.usual_port,)))}")
-    request = follow(session, request.id, location, options.timeout)
+    return require_open(session, vm, follow(session, request.id, location, options.timeout))
+
+
+def require_open(session: Session, vm: Vm, request: RequestStatus) -> RequestStatus:
+    """Return a request that is open; raises CommandError with the outcome of any other."""
     if request.status != "Initiated":
         raise CommandError(
             f"{vm.name}: {state(request)}",
@@ -136,29 +141,36 @@ def open_access(
     return request
 
 
-def open_request(session: Session, vm: Vm, port: int) -> RequestStatus | None:
-    """Return the caller's open request for a port that lasts longest; None: none is open."""
+def live_request(session: Session, vm: Vm, port: int) -> RequestStatus | None:
+    """Return the caller's request for a port that lasts longest, an open one before others.
+
+    One that still waits counts: another would wait beside it. None: the caller has none.
+    """
     page = session.client.list_requests()
     found = [
         request
         for request in session.client.every(page)
-        if request.status == "Initiated" and is_mine(session, request) and _opens(request, vm, port)
+        if is_mine(session, request) and _is_live(request, vm, port)
     ]
-    return max(found, key=_end_of, default=None)
+    return max(found, key=_worth, default=None)
 
 
-def _opens(request: RequestStatus, vm: Vm, port: int) -> bool:
+def _is_live(request: RequestStatus, vm: Vm, port: int) -> bool:
     return any(
         vm_id.lower() == vm.id.lower()
-        and each.number == port
-        and each.status == "Initiated"
-        and (each.end_time_utc is None or each.end_time_utc - now() > _WORTH_REUSING)
-        for vm_id, each in request.ports
+        and asked.number == port
+        and (asked.status in _UNDECIDED or _is_worth_reusing(asked))
+        for vm_id, asked in request.ports
     )
 
 
-def _end_of(request: RequestStatus) -> datetime:
-    return request.end or now()
+def _is_worth_reusing(port: PortRequest) -> bool:
+    end = port.end_time_utc
+    return port.status == "Initiated" and (end is None or end - now() > _WORTH_REUSING)
+
+
+def _worth(request: RequestStatus) -> tuple[bool, datetime]:
+    return request.status == "Initiated", request.end or request.start_time_utc
 
 
 def is_mine(session: Session, request: RequestStatus) -> bool:

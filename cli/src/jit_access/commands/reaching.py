@@ -1,15 +1,22 @@
 """Make sure that a port is open and answers; shared by ssh, rdp and proxy."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from jit_access.client.models import RequestStatus
 from jit_access.commands.connecting import Entry, address_of, answers, probe_seconds
 from jit_access.commands.exits import CommandError, Exit
-from jit_access.commands.opening import Prompt, RequestOptions, open_access, open_request
+from jit_access.commands.opening import (
+    Prompt,
+    RequestOptions,
+    follow,
+    live_request,
+    open_access,
+    require_open,
+)
+from jit_access.commands.requests import location_of
 from jit_access.commands.session import Session
-from jit_access.commands.texts import state
 from jit_access.commands.vms import Vm
 
 
@@ -49,12 +56,7 @@ class Reached:
 
 def reach(session: Session, vm: Vm, port: int, options: ReachOptions) -> Reached:
     """Return an open port that answers; requests access only if none is open."""
-    request = None if options.new else open_request(session, vm, port)
-    if request is not None:
-        session.say(f"{vm.name}: {state(request)}")
-    else:
-        asked = RequestOptions(**{**vars(options.request), "ports": (port,)})
-        request = open_access(session, vm, asked, options.prompt)
+    request = _open_request(session, vm, port, options)
     entry = address_of(session, request, vm, port, options.address)
     if entry is None:
         raise CommandError(
@@ -65,6 +67,18 @@ def reach(session: Session, vm: Vm, port: int, options: ReachOptions) -> Reached
     if options.probe:
         _probe(session, vm, Reached(request, entry), probe_seconds(options.request.timeout))
     return Reached(request, entry)
+
+
+def _open_request(session: Session, vm: Vm, port: int, options: ReachOptions) -> RequestStatus:
+    """Return the open request to use: the caller's own, once it is open, else a new one."""
+    current = None if options.new else live_request(session, vm, port)
+    if current is None:
+        wanted = replace(options.request, ports=(port,))
+        return open_access(session, vm, wanted, options.prompt)
+    if current.is_undecided:
+        location = location_of(current.id)
+        current = follow(session, current.id, location, options.request.timeout)
+    return require_open(session, vm, current)
 
 
 def _probe(session: Session, vm: Vm, reached: Reached, seconds: float) -> None:

@@ -110,6 +110,8 @@ def details(request: RequestStatus) -> str:
         "policy": request.policy_id,
     }
     found = [f"{name:<12}{printable(value)}" for name, value in lines.items() if value]
+    if request.approval:
+        found += [f"{'to approve':<12}{printable(line)}" for line in request.approval.summary]
     for decision in request.approval.decisions if request.approval else ():
         verb = "approved" if decision.approved else "denied"
         told = f"{verb} {clock(decision.at, now())} by {decision.approver} {decision.comment}"
