@@ -1,6 +1,7 @@
 """The table of commands, their help, and what starting costs."""
 
 import importlib
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,7 +10,10 @@ import click
 import pytest
 
 from jit_access.client.codes import REASONS, REFUSALS, advice_for
+from jit_access.commands.exits import Exit
 from jit_access.commands.main import COMMANDS, main
+from jit_access.commands.settings import KEYS
+from tests.package import ROOT
 
 TABLE = (
     *("request", "ssh", "rdp", "proxy", "ssh-config", "ls", "show", "wait", "extend", "end"),
@@ -92,6 +96,15 @@ def test_advice_names_commands_that_exist() -> None:
     assert advice_for("RequestNotWithinPolicy", ("DurationTooLong",)) == REASONS["DurationTooLong"]
     assert advice_for("RequestNotWithinPolicy") == REFUSALS["RequestNotWithinPolicy"]
     assert advice_for("SomethingNewer") == ""
+
+
+def test_the_page_names_every_command_key_and_exit_code() -> None:
+    """docs/cli.md has each command, each key of a profile, and each exit code."""
+    page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    assert [name for name in TABLE if f"`jit {name}" not in page] == []
+    assert [key for key in KEYS if f"`{key}`" not in page] == []
+    codes = re.findall(r"^\| (\d+) \|", page, re.MULTILINE)
+    assert codes == [str(int(code)) for code in Exit]
 
 
 def test_it_imports_nothing_of_the_app() -> None:
