@@ -3,9 +3,8 @@
 import click
 
 from jit_access.commands.base import CONTEXT
-from jit_access.commands.exits import CommandError
 
-_SHELLS = ("bash", "zsh", "fish")
+_SHELLS = ("bash", "zsh", "fish", "powershell")
 
 
 @click.command("completion", context_settings=CONTEXT)
@@ -22,5 +21,5 @@ def completion(shell: str) -> None:
 
     kind = get_completion_class(shell)
     if kind is None:
-        raise CommandError(f"there is no completion for {shell}")
+        raise click.UsageError(f"this version of click has no completion for {shell}")
     click.echo(kind(main, {}, "jit", "_JIT_COMPLETE").source())
