@@ -123,7 +123,7 @@ def test_usage(alice: Jit, arguments: tuple[str, ...], told: str) -> None:
                 "/subscriptions/x/vm" if part == "app-1" else part for part in arguments
             )
             service.answers = [Scripted(403, {"error": {"code": "x", "message": "y"}})]
-        assert told in found.run(*arguments, code=2).err
+        assert told in found.within(*arguments, code=2).err
 
 
 def test_a_reader_that_leaves_is_no_failure(alice: Jit) -> None:

@@ -71,7 +71,7 @@ def test_a_policy_is_written_shown_and_removed(carol: Jit, play: Play, tmp_path:
 )
 def test_a_policy_file_that_is_none(carol: Jit, text: str, told: str) -> None:
     """Exit code 2; nothing is sent."""
-    assert told in carol.run("policy", "put", "-", given=text, code=2).err
+    assert told in carol.within("policy", "put", "-", given=text, code=2).err
 
 
 def test_activity_in_each_form(carol: Jit, person: Person, play: Play) -> None:
@@ -106,18 +106,18 @@ def test_who_and_whether_all_is_well(alice: Jit, stack: Stack) -> None:
 
 def test_configuration_from_nothing(jit: Jit, stack: Stack) -> None:
     """No profile: it says how to begin; init asks the service for its audience."""
-    assert "jit config init" in jit.run("ls", code=2).err
+    assert "jit config init" in jit.within("ls", code=2).err
     told = json.loads(jit.run("config", "init", stack.api, "--name", "local").out)
     assert told == {"local": {"url": stack.api, "audience": "api://jit-local"}}
-    jit.run("config", "init", stack.api, "--name", "other", "--audience", "api://x")
-    jit.run("config", "use", "local")
-    jit.run("config", "set", "duration", 'a "quoted" \\ value')
-    shown = json.loads(jit.run("config", "show").out)
+    jit.within("config", "init", stack.api, "--name", "other", "--audience", "api://x")
+    jit.within("config", "use", "local")
+    jit.within("config", "set", "duration", 'a "quoted" \\ value')
+    shown = json.loads(jit.within("config", "show").out)
     assert shown["profile"] == "local"
     assert shown["profiles"]["local"]["duration"] == 'a "quoted" \\ value'
-    jit.run("config", "set", "duration", "")
-    assert "duration" not in json.loads(jit.run("config", "show").out)["profiles"]["local"]
-    path = Path(jit.run("config", "path", "-o", "text").out.strip())
+    jit.within("config", "set", "duration", "")
+    assert "duration" not in json.loads(jit.within("config", "show").out)["profiles"]["local"]
+    path = Path(jit.within("config", "path", "-o", "text").out.strip())
     assert path.stat().st_mode & 0o777 == 0o600
 
 
@@ -126,5 +126,5 @@ def test_names_are_completed(alice: Jit, vm: str) -> None:
     alice.run("vm", "ls")
     asked = alice.using(_JIT_COMPLETE="bash_complete", COMP_WORDS="jit ssh e2e", COMP_CWORD="2")
     assert f"plain,{vm}" in asked.run().out.splitlines()
-    for shell in ("bash", "zsh", "fish"):
-        assert "_JIT_COMPLETE" in alice.run("completion", shell).out
+    for shell in ("bash", "zsh", "fish", "powershell"):
+        assert "_JIT_COMPLETE" in alice.within("completion", shell).out

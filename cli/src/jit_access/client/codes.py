@@ -66,5 +66,5 @@ REASONS: dict[str, str] = {
 
 def advice_for(code: str, details: tuple[str, ...] = ()) -> str:
     """Return what to do about a refusal, from its lines where they say more than its code."""
-    found = [REASONS[each] for each in details if REASONS.get(each)]
+    found = [REASONS[line] for line in details if REASONS.get(line)]
     return " ".join(dict.fromkeys(found)) or REFUSALS.get(code, "")

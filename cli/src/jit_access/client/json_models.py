@@ -46,7 +46,7 @@ class Body:
 
     def to_json(self) -> Json:
         """Return the JSON object."""
-        defaults = {each.name: each.default for each in fields(self)}
+        defaults = {member.name: member.default for member in fields(self)}
         values = {name: getattr(self, name) for name in defaults}
         return {
             wire_name_of(name): _encode(value)
@@ -60,9 +60,9 @@ def wire_fields(kind: type) -> tuple[WireField, ...]:
     if kind not in _FIELDS:
         hints = get_type_hints(kind)
         _FIELDS[kind] = tuple(
-            (each.name, wire_name_of(each.name), hints[each.name], _is_required(each))
-            for each in fields(kind)
-            if each.name != "raw"
+            (member.name, wire_name_of(member.name), hints[member.name], _is_required(member))
+            for member in fields(kind)
+            if member.name != "raw"
         )
     return _FIELDS[kind]
 
@@ -77,7 +77,7 @@ def without_none(kind: Any) -> Any:
     """Return X of `X | None`, and any other type as it is."""
     if get_origin(kind) not in {Union, types.UnionType}:
         return kind
-    left = [each for each in get_args(kind) if each is not type(None)]
+    left = [member for member in get_args(kind) if member is not type(None)]
     return left[0]
 
 
@@ -86,8 +86,8 @@ def write_instant(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def _is_required(each: Any) -> bool:
-    return each.default is MISSING and each.default_factory is MISSING
+def _is_required(member: Any) -> bool:
+    return member.default is MISSING and member.default_factory is MISSING
 
 
 def _decode(kind: Any, value: Any, where: str) -> Any:
@@ -96,7 +96,7 @@ def _decode(kind: Any, value: Any, where: str) -> Any:
     kind = without_none(kind)
     if get_origin(kind) is tuple:
         return tuple(
-            _decode(get_args(kind)[0], each, where) for each in _typed(value, (list,), where)
+            _decode(get_args(kind)[0], member, where) for member in _typed(value, (list,), where)
         )
     if get_origin(kind) is Literal:
         return _typed(value, (str, bool), where)
@@ -125,7 +125,7 @@ def _encode(value: Any) -> Any:
     if isinstance(value, Body):
         return value.to_json()
     if isinstance(value, tuple):
-        return [_encode(each) for each in value]
+        return [_encode(member) for member in value]
     if isinstance(value, Mapping):
         return dict(value)
     return write_instant(value) if isinstance(value, datetime) else value

@@ -231,8 +231,8 @@ def _error_of(answer: Answer) -> Exception:
         error = json.loads(answer.content)["error"]
         code, message = str(error["code"]), str(error["message"])
         details = tuple(
-            Detail(str(each["code"]), str(each["message"]), str(each.get("target", "")))
-            for each in error.get("details", ())
+            Detail(str(line["code"]), str(line["message"]), str(line.get("target", "")))
+            for line in error.get("details", ())
         )
     except (ValueError, KeyError, TypeError):
         return _error_without_envelope(answer)

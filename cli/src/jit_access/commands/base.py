@@ -34,7 +34,7 @@ class JitCommand(click.Command):
         except (click.exceptions.Exit, click.ClickException, click.Abort):
             raise
         except BrokenPipeError:
-            sys.stderr.close()  # the reader is gone: there is nobody to tell
+            sys.stderr.close()  # the reader has closed the pipe
             code = Exit.DONE
         except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - each becomes one message
             from jit_access.commands.failures import report

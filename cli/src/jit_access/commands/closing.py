@@ -15,8 +15,8 @@ def end_requests(
 ) -> list[RequestStatus]:
     """Revoke each request first, then wait until each is proven closed."""
     body = NewDecision(comment=reason)
-    revoked = [session.client.revoke_request(each, body) for each in ids]
-    return [_closed(session, each) for each in revoked] if wait else revoked
+    revoked = [session.client.revoke_request(request_id, body) for request_id in ids]
+    return [_closed(session, request) for request in revoked] if wait else revoked
 
 
 def _closed(session: Session, request: RequestStatus) -> RequestStatus:

@@ -35,19 +35,19 @@ def address_of(
     """
     if given:
         return Entry(given, port)
-    told = entry_of(request, vm, port)
-    if told.host:
-        return told
+    entry = entry_of(request, vm, port)
+    if entry.host:
+        return entry
     host = _policy_address(session, request, vm) or _azure_address(session, vm)
-    return Entry(host, told.port) if host else None
+    return Entry(host, entry.port) if host else None
 
 
 def entry_of(request: RequestStatus | None, vm: Vm, port: int) -> Entry:
     """Return the entry that an answer gives; an empty host: none."""
     for found in request.virtual_machines if request else ():
-        for each in found.ports:
-            if found.id.lower() == vm.id.lower() and each.number == port:
-                raw = {**found.raw, **each.raw, **dict(each.raw.get("entry") or {})}
+        for item in found.ports:
+            if found.id.lower() == vm.id.lower() and item.number == port:
+                raw = {**found.raw, **item.raw, **dict(item.raw.get("entry") or {})}
                 host = str(raw.get("publicIpAddress") or "")
                 return Entry(host, int(raw.get("mappedPort") or port))
     return Entry("", port)
@@ -83,9 +83,9 @@ def _policy_address(session: Session, request: RequestStatus | None, vm: Vm) -> 
     policies = [request.policy_id] if request else list(vm.machine.policies if vm.machine else ())
     for policy_id in policies:
         with contextlib.suppress(ApiError):
-            for each in session.client.get_policy(policy_id).properties.virtual_machines:
-                if each.id.lower() == vm.id.lower() and each.public_ip_address:
-                    return each.public_ip_address
+            for item in session.client.get_policy(policy_id).properties.virtual_machines:
+                if item.id.lower() == vm.id.lower() and item.public_ip_address:
+                    return item.public_ip_address
     return ""
 
 
@@ -123,7 +123,7 @@ def _addresses(arm: Any, vm_id: str) -> list[str]:
 
 
 def _primary(items: list[dict[str, Any]]) -> dict[str, Any]:
-    return next((each for each in items if each.get("properties", {}).get("primary")), items[0])
+    return next((item for item in items if item.get("properties", {}).get("primary")), items[0])
 
 
 def _read(arm: Any, resource_id: str, version: str) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def _decide(session: Session, request_id: str | None, comment: str, operation: s
     from jit_access.commands.texts import COLUMNS, details
 
     if not request_id:
-        waiting = [each.raw for each in requests_that(session, Filter(pending=True))]
+        waiting = [request.raw for request in requests_that(session, Filter(pending=True))]
         session.show(Result(waiting, columns=COLUMNS, empty="Nothing waits for approval."))
         return
     decide = getattr(session.client, operation)
@@ -69,5 +69,5 @@ def revoke(
         body["requestor_object_id"] = person
     confirmed(f"Revoke all access of {vm or person}?", yes=yes)
     page = session.client.revoke_all(RevokeAll(**body))
-    found = [each.raw for each in session.client.every(page)]
+    found = [request.raw for request in session.client.every(page)]
     session.show(Result(found, columns=COLUMNS, empty="Nothing was open."))

@@ -100,7 +100,7 @@ def _token(session: Session) -> Finding:
 def _token_is_current(session: Session) -> Finding:
     expires = session.claims.get("exp")
     if not isinstance(expires, int):
-        return Finding("expiry", True, "not told by the token")
+        return Finding("expiry", True, "the token does not say")
     at = datetime.fromtimestamp(expires, UTC)
     seen = f"{at:%Y-%m-%d %H:%M:%S} UTC"
     remedy = "Get another token; or set this machine's clock, if it is wrong."

@@ -55,12 +55,12 @@ def end(
         [request_id]
         if request_id
         else [
-            each.id
-            for each in requests_that(session, Filter(mine=True))
-            if each.status in {"Initiated", "Initiating", "PendingApproval"}
+            request.id
+            for request in requests_that(session, Filter(mine=True))
+            if request.status in {"Initiated", "Initiating", "PendingApproval"}
         ]
     )
-    found = [each.raw for each in end_requests(session, ids, reason, wait=not no_wait)]
+    found = [request.raw for request in end_requests(session, ids, reason, wait=not no_wait)]
     session.show(
         Result(found if all_of_them else found[0], columns=COLUMNS, empty="Nothing is open.")
     )

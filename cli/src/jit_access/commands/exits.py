@@ -6,7 +6,7 @@ from enum import IntEnum
 class Exit(IntEnum):
     """What the exit code tells a script."""
 
-    DONE = 0  # open, or done as told
+    DONE = 0  # open, or done
     SERVICE = 1  # the service failed or does not answer
     USAGE = 2  # the command line, a file or the configuration is wrong
     NOT_FOUND = 3  # no such VM, request or policy, or several of that name

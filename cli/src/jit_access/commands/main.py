@@ -59,7 +59,7 @@ class LazyGroup(click.Group):
         """Write the table without importing a command."""
         del ctx
         with formatter.section("Commands"):
-            formatter.write_dl([(name, told) for name, (_, told) in self.table.items()])
+            formatter.write_dl([(name, short_help) for name, (_, short_help) in self.table.items()])
 
 
 @click.group(

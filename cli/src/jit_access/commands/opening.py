@@ -178,5 +178,5 @@ def is_mine(session: Session, request: RequestStatus) -> bool:
     given = request.raw.get("requestorObjectId")
     if given is not None:
         return str(given).lower() == str(session.claims.get("oid", "")).lower()
-    names = {session.claims.get(each) for each in ("preferred_username", "upn", "unique_name")}
+    names = {session.claims.get(claim) for claim in ("preferred_username", "upn", "unique_name")}
     return bool(request.requestor) and request.requestor in names

@@ -54,15 +54,17 @@ def _searched(data: Any, query: str) -> Any:
     try:
         return jmespath.search(query, data)
     except JMESPathError as error:
-        told = str(error).splitlines()[0]
-        raise CommandError(f"--query: {told}", "See https://jmespath.org/tutorial.html") from None
+        message = str(error).splitlines()[0]
+        raise CommandError(
+            f"--query: {message}", "See https://jmespath.org/tutorial.html"
+        ) from None
 
 
 def _write_queried(found: Any, form: str) -> None:
     if form == "json":
         _print(_json(found))
         return
-    rows = [_values(each) for each in found] if isinstance(found, list) else [_values(found)]
+    rows = [_values(cell) for cell in found] if isinstance(found, list) else [_values(found)]
     heads = list(found[0]) if isinstance(found, list) and found and _is_row(found[0]) else []
     if form == "table":
         _print(_aligned([heads, *rows] if heads else rows))
@@ -76,8 +78,8 @@ def _is_row(value: Any) -> bool:
 
 def _values(value: Any) -> list[str]:
     if isinstance(value, Mapping):
-        return [_plain(each) for each in value.values()]
-    return [_plain(each) for each in value] if isinstance(value, list) else [_plain(value)]
+        return [_plain(cell) for cell in value.values()]
+    return [_plain(cell) for cell in value] if isinstance(value, list) else [_plain(value)]
 
 
 def _plain(value: Any) -> str:

@@ -20,8 +20,8 @@ _ANSWERED = ("requests", "provisioningState", "provisioningError", "appendMode")
 def all_policies(session: Session, subscription: str | None = None) -> Iterator[Policy]:
     """Yield the policies of a subscription, or of every one that has a VM in scope."""
     ids = [subscription] if subscription else _subscriptions(session)
-    for each_id in ids:
-        yield from session.client.every(session.client.list_policies(each_id))
+    for subscription_id in ids:
+        yield from session.client.every(session.client.list_policies(subscription_id))
 
 
 def _subscriptions(session: Session) -> list[str]:

@@ -91,14 +91,16 @@ def _command(vm: Vm, port: int) -> str:
 
 def _dry_runs(session: Session, vms: list[Vm], options: RequestOptions) -> Iterator[Exit]:
     found = [dry_run(session, vm, options) for vm in vms]
-    data = [each.raw for each in found]
-    text = "\n".join(line for vm, each in zip(vms, found, strict=True) for line in _told(vm, each))
+    data = [outcome.raw for outcome in found]
+    text = "\n".join(
+        line for vm, outcome in zip(vms, found, strict=True) for line in _told(vm, outcome)
+    )
     session.show(Result(data[0] if len(data) == 1 else data, text))
-    for each in found:
+    for outcome in found:
         yield (
             Exit.DONE
-            if each.allowed and not each.problems
-            else (Exit.FAILED if each.allowed else Exit.OUTSIDE_POLICY)
+            if outcome.allowed and not outcome.problems
+            else (Exit.FAILED if outcome.allowed else Exit.OUTSIDE_POLICY)
         )
 
 

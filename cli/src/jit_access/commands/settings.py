@@ -29,7 +29,7 @@ class Profile:
     arm_token_command: str = ""
 
 
-KEYS = {each.name: "" for each in fields(Profile) if each.name != "name"} | {
+KEYS = {key_field.name: "" for key_field in fields(Profile) if key_field.name != "name"} | {
     "url": "address of the service",
     "audience": "the app registration's identifier, api://...",
     "tenant": "Entra tenant to sign in to",

@@ -81,9 +81,9 @@ def _over(request: RequestStatus) -> str:
         "UserManuallyRevoked": "ended early",
         "NewerRequestInitiated": "replaced by a newer request",
     }
-    told = ", ".join(words.get(each, each) for each in sorted(reasons))
+    summary = ", ".join(words.get(each, each) for each in sorted(reasons))
     at = f" at {clock(request.closed_at, now())}" if request.closed_at else ""
-    return f"closed{at}: {told}"
+    return f"closed{at}: {summary}"
 
 
 def _denied_by(request: RequestStatus) -> str:
@@ -114,8 +114,8 @@ def details(request: RequestStatus) -> str:
         found += [f"{'to approve':<12}{printable(line)}" for line in request.approval.summary]
     for decision in request.approval.decisions if request.approval else ():
         verb = "approved" if decision.approved else "denied"
-        told = f"{verb} {clock(decision.at, now())} by {decision.approver} {decision.comment}"
-        found.append(f"{'':<12}{printable(told.rstrip())}")
+        summary = f"{verb} {clock(decision.at, now())} by {decision.approver} {decision.comment}"
+        found.append(f"{'':<12}{printable(summary.rstrip())}")
     return "\n".join(found)
 
 

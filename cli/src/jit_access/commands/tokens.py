@@ -48,8 +48,8 @@ def run_token_command(command: str) -> str:
         raise TokenError(f"token_command cannot be run: {error}") from None
     token = done.stdout.strip()
     if done.returncode or not token or any(letter.isspace() for letter in token):
-        told = done.stderr.strip().splitlines()
-        why = told[-1] if told else f"exit code {done.returncode}, no token printed"
+        lines = done.stderr.strip().splitlines()
+        why = lines[-1] if lines else f"exit code {done.returncode}, no token printed"
         raise TokenError(f"token_command failed: {why}")
     return token
 

@@ -35,7 +35,7 @@ class Vm:
     def longest(self, ports: Sequence[int]) -> str:
         """Return the shortest of the policy's longest times for these ports; empty if unknown."""
         rules = self.machine.ports if self.machine else ()
-        found = [each.max_request_access_duration for each in rules if each.number in ports]
+        found = [rule.max_request_access_duration for rule in rules if rule.number in ports]
         return min(found, key=_length_of) if found else ""
 
 
@@ -81,7 +81,7 @@ def find_vm(session: Session, text: str) -> Vm:
         return Vm(found[0].id, found[0])
     if not found:
         raise CommandError(f"there is no VM '{text}'", _similar(machines, wanted), Exit.NOT_FOUND)
-    listed = "\n".join(f"  {group_and_name(each.id)}  {each.id}" for each in found)
+    listed = "\n".join(f"  {group_and_name(machine.id)}  {machine.id}" for machine in found)
     raise CommandError(
         f"{len(found)} VMs are called '{text}':\n{listed}",
         f"Name one, such as {group_and_name(found[0].id)}, or its whole id.",
@@ -111,5 +111,5 @@ def _similar(machines: Sequence[Machine], wanted: str) -> str:
     from difflib import get_close_matches
 
     known = {name_of(machine.id).lower(): name_of(machine.id) for machine in machines}
-    close = [known[each] for each in get_close_matches(wanted, known, n=3)]
+    close = [known[name] for name in get_close_matches(wanted, known, n=3)]
     return f"Did you mean {' or '.join(close)}?" if close else "`jit vm ls` lists them."
