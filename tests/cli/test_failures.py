@@ -96,6 +96,11 @@ def test_texts_of_others_cannot_move_the_cursor(alice: Jit) -> None:
     assert done.code == 3
     assert "\x1b[2J" not in done.out
     assert "no?[2Jno" in done.out
+    event = {"time": "2026-11-22T14:00:00Z", "operation": "opened", "reason": "\x9b2J\x1b[2J"}
+    with serving(Scripted(200, {"value": [event]})) as service:
+        listed = alice.using(JIT_URL=service.url).run("activity").out
+    assert json.loads(listed)[0]["reason"] == event["reason"]
+    assert "\x9b" not in listed
 
 
 @pytest.mark.parametrize(
@@ -112,6 +117,7 @@ def test_texts_of_others_cannot_move_the_cursor(alice: Jit) -> None:
         (("config", "set", "colour", "red"), "there is no key 'colour'"),
         (("config", "init", "http://jit.example"), "https://"),
         (("nonsense",), "No such command"),
+        (("ssh", "app-1", "--sorce", "203.0.113.7"), "No such option"),
     ],
 )
 def test_usage(alice: Jit, arguments: tuple[str, ...], told: str) -> None:

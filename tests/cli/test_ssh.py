@@ -13,6 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from jit_access.client.models import RequestStatus
+from jit_access.commands.connecting import Entry, entry_of
+from jit_access.commands.exits import CommandError
+from jit_access.commands.vms import Vm
 from tests.cli.terminal import Jit, run_on_terminal
 from tests.e2e.playing import Play, Site
 
@@ -231,11 +235,40 @@ def test_a_remote_desktop_file(alice: Jit, play: Play, tmp_path: Path) -> None:
     assert "username:s:anna" in lines
 
 
+@pytest.mark.parametrize("host", ["-oProxyCommand=touch x", "a b", "$(x)", "a\nb"])
+def test_an_address_cannot_be_an_option(host: str) -> None:
+    """What the service gives as an address becomes no option of ssh."""
+    with pytest.raises(CommandError):
+        Entry(host, 22)
+    assert Entry("2001:db8::1", 22).host == "2001:db8::1"
+
+
+def test_a_mapped_port_is_the_entry() -> None:
+    """Where the answer names an address and a mapped port, those are connected to."""
+    vm_id = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/virtualMachines/a"
+    port = {"number": 22, "status": "Initiated", "statusReason": "UserRequested"}
+    mapped = {**port, "publicIpAddress": "203.0.113.9", "mappedPort": 50022}
+    answer = {
+        "id": "r",
+        "status": "Initiated",
+        "policyId": "p",
+        "virtualMachines": [{"id": vm_id, "ports": [mapped]}],
+        "startTimeUtc": "2026-11-22T14:00:00Z",
+        "requestor": "a",
+        "openedAt": None,
+        "closedAt": None,
+    }
+    request = RequestStatus.from_json(answer)
+
+    assert entry_of(request, Vm(vm_id.upper()), 22) == Entry("203.0.113.9", 50022)
+    assert entry_of(request, Vm(vm_id), 3389) == Entry("", 3389)
+
+
 def test_a_configuration_for_other_names(alice: Jit) -> None:
     """Suffix and profile stand in the lines; a suffix that is none is refused."""
     text = alice.run("ssh-config", "--suffix", ".vm", "--profile", "local", "-o", "text").out
 
     assert "Host *.vm\n" in text
-    assert "--suffix .vm --profile local --fdpass %h %p" in text
+    assert "--suffix .vm --profile local --fdpass -- '%h' %p" in text
     assert f"ProxyCommand {alice.command} proxy" in text
     alice.run("ssh-config", "--suffix", ".x\n  ProxyCommand evil", code=2)

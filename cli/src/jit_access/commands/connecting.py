@@ -1,6 +1,7 @@
 """Where to connect: the entry of the answer, or the VM's own address; and whether it answers."""
 
 import contextlib
+import re
 import socket
 import time
 from dataclasses import dataclass
@@ -9,20 +10,32 @@ from typing import Any
 from jit_access.client.errors import ApiError, JitError
 from jit_access.client.models import RequestStatus
 from jit_access.client.operations import Operation
+from jit_access.commands.exits import CommandError
 from jit_access.commands.session import Session
 from jit_access.commands.times import parse_length
 from jit_access.commands.vms import Vm
 
 _PROBE_SECONDS, _PAUSE_SECONDS = 15.0, 0.5
 _COMPUTE, _NETWORK = "2024-07-01", "2024-05-01"
+_HOST = re.compile(r"[0-9A-Za-z:][0-9A-Za-z.:_-]{0,252}")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """An address and port to connect to."""
+    """An address and port to connect to.
+
+    The host may come from the service and becomes an argument of ssh, so that it must not look
+    like an option. Raises CommandError for such a one.
+    """
 
     host: str
     port: int
+
+    def __post_init__(self) -> None:
+        if self.host and not _HOST.fullmatch(self.host):
+            raise CommandError(
+                f"{self.host!r} is no address to connect to", "Give another: --address HOST."
+            )
 
 
 def address_of(

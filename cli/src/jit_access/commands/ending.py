@@ -13,7 +13,10 @@ from jit_access.commands.session import Session
 @click.option("--until", metavar="TIME", help="15:40, or an ISO time.")
 @click.pass_obj
 def extend(session: Session, request_id: str, lasting: str | None, until: str | None) -> int:
-    """Give open access a later end."""
+    """Give open access a later end.
+
+    Where the policy wants an approval for that, the exit code is 5 and the present end stands.
+    """
     from jit_access.client import NewEnd
     from jit_access.commands.output import Result
     from jit_access.commands.texts import COLUMNS, details, now, state

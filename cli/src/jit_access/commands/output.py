@@ -44,7 +44,14 @@ def _print(text: str) -> None:
 
 
 def _json(data: Any) -> str:
-    return json.dumps(data, indent=2, ensure_ascii=False)
+    text = json.dumps(data, indent=2, ensure_ascii=False)
+    return "".join(_escaped(letter) for letter in text)
+
+
+def _escaped(letter: str) -> str:
+    """Escape what could move the cursor and JSON lets stand, such as U+009B."""
+    harmless = letter.isprintable() or letter == "\n"
+    return letter if harmless else json.dumps(letter)[1:-1]
 
 
 def _searched(data: Any, query: str) -> Any:

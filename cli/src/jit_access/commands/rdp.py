@@ -15,7 +15,14 @@ from jit_access.commands.ssh import reach_options
 
 @click.command("rdp", cls=JitCommand)
 @vm_argument()
-@click.option("-p", "--port", type=click.IntRange(1, 65535), default=3389, show_default=True)
+@click.option(
+    "-p",
+    "--port",
+    metavar="PORT",
+    type=click.IntRange(1, 65535),
+    default=3389,
+    help="3389 without it.",
+)
 @click.option("-l", "--login", "user", metavar="USER", help="User name on the VM.")
 @click.option("--file", type=click.Path(path_type=Path), help="Write an .rdp file; start nothing.")
 @click.option("--end-after", is_flag=True, help="End the access when the client ends.")

@@ -44,6 +44,7 @@ def ask_on_terminal(prompt: str) -> str:
     "-p",
     "--port",
     "ports",
+    metavar="PORT",
     type=click.IntRange(0, 65535),
     multiple=True,
     help="Port; may be repeated. Without it: 22, or 3389 on Windows.",

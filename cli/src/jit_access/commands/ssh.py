@@ -22,11 +22,13 @@ def reach_options(command: Any) -> Any:
     return command
 
 
-@click.command("ssh", cls=JitCommand, context_settings={"ignore_unknown_options": True})
+@click.command("ssh", cls=JitCommand)
 @vm_argument()
 @click.argument("arguments", metavar="[-- ARGS...]", nargs=-1, type=click.UNPROCESSED)
 @click.option("-l", "--login", "user", metavar="USER", help="User name on the VM.")
-@click.option("-p", "--port", type=click.IntRange(1, 65535), default=22, show_default=True)
+@click.option(
+    "-p", "--port", metavar="PORT", type=click.IntRange(1, 65535), default=22, help="22 without it."
+)
 @click.option("--end-after", is_flag=True, help="End the access when ssh ends.")
 @request_options
 @reach_options

@@ -42,15 +42,22 @@ def config_text(suffix: str, profile: str) -> str:
     words += ["--suffix", suffix] if suffix != ".jit" else []
     words += ["--profile", profile] if profile else []
     words += ["--fdpass"] if passes else []
-    command = " ".join(shlex.quote(word).replace("%", "%%") for word in words)
+    quote = shlex.quote if passes else _quoted_for_windows
+    command = " ".join(quote(word).replace("%", "%%") for word in words)
+    # ssh puts the name into a shell's command line; old versions take any character in it.
+    host = "'%h'" if passes else "%h"
     lines = [
         "# Written by `jit ssh-config`; written anew each time.",
         f"Host *{suffix}",
-        f"    ProxyCommand {command} %h %p",
+        f"    ProxyCommand {command} -- {host} %p",
         *(["    ProxyUseFdpass yes"] if passes else []),
         "    CheckHostIP no",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _quoted_for_windows(word: str) -> str:
+    return f'"{word}"' if " " in word else word
 
 
 def _own_command() -> str:
