@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import accepting, crowd, lateness, starting, sweeping
+from bench import accepting, commands, crowd, lateness, starting, sweeping
 from bench.baseline import crowd as obvious
 from bench.place import Json
 from bench.report import write
@@ -22,6 +22,7 @@ def main() -> None:
     options = _options()
     parts: dict[str, Callable[[], Json]] = {
         "starting": starting.run,
+        "commands": commands.run,
         "accepting": accepting.run,
         "sweeping": lambda: sweeping.run(options.azurite_up_to),
         "obvious": lambda: obvious.run(options.settle),

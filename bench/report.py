@@ -37,6 +37,8 @@ def write(figures: Json) -> None:
         sections.append(_accepting(figures["accepting"]))
     if "starting" in figures:
         sections.append(_starting(figures["starting"]))
+    if "commands" in figures:
+        sections.append(_commands(figures["commands"]))
     ran = [part["_ran"] for part in figures.values()]
     settle = figures.get("lateness", {}).get("settle", 2.0)
     intro = _INTRO.format(settle=settle, cores=ran[0]["cores"] if ran else "?")
@@ -231,6 +233,18 @@ def _starting(found: Json) -> str:
         "",
         f"A warm `initiate` takes {told(warm['warm_cpu_seconds'] * 1000)} ms of processor time in the",
         f"app and {told(warm['warm_seconds'] * 1000)} ms in all.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _commands(found: Json) -> str:
+    jit, bare = found["jit"] * 1000, found["bare"] * 1000
+    lines = [
+        "## The command line",
+        "",
+        "`python -m bench commands`. Processor time of a start with `--help`, the median of 20:",
+        f"`jit` {jit:.0f} ms, a click program of 20 commands {bare:.0f} ms.",
         "",
     ]
     return "\n".join(lines)

@@ -41,8 +41,8 @@ def _worker(people: People, stack: Stack) -> Json:
     doors = _PLACE.doors()[:_TIMES]
     end = datetime.now(UTC) + timedelta(hours=1)
     people.ask(_PLACE, doors, [end] * len(doors), at_once=1)
-    listed = people.call("GET", "/api/requests", person="p0")["value"]
-    ids = [each["id"] for each in listed][:_TIMES]
+    with people.client("p0") as client:
+        ids = [request.id for request in client.list_requests().value][:_TIMES]
     QueueClient.from_connection_string(stack.storage, REQUESTS).clear_messages()
     return _middle([_start("worker", stack.environment, each) for each in ids])
 

@@ -9,6 +9,7 @@ from bench.place import Json
 _MOST_BURST, _MOST_RIVAL, _MOST_EACH = 5, 3, 1.1
 _TEN_PERCENT = 0.1
 _ACCEPTED_MS, _LATE_SECONDS = 50, 3
+_HELP_RATIO = 1.5
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Targets:
             _late(self.figures.get("lateness")),
             _accepted(self.figures.get("accepting")),
             _lean(self.figures.get("starting")),
+            _help(self.figures.get("commands")),
         ]
         return [each for each in judged if each is not None]
 
@@ -111,3 +113,10 @@ def _lean(found: Json | None) -> Target | None:
     loaded: list[Any] = found["http"]["management"]
     text = "a request is taken in without any Azure management SDK"
     return Target(text, f"{len(loaded)} of its modules loaded", not loaded)
+
+
+def _help(found: Json | None) -> Target | None:
+    if found is None:
+        return None
+    text = f"`jit --help` starts within {_HELP_RATIO} times a bare click program"
+    return Target(text, f"{found['ratio']:.2f} times", found["ratio"] <= _HELP_RATIO)

@@ -1,7 +1,6 @@
 """The demo: one access played end to end on this machine, told as it happens, and checked."""
 
 import argparse
-import http
 import http.client
 import json
 import os
@@ -16,7 +15,17 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, TextIO, TypeVar
 
-from local.arm.client import ArmClient, Reply
+from jit_access.client import (
+    Accepted,
+    ApiError,
+    JitClient,
+    JitError,
+    NewShortRequest,
+    WaitTimeoutError,
+    wait_for_request,
+)
+from jit_access.client.models import PolicyProperties, RequestStatus
+from local.arm.client import ArmClient
 from local.stack import ESTATE, Stack, StackError
 
 VM, PORT, SECONDS = "app-1", 22, 15
@@ -25,9 +34,8 @@ ADMINISTRATOR = "carol"
 JUSTIFICATION = "INC-4711: the disk of app-1 is full"
 ROLES = {PERSON: ["Jit.Request"], ADMINISTRATOR: ["Jit.Admin"]}
 POLICY = "providers/Microsoft.Security/locations/westeurope/jitNetworkAccessPolicies/default"
-API_VERSION = "2020-01-01"
 APP_CALLER = "network"  # the app's own name in the simulator's log
-_WITHIN = 60.0
+_WITHIN, _PAUSE = 60.0, 0.5
 # The sweep runs every minute and is the guarantee; the delayed message is only faster.
 _CLOSED_WITHIN = 90.0
 _GREEN, _RED, _BOLD, _FAINT, _HEADING = "32", "31", "1", "2", "1;36"
@@ -139,8 +147,9 @@ class Story:
         behind = {
             name: self._see.access(vm_id, STRANGER)["rules"] for name, vm_id in self._vms.items()
         }
-        machines = self._get(ADMINISTRATOR, "/api/machines")["value"]
-        fit = {each["id"] for each in machines if each["category"] == "Not configured"}
+        with self._client(ADMINISTRATOR) as client:
+            machines = list(client.every(client.list_machines()))
+        fit = {each.id for each in machines if each.category == "Not configured"}
         listed = [{"id": vm_id} for vm_id in self._vms.values() if vm_id in fit]
         left = ", ".join(name for name, vm_id in self._vms.items() if vm_id not in fit)
         self._tell.say(
@@ -148,30 +157,33 @@ class Story:
             f" (not {left}: no firewall stands in front, or one that cannot be read)."
         )
         body = {"kind": "Basic", "properties": {"virtualMachines": listed}}
-        reply = self._call(ADMINISTRATOR, "PUT", self._policy, body)
-        _check(reply.status == http.HTTPStatus.OK, f"the policy was refused: {reply.body}")
+        with self._client(ADMINISTRATOR) as client:
+            client.put_policy(self._policy, body)
         applied = _wait_for(self._applied, "the policy was not applied")
-        _check(applied["provisioningState"] == "Succeeded", f"the policy failed: {applied}")
+        _check(applied.provisioning_state == "Succeeded", f"the policy failed: {applied}")
         self._firewalls = [rule["firewall"].lower() for rule in behind[VM]]
         _check(len(self._firewalls) == 2, f"{VM} does not stand behind two firewalls")  # noqa: PLR2004 - the subnet's and the interface's
         self._tell.say(f"   {VM} stands behind two network security groups; each denies now:")
         self._show_new_rules(foreign, "Deny", "*")
         self._see_who_reaches(she=False)
 
-    def _applied(self) -> Json | None:
-        properties: Json = self._get(ADMINISTRATOR, self._policy)["properties"]
-        return None if properties["provisioningState"] == "Updating" else properties
+    def _applied(self) -> PolicyProperties | None:
+        with self._client(ADMINISTRATOR) as client:
+            properties = client.get_policy(self._policy).properties
+        return None if properties.provisioning_state == "Updating" else properties
 
     def _ask_for_too_much(self) -> None:
         self._tell.chapter("2. Ask for too much")
         self._tell.say(f"   {PERSON} asks for port {PORT} of {VM} from 0.0.0.0/0.")
-        reply = self._post_request("0.0.0.0/0")
-        _check(
-            reply.status == http.HTTPStatus.BAD_REQUEST, f"0.0.0.0/0 was answered {reply.status}"
-        )
-        self._tell.say(f"     {self._tell.paint('400 Bad Request', _RED)}  {reply.code}")
-        for reason in reply.body["error"]["details"]:
-            self._tell.say(f"     {reason['code']}: {reason['message']}")
+        try:
+            self._post_request("0.0.0.0/0")
+        except ApiError as refusal:
+            told = f"{refusal.status} {http.client.responses[refusal.status]}"
+            self._tell.say(f"     {self._tell.paint(told, _RED)}  {refusal.code}")
+            for line in refusal.details:
+                self._tell.say(f"     {line.code}: {line.message}")
+        else:
+            raise StoryError("0.0.0.0/0 was accepted")
 
     def _ask(self) -> str:
         self._tell.chapter("3. Ask for what is needed")
@@ -179,33 +191,34 @@ class Story:
             f"   {PERSON} asks for port {PORT} of {VM} from {HER_ADDRESS} for {SECONDS} seconds,"
         )
         self._tell.say(f'   and says why: "{JUSTIFICATION}".')
-        reply = self._post_request(HER_ADDRESS)
-        _check(reply.status == http.HTTPStatus.ACCEPTED, f"the request was refused: {reply.body}")
-        location = reply.headers["location"]
+        accepted = self._post_request(HER_ADDRESS)
         self._tell.say(f"     {self._tell.paint('202 Accepted', _GREEN)}")
-        self._tell.say(f"     Location: {location}")
-        return location
+        self._tell.say(f"     Location: {accepted.location}")
+        return accepted.location
 
-    def _post_request(self, source: str) -> Reply:
-        body = {
-            "virtualMachine": self._vm,
-            "ports": [PORT],
-            "duration": f"PT{SECONDS}S",
-            "allowedSourceAddressPrefix": source,
-            "justification": JUSTIFICATION,
-        }
-        return self._call(PERSON, "POST", "/api/requests", body)
+    def _post_request(self, source: str) -> Accepted[RequestStatus]:
+        body = NewShortRequest(
+            virtual_machine=self._vm,
+            ports=(PORT,),
+            duration=f"PT{SECONDS}S",
+            allowed_source_address_prefix=source,
+            justification=JUSTIFICATION,
+        )
+        with self._client(PERSON) as client:
+            return client.request_access_short(body)
 
     def _see_it_open(self, location: str, before: Groups) -> datetime:
         """Wait until it is proven open; return when it is to end."""
         asked_at = time.monotonic()
         request = self._poll_until(location, lambda status: status != "Initiating")
-        _check(request["status"] == "Initiated", f"the request was not opened: {request}")
+        _check(request.status == "Initiated", f"the request was not opened: {request}")
         took = time.monotonic() - asked_at
         self._tell.say(f"   Initiated {took:.1f} s later: seen open on every firewall.")
         self._show_new_rules(before, "Allow", HER_ADDRESS)
         self._see_who_reaches(she=True)
-        return _instant(_port(request)["endTimeUtc"])
+        if request.end is None:
+            raise StoryError("the open request has no end")
+        return request.end
 
     def _wait(self, end_at: datetime) -> datetime:
         """Wait until she gets through no more; return when that was first seen."""
@@ -234,7 +247,8 @@ class Story:
         self, location: str, before: Groups, end_at: datetime, shut_at: datetime
     ) -> None:
         request = self._poll_until(location, lambda status: status != "Initiated")
-        outcome = f"{_port(request)['status']}, {_port(request)['statusReason']}"
+        port = request.ports[0][1]
+        outcome = f"{port.status}, {port.status_reason}"
         if self._tell.is_live:
             self._tell.tick("")
         self._tell.chapter("5. Closed")
@@ -246,7 +260,9 @@ class Story:
         self._tell.say(f"   How late, measured from the end at {end_at:%H:%M:%S.%f}"[:-5] + " UTC?")
         self._tell.say(f"     {_late(removed_at, end_at)}  last removal sent (the simulator's log)")
         self._tell.say(f"     {_late(shut_at, end_at)}  first seen shut out (tried every 0.1 s)")
-        self._tell.say(f"     closedAt of the request: {request['closedAt']}, as the app saw it")
+        self._tell.say(
+            f"     closedAt of the request: {request.raw['closedAt']}, as the app saw it"
+        )
 
     def _sum_up(self, foreign: Groups, protecting: int, opening: int) -> None:
         self._tell.chapter("What it took")
@@ -289,26 +305,21 @@ class Story:
             shown = self._tell.paint("yes" if allowed else "no ", _GREEN if allowed else _RED)
             self._tell.say(f"     {shown}  {source:<14} {who}")
 
-    def _poll_until(self, location: str, is_there: Callable[[str], bool]) -> Json:
-        path = location.removeprefix(self._stack.api)
+    def _poll_until(self, location: str, is_there: Callable[[str], bool]) -> RequestStatus:
+        try:
+            with self._client(PERSON) as client:
+                return wait_for_request(
+                    client,
+                    location,
+                    is_done=lambda request: is_there(request.status),
+                    timeout_seconds=_WITHIN,
+                    longest_pause_seconds=_PAUSE,
+                )
+        except WaitTimeoutError as error:
+            raise StoryError(f"{error} after {_WITHIN:.0f} s") from error
 
-        def poll() -> Json | None:
-            body = self._get(PERSON, path)
-            return body if is_there(body["status"]) else None
-
-        return _wait_for(poll, "the request did not go on")
-
-    def _get(self, user: str, path: str) -> Json:
-        reply = self._call(user, "GET", path)
-        _check(reply.status < http.HTTPStatus.BAD_REQUEST, f"GET {path} was answered {reply.body}")
-        body: Json = reply.body
-        return body
-
-    def _call(self, user: str, method: str, path: str, body: Json | None = None) -> Reply:
-        client = ArmClient(self._stack.api, self._stack.token(user, ROLES[user]))
-        reply = client.call(method, path, body, api_version=API_VERSION)
-        client.close()
-        return reply
+    def _client(self, user: str) -> JitClient:
+        return JitClient(self._stack.api, lambda: self._stack.token(user, ROLES[user]))
 
 
 def _check(happened: object, otherwise: str) -> None:
@@ -322,7 +333,7 @@ def _wait_for(look: Callable[[], Found | None], otherwise: str) -> Found:
         found = look()
         if found is not None:
             return found
-        time.sleep(0.5)
+        time.sleep(_PAUSE)
     raise StoryError(f"{otherwise} within {_WITHIN:.0f} s")
 
 
@@ -334,11 +345,6 @@ def _vm_ids() -> dict[str, str]:
 
 def _name(resource_id: str) -> str:
     return resource_id.rsplit("/", 1)[-1]
-
-
-def _port(request: Json) -> Json:
-    port: Json = request["virtualMachines"][0]["ports"][0]
-    return port
 
 
 def _instant(text: str) -> datetime:
@@ -361,7 +367,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("demo: interrupted", file=sys.stderr)
         return 130
-    except (StackError, StoryError, OSError, http.client.HTTPException) as error:
+    except (StackError, StoryError, JitError, OSError, http.client.HTTPException) as error:
         print(f"demo: {error}{_logs(directory)}", file=sys.stderr)
         return 1
     shutil.rmtree(directory, ignore_errors=True)

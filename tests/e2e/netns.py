@@ -453,6 +453,7 @@ class Door:
             "PermitRootLogin prohibit-password",
             "PasswordAuthentication no",
             "PermitUserRC no",
+            "Subsystem sftp internal-sftp",
         )
         _write(folder / "sshd_config", "".join(f"{line}\n" for line in settings))
         # The mounts are seen by this one process and what it starts.

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from azure.mgmt.network import NetworkManagementClient
 
+from jit_access.client import JitClient, Limits
 from local.arm.client import ArmClient
 from local.stack import Stack
 from shared.adapters.arm_clients import LocalName, network_client
@@ -114,19 +115,25 @@ class Caller:
         finally:
             connection.close()
 
+    def client(self) -> JitClient:
+        """Return the typed client as this caller uses it: a failure is not hidden by a retry."""
+        return JitClient(self.url, lambda: self.token, limits=Limits(retries=0))
+
     def put_policy(self, policy_id: str, vms: Iterable[Json]) -> None:
         """PUT a policy and wait until it is applied."""
-        body = {"kind": "Basic", "properties": {"virtualMachines": list(vms)}}
-        answer = self.call("PUT", policy_id, body)
-        assert answer.status in {200, 201}, answer
+        with self.client() as client:
+            client.put_policy(
+                policy_id, {"kind": "Basic", "properties": {"virtualMachines": list(vms)}}
+            )
         self.wait_for_policy(policy_id)
 
     def wait_for_policy(self, policy_id: str, state: str = "Succeeded") -> Json:
         """Wait until a policy stands still."""
 
         def settled() -> Json | None:
-            policy: Json = self.call("GET", policy_id).json
-            return policy if policy["properties"]["provisioningState"] != "Updating" else None
+            with self.client() as client:
+                policy = client.get_policy(policy_id)
+            return policy.raw if policy.properties.provisioning_state != "Updating" else None
 
         policy = until(settled, f"{policy_id} is applied")
         assert policy["properties"]["provisioningState"] == state, policy["properties"]
@@ -135,16 +142,13 @@ class Caller:
     def initiate(self, policy_id: str, vms: Iterable[Json], justification: str = "because") -> str:
         """Ask for access, and return where to hear of it."""
         body = {"virtualMachines": list(vms), "justification": justification}
-        answer = self.call("POST", f"{policy_id}/initiate?api-version=2020-01-01", body)
-        assert answer.status == http.client.ACCEPTED, answer
-        return answer.headers["location"]
+        with self.client() as client:
+            return client.request_access(policy_id, body).location
 
     def status(self, location: str) -> Json:
         """Hear what became of a request."""
-        answer = self.call("GET", location)
-        assert answer.status in {200, 202}, answer
-        told: Json = answer.json
-        return told
+        with self.client() as client:
+            return client.poll(location).request.raw
 
     def wait(self, location: str, status: str, *, seconds: float = PATIENCE) -> Json:
         """Wait for a status; another final one is an error."""

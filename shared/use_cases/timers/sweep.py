@@ -67,8 +67,7 @@ def sweep_expired(services: Services) -> int:
     _announce((due for due in dues if due.at > started), services)
     firewalls = _by_firewall(now_due)
     overdue = _sweep_firewalls(services, firewalls)
-    others = [due for due in now_due if due.kind != "firewall"]
-    services.workers(lambda due: _look_after(services, due), others)
+    services.workers(lambda dues: _look_after(services, dues), _by_subject(now_due))
     services.telemetry.event(
         "jit.sweep.completed",
         due=len(now_due),
@@ -154,6 +153,15 @@ def _by_firewall(dues: Iterable[Due]) -> list[_Subject]:
         if due.kind == "firewall":
             groups.setdefault(due.subject, []).append(due)
     return list(groups.items())
+
+
+def _by_subject(dues: Iterable[Due]) -> list[list[Due]]:
+    """Group the due rows of requests and policies, so that each is looked after once a sweep."""
+    groups: dict[tuple[str, str], list[Due]] = {}
+    for due in dues:
+        if due.kind != "firewall":
+            groups.setdefault((due.kind, key_of(due.subject)), []).append(due)
+    return list(groups.values())
 
 
 def _sweep_firewalls(services: Services, firewalls: list[_Subject]) -> int:
@@ -286,26 +294,30 @@ def _next_look(services: Services, rows: FirewallRows) -> datetime | None:
     return min(looks, default=None)
 
 
-def _look_after(services: Services, due: Due) -> None:
+def _look_after(services: Services, dues: list[Due]) -> None:
+    """Look after one request or policy, and move its due rows on together."""
+    oldest = min(dues, key=lambda due: due.since)
     try:
-        look = _settle_request if due.kind == "request" else _settle_policy
-        _reschedule(services, due, look(services, due))
-    except Exception as error:  # noqa: BLE001 - the row stays due, and the others go on
-        services.telemetry.fault("jit.sweep.failed", error, subject=due.subject)
+        look = _settle_request if oldest.kind == "request" else _settle_policy
+        _reschedule(services, dues, look(services, oldest))
+    except Exception as error:  # noqa: BLE001 - the rows stay due, and the others go on
+        services.telemetry.fault("jit.sweep.failed", error, subject=oldest.subject)
 
 
-def _reschedule(services: Services, due: Due, again: datetime | None) -> None:
-    """Move a due row on, or take it off.
+def _reschedule(services: Services, dues: list[Due], again: datetime | None) -> None:
+    """Move due rows on, or take them off.
 
     A row is written before what it watches. So "nothing left" is believed only once the longest
     stall has passed: until then the write it announces may still be on its way.
     """
-    settled_at = due.since + GRACE
+    newest = max(dues, key=lambda due: due.since)
+    settled_at = newest.since + GRACE
     if again is None and services.clock() < settled_at:
         again = settled_at
     if again is not None:
-        services.due.add(again, due.kind, due.subject, since=due.since)
-    services.due.remove(due)
+        services.due.add(again, newest.kind, newest.subject, since=newest.since)
+    for due in dues:
+        services.due.remove(due)
 
 
 def _settle_request(services: Services, due: Due) -> datetime | None:

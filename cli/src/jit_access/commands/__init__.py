@@ -1,0 +1,1 @@
+"""The `jit` command. Each module is imported when its command is used."""

@@ -1,0 +1,40 @@
+"""The command `jit proxy`, which ssh runs for each connection."""
+
+from typing import Any
+
+import click
+
+from jit_access.commands.base import JitCommand
+from jit_access.commands.request import request_options
+from jit_access.commands.session import Session
+from jit_access.commands.ssh import reach_options
+
+
+@click.command("proxy", cls=JitCommand)
+@click.argument("host", metavar="HOST")
+@click.argument("port", metavar="PORT", type=click.IntRange(1, 65535))
+@click.option("--suffix", default=".jit", show_default=True, help="End of HOST that is cut off.")
+@click.option(
+    "--fdpass", is_flag=True, help="Hand the connection to ssh (ProxyUseFdpass) and leave."
+)
+@request_options
+@reach_options
+@click.pass_obj
+def proxy(session: Session, /, host: str, port: int, **given: Any) -> None:
+    """Connect for ssh's ProxyCommand; ssh-config writes the lines for it.
+
+    Requests access if none is open, waits, and connects. A question is asked on the terminal,
+    never on stdin, which belongs to ssh.
+    """
+    from jit_access.commands.connecting import connect
+    from jit_access.commands.piping import ask_on_tty, hand_over, pump
+    from jit_access.commands.reaching import ReachOptions, reach
+    from jit_access.commands.vms import find_vm
+
+    vm = find_vm(session, host.removesuffix(given["suffix"]))
+    reached = reach(session, vm, port, ReachOptions.read(given, prompt=ask_on_tty))
+    connection = connect(reached.entry, 15.0)
+    if given["fdpass"]:
+        hand_over(connection)
+    else:
+        pump(connection)
