@@ -10,6 +10,7 @@ from shared.domain.audit import Operation
 from shared.domain.model import CloseReason, Status
 from shared.ports import OutsideError, RefusedError, UnknownFirewallError
 from shared.use_cases.firewalls.converge import Outcome, converge
+from shared.use_cases.firewalls.failing import _give_back_end
 from shared.use_cases.firewalls.lanes import overdue_others
 from shared.use_cases.policies import apply as protection
 from shared.use_cases.requests.decide import Caller, extend_access, revoke
@@ -27,8 +28,9 @@ from tests.kinds import (
     SLOW_MINUTES,
     ThreeKinds,
 )
+from tests.providers.serial.provider import Serial
 from tests.providers.shared_rules.cloud import Rule
-from tests.world import ALICE, BOB, DB, POLICY
+from tests.world import ALICE, BOB, DB, NSG_SUBNET, POLICY
 
 MINUTE = timedelta(minutes=1)
 
@@ -445,3 +447,66 @@ def test_a_crash_before_any_write_of_a_row_leaves_nothing_open(vm: str, call: in
     world.pass_time(4 * SLOW_MINUTES)
     assert world.request(request.id).is_final
     assert not world.reaches(vm)
+
+
+# --- what fails beside the loop ------------------------------------------------------------------
+
+
+def test_a_refused_change_that_is_planned_again_ends_the_run(world: ThreeKinds) -> None:
+    """A provider that plans what was refused once more is not asked without end."""
+    provider = world.services.firewalls.of(SHARED)
+    plan = provider.plan
+    world.shared.refuse = lambda _verb, _target: "not authorized"
+    world.shared.put(SHARED, Rule("tcp", 22, 22, "198.51.100.0/24", "theirs"))
+    provider.plan = lambda observed, wanted, _refused=None: plan(observed, wanted)  # type: ignore[method-assign, assignment]
+    with pytest.raises(RefusedError):
+        converge(world.services, SHARED)
+
+
+def test_an_extension_of_a_lost_request_gives_nothing_back(world: ThreeKinds) -> None:
+    """Without the request's row there is no end to move: its grant is ended instead."""
+    world.ask(DB, minutes=60)
+    (grant,) = world.services.rows.read(NSG_SUBNET).grants
+    world.tables.requests.rows.clear()
+    assert not _give_back_end(world.services, grant, world.clock() + MINUTE, "refused")
+
+
+def test_a_neighbour_in_the_lane_that_fails_stops_no_other(world: ThreeKinds) -> None:
+    """What fails on one firewall of a lane is reported, and the firewall at hand is closed."""
+    near = world.ask(BEHIND_NEIGHBOUR, minutes=22)
+    world.pass_time(SLOW_MINUTES)
+    world.queues.waiting.clear()
+    read = Serial.read
+
+    def failing(provider: Serial, firewall_id: str) -> object:
+        if firewall_id == SERIAL:
+            raise KeyError("odd")
+        return read(provider, firewall_id)
+
+    provider = world.services.firewalls.of(SERIAL)
+    provider.read = lambda firewall_id: failing(provider, firewall_id)  # type: ignore[method-assign, assignment, return-value, arg-type]
+    world.services.due.add(world.clock(), "firewall", SERIAL, since=world.clock())
+    world.clock.advance(11 * 60)
+    converge(world.services, NEIGHBOUR)
+    world.clock.advance(5 * 60)
+    assert not world.reaches(BEHIND_NEIGHBOUR)
+    assert any(name == "jit.lane.failed" for name, _ in world.telemetry.faults)
+    assert not world.request(near.id).is_final
+
+
+def test_where_a_lane_cannot_be_listed_the_firewall_at_hand_is_converged(
+    world: ThreeKinds,
+) -> None:
+    """The due rows that tell who else waits are no reason to keep anything open."""
+    world.ask(BEHIND_SERIAL, minutes=20)
+    world.pass_time(SLOW_MINUTES)
+
+    def away(*_given: object, **_named: object) -> list[object]:
+        raise OutsideError("no answer")
+
+    world.tables.due.query = away  # type: ignore[method-assign, assignment]
+    world.clock.advance(9 * 60)
+    converge(world.services, SERIAL)
+    world.clock.advance(5 * 60)
+    assert not world.reaches(BEHIND_SERIAL)
+    assert any(name == "jit.lane.unread" for name, _ in world.telemetry.faults)

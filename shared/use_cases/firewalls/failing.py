@@ -96,8 +96,7 @@ def _give_back_end(services: Services, grant: Grant, until: datetime, reason: st
         return replace(each, end_at=until) if chosen else each
 
     request = services.requests.change(grant.request_id, lambda r: change_ports(r, give_back))
-    if request is not None:
-        copy_ends(services, request)
+    copy_ends(services, request or held.request)
     return True
 
 
