@@ -35,6 +35,7 @@ param workspaceId string
 param actionGroupId string
 
 var accountName = 'stjitaud${token}'
+var auditExporter = guid(resourceGroup().id, mark, 'audit-exporter')
 
 var events = '''
 let jit = AppTraces
@@ -56,7 +57,7 @@ let nothing = datatable(TimeGenerated: datetime, OperationNameValue: string, Res
 union isfuzzy=true nothing, AzureActivity
 | extend changed = iff(isempty(_ResourceId), ResourceId, _ResourceId)
 | where changed contains '{account}' or OperationNameValue startswith 'Microsoft.Authorization/roleDefinitions/'
-| where OperationNameValue contains 'immutabilityPolicies' or OperationNameValue contains 'listKeys' or OperationNameValue endswith 'storageAccounts/write' or OperationNameValue endswith 'storageAccounts/delete' or OperationNameValue contains 'containers/delete' or OperationNameValue contains 'roleAssignments' or OperationNameValue contains 'roleDefinitions'
+| where OperationNameValue contains 'immutabilityPolicies' or OperationNameValue endswith 'keys/action' or OperationNameValue endswith 'regenerateKey/action' or OperationNameValue endswith 'storageAccounts/write' or OperationNameValue endswith 'storageAccounts/delete' or OperationNameValue contains 'containers/delete' or OperationNameValue contains 'roleAssignments' or OperationNameValue contains 'roleDefinitions'
 | project TimeGenerated, Caller, OperationNameValue, ActivityStatusValue, changed
 '''
 var foreignLine = '''
@@ -193,7 +194,7 @@ resource policy 'Microsoft.Storage/storageAccounts/blobServices/containers/immut
 
 // "Create a blob or snapshot, or append data to a blob." Overwriting is blobs/write, which is not here.
 resource exporter 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
-  name: guid(resourceGroup().id, mark, 'audit-exporter')
+  name: auditExporter
   properties: {
     roleName: 'JIT audit exporter (${mark})'
     description: 'Creates, appends to and reads files of the audit record. Changes and deletes none.'
@@ -214,13 +215,16 @@ resource exporter 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
 }
 
 resource hostExports 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
-  name: guid(container.id, hostPrincipalId, 'audit-exporter')
+  name: guid(container.id, hostPrincipalId, auditExporter)
   scope: container
   properties: {
-    roleDefinitionId: exporter.id
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', auditExporter)
     principalId: hostPrincipalId
     principalType: 'ServicePrincipal'
   }
+  dependsOn: [
+    exporter
+  ]
 }
 
 resource writes 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {

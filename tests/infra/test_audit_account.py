@@ -35,7 +35,10 @@ def test_the_host_holds_that_role_on_the_container_and_no_other() -> None:
     assignments = [each for each in AUDIT.resources if each.type.endswith("/roleAssignments")]
 
     assert [each.body["scope"] for each in assignments] == [Text("container")]
-    assert assignments[0].body["properties"]["roleDefinitionId"] == Text("exporter.id")
+    assert _body("exporter")["name"] == Text("auditExporter")
+    assert assignments[0].body["properties"]["roleDefinitionId"] == Text(
+        "subscriptionResourceId('Microsoft.Authorization/roleDefinitions', auditExporter)"
+    )
     assert assignments[0].body["properties"]["principalId"] == Text("hostPrincipalId")
 
 
