@@ -31,6 +31,7 @@ class Situation:
     own: Mapping[str, OwnRule]
     make: Callable[[Allow], Made]
     exposures: Callable[[Block], Sequence[Opening]]
+    names: Callable[[Allow], frozenset[str]] = lambda allow: names_of(allow)  # noqa: PLW0108
     container: str = ""  # what holds our rules, where it can be removed whole
     faulted: str = ""  # a write failed: instances may differ, nothing agrees
     unsupported: str = ""  # why nothing can be written here
@@ -87,7 +88,7 @@ class Planner:
         return tuple(
             allow.key
             for allow in self.desired.allows
-            if rule.key == allow.key or rule.name in names_of(allow)
+            if rule.key == allow.key or rule.name in self.situation.names(allow)
         )
 
     def _open(self, allow: Allow, made: Made) -> Finding:
@@ -115,7 +116,7 @@ class Planner:
         standing = [
             name
             for name, rule in self.situation.own.items()
-            if rule.opens and (rule.key == allow.key or name in names_of(allow))
+            if rule.opens and (rule.key == allow.key or name in self.situation.names(allow))
         ]
         if not standing:
             return AGREES

@@ -39,7 +39,12 @@ def limit_warning(
 
 def other_jit_warning(name: str, bodies: Iterable[Mapping[str, Any]]) -> str:
     """Warn of rules by Defender's own just-in-time access: one of the two should manage a VM."""
-    text = json.dumps(list(bodies))
-    if not any(each in text for each in _OTHER_JIT):
+    if not is_other_jit(list(bodies)):
         return ""
     return f"'{name}' also holds just-in-time rules of Microsoft Defender for Cloud"
+
+
+def is_other_jit(body: object) -> bool:
+    """Tell whether something holds just-in-time rules of Defender, by their names."""
+    text = json.dumps(body)
+    return any(each in text for each in _OTHER_JIT)

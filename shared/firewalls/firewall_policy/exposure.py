@@ -2,7 +2,7 @@
 
 from shared.domain.desired import Block, Opening
 from shared.firewalls.azure_rules.exposure import openings
-from shared.firewalls.firewall_policy.plan import RuleBook
+from shared.firewalls.azure_rules.making import RuleBook
 
 
 def exposures(book: RuleBook, block: Block) -> tuple[Opening, ...]:

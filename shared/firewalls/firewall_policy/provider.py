@@ -1,6 +1,6 @@
 """Firewall Policy as a firewall provider: one rule collection group of our own."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -17,7 +17,9 @@ from shared.domain.desired import (
 )
 from shared.domain.ids import key_of, name_of
 from shared.domain.model import Attachment
+from shared.firewalls.azure_rules.attaching import Attach, no_attachments
 from shared.firewalls.azure_rules.cloud import Body, FirewallCloud
+from shared.firewalls.azure_rules.making import RuleBook
 from shared.firewalls.azure_rules.model import AzureSettings, version_of
 from shared.firewalls.azure_rules.planning import CLEAR, applied
 from shared.firewalls.azure_rules.reading import (
@@ -28,13 +30,15 @@ from shared.firewalls.azure_rules.reading import (
     resolve_groups,
     unsupported,
 )
+from shared.firewalls.azure_rules.refusals import blamed
 from shared.firewalls.azure_rules.warning import (
     draft_warning,
     limit_warning,
     other_jit_warning,
 )
 from shared.firewalls.firewall_policy import exposure, wire
-from shared.firewalls.firewall_policy.plan import RuleBook, plan_rules
+from shared.firewalls.firewall_policy.plan import plan_policy
+from shared.firewalls.firewall_policy.reading import read_policies
 from shared.ports import FirewallChangedError, RefusedError
 
 PACE = Pace(
@@ -44,8 +48,6 @@ PACE = Pace(
     batch=timedelta(seconds=10),
     grace=timedelta(minutes=45),
 )
-_MOST_PARENTS = 10
-Attach = Callable[[Iterable[str]], Mapping[str, tuple[Attachment, ...]]]
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class FirewallPolicyProvider:
 
     cloud: FirewallCloud
     settings: AzureSettings
-    attach_vms: Attach = lambda _vm_ids: {}
+    attach_vms: Attach = no_attachments
     capacity: int = 200
     label: str = "firewall policy"
     pace: Pace = PACE
@@ -80,11 +82,9 @@ class FirewallPolicyProvider:
         policy = self.cloud.get(policy_id) if policy_id else None
         if policy is None:
             return Observed(firewall_id, exists=False)
-        policies = self._with_parents(policy)
-        groups = [self.cloud.list(f"{each['id']}/ruleCollectionGroups") for each in policies]
-        named = [
-            existing(self.cloud, each["id"]) for each in policy["properties"].get("firewalls") or ()
-        ]
+        parts = read_policies(self.cloud, policy)
+        policies, groups = parts.policies, parts.groups
+        named = [existing(self.cloud, each) for each in parts.firewall_ids]
         for body in (*policies, *(g for each in groups for g in each), *named):
             raise_if_under_way(body)
         return self._observed(firewall_id, policies, groups, named)
@@ -114,16 +114,6 @@ class FirewallPolicyProvider:
         own = tuple(rule.own for rule in book.own.values())
         return Observed(firewall_id, version, State(group, book), own=own)
 
-    def _with_parents(self, policy: Body) -> list[Body]:
-        """Return a policy after its parents, the outermost first."""
-        found = [policy]
-        for _ in range(_MOST_PARENTS):
-            base = (found[0]["properties"].get("basePolicy") or {}).get("id")
-            if not base:
-                break
-            found.insert(0, existing(self.cloud, base))
-        return found
-
     # --- plan and apply
 
     def plan(
@@ -132,7 +122,7 @@ class FirewallPolicyProvider:
         """Compare a policy with what is desired."""
         if not observed.exists:
             return plan_without_firewall(desired, self.label)
-        return plan_rules(_state(observed).book, desired, self.settings, refused or {})
+        return plan_policy(_state(observed).book, desired, self.settings, refused or {})
 
     def apply(self, observed: Observed, plan: Plan) -> None:
         """Start one write of our group with all changes.
@@ -192,14 +182,6 @@ class FirewallPolicyProvider:
             other_jit_warning(name, groups),
         )
         return tuple(text for text in found if text)
-
-
-def blamed(changes: Iterable[Change], text: str) -> frozenset[str]:
-    """Return the changes that a refusal names; one that stands alone is to blame."""
-    listed = tuple(changes)
-    if len(listed) == 1:
-        return frozenset({listed[0].id})
-    return frozenset(change.id for change in listed if change.target in text)
 
 
 def _unsupported(policy: Body, named: list[Body], deployed: list[Body]) -> str:

@@ -15,9 +15,9 @@ from shared.firewalls.azure_rules.model import (
     rule_text,
     texts,
 )
+from shared.firewalls.azure_rules.wire import Addresses, make_rule, names_only, number
 
 Json = dict[str, Any]
-Addresses = Mapping[str, tuple[str, ...]]
 _NAT, _FILTER = "FirewallPolicyNatRuleCollection", "FirewallPolicyFilterRuleCollection"
 _GROUP = re.compile(
     r"(?P<policy>/subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft\.Network"
@@ -62,11 +62,11 @@ def _own(rule: Mapping[str, Any]) -> OwnRule:
         protocols=texts(rule.get("ipProtocols")),
         sources=sources,
         addresses=(str(rule.get("translatedAddress", "")),) if translates else target,
-        port=_number(port),
+        port=number(port),
         key=key,
         until=until,
         public_address=target[0] if translates and target else "",
-        public_port=_number(entry[0]) if translates and entry else 0,
+        public_port=number(entry[0]) if translates and entry else 0,
         raw=rule,
     )
 
@@ -129,6 +129,21 @@ def rules_in_order(
     before network rules, these before application rules; a parent's before its child's; then by
     priority of group and collection, and by place.
     """
+    return tuple(
+        _rule(rule, collection, group, key_of(str(group["id"])) == key_of(ours), addresses)
+        for rule, collection, group in _in_order(groups)
+    )
+
+
+def source_groups(groups: Iterable[Iterable[Mapping[str, Any]]], group_key: str) -> list[bool]:
+    """Tell of each rule, in order, whether one IP group is its only source."""
+    return [names_only(rule, group_key) for rule, _, _ in _in_order(groups)]
+
+
+def _in_order(
+    groups: Iterable[Iterable[Mapping[str, Any]]],
+) -> list[tuple[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]]]:
+    """Return rules with collection and group, as a firewall processes them."""
     found = [
         (rule, collection, group)
         for of_policy in groups
@@ -138,10 +153,7 @@ def rules_in_order(
     kinds = ("NatRule", "NetworkRule", "ApplicationRule")
     found = [each for each in found if each[0].get("ruleType") in kinds]
     found.sort(key=lambda each: kinds.index(each[0]["ruleType"]))
-    return tuple(
-        _rule(rule, collection, group, key_of(str(group["id"])) == key_of(ours), addresses)
-        for rule, collection, group in found
-    )
+    return found
 
 
 def named_groups(groups: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -180,55 +192,3 @@ def _rule(
         protocols = ("TCP",)
         ports = tuple(str(each.get("port")) for each in rule.get("protocols") or ())
     return make_rule(rule, what, protocols, ports, allows=allows, ours=ours, addresses=addresses)
-
-
-def make_rule(  # noqa: PLR0913 - classic rules differ in these
-    rule: Mapping[str, Any],
-    what: str,
-    protocols: tuple[str, ...],
-    ports: tuple[str, ...],
-    *,
-    allows: bool,
-    ours: bool,
-    addresses: Addresses,
-) -> Rule:
-    """Return a rule with its IP groups resolved; what cannot be resolved is named."""
-    sources, unread = resolved(rule, "source", addresses)
-    destinations, unread_too = resolved(rule, "destination", addresses)
-    unresolved = [*unread, *unread_too]
-    fqdns = (*texts(rule.get("destinationFqdns")), *texts(rule.get("targetFqdns")))
-    fqdns = (*fqdns, *texts(rule.get("fqdnTags")), *texts(rule.get("targetUrls")))
-    unresolved += [f"name '{each}'" for each in fqdns[:1]]
-    if rule.get("translatedFqdn"):
-        unresolved.append(f"name '{rule['translatedFqdn']}'")
-    return Rule(
-        what=what,
-        translates="translatedPort" in rule,
-        allows=allows,
-        protocols=protocols,
-        sources=sources,
-        destinations=destinations,
-        ports=ports,
-        to_address=str(rule.get("translatedAddress") or ""),
-        to_port=str(rule.get("translatedPort") or ""),
-        ours=ours,
-        unresolved=", ".join(unresolved),
-    )
-
-
-def resolved(
-    rule: Mapping[str, Any], side: str, addresses: Addresses
-) -> tuple[tuple[str, ...], list[str]]:
-    """Return the prefixes of one side of a rule, and the IP groups that could not be read."""
-    prefixes = list(texts(rule.get(f"{side}Addresses")))
-    unread = []
-    for group in texts(rule.get(f"{side}IpGroups")):
-        if key_of(group) in addresses:
-            prefixes += addresses[key_of(group)]
-        else:
-            unread.append(f"IP group '{group.rsplit('/', 1)[-1]}'")
-    return tuple(prefixes), unread
-
-
-def _number(text: str) -> int:
-    return int(text) if text.isdecimal() else 0

@@ -1,1 +1,1 @@
-"""IP groups of ours that rules of the firewall's owner name as their source."""
+"""IP groups of ours, which rules of the firewall's owner name as their source."""

@@ -12,7 +12,11 @@ from shared.domain.rules import Band
 from shared.firewalls.nsg.provider import NsgProvider
 from shared.ports import FirewallProvider
 from tests.contract.provider.crashing import Crashing, KilledError
-from tests.contract.provider.grounds_azure_firewall import PolicyGround
+from tests.contract.provider.grounds_azure_firewall import (
+    ClassicGround,
+    IpGroupGround,
+    PolicyGround,
+)
 from tests.fakes import NAMES, Clock, MemoryFirewall
 from tests.providers.serial.cloud import Cloud as SerialCloud
 from tests.providers.serial.cloud import Translation
@@ -301,4 +305,6 @@ GROUNDS: dict[str, Callable[[], Ground]] = {
     "shared rules": SharedGround,
     "serial": SerialGround,
     "firewall policy": PolicyGround,
+    "IP group": IpGroupGround,
+    "Azure Firewall": ClassicGround,
 }

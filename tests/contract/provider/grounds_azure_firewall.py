@@ -4,8 +4,10 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
+from shared.firewalls.azure_firewall.provider import AzureFirewallProvider
 from shared.firewalls.azure_rules.model import NOWHERE, AzureSettings
 from shared.firewalls.firewall_policy.provider import FirewallPolicyProvider
+from shared.firewalls.ip_group.provider import IpGroupProvider
 from shared.ports import FirewallProvider
 from tests.contract.arm import firewalls as hub
 from tests.contract.provider.crashing import Crashing
@@ -125,3 +127,150 @@ def _opening(rule: Mapping[str, Any], protocols: str) -> tuple[object, ...]:
         return ()
     entry = (*rule["sourceAddresses"], *rule[protocols], *rule["destinationPorts"])
     return (rule.get("description"), *entry)
+
+
+class IpGroupGround(_HubGround):
+    """An IP group, which one translation on a policy names as its source."""
+
+    group = f"{hub.HUB}/ipGroups/ipg-jit-test1-web-1-22"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.guarded = GuardedCloud(self.hub, self.before_call, _own_in_tags)
+        self.provider = IpGroupProvider(self.guarded, SETTINGS)  # type: ignore[arg-type]
+
+    def fresh(self) -> str:
+        """Have the owner deploy the group with its sentinel, and the rule that names it."""
+        switch = hub.nat_rule("switch", 20_022, sourceAddresses=[], sourceIpGroups=[self.group])
+        switch |= {"translatedAddress": ADDRESS, "ipProtocols": ["TCP", "UDP"]}
+        body = {
+            "id": f"{hub.POLICY}/ruleCollectionGroups/switches",
+            "name": "switches",
+            **hub.group(switch),
+        }
+        group = hub.ip_group(NOWHERE, resource_id=self.group)
+        self.hub.edit(group | {"tags": {"owner": "network team"}}, body)
+        return self.group
+
+    def be_busy(self, seconds: float) -> None:
+        """Have another writer's write under way on the group."""
+        self.hub.be_busy(self.group, seconds)
+
+    def damage(self, firewall_id: str) -> None:
+        """Overwrite the values of our tags."""
+        body = self.hub.get(firewall_id)
+        assert body is not None
+        body["tags"] = {
+            name: "JIT" if name.startswith("jit-") else value
+            for name, value in body["tags"].items()
+        }
+        self.hub.edit(body)
+
+    def respell(self, firewall_id: str) -> None:
+        """Spell the addresses as prefixes, in another order."""
+        body = self.hub.get(firewall_id)
+        assert body is not None
+        addresses = [a if "/" in a else f"{a}/32" for a in body["properties"]["ipAddresses"]]
+        body["properties"]["ipAddresses"] = addresses[::-1]
+        self.hub.edit(body)
+
+
+def _own_in_tags(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return our tags by name: the values of those that open."""
+    return {
+        name: "" if value.endswith(" for ") or value == "closed" else value
+        for name, value in (body.get("tags") or {}).items()
+        if name.startswith("jit-")
+    }
+
+
+class ClassicGround(_HubGround):
+    """A firewall with classic rules."""
+
+    policy = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.guarded = GuardedCloud(self.hub, self.before_call, _own_in_firewall)
+        self.provider = AzureFirewallProvider(self.guarded, SETTINGS)  # type: ignore[arg-type]
+
+    def fresh(self) -> str:
+        """Return the firewall, which holds nothing of ours."""
+        return hub.FIREWALL
+
+    def be_busy(self, seconds: float) -> None:
+        """Have another writer's write under way on the firewall."""
+        self.hub.be_busy(hub.FIREWALL, seconds)
+
+    def _add(self, rule: dict[str, Any]) -> None:
+        rule["protocols"] = rule.pop("ipProtocols")
+        del rule["ruleType"]
+        rule["sourceIpGroups"] = []  # as the service writes it
+        self._rules.append(rule)
+        theirs = hub.classic_collection("theirs", *self._rules, priority=300)
+
+        def change(collections: list[dict[str, Any]]) -> list[dict[str, Any]]:
+            return [*(each for each in collections if each["name"] != "theirs"), theirs]
+
+        self._rewrite_collections(change)
+
+    def foreign(self, firewall_id: str) -> object:
+        """Return all collections but ours, as they are written."""
+        return _foreign(self.hub.get(firewall_id))
+
+    def damage(self, firewall_id: str) -> None:
+        """Cut the descriptions of our rules off."""
+        del firewall_id
+        self._rewrite(lambda rule: rule | {"description": "JIT access"})
+
+    def respell(self, firewall_id: str) -> None:
+        """Spell protocols and addresses in another way, and reverse the rules."""
+        del firewall_id
+
+        def spell(rule: dict[str, Any]) -> dict[str, Any]:
+            sources = [f"{each}/32" for each in rule["sourceAddresses"] if "/" not in each]
+            protocols = [each.title() for each in reversed(rule["protocols"])]
+            return rule | {"sourceAddresses": sources, "protocols": protocols}
+
+        self._rewrite(spell)
+
+    def _rewrite(self, change: Any) -> None:
+        def each(collections: list[dict[str, Any]]) -> list[dict[str, Any]]:
+            for collection in collections:
+                if collection["name"].startswith("jit-"):
+                    rules = collection["properties"]["rules"]
+                    collection["properties"]["rules"] = [change(r) for r in reversed(rules)]
+            return collections
+
+        self._rewrite_collections(each)
+
+    def _rewrite_collections(self, change: Any) -> None:
+        body = self.hub.get(hub.FIREWALL)
+        assert body is not None
+        translations = body["properties"]["natRuleCollections"]
+        body["properties"]["natRuleCollections"] = change(translations)
+        self.hub.edit(body)
+
+
+def _own_in_firewall(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the rules of our collections by name: the sources of those that open."""
+    properties = body.get("properties") or {}
+    return {
+        rule["name"]: _opening(rule, "protocols")
+        for member in ("natRuleCollections", "networkRuleCollections")
+        for collection in properties.get(member) or ()
+        if collection["name"].startswith("jit-")
+        for rule in collection["properties"]["rules"]
+    }
+
+
+def _foreign(body: Any) -> object:
+    properties = body["properties"]
+    return {
+        member: [
+            each["properties"]["rules"]
+            for each in properties[member]
+            if not each["name"].startswith("jit-")
+        ]
+        for member in ("natRuleCollections", "networkRuleCollections", "applicationRuleCollections")
+    }

@@ -1,0 +1,75 @@
+"""Which rules use an IP group, on policies and on firewalls with classic rules."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from shared.domain.ids import key_of
+from shared.firewalls.azure_firewall import wire as classic
+from shared.firewalls.azure_rules.cloud import Body, FirewallCloud
+from shared.firewalls.azure_rules.model import AzureSettings, Rule, texts
+from shared.firewalls.azure_rules.reading import existing, resolve_groups
+from shared.firewalls.firewall_policy import wire as policies
+from shared.firewalls.firewall_policy.reading import read_policies
+
+_NOBODY = AzureSettings("\0")  # no rule of these firewalls is ours by its own name
+
+
+@dataclass(frozen=True)
+class UsedRules:
+    """The rules on every firewall that uses a group."""
+
+    rules: tuple[Rule, ...] = ()
+    own: frozenset[int] = frozenset()  # places of the rules whose only source is the group
+    bodies: tuple[Any, ...] = ()
+    settling: tuple[Body, ...] = ()
+    firewall_ids: tuple[str, ...] = ()
+
+    @property
+    def switches(self) -> tuple[Rule, ...]:
+        """Return the rules that the group opens."""
+        return tuple(self.rules[at] for at in sorted(self.own))
+
+
+def read_users(cloud: FirewallCloud, group: Body) -> UsedRules:
+    """Read what the group itself says uses it, and the rules there."""
+    properties, key = group["properties"], key_of(group["id"])
+    ordered: list[tuple[Rule, bool]] = []
+    bodies: list[Any] = []
+    settling: list[Body] = []
+    firewall_ids: list[str] = []
+    for reference in properties.get("firewallPolicies") or ():
+        parts = read_policies(cloud, existing(cloud, reference["id"]))
+        listed = [each for of_policy in parts.groups for each in of_policy]
+        addresses, ip_groups = _resolve(cloud, policies.named_groups(listed), group)
+        rules = policies.rules_in_order(parts.groups, "", addresses)
+        ordered += zip(rules, policies.source_groups(parts.groups, key), strict=True)
+        bodies += [parts.policies, parts.groups, ip_groups]
+        settling += [*parts.policies, *listed]
+        firewall_ids += parts.firewall_ids
+    for reference in properties.get("firewalls") or ():
+        firewall = existing(cloud, reference["id"])
+        if (firewall["properties"].get("firewallPolicy") or {}).get("id"):
+            continue
+        addresses, ip_groups = _resolve(cloud, classic.named_groups(firewall), group)
+        rules = classic.rules_in_order(firewall, _NOBODY, addresses)
+        ordered += zip(rules, classic.source_groups(firewall, key), strict=True)
+        bodies += [firewall, ip_groups]
+        firewall_ids.append(str(firewall["id"]))
+    return UsedRules(
+        tuple(rule for rule, _ in ordered),
+        frozenset(at for at, (_, own) in enumerate(ordered) if own),
+        tuple(bodies),
+        tuple(settling),
+        tuple(dict.fromkeys(firewall_ids)),
+    )
+
+
+def _resolve(
+    cloud: FirewallCloud, named: Iterable[str], group: Body
+) -> tuple[dict[str, tuple[str, ...]], list[Body]]:
+    """Resolve other groups from the cloud, and this one from what was read of it."""
+    others = [each for each in named if key_of(each) != key_of(group["id"])]
+    addresses, bodies = resolve_groups(cloud, others)
+    addresses[key_of(group["id"])] = texts(group["properties"].get("ipAddresses"))
+    return addresses, bodies
