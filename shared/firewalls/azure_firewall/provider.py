@@ -75,7 +75,7 @@ class AzureFirewallProvider:
     _sent: dict[str, str] = field(default_factory=dict)  # digest of what is foreign, as written
     _guarded: dict[str, bool] = field(default_factory=dict)  # whether If-Match is honoured
     _warnings: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    _alarms: dict[str, str] = field(default_factory=dict)
+    _alarms: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def owns(self, firewall_id: str) -> bool:
         """Tell whether an id names a firewall."""
@@ -112,7 +112,7 @@ class AzureFirewallProvider:
         """Raise an alarm where something foreign is not as it was when we wrote."""
         sent = self._sent.pop(key_of(firewall_id), "")
         if sent and sent != wire.foreign_hash(body, self.settings):
-            self._alarms[key_of(firewall_id)] = (
+            self._alarms[key_of(firewall_id), "changed"] = (
                 f"what others wrote on firewall '{body.get('name')}' changed while it was "
                 "written: compare it with its source; nothing is put back"
             )
@@ -159,7 +159,7 @@ class AzureFirewallProvider:
             self._guarded[key] = True
             return
         self._guarded[key] = False
-        self._alarms[key] = (
+        self._alarms[key, "unguarded"] = (
             f"the service ignores If-Match on firewall '{body.get('name')}': a change of others "
             "in the moment of our write can be lost"
         )

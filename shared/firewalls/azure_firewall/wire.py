@@ -17,7 +17,7 @@ from shared.firewalls.azure_rules.model import (
     rule_text,
     texts,
 )
-from shared.firewalls.azure_rules.wire import Addresses, make_rule, names_only, number
+from shared.firewalls.azure_rules.wire import Addresses, make_rule, number
 
 Json = dict[str, Any]
 NAT, NET, APP = "natRuleCollections", "networkRuleCollections", "applicationRuleCollections"
@@ -227,9 +227,9 @@ def named_groups(firewall: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def source_groups(firewall: Mapping[str, Any], group_key: str) -> list[bool]:
-    """Tell of each rule, in order, whether one IP group is its only source."""
-    return [names_only(rule, group_key) for _, _, rule in _rules_of(firewall)]
+def bodies_in_order(firewall: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the JSON of each rule, in the same order as the rules."""
+    return [rule for _, _, rule in _rules_of(firewall)]
 
 
 def _rules_of(firewall: Mapping[str, Any]) -> Iterator[tuple[str, Json, Json]]:

@@ -15,7 +15,7 @@ from shared.firewalls.azure_rules.model import (
     rule_text,
     texts,
 )
-from shared.firewalls.azure_rules.wire import Addresses, make_rule, names_only, number
+from shared.firewalls.azure_rules.wire import Addresses, make_rule, number
 
 Json = dict[str, Any]
 _NAT, _FILTER = "FirewallPolicyNatRuleCollection", "FirewallPolicyFilterRuleCollection"
@@ -135,9 +135,9 @@ def rules_in_order(
     )
 
 
-def source_groups(groups: Iterable[Iterable[Mapping[str, Any]]], group_key: str) -> list[bool]:
-    """Tell of each rule, in order, whether one IP group is its only source."""
-    return [names_only(rule, group_key) for rule, _, _ in _in_order(groups)]
+def bodies_in_order(groups: Iterable[Iterable[Mapping[str, Any]]]) -> list[Mapping[str, Any]]:
+    """Return the JSON of each rule, in the same order as the rules."""
+    return [rule for rule, _, _ in _in_order(groups)]
 
 
 def _in_order(

@@ -60,6 +60,7 @@ def firewall(*, policy: bool = True, **properties: Any) -> dict[str, Any]:
     configuration = {
         "name": "first",
         "id": f"{FIREWALL}/azureFirewallIpConfigurations/first",
+        "type": "Microsoft.Network/azureFirewalls/azureFirewallIpConfigurations",
         "properties": {
             "provisioningState": "Succeeded",
             "privateIPAddress": FIREWALL_ADDRESS,
