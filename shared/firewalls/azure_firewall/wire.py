@@ -17,7 +17,13 @@ from shared.firewalls.azure_rules.model import (
     rule_text,
     texts,
 )
-from shared.firewalls.azure_rules.wire import Addresses, make_rule, number
+from shared.firewalls.azure_rules.wire import (
+    Addresses,
+    application_ports,
+    make_rule,
+    number,
+    priority_of,
+)
 
 Json = dict[str, Any]
 NAT, NET, APP = "natRuleCollections", "networkRuleCollections", "applicationRuleCollections"
@@ -130,7 +136,7 @@ def own_priority(firewall: Mapping[str, Any], kind: str, settings: AzureSettings
     collections = firewall["properties"].get(_MEMBER[kind]) or []
     for each in collections:
         if _is_own(each, kind, settings):
-            return int(each["properties"]["priority"])
+            return priority_of(each.get("properties") or {})
     return free_priority(collections)
 
 
@@ -194,14 +200,14 @@ def rules_in_order(
     """Return all rules as the firewall processes them; `before` keeps those ahead of priorities."""
     found = []
     for member, collection, rule in _rules_of(firewall):
-        properties = collection["properties"]
-        priority = int(properties.get("priority") or 0)
+        properties = collection.get("properties") or {}
+        priority = priority_of(properties)
         if before is not None and priority >= before.get(member, 0):
             continue
         kind = DNAT if member == NAT else NETWORK
         protocols, ports = texts(rule.get("protocols")), texts(rule.get("destinationPorts"))
         if member == APP:
-            ports = tuple(str(each.get("port")) for each in rule.get("protocols") or ())
+            ports = application_ports(rule)
             protocols = ("TCP",)
         found.append(
             make_rule(
@@ -236,9 +242,9 @@ def _rules_of(firewall: Mapping[str, Any]) -> Iterator[tuple[str, Json, Json]]:
     """Yield the rules with kind and collection: by kind, then by priority."""
     for member in KINDS:
         collections = firewall["properties"].get(member) or ()
-        ordered = sorted(collections, key=lambda c: int(c["properties"].get("priority") or 0))
+        ordered = sorted(collections, key=lambda c: priority_of(c.get("properties") or {}))
         for collection in ordered:
-            for rule in collection["properties"].get("rules") or ():
+            for rule in (collection.get("properties") or {}).get("rules") or ():
                 yield member, collection, rule
 
 

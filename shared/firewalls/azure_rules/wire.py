@@ -67,3 +67,18 @@ def names_only(rule: Mapping[str, Any], group_key: str) -> bool:
     """Tell whether one IP group is the only source of a rule."""
     groups = [key_of(each) for each in texts(rule.get("sourceIpGroups"))]
     return groups == [group_key] and not texts(rule.get("sourceAddresses"))
+
+
+def priority_of(properties: Mapping[str, Any]) -> int:
+    """Read a priority; one that cannot be read counts as the first."""
+    given = properties.get("priority")
+    return given if isinstance(given, int) else 0
+
+
+def application_ports(rule: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the ports of an application rule; an entry that cannot be read is every port."""
+    given = rule.get("protocols")
+    return tuple(
+        str(each.get("port")) if isinstance(each, Mapping) else "*"
+        for each in (given if isinstance(given, list) else ())
+    )

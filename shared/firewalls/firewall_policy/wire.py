@@ -15,7 +15,13 @@ from shared.firewalls.azure_rules.model import (
     rule_text,
     texts,
 )
-from shared.firewalls.azure_rules.wire import Addresses, make_rule, number
+from shared.firewalls.azure_rules.wire import (
+    Addresses,
+    application_ports,
+    make_rule,
+    number,
+    priority_of,
+)
 
 Json = dict[str, Any]
 _NAT, _FILTER = "FirewallPolicyNatRuleCollection", "FirewallPolicyFilterRuleCollection"
@@ -147,7 +153,7 @@ def _in_order(
     found = [
         (rule, collection, group)
         for of_policy in groups
-        for group in sorted(of_policy, key=lambda g: int(g["properties"].get("priority") or 0))
+        for group in sorted(of_policy, key=lambda g: priority_of(g["properties"]))
         for collection, rule in _rules_of(group)
     ]
     kinds = ("NatRule", "NetworkRule", "ApplicationRule")
@@ -169,7 +175,7 @@ def named_groups(groups: Iterable[Mapping[str, Any]]) -> list[str]:
 
 def _rules_of(group: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
     collections = (group.get("properties") or {}).get("ruleCollections") or ()
-    for collection in sorted(collections, key=lambda each: int(each.get("priority") or 0)):
+    for collection in sorted(collections, key=priority_of):
         for rule in collection.get("rules") or ():
             yield collection, rule
 
@@ -190,5 +196,5 @@ def _rule(
     ports = texts(rule.get("destinationPorts"))
     if rule.get("ruleType") == "ApplicationRule":
         protocols = ("TCP",)
-        ports = tuple(str(each.get("port")) for each in rule.get("protocols") or ())
+        ports = application_ports(rule)
     return make_rule(rule, what, protocols, ports, allows=allows, ours=ours, addresses=addresses)
