@@ -100,6 +100,7 @@ class AzureFirewallProvider:
             fronts=fronts.fronts,
             faulted=fault_of([body]),
             unsupported=refusal_of(body),
+            closes_only=double_management(body),
         )
         self._compare(firewall_id, body)
         text = limit_warning(str(body.get("name")), book.rules, book.fronts, self.settings)
@@ -204,12 +205,17 @@ def refusal_of(firewall: Mapping[str, Any]) -> str:
     name = firewall.get("name")
     if (firewall["properties"].get("firewallPolicy") or {}).get("id"):
         return f"firewall '{name}' has a firewall policy: its rules belong there"
-    if is_other_jit(firewall):
-        return (
-            f"firewall '{name}' holds just-in-time rules of Microsoft Defender for Cloud: "
-            "one of the two must manage it"
-        )
     return unsupported(firewall)
+
+
+def double_management(firewall: Mapping[str, Any]) -> str:
+    """Return why nothing new is opened beside Defender's own rules; empty: there are none."""
+    if not is_other_jit(firewall):
+        return ""
+    return (
+        f"firewall '{firewall.get('name')}' holds just-in-time rules of Microsoft Defender for "
+        "Cloud: one of the two must manage it"
+    )
 
 
 def _state(observed: Observed) -> State:

@@ -20,6 +20,7 @@ from shared.firewalls.azure_rules.model import (
 from shared.firewalls.azure_rules.wire import (
     Addresses,
     application_ports,
+    is_switch,
     make_rule,
     number,
     priority_of,
@@ -209,6 +210,7 @@ def rules_in_order(
         if member == APP:
             ports = application_ports(rule)
             protocols = ("TCP",)
+        held = member != APP and _is_own(collection, kind, settings)
         found.append(
             make_rule(
                 rule,
@@ -216,7 +218,8 @@ def rules_in_order(
                 protocols,
                 ports,
                 allows=str((properties.get("action") or {}).get("type", "")).lower() == "allow",
-                ours=member != APP and _is_own(collection, kind, settings),
+                ours=held or is_switch(rule, settings),
+                held=held,
                 addresses=addresses,
             )
         )

@@ -84,7 +84,7 @@ def rules_of(
     if chain:
         groups = [estate.rule_groups.get(key_of(str(each["id"])), ()) for each in chain]
         ours = policies.group_id(str(chain[-1]["id"]), settings)
-        rules = policies.rules_in_order(groups, ours, addresses)
+        rules = policies.rules_in_order(groups, settings, addresses, ours)
         return rules, policies.bodies_in_order(groups)
     rules = classic.rules_in_order(firewall, settings, addresses)
     return rules, classic.bodies_in_order(firewall)

@@ -32,6 +32,7 @@ class RuleBook:
     container: str = ""
     faulted: str = ""
     unsupported: str = ""
+    closes_only: str = ""
 
 
 def plan_rules(
@@ -47,6 +48,7 @@ def plan_rules(
         container=book.container,
         faulted=book.faulted,
         unsupported=book.unsupported,
+        closes_only=book.closes_only,
     )
     return Planner(situation, desired, refused).plan()
 
@@ -59,7 +61,7 @@ class Maker:
         self._settings = settings
         addresses = sum(len(front.public_addresses) for front in book.fronts)
         self.ports = EntryPorts(settings, addresses)
-        self.ports.note(rule for rule in book.rules if not rule.ours)
+        self.ports.note(rule for rule in book.rules if not rule.held)
         self._shared: dict[tuple[str, int, str], int] = {}
 
     def reserve(self) -> None:
@@ -107,7 +109,7 @@ class Maker:
         if present is None or present.public_address not in front.public_addresses:
             return None
         foreign = EntryPorts(self._settings, 0)
-        foreign.note(rule for rule in self._book.rules if not rule.ours)
+        foreign.note(rule for rule in self._book.rules if not rule.held)
         if foreign.is_taken(present.public_address, present.public_port):
             return None
         return present.public_address, present.public_port

@@ -57,6 +57,7 @@ class Rule:
     to_address: str = ""
     to_port: str = ""
     ours: bool = False
+    held: bool = False  # stands where we write: it is rewritten, and its entry is ours to keep
     unresolved: str = ""  # what of it is not known
 
 
@@ -108,6 +109,12 @@ class OwnRule:
     def own(self) -> Own:
         """Return what it says of itself."""
         return Own(self.name, self.opens, (self.key,) if self.key else (), self.until)
+
+
+def is_own_ip_group(group_id: str, settings: AzureSettings) -> bool:
+    """Tell whether an IP group carries our deployment's name."""
+    name = group_id.rstrip("/").rsplit("/", 1)[-1].lower()
+    return name.startswith(f"ipg-jit-{settings.deployment}-".lower())
 
 
 def rule_name(allow: Allow, kind: str) -> str:

@@ -35,6 +35,7 @@ class Situation:
     container: str = ""  # what holds our rules, where it can be removed whole
     faulted: str = ""  # a write failed: instances may differ, nothing agrees
     unsupported: str = ""  # why nothing can be written here
+    closes_only: str = ""  # why nothing new is opened here; what stands goes on, and closes
 
 
 @dataclass
@@ -74,7 +75,7 @@ class Planner:
             ways = [Change(REMOVE, name, "", serves)]
             if rule.opens:
                 ways.append(Change(NARROW, name, "", serves))
-            if rule.opens and self.situation.container:
+            if rule.opens and self.situation.container and not self.desired.keep:
                 ways.append(Change(CLEAR, self.situation.container, "", serves))
             for change in ways:
                 if change.id not in self.refused:
@@ -95,7 +96,7 @@ class Planner:
         if self.situation.unsupported:
             return impossible(self.situation.unsupported)
         if isinstance(made, str):
-            return impossible(made)
+            return impossible(self.situation.closes_only or made)
         missing, reason = False, ""
         for rule in made:
             present = self.situation.own.get(rule.name)
@@ -104,10 +105,10 @@ class Planner:
                 change = Change(PUT, rule.name, rule.meaning, (allow.key,), True, rule)
                 if change.id in self.refused:
                     reason = self.refused[change.id]
-                else:
+                elif not self.situation.closes_only:
                     self.changes.append(change)
-        if reason:
-            return impossible(reason)
+        if reason or (missing and self.situation.closes_only):
+            return impossible(reason or self.situation.closes_only)
         entry = next((r for r in made if r.public_port), None)
         place = Entry(entry.public_address, entry.public_port) if entry else None
         return PENDING if missing else Finding(Verdict.AGREES, entry=place)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared.domain.ids import key_of
-from shared.firewalls.azure_rules.model import Rule, texts
+from shared.firewalls.azure_rules.model import AzureSettings, Rule, is_own_ip_group, texts
 
 Addresses = Mapping[str, tuple[str, ...]]
 """The addresses of IP groups by key; a group that could not be read is missing."""
@@ -18,6 +18,7 @@ def make_rule(  # noqa: PLR0913 - classic rules differ in these
     *,
     allows: bool,
     ours: bool,
+    held: bool,
     addresses: Addresses,
 ) -> Rule:
     """Return a rule with its IP groups resolved; what cannot be resolved is named."""
@@ -40,6 +41,7 @@ def make_rule(  # noqa: PLR0913 - classic rules differ in these
         to_address=str(rule.get("translatedAddress") or ""),
         to_port=str(rule.get("translatedPort") or ""),
         ours=ours,
+        held=held,
         unresolved=", ".join(unresolved),
     )
 
@@ -61,6 +63,13 @@ def resolved(
 def number(text: str) -> int:
     """Read a port; anything else is 0."""
     return int(text) if text.isdecimal() else 0
+
+
+def is_switch(rule: Mapping[str, Any], settings: AzureSettings) -> bool:
+    """Tell whether IP groups of ours are the only sources of a rule: what it opens is ours."""
+    groups = texts(rule.get("sourceIpGroups"))
+    own = bool(groups) and all(is_own_ip_group(each, settings) for each in groups)
+    return own and not texts(rule.get("sourceAddresses"))
 
 
 def names_only(rule: Mapping[str, Any], group_key: str) -> bool:

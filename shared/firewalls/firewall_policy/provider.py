@@ -102,12 +102,12 @@ class FirewallPolicyProvider:
         earlier[-1] = [g for g in earlier[-1] if g is not group]
         book = RuleBook(
             own=wire.own_rules(group),
-            rules=wire.rules_in_order(groups, firewall_id, addresses),
-            earlier=wire.rules_in_order(earlier, firewall_id, addresses),
+            rules=wire.rules_in_order(groups, self.settings, addresses, firewall_id),
+            earlier=wire.rules_in_order(earlier, self.settings, addresses),
             fronts=fronts.fronts,
             container=name_of(firewall_id),
             faulted=fault_of((*([group] if group else ()), *policies, *named)),
-            unsupported=_unsupported(policies[-1], named, deployed),
+            closes_only=_closes_only(policies[-1], named, deployed),
         )
         self._warnings[key_of(firewall_id)] = self._warn(policies[-1], listed, book)
         version = version_of([policies, groups, named, fronts.bodies, ip_groups])
@@ -184,8 +184,8 @@ class FirewallPolicyProvider:
         return tuple(text for text in found if text)
 
 
-def _unsupported(policy: Body, named: list[Body], deployed: list[Body]) -> str:
-    """Return why nothing can be written to a policy."""
+def _closes_only(policy: Body, named: list[Body], deployed: list[Body]) -> str:
+    """Return why nothing new is opened on a policy; our group is still closed there."""
     if policy["properties"].get("afcManaged"):
         return f"policy '{policy.get('name')}' is managed by Azure Firewall for Containers"
     if named and not deployed:

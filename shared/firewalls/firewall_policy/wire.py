@@ -18,6 +18,7 @@ from shared.firewalls.azure_rules.model import (
 from shared.firewalls.azure_rules.wire import (
     Addresses,
     application_ports,
+    is_switch,
     make_rule,
     number,
     priority_of,
@@ -127,18 +128,25 @@ def written(rule: OwnRule) -> Json:
 
 
 def rules_in_order(
-    groups: Iterable[Iterable[Mapping[str, Any]]], ours: str, addresses: Addresses
+    groups: Iterable[Iterable[Mapping[str, Any]]],
+    settings: AzureSettings,
+    addresses: Addresses,
+    own_group: str = "",
 ) -> tuple[Rule, ...]:
     """Return all rules as a firewall processes them.
 
     `groups` holds the groups of each policy, the outermost parent's first. Translations come
     before network rules, these before application rules; a parent's before its child's; then by
-    priority of group and collection, and by place.
+    priority of group and collection, and by place. `own_group` is the id of the group that we
+    write; a group of ours on a parent, and a rule whose sources are IP groups of ours, is ours too.
     """
-    return tuple(
-        _rule(rule, collection, group, key_of(str(group["id"])) == key_of(ours), addresses)
-        for rule, collection, group in _in_order(groups)
-    )
+    found = []
+    for rule, collection, group in _in_order(groups):
+        held = key_of(str(group["id"])) == key_of(own_group)
+        named = str(group.get("name", "")).lower() == settings.group_name.lower()
+        ours = held or named or is_switch(rule, settings)
+        found.append(_rule(rule, collection, group, ours, held, addresses))
+    return tuple(found)
 
 
 def bodies_in_order(groups: Iterable[Iterable[Mapping[str, Any]]]) -> list[Mapping[str, Any]]:
@@ -185,6 +193,7 @@ def _rule(
     collection: Mapping[str, Any],
     group: Mapping[str, Any],
     ours: bool,
+    held: bool,
     addresses: Addresses,
 ) -> Rule:
     what = (
@@ -197,4 +206,6 @@ def _rule(
     if rule.get("ruleType") == "ApplicationRule":
         protocols = ("TCP",)
         ports = application_ports(rule)
-    return make_rule(rule, what, protocols, ports, allows=allows, ours=ours, addresses=addresses)
+    return make_rule(
+        rule, what, protocols, ports, allows=allows, ours=ours, held=held, addresses=addresses
+    )

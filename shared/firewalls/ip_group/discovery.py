@@ -18,8 +18,6 @@ from shared.firewalls.firewall_policy.discovery import STAGE
 from shared.firewalls.firewall_policy.reading import read_policies
 from shared.firewalls.ip_group.wire import is_ours
 
-_NOBODY = AzureSettings("\0")  # no rule of these firewalls is ours by its own name
-
 
 @dataclass(frozen=True)
 class UsedRules:
@@ -37,7 +35,7 @@ class UsedRules:
         return tuple(self.rules[at] for at in sorted(self.own))
 
 
-def read_users(cloud: FirewallCloud, group: Body) -> UsedRules:
+def read_users(cloud: FirewallCloud, group: Body, settings: AzureSettings) -> UsedRules:
     """Read what the group itself says uses it, and the rules there."""
     properties, key = group["properties"], key_of(group["id"])
     ordered: list[tuple[Rule, bool]] = []
@@ -48,7 +46,7 @@ def read_users(cloud: FirewallCloud, group: Body) -> UsedRules:
         parts = read_policies(cloud, existing(cloud, reference["id"]))
         listed = [each for of_policy in parts.groups for each in of_policy]
         addresses, ip_groups = _resolve(cloud, policies.named_groups(listed), group)
-        rules = policies.rules_in_order(parts.groups, "", addresses)
+        rules = policies.rules_in_order(parts.groups, settings, addresses)
         ordered += zip(rules, _own(policies.bodies_in_order(parts.groups), key), strict=True)
         bodies += [parts.policies, parts.groups, ip_groups]
         settling += [*parts.policies, *listed]
@@ -58,7 +56,7 @@ def read_users(cloud: FirewallCloud, group: Body) -> UsedRules:
         if (firewall["properties"].get("firewallPolicy") or {}).get("id"):
             continue
         addresses, ip_groups = _resolve(cloud, classic.named_groups(firewall), group)
-        rules = classic.rules_in_order(firewall, _NOBODY, addresses)
+        rules = classic.rules_in_order(firewall, settings, addresses)
         ordered += zip(rules, _own(classic.bodies_in_order(firewall), key), strict=True)
         bodies += [firewall, ip_groups]
         firewall_ids.append(str(firewall["id"]))

@@ -1,7 +1,7 @@
 """IP groups of ours as a firewall provider: one switch for each VM and port."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -19,12 +19,12 @@ from shared.domain.ids import key_of
 from shared.domain.model import Attachment
 from shared.firewalls.azure_rules.attaching import Attach, no_attachments
 from shared.firewalls.azure_rules.cloud import Body, FirewallCloud
-from shared.firewalls.azure_rules.model import AzureSettings, OwnRule, Rule, version_of
+from shared.firewalls.azure_rules.model import AzureSettings, OwnRule, version_of
 from shared.firewalls.azure_rules.planning import applied
 from shared.firewalls.azure_rules.reading import existing, fault_of, raise_if_under_way
 from shared.firewalls.azure_rules.refusals import blamed
 from shared.firewalls.ip_group import exposure, wire
-from shared.firewalls.ip_group.discovery import UsedRules, read_users
+from shared.firewalls.ip_group.discovery import read_users
 from shared.firewalls.ip_group.plan import GroupBook, plan_group, switches_of
 from shared.ports import FirewallChangedError, RefusedError
 
@@ -69,7 +69,7 @@ class IpGroupProvider:
         if body is None:
             return Observed(firewall_id, exists=False)
         raise_if_under_way(body)
-        used = read_users(self.cloud, body)
+        used = read_users(self.cloud, body, self.settings)
         for each in used.settling:
             raise_if_under_way(each)
         faulted = [existing(self.cloud, each) for each in used.firewall_ids]
@@ -80,7 +80,7 @@ class IpGroupProvider:
             name=str(body.get("name")),
             own=own,
             switches=switches_of(used.switches),
-            rules=_all_rules(used),
+            rules=used.rules,
             tags=len(set(body.get("tags") or {}) - set(own)),
             faulted=fault_of([body, *faulted]),
         )
@@ -140,11 +140,6 @@ class IpGroupProvider:
     def warnings(self) -> tuple[str, ...]:
         """Return which groups no rule uses."""
         return tuple(text for text in self._warnings.values() if text)
-
-
-def _all_rules(used: UsedRules) -> tuple[Rule, ...]:
-    """Return everybody's rules in order; those with our group as their only source are ours."""
-    return tuple(replace(rule, ours=id_ in used.own) for id_, rule in enumerate(used.rules))
 
 
 def _state(observed: Observed) -> State:

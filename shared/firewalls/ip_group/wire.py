@@ -13,13 +13,20 @@ from shared.domain.desired import Allow
 from shared.domain.ids import digest
 from shared.domain.network import canonical
 from shared.domain.times import format_instant, parse_instant
-from shared.firewalls.azure_rules.model import NETWORK, NOWHERE, AzureSettings, OwnRule, texts
+from shared.firewalls.azure_rules.model import (
+    NETWORK,
+    NOWHERE,
+    AzureSettings,
+    OwnRule,
+    is_own_ip_group,
+    texts,
+)
 
 Json = dict[str, Any]
 MAX_TAG_VALUE, MAX_TAGS = 256, 50
 STRAY = "address "
 _ID = re.compile(
-    r"/subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft\.Network/ipGroups/(?P<name>[^/]+)",
+    r"/subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft\.Network/ipGroups/[^/]+",
     re.IGNORECASE,
 )
 _TAG = re.compile(r"(?P<key>\S+) until (?P<until>\S+) for (?P<sources>\S*)")
@@ -28,9 +35,7 @@ _TAG = re.compile(r"(?P<key>\S+) until (?P<until>\S+) for (?P<sources>\S*)")
 def is_ours(firewall_id: str, settings: AzureSettings) -> bool:
     """Tell whether an id names an IP group that carries our deployment's name."""
     match = _ID.fullmatch(firewall_id)
-    return match is not None and match["name"].lower().startswith(
-        f"ipg-jit-{settings.deployment}-".lower()
-    )
+    return match is not None and is_own_ip_group(firewall_id, settings)
 
 
 def tag_name(allow: Allow, settings: AzureSettings) -> str:

@@ -13,6 +13,7 @@ from tests.contract.arm import firewalls as hub
 from tests.contract.provider.azure_firewall import body_of, edit
 from tests.contract.provider.grounds_azure_firewall import (
     ADDRESS,
+    SETTINGS,
     ClassicGround,
     PolicyGround,
 )
@@ -95,10 +96,6 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "deallocated": ({"ipConfigurations": []}, "deallocated"),
     "hub": ({"sku": {"name": "AZFW_Hub", "tier": "Standard"}}, "Virtual WAN hub"),
     "policy": ({"firewallPolicy": {"id": hub.POLICY}}, "has a firewall policy"),
-    "defender": (
-        {"natRuleCollections": [hub.classic_collection("MDC-JIT-nat", hub.classic_nat())]},
-        "Microsoft Defender for Cloud",
-    ),
 }
 
 
@@ -113,8 +110,7 @@ def test_13_a_firewall_that_must_not_be_written_is_refused_with_the_reason(
     writes = len(classic.ground.guarded.writes)  # type: ignore[attr-defined]
     body = copy.deepcopy(body_of(classic, hub.FIREWALL))
     for name, value in changes.items():
-        present = body["properties"].get(name)
-        body["properties"][name] = [*present, *value] if name == "natRuleCollections" else value
+        body["properties"][name] = value
     edit(classic, body)
     plan = classic.look()
     assert plan.finding(key).verdict is Verdict.IMPOSSIBLE
@@ -127,11 +123,59 @@ def test_13_a_firewall_that_must_not_be_written_is_refused_with_the_reason(
     assert len(classic.ground.guarded.writes) == writes  # type: ignore[attr-defined]
 
 
-def test_13_a_policy_that_is_managed_elsewhere_is_refused(policy: Subject) -> None:
-    """`afcManaged`: another service owns the policy."""
+def test_13_beside_defenders_own_rules_nothing_new_is_opened_and_ours_still_closes(
+    classic: Subject,
+) -> None:
+    """One of the two must manage a firewall; what was opened before goes on until its end."""
+    works = classic.allow(1)
+    classic.converge()
+    body = copy.deepcopy(body_of(classic, hub.FIREWALL))
+    theirs = hub.classic_collection("MDC-JIT-nat", hub.classic_nat(port=30_000), priority=300)
+    body["properties"]["natRuleCollections"].append(theirs)
+    edit(classic, body)
+    refused = classic.allow(2, BOB)
+    plan = classic.converge()
+    assert plan.finding(works).agrees
+    assert "Microsoft Defender for Cloud" in plan.finding(refused).reason
+    classic.end(works)
+    assert classic.converge().finding(works).agrees
+    names = [
+        each["name"] for each in body_of(classic, hub.FIREWALL)["properties"]["natRuleCollections"]
+    ]
+    assert names == ["MDC-JIT-nat"]
+
+
+def test_13_a_policy_that_is_managed_elsewhere_is_refused_and_still_closed(
+    policy: Subject,
+) -> None:
+    """`afcManaged`: another service owns the policy; what we opened before is closed."""
+    before = policy.allow(1)
+    policy.converge()
     edit(policy, hub.policy_body(afcManaged=True))
-    key = policy.allow(1)
-    assert "managed by" in policy.converge().finding(key).reason
+    key = policy.allow(2, BOB)
+    policy.end(before)
+    plan = policy.converge()
+    assert "managed by" in plan.finding(key).reason
+    assert plan.finding(before).agrees
+    assert not policy.reaches(ALICE)
+
+
+def test_the_owners_switch_is_no_exposure_and_its_entry_is_taken(ip_group: Subject) -> None:
+    """A static translation whose source is an IP group of ours is ours, whoever looks at it."""
+    ground: Any = ip_group.ground
+    policy = FirewallPolicyProvider(ground.guarded, SETTINGS)
+    body = body_of(ip_group, f"{hub.POLICY}/ruleCollectionGroups/switches")
+    rule = body["properties"]["ruleCollections"][0]["rules"][0]
+    rule["destinationPorts"] = ["20000"]
+    edit(ip_group, body)
+    block = ip_group.block()
+    key = ip_group.allow(1)
+    assert ip_group.converge().finding(block).agrees
+    observed = policy.read(f"{hub.POLICY}/ruleCollectionGroups/{SETTINGS.group_name}")
+    plan = policy.plan(observed, ip_group.desired)
+    assert plan.finding(block).agrees
+    (change,) = plan.changes
+    assert (change.serves, change.body.public_port) == ((key,), 20_001)  # type: ignore[attr-defined]
 
 
 def test_13_a_policy_on_a_hub_firewall_is_refused(policy: Subject) -> None:
