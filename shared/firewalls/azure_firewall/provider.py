@@ -139,8 +139,8 @@ class AzureFirewallProvider:
         body = wire.with_own(
             state.body, applied(state.book.own, plan.changes).values(), self.settings
         )
-        self._probe(observed.firewall_id, state.body)
         try:
+            self._probe(observed.firewall_id, state.body)
             self.cloud.put(observed.firewall_id, body, str(state.body["etag"]))
         except RefusedError as refusal:
             raise RefusedError(str(refusal), blamed(plan.changes, str(refusal))) from refusal

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from shared.domain.ids import key_of
+from shared.domain.ids import VM_TYPE, is_resource, key_of, name_of
 from shared.domain.model import Attachment
 from shared.firewalls.azure_firewall import discovery as classic
 from shared.firewalls.azure_rules.discovery import VmPath, find_paths
@@ -12,6 +12,7 @@ from shared.firewalls.azure_rules.estate import Estate
 from shared.firewalls.azure_rules.model import AzureSettings
 from shared.firewalls.firewall_policy import discovery as policies
 from shared.firewalls.ip_group import discovery as groups
+from shared.ports import OutsideError
 
 Attachments = Mapping[str, tuple[Attachment, ...]]
 _FRESH_SECONDS = 20.0
@@ -71,7 +72,11 @@ class AzureFirewallFinder:
         self, vm_ids: Iterable[str], attach: Callable[[VmPath], tuple[Attachment, ...]]
     ) -> Attachments:
         wanted = list(vm_ids)
-        paths = self.paths(wanted)
+        azure = [vm_id for vm_id in wanted if is_resource(vm_id, VM_TYPE)]
+        paths = self.paths(azure) if azure else {}
+        missing = [vm_id for vm_id in azure if key_of(vm_id) not in paths]
+        if missing:
+            raise OutsideError(f"'{name_of(missing[0])}' is not in the scopes that were listed")
         return {
             vm_id: attach(paths[key_of(vm_id)]) if key_of(vm_id) in paths else ()
             for vm_id in wanted

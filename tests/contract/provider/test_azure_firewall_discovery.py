@@ -8,6 +8,7 @@ from shared.domain.ids import key_of
 from shared.domain.path import sources_at
 from shared.firewalls.azure_rules.discovery import find_paths
 from shared.firewalls.azure_rules.estate import Estate
+from shared.ports import OutsideError
 from tests.contract.arm import firewalls as hub
 from tests.contract.provider.azure_firewall import body_of, edit, finder_of
 from tests.contract.provider.grounds_azure_firewall import (
@@ -164,3 +165,15 @@ def test_14_what_was_not_listed_is_unknown() -> None:
     assert "web-1-nic" in paths[key_of(hub.VM)].problem
     estate = Estate(vms=(vm,), interfaces=(hub.nic(),))
     assert "subnet 'web'" in find_paths(estate, SETTINGS)[key_of(hub.VM)].problem
+
+
+def test_14_a_vm_that_was_not_listed_is_never_taken_for_one_without_a_firewall(
+    policy: Subject,
+) -> None:
+    """Outside the scopes nothing is known: it raises. A machine of another cloud is not asked."""
+    finder = finder_of(policy)
+    with pytest.raises(OutsideError):
+        finder.attach_to_policies([f"{hub.VM}-elsewhere"])
+    assert finder.attach_to_policies(["arn:aws:ec2:eu-1:1:instance/i-1"]) == {
+        "arn:aws:ec2:eu-1:1:instance/i-1": ()
+    }

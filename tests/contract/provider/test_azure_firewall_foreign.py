@@ -1,6 +1,6 @@
 """What is foreign stays untouched, over generated firewalls, policies and IP groups.
 
-1,000 cases each; JIT_FOREIGN_CASES sets another number, as the continuous integration does.
+1,000 cases each; JIT_CASES sets another number, as the continuous integration does.
 """
 
 import copy
@@ -24,7 +24,7 @@ from shared.firewalls.firewall_policy.provider import FirewallPolicyProvider
 from shared.firewalls.ip_group.provider import IpGroupProvider
 from shared.ports import FirewallChangedError
 
-CASES = int(os.environ.get("JIT_FOREIGN_CASES", "1000"))
+CASES = int(os.environ.get("JIT_CASES", "1000"))
 SETTINGS = AzureSettings("test1")
 HUB = "/subscriptions/8d6a1c0f-3e52-4b7a-9c44-0a5b7f21d9e3/resourceGroups/hub/providers"
 NET = f"{HUB}/Microsoft.Network"
