@@ -1,4 +1,4 @@
-"""Who reaches a machine through a firewall: public address, DNAT, network rules, NSGs."""
+"""Judge a flow to a machine through a firewall: public address, DNAT, network rules, NSGs."""
 
 import ipaddress
 from collections.abc import Mapping

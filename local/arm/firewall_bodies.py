@@ -53,7 +53,7 @@ def refused(code: str, message: str) -> errors.ArmError:
 def written_firewall(
     call: Call, given: Mapping[str, Any], present: Resource | None, etag: str
 ) -> Resource:
-    """Return a firewall as the provider writes it; members nobody knows are kept."""
+    """Return a firewall as the provider writes it; unknown members are kept."""
     resource_id = present["id"] if present else call.path.resource_id
     properties = dict(given.get("properties") or {})
     for owned in ("provisioningState", "ipGroups", "ipConfigurations", *COLLECTIONS):

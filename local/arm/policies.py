@@ -238,7 +238,7 @@ def list_groups(sim: Simulator, call: Call) -> Answer:
 def written_group(
     call: Call, given: Mapping[str, Any], policy: Resource, present: Resource | None
 ) -> Resource:
-    """Return a group as the provider writes it; members nobody knows are kept."""
+    """Return a group as the provider writes it; unknown members are kept."""
     properties = dict(given.get("properties") or {})
     for owned in ("size", "provisioningState"):
         properties.pop(owned, None)

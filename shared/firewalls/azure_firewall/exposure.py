@@ -1,4 +1,4 @@
-"""Who reaches a VM's ports through classic rules. Pure."""
+"""Find what reaches a VM's ports through classic rules. Pure."""
 
 from shared.domain.desired import Block, Opening
 from shared.firewalls.azure_rules.exposure import openings

@@ -1,4 +1,4 @@
-"""A firewall with classic rules as JSON: our two collections, and everybody else's bytes. Pure."""
+"""A firewall with classic rules as JSON: our two collections, and every foreign byte. Pure."""
 
 import copy
 import json

@@ -1,4 +1,4 @@
-"""Who reaches a VM's ports through a firewall's rules, judged in their order. Pure."""
+"""Find what reaches a VM's ports through a firewall's rules, judged in their order. Pure."""
 
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, summarize_address_range

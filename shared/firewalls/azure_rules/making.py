@@ -26,7 +26,7 @@ class RuleBook:
     """What the plan needs to know of a firewall that carries rules of ours."""
 
     own: Mapping[str, OwnRule]
-    rules: tuple[Rule, ...]  # everybody's, in order
+    rules: tuple[Rule, ...]  # ours and foreign, in order
     earlier: tuple[Rule, ...]  # what is asked before a network rule of ours
     fronts: tuple[Front, ...]
     container: str = ""

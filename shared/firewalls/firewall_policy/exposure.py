@@ -1,4 +1,4 @@
-"""Who reaches a VM's ports through a policy's rules. Pure."""
+"""Find what reaches a VM's ports through a policy's rules. Pure."""
 
 from shared.domain.desired import Block, Opening
 from shared.firewalls.azure_rules.exposure import openings

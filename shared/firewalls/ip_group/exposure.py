@@ -1,4 +1,4 @@
-"""Who reaches a VM's ports through the firewalls that use an IP group. Pure."""
+"""Find what reaches a VM's ports through the firewalls that use an IP group. Pure."""
 
 from shared.domain.desired import Block, Opening
 from shared.firewalls.azure_rules.exposure import openings

@@ -37,7 +37,7 @@ class GroupBook:
     name: str
     own: Mapping[str, OwnRule]
     switches: tuple[Switch, ...]
-    rules: tuple[Rule, ...]  # everybody's on the firewalls that use the group
+    rules: tuple[Rule, ...]  # ours and foreign, on the firewalls that use the group
     tags: int = 0  # how many tags of others the group has
     faulted: str = ""
 

@@ -65,7 +65,7 @@ def arm(hub_server: ArmServer) -> Iterator[ArmClient]:
 
 
 def edit(arm: ArmClient, *resources: dict[str, Any]) -> None:
-    """Put resources in place as a stranger would."""
+    """Put resources in place as another writer would."""
     arm.control("edit", {"resources": list(resources)})
 
 

@@ -39,13 +39,13 @@ class _HubGround(Crashing):
         self.hub.settle()
 
     def open_foreign(self, firewall_id: str, source: str, port: int) -> None:
-        """Add a translation in a group of somebody else's."""
+        """Add a translation in a foreign group."""
         del firewall_id
         rule = hub.nat_rule(f"theirs-{port}", port, sourceAddresses=[source])
         self._add(rule | {"translatedAddress": ADDRESS, "translatedPort": str(port)})
 
     def add_odd_foreign(self, firewall_id: str) -> None:
-        """Add a translation to a name, which nobody resolves here."""
+        """Add a translation to a name, which is not resolved."""
         del firewall_id
         odd = hub.nat_rule("odd", 30_000)
         del odd["translatedAddress"]

@@ -67,7 +67,7 @@ class Hub:
         return reply.body if reply.status == 200 else None
 
     def edit(self, *resources: Body) -> None:
-        """Put resources in place as a stranger would, at once."""
+        """Put resources in place as another writer would, at once."""
         self.client.control("edit", {"resources": list(resources)})
 
     def settle(self) -> None:

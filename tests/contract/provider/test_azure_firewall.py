@@ -24,7 +24,7 @@ from tests.contract.provider.subject import ALICE, BOB, Subject
 
 
 def test_04_two_requestors_on_one_port_end_one_by_one(each_kind: Subject) -> None:
-    """The first one's end closes the first and leaves the second, who keeps the entry."""
+    """The first end closes the first grant; the second one stays open at its entry."""
     first, second = each_kind.allow(1, ALICE), each_kind.allow(2, BOB)
     entry = each_kind.converge().finding(second).entry
     each_kind.end(first)
@@ -39,7 +39,7 @@ def test_04_two_requestors_on_one_port_end_one_by_one(each_kind: Subject) -> Non
 
 
 def test_05_a_whole_put_keeps_300_foreign_rules_and_unknown_members(classic: Subject) -> None:
-    """Opening and closing leave every byte of everybody else's as it was."""
+    """Opening and closing leave every foreign byte as it was."""
     body = body_of(classic, hub.FIREWALL)
     rules = [
         hub.classic_nat(

@@ -161,7 +161,7 @@ def test_13_a_policy_that_is_managed_elsewhere_is_refused_and_still_closed(
 
 
 def test_the_owners_switch_is_no_exposure_and_its_entry_is_taken(ip_group: Subject) -> None:
-    """A static translation whose source is an IP group of ours is ours, whoever looks at it."""
+    """A static translation whose source is an IP group of ours is ours for every provider."""
     ground: Any = ip_group.ground
     policy = FirewallPolicyProvider(ground.guarded, SETTINGS)
     body = body_of(ip_group, f"{hub.POLICY}/ruleCollectionGroups/switches")
@@ -202,7 +202,7 @@ def test_13_defenders_rules_beside_a_policy_are_told(policy: Subject) -> None:
 
 
 def test_an_address_that_another_vm_took_is_not_opened_by_an_old_rule(policy: Subject) -> None:
-    """A deleted VM's rule is an orphan: it goes, whoever has the address now."""
+    """A deleted VM's rule is an orphan and goes, whichever VM has the address now."""
     policy.allow(1)
     policy.converge()
     policy.allows.clear()
