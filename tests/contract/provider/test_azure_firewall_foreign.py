@@ -200,6 +200,15 @@ def _copied(body: Any) -> Any:
     return json.loads(json.dumps(body))
 
 
+def plain_firewall() -> Body:
+    """Return a deployed firewall whose rules are its policy's."""
+    subnet = {"id": f"{NET}/virtualNetworks/hub/subnets/AzureFirewallSubnet"}
+    address = {"id": f"{NET}/publicIPAddresses/pip"}
+    configuration = {"name": "first", "properties": {"publicIPAddress": address, "subnet": subnet}}
+    state = {"provisioningState": "Succeeded", "ipConfigurations": [configuration]}
+    return {"id": FIREWALL, "name": "fw", "properties": state}
+
+
 def surroundings() -> list[Body]:
     """Return the public address and the network of the firewall."""
     subnet = f"{NET}/virtualNetworks/hub/subnets/AzureFirewallSubnet"
@@ -289,7 +298,7 @@ def test_a_policy_is_written_in_our_group_alone(data: st.DataObject, sources: li
     """No foreign group is ever written, and no foreign rule is ever in our body."""
     groups = [data.draw(_group(at)) for at in range(data.draw(st.integers(0, 2)))]
     policy = {"id": POLICY, "name": "policy", "properties": {"firewalls": [{"id": FIREWALL}]}}
-    firewall = data.draw(firewalls())
+    firewall = plain_firewall()
     cloud = Cloud(*surroundings(), policy, firewall, *groups)
     before = json.dumps([cloud.bodies[each["id"].lower()] for each in (policy, firewall, *groups)])
     provider = FirewallPolicyProvider(cloud, SETTINGS)
