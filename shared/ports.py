@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
+from shared.domain import desired
 from shared.domain.model import Attachment, Principal, SecurityRule
 from shared.domain.permissions import Action, Decision
 from shared.domain.rules import Plan
@@ -200,10 +201,89 @@ class ThrottledError(OutsideError):
 class SettlingError(OutsideError):
     """A firewall is still busy with writes; `snapshot` shows it as it was last read, unsettled."""
 
-    def __init__(self, message: str, *, retry_after: float, snapshot: Snapshot) -> None:
+    def __init__(
+        self, message: str, *, retry_after: float, snapshot: Snapshot | None = None
+    ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
         self.snapshot = snapshot
+
+
+class RefusedError(Exception):
+    """The firewall refused changes for good. `changes` holds their ids; empty: it blames none."""
+
+    def __init__(self, message: str, changes: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.changes = frozenset(changes)
+
+
+class FirewallProvider(Protocol):
+    """One kind of firewall: read, plan, apply. Only a fresh read proves what was applied."""
+
+    @property
+    def label(self) -> str:
+        """Return what people call this kind of firewall, as in 'network security group'."""
+        ...
+
+    @property
+    def capacity(self) -> int:
+        """Return how many grants may be open on one firewall."""
+        ...
+
+    @property
+    def pace(self) -> desired.Pace:
+        """Return how fast this kind of firewall is."""
+        ...
+
+    def owns(self, firewall_id: str) -> bool:
+        """Tell whether an id names a firewall of this kind."""
+        ...
+
+    def read(self, firewall_id: str) -> desired.Observed:
+        """Read a settled state; raises SettlingError, ThrottledError or OutsideError.
+
+        An odd foreign rule never raises: it counts as unresolved.
+        """
+        ...
+
+    def plan(
+        self,
+        observed: desired.Observed,
+        wanted: desired.Desired,
+        refused: Mapping[str, str] | None = None,
+    ) -> desired.Plan:
+        """Compare and return changes, closes first; pure. `refused` maps change ids to reasons."""
+        ...
+
+    def apply(self, observed: desired.Observed, plan: desired.Plan) -> None:
+        """Start the write of a plan or of its first part, and do not wait for it.
+
+        Raises FirewallChangedError where the version is stale, RefusedError, ThrottledError,
+        SettlingError or OutsideError.
+        """
+        ...
+
+    def exposures(
+        self, observed: desired.Observed, block: desired.Block
+    ) -> tuple[desired.Opening, ...]:
+        """Return what reaches the ports of a block on this firewall, foreign and ours."""
+        ...
+
+    def attach(self, vm_ids: Iterable[str]) -> Mapping[str, tuple[Attachment, ...]]:
+        """Return the attachments of each VM; complete, or raises OutsideError."""
+        ...
+
+    def find_ours(self, scope: str) -> list[str]:
+        """Return the firewalls in a scope that bear our mark, from the service itself."""
+        ...
+
+    def render(self, change: desired.Change) -> dict[str, object]:
+        """Return a change as JSON, for dry runs and the audit record."""
+        ...
+
+    def warnings(self) -> tuple[str, ...]:
+        """Return what limits this provider at present."""
+        ...
 
 
 class Firewall(Protocol):

@@ -20,6 +20,7 @@ from shared.ports import (
     Row,
     RowChangedError,
     RowExistsError,
+    SettlingError,
     Snapshot,
     Value,
 )
@@ -209,6 +210,8 @@ class MemoryFirewall:
         self.whole = True
         self.flushing: set[str] = set()
         self.refuse: dict[str, str] = {}  # rule name -> code
+        self.refuse_verbs: set[str] = set()  # put or remove
+        self.settling = 0.0  # seconds that a write of another writer takes yet
         self.before_write: Callable[[Snapshot, Plan], None] = lambda _snapshot, _plan: None
         self._versions: Counter[str] = Counter()
 
@@ -239,6 +242,8 @@ class MemoryFirewall:
     def read(self, firewall_id: str) -> Snapshot:
         """Read a settled snapshot."""
         key = key_of(firewall_id)
+        if self.settling:
+            raise SettlingError("a write is under way", retry_after=self.settling)
         if key not in self.groups:
             return Snapshot(firewall_id, (), exists=False)
         return Snapshot(
@@ -259,6 +264,11 @@ class MemoryFirewall:
             name = change if isinstance(change, str) else change.name
             if name in self.refuse:
                 raise FirewallRefusedError("turned down", code=self.refuse[name], rule_name=name)
+            if "put" in self.refuse_verbs and not isinstance(change, str):
+                raise FirewallRefusedError("turned down", code="Disallowed", rule_name=name)
+            if "remove" in self.refuse_verbs and isinstance(change, str):
+                self._close_in_place(key, name)
+                raise FirewallRefusedError("turned down", code="ScopeLocked", rule_name=name)
         self.writes[key] += 1
         if plan.flush_connections:
             self.flushing.add(key)
@@ -270,6 +280,13 @@ class MemoryFirewall:
                 group[change.name] = change
         self._versions[key] += 1
         assert_legal(group.values())
+
+    def _close_in_place(self, key: str, name: str) -> None:
+        """Turn an allow that may not be removed into a deny, as the real adapter does."""
+        rule = self.groups[key][name]
+        if rule.access is Access.ALLOW:
+            self.groups[key][name] = replace(rule, access=Access.DENY)
+            self._versions[key] += 1
 
     def writes_whole(self) -> bool:
         """Tell whether plans are carried out whole."""

@@ -151,10 +151,21 @@ class Policy:
 
 @dataclass(frozen=True)
 class Attachment:
-    """A firewall in front of a VM, and the VM's addresses behind it."""
+    """A firewall in front of a VM, and the VM's addresses behind it.
+
+    Packets pass the stages from the outermost, which is lowest. Grants are written where `opens`
+    says so, blocks where `closes` does; a firewall with neither is read for exposure only.
+    """
 
     firewall_id: str
     addresses: tuple[str, ...]
+    stage: int = 1
+    opens: bool = True
+    closes: bool = True
+    # On a translator: what inner firewalls see in place of a public source; (): not known.
+    shows_public_as: tuple[str, ...] | None = None
+    lane: str = ""  # firewalls whose writes exclude each other share one lease; "": its own
+    ports: tuple[int, ...] = ()  # the only ports that grants open here; (): any
 
 
 @dataclass(frozen=True)
@@ -309,6 +320,7 @@ class Protection:
     # of their own, or deletes, goes back there.
     priority_v4: int = 0
     priority_v6: int = 0
+    memory: str = ""  # what the firewall's provider needs to restore the earlier state
     version: str = ""
 
 

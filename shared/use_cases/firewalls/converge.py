@@ -153,7 +153,8 @@ def _rounds(services: Services, firewall_id: str, run: _Run) -> None:
             done = _round(services, firewall_id, run)
             run.failures = 0
         except SettlingError as busy:
-            _close_while_busy(services, busy.snapshot, run)
+            if busy.snapshot is not None:
+                _close_while_busy(services, busy.snapshot, run)
             raise
         except FirewallRefusedError as refusal:
             _note_refusal(services, firewall_id, run, refusal)

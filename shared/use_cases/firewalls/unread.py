@@ -55,6 +55,8 @@ def _read(services: Services, firewall_id: str) -> Snapshot:
     try:
         return services.firewall.read(firewall_id)
     except SettlingError as busy:
+        if busy.snapshot is None:
+            raise
         return busy.snapshot
 
 

@@ -1,0 +1,143 @@
+"""Firewalls of several kinds in front of one VM: what each sees, and who gets through all."""
+
+import pytest
+
+from shared.domain.model import Attachment
+from shared.domain.network import network
+from shared.domain.path import Way, sources_at, stages_without_opener, ways_through
+from shared.domain.source_sets import Boxes, box_of, whole
+
+ADDRESS, V6 = "10.1.2.4", "fd00::4"
+EDGE = Attachment("edge", (ADDRESS,), stage=0, shows_public_as=("10.0.1.0/26",))
+BLIND = Attachment("edge", (ADDRESS,), stage=0, shows_public_as=())
+SUBNET = Attachment("subnet", (ADDRESS,), stage=1)
+NIC = Attachment("nic", (ADDRESS,), stage=2)
+
+
+def boxes(*prefixes: str) -> Boxes:
+    """Return the sources of some prefixes."""
+    found = [network(prefix) for prefix in prefixes]
+    return tuple(box_of(each) for each in found if each is not None)
+
+
+# --- sources
+
+
+@pytest.mark.parametrize(
+    ("requested", "seen"),
+    [
+        (("203.0.113.7",), ("10.0.1.0/26",)),
+        (("203.0.113.7", "198.51.100.0/24"), ("10.0.1.0/26",)),
+        (("192.168.4.5",), ("192.168.4.5",)),
+        (("100.64.3.4", "203.0.113.7"), ("100.64.3.4", "10.0.1.0/26")),
+        (("2001:db8::7",), ("2001:db8::7",)),
+        (("*",), ("10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16", "10.0.1.0/26")),
+        (("192.0.0.0/8",), ("192.168.0.0/16", "10.0.1.0/26")),
+    ],
+)
+def test_inner_firewalls_see_a_translator_in_place_of_public_sources(
+    requested: tuple[str, ...], seen: tuple[str, ...]
+) -> None:
+    """Private and IPv6 sources stay; public IPv4 becomes what the translator shows."""
+    assert sources_at(NIC, (EDGE, SUBNET, NIC), requested) == seen
+
+
+def test_the_translator_itself_sees_the_requestor() -> None:
+    """Only firewalls behind a translator see it."""
+    assert sources_at(EDGE, (EDGE, NIC), ("203.0.113.7",)) == ("203.0.113.7",)
+    assert sources_at(NIC, (SUBNET, NIC), ("203.0.113.7",)) == ("203.0.113.7",)
+
+
+def test_a_translator_that_shows_nothing_makes_public_sources_impossible() -> None:
+    """What an inner firewall would see is not known, so nothing is opened, least of all `*`."""
+    assert sources_at(NIC, (BLIND, NIC), ("203.0.113.7",)) == ()
+    assert sources_at(NIC, (BLIND, NIC), ("192.168.4.5",)) == ("192.168.4.5",)
+
+
+def test_a_translator_of_another_address_changes_nothing() -> None:
+    """A translator counts for the addresses it leads to."""
+    elsewhere = Attachment("edge", ("10.1.2.5",), stage=0, shows_public_as=("10.0.1.0/26",))
+    assert sources_at(NIC, (elsewhere, NIC), ("203.0.113.7",)) == ("203.0.113.7",)
+
+
+def test_the_last_outer_translator_decides() -> None:
+    """Of two translators in a row the inner one is what the firewall sees."""
+    second = Attachment("second", (ADDRESS,), stage=1, shows_public_as=("10.0.2.0/26",))
+    assert sources_at(NIC, (EDGE, second, NIC), ("203.0.113.7",)) == ("10.0.2.0/26",)
+
+
+# --- complete paths
+
+
+def test_each_address_needs_an_opener_in_each_of_its_stages() -> None:
+    """A stage whose firewalls are only read, or only closed, cannot be opened."""
+    foreign = Attachment("foreign", (ADDRESS,), stage=1, opens=False)
+    assert stages_without_opener((SUBNET, NIC)) == ()
+    assert stages_without_opener((foreign, NIC)) == (ADDRESS,)
+    assert stages_without_opener((foreign, SUBNET, NIC)) == ()
+    two = Attachment("subnet", (ADDRESS, "10.1.2.5"), stage=1)
+    assert stages_without_opener((two, NIC)) == ()
+
+
+# --- ways through
+
+
+def test_across_stages_a_source_must_pass_each() -> None:
+    """What one firewall lets through the next may stop."""
+    ways = {
+        "subnet": (Way("subnet", "a", boxes("203.0.113.0/24")),),
+        "nic": (Way("nic", "b", boxes("198.51.100.0/24")),),
+    }
+    assert ways_through((SUBNET, NIC), ADDRESS, ways) == ()
+    ways["nic"] = (Way("nic", "b", boxes("203.0.113.7")),)
+    assert [way.what for way in ways_through((SUBNET, NIC), ADDRESS, ways)] == ["a", "b"]
+
+
+def test_within_a_stage_firewalls_add_up() -> None:
+    """Of two groups on one interface either may let a source in."""
+    other = Attachment("other", (ADDRESS,), stage=2)
+    ways = {"other": (Way("other", "a", boxes("203.0.113.7")),)}
+    assert [way.what for way in ways_through((NIC, other), ADDRESS, ways)] == ["a"]
+
+
+def test_our_own_allows_do_not_count_without_a_translator() -> None:
+    """The access that was requested is no exposure."""
+    ours = Way("subnet", "ours", boxes("203.0.113.7"), ours=True)
+    theirs = Way("nic", "theirs", (whole(4),))
+    assert ways_through((SUBNET, NIC), ADDRESS, {"subnet": (ours,), "nic": (theirs,)}) == ()
+
+
+def test_our_own_allow_behind_a_translator_lets_a_foreign_translation_in() -> None:
+    """A foreign translation reaches the VM through the allow that was opened for ours."""
+    foreign = Way("edge", "their DNAT", (whole(4),))
+    ours = Way("nic", "ours", boxes("10.0.1.0/26"), ours=True)
+    ways = {"edge": (foreign,), "nic": (ours,)}
+    assert [way.what for way in ways_through((EDGE, NIC), ADDRESS, ways)] == ["their DNAT"]
+    assert ways_through((EDGE, NIC), ADDRESS, {"edge": (foreign,)}) == ()
+
+
+def test_translated_sources_are_compared_as_the_inner_firewall_sees_them() -> None:
+    """An inner rule for the public source lets nobody in who comes through the translator."""
+    foreign = Way("edge", "their DNAT", boxes("203.0.113.0/24"))
+    inner = Way("nic", "inner", boxes("203.0.113.7"))
+    assert ways_through((EDGE, NIC), ADDRESS, {"edge": (foreign,), "nic": (inner,)}) == ()
+    # Of a translator that shows nothing it is not known what the inner firewall sees.
+    assert ways_through((BLIND, NIC), ADDRESS, {"edge": (foreign,), "nic": (inner,)})
+
+
+def test_private_sources_pass_a_translator_unchanged() -> None:
+    """A network allow for a private source is compared by that source."""
+    outer = Way("edge", "outer", boxes("192.168.0.0/24"))
+    inner = Way("nic", "inner", boxes("192.168.0.7"))
+    found = ways_through((EDGE, NIC), ADDRESS, {"edge": (outer,), "nic": (inner,)})
+    assert [way.what for way in found] == ["outer", "inner"]
+    assert ways_through((EDGE, NIC), "not an address", {"edge": (outer,)}) == ()
+
+
+def test_ipv6_is_not_translated() -> None:
+    """Sources of the other family pass as they are."""
+    edge = Attachment("edge", (V6,), stage=0, shows_public_as=("10.0.1.0/26",))
+    nic = Attachment("nic", (V6,), stage=1)
+    way = boxes("2001:db8::/32")
+    ways = {"edge": (Way("edge", "a", way),), "nic": (Way("nic", "b", way),)}
+    assert len(ways_through((edge, nic), V6, ways)) == 2
