@@ -9,6 +9,7 @@ from functions import (
     http_policies,
     http_reports,
     queue_open,
+    timer_audit,
     timer_sweep,
 )
 
@@ -21,6 +22,7 @@ for part in (
     http_policies,
     http_reports,
     queue_open,
+    timer_audit,
     timer_sweep,
 ):
     app.register_functions(part.bp)

@@ -79,6 +79,17 @@ param activityDays int = 365
 @maxValue(3650)
 param requestDays int = 90
 
+@description('Export audit events to files that the app cannot change, in a storage account of their own.')
+param auditExport bool = true
+
+@description('Days after its last append during which a file of the audit record cannot be changed or deleted.')
+@minValue(1)
+@maxValue(146000)
+param auditImmutableDays int = 365
+
+@description('Write the immutability policy of the audit record. Set it to false once you have locked the policy.')
+param auditWritePolicy bool = true
+
 @description('Proxies of yours in front of the app that append to X-Forwarded-For.')
 @minValue(0)
 @maxValue(5)
@@ -330,6 +341,7 @@ module app 'modules/app.bicep' = {
     callsPerMinute: callsPerMinute
     activityDays: activityDays
     requestDays: requestDays
+    auditContainer: auditExport ? audit.outputs.containerUrl : ''
     trustedProxies: trustedProxies
     publicUrl: publicUrl
     proxyAddresses: proxyAddresses
@@ -387,6 +399,24 @@ module package 'modules/package.bicep' = {
     mark: mark
     sku: storageSku
     deployerPrincipalId: identities.outputs.deployerPrincipalId
+    workspaceId: monitoring.outputs.workspaceId
+    actionGroupId: alerts.outputs.actionGroupId
+  }
+}
+
+module audit 'modules/audit.bicep' = if (auditExport) {
+  name: 'jit-audit'
+  scope: group
+  params: {
+    location: location
+    tags: tags
+    token: token
+    mark: mark
+    sku: storageSku
+    days: auditImmutableDays
+    writePolicy: auditWritePolicy
+    watchSilence: watchSilence
+    hostPrincipalId: identities.outputs.hostPrincipalId
     workspaceId: monitoring.outputs.workspaceId
     actionGroupId: alerts.outputs.actionGroupId
   }

@@ -38,6 +38,7 @@ from shared.settings import Settings, read_settings
 from shared.use_cases.reports.inventory import Inventory
 from shared.use_cases.services import Services
 from shared.use_cases.timers import health as watch
+from shared.use_cases.timers.export_audit import AuditExport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,6 +87,7 @@ class App:
             most_live_ports=settings.max_open_per_caller,
             keep_activity=_days(settings.activity_days),
             keep_requests=_days(settings.request_days),
+            export_audit=bool(settings.audit_container),
             limits=Limits(
                 settings.min_duration,
                 settings.max_duration,
@@ -93,6 +95,23 @@ class App:
                 settings.widest_ipv6,
             ),
             band=band,
+        )
+
+    @cached_property
+    def audit_export(self) -> AuditExport | None:
+        """Return the parts that export audit events; None: this deployment exports none."""
+        settings = self.settings
+        if not settings.audit_container:
+            return None
+        from shared.adapters.audit_blobs import AppendBlobs
+
+        credential = None if settings.is_local else self._identity(settings.storage_client_id)
+        return AuditExport(
+            self.services.exports,
+            AppendBlobs(settings.audit_container, credential),
+            self.services.telemetry,
+            self.services.clock,
+            settings.deployment_id,
         )
 
     @property

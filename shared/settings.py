@@ -20,6 +20,8 @@ _PUBLIC = re.compile(
     re.ASCII,
 )
 
+_CONTAINER = re.compile(r"https://[A-Za-z0-9.-]+/[a-z0-9][a-z0-9-]{2,62}/?", re.ASCII)
+
 
 def _has_valid_port(url: str) -> bool:
     try:
@@ -74,6 +76,7 @@ class Settings(BaseSettings):
     max_open_per_caller: int = Field(100, ge=1, le=800)
     activity_days: int = Field(365, ge=0, le=3650)
     request_days: int = Field(90, ge=0, le=3650)
+    audit_container: str = ""
 
     # The Functions host's own naming: one connection string locally, addresses and an identity
     # in Azure.
@@ -111,6 +114,22 @@ class Settings(BaseSettings):
             and parts.hostname not in _LOOPBACK
         ):
             raise ValueError("must be https, except on the local machine")
+        return url.rstrip("/")
+
+    @field_validator("audit_container")
+    @classmethod
+    def _container_address(cls, url: str) -> str:
+        """Accept the address of a container; a signature in it only on the local machine."""
+        parts = urlsplit(url)
+        if not url:
+            return ""
+        if parts.scheme != "https" and parts.hostname not in _LOOPBACK:
+            raise ValueError("must be https, except on the local machine")
+        if parts.hostname not in _LOOPBACK and not _CONTAINER.fullmatch(url):
+            raise ValueError(
+                "must be the address of a container, such as "
+                "https://account.blob.core.windows.net/audit, without a query"
+            )
         return url.rstrip("/")
 
     @field_validator("public_url")

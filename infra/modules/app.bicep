@@ -117,6 +117,9 @@ param activityDays int
 @description('JIT_REQUEST_DAYS.')
 param requestDays int
 
+@description('JIT_AUDIT_CONTAINER; empty where audit events are not exported.')
+param auditContainer string
+
 @description('JIT_TRUSTED_PROXIES.')
 param trustedProxies int
 
@@ -361,6 +364,10 @@ resource site 'Microsoft.Web/sites@2024-04-01' = {
         {
           name: 'JIT_REQUEST_DAYS'
           value: string(requestDays)
+        }
+        {
+          name: 'JIT_AUDIT_CONTAINER'
+          value: auditContainer
         }
         {
           name: 'JIT_MIN_DURATION'

@@ -9,7 +9,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from local.arm import access
+from local.arm import firewall_access, firewall_control
 from local.arm.faults import Faults
 from local.arm.nsg import rule_from
 from local.arm.simulator import CONCURRENCY, Settings, Simulator
@@ -19,7 +19,7 @@ Control = Callable[[Mapping[str, Any]], Json]
 
 
 class Controls:
-    """Log, reset, faults, access, edit, quotas and settings."""
+    """Log, reset, faults, access, edit, quotas, firewalls and settings."""
 
     def __init__(self, sim: Simulator, estate: Mapping[str, Any], settings: Settings) -> None:
         self.sim = sim
@@ -36,6 +36,8 @@ class Controls:
             ("POST", "edit"): self._edit,
             ("GET", "quotas"): self._show_quotas,
             ("POST", "quotas"): self._set_quotas,
+            ("GET", "firewalls"): lambda _given: firewall_control.show(self.sim),
+            ("POST", "firewalls"): lambda given: firewall_control.set_switches(self.sim, given),
             ("GET", "settings"): self._show_settings,
             ("POST", "settings"): self._set_settings,
         }
@@ -77,7 +79,7 @@ class Controls:
         return {"faults": self.faults.shown()}
 
     def _judge_access(self, given: Mapping[str, Any]) -> Json:
-        return access.answer(self.sim.store, given)
+        return firewall_access.answer(self.sim.store, given)
 
     def _edit(self, given: Mapping[str, Any]) -> Json:
         """Change things as a stranger would, settled at once and past all checks."""

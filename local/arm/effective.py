@@ -41,12 +41,18 @@ def effective_groups(sim: Simulator, call: Call) -> Answer:
 
 
 def effective_routes(sim: Simulator, call: Call) -> Answer:
-    """Return the default routes; route tables are not simulated."""
+    """Return the default routes and the subnet's own; own ones make default ones invalid."""
     nic = _running(sim, call, "effective routes", "Routes")
     subnet = _subnet(sim, nic)
     vnet = sim.store.get(subnet["id"].rsplit("/", 2)[0]) if subnet else None
     local = vnet["properties"]["addressSpace"]["addressPrefixes"] if vnet else []
     routes = [(prefix, "VnetLocal") for prefix in local] + list(_ROUTES)
+    table_id = reference(subnet, "routeTable") if subnet else None
+    table = sim.store.get(table_id) if table_id else None
+    own = [
+        each["properties"] for each in (table["properties"].get("routes") or () if table else ())
+    ]
+    overridden = {each["addressPrefix"] for each in own}
     return _result(
         sim,
         call,
@@ -54,12 +60,24 @@ def effective_routes(sim: Simulator, call: Call) -> Answer:
         [
             {
                 "source": "Default",
-                "state": "Active",
+                "state": "Invalid" if prefix in overridden else "Active",
                 "addressPrefix": [prefix],
                 "nextHopType": hop,
                 "nextHopIpAddress": [],
             }
             for prefix, hop in routes
+        ]
+        + [
+            {
+                "source": "User",
+                "state": "Active",
+                "addressPrefix": [each["addressPrefix"]],
+                "nextHopType": each["nextHopType"],
+                "nextHopIpAddress": [
+                    hop for hop in [each.get("nextHopIpAddress")] if hop is not None
+                ],
+            }
+            for each in own
         ],
     )
 

@@ -3,7 +3,16 @@
 import logging
 from collections.abc import Callable, Mapping
 
-from local.arm import authorization, effective, errors, ids, nics, nsg_writes, reads
+from local.arm import (
+    authorization,
+    effective,
+    errors,
+    firewall_routes,
+    ids,
+    nics,
+    nsg_writes,
+    reads,
+)
 from local.arm.simulator import Answer, Call, Simulator
 
 Handler = Callable[[Simulator, Call], Answer]
@@ -35,6 +44,7 @@ COLLECTIONS: Mapping[tuple[str, str], Handler] = {
     ("POST", f"{_NIC}/effectiveroutetable"): effective.effective_routes,
     **{("GET", kind): reads.list_resources for kind in _READ_ONLY},
     **{("GET", kind): authorization.list_at_scope for kind in authorization.KINDS},
+    **firewall_routes.COLLECTIONS,
 }
 RESOURCES: Mapping[tuple[str, str], Handler] = {
     ("GET", _NSG): reads.get_group,
@@ -53,6 +63,7 @@ RESOURCES: Mapping[tuple[str, str], Handler] = {
     ("GET", f"{_LOCATION}/operationresults"): reads.get_operation_result,
     **{("GET", kind): reads.get_resource for kind in _READ_ONLY},
     **{("GET", kind): authorization.get_by_id for kind in authorization.KINDS},
+    **firewall_routes.RESOURCES,
 }
 # Paths without a provider: method, the words in them, and how many parts there are.
 SCOPES: Mapping[tuple[object, ...], Handler] = {

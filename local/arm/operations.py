@@ -20,9 +20,15 @@ class Operation:
     location: str
     ends_at: float
     error: Mapping[str, Any] | None = field(default=None, repr=False)
+    failed: bool = False  # ended as Failed, rather than Canceled
+    path: str = STATUS_PATH
+    notified: bool = False  # the result address carries Azure-AsyncNotification [recorded]
+    result: Any = None  # what the result address answers in place of 204
 
     def status(self, now: float) -> str:
         """Return how far the operation is."""
+        if self.failed:
+            return "Failed"
         if self.error is not None:
             return "Canceled"
         return "Succeeded" if now >= self.ends_at else "InProgress"

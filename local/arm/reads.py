@@ -110,7 +110,13 @@ def get_operation_result(sim: Simulator, call: Call) -> Answer:
         "Location": operation.uri(call.base_url, "operationResults", call.api_version),
         "Azure-AsyncOperation": operation.uri(call.base_url, "operations", call.api_version),
     }
-    return Answer(202 if operation.status(sim.clock()) == "InProgress" else 204, None, headers)
+    if operation.notified:
+        headers["Azure-AsyncNotification"] = "Enabled"
+    if operation.status(sim.clock()) == "InProgress":
+        return Answer(202, None, headers)
+    if operation.result is not None:
+        return Answer(200, operation.result)
+    return Answer(204, None, headers)
 
 
 def list_subscriptions(sim: Simulator, call: Call) -> Answer:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from local.arm.ids import Path
 from local.arm.operations import Operation
 from local.arm.quotas import Quotas
+from local.arm.slow import FirewallSwitches
 from local.arm.store import Store
 
 Concurrency = Literal["accept", "locked", "conflict", "supersede"]
@@ -58,6 +59,10 @@ class Call:
         return None if "ignoreIfMatch" in self.faults else self.headers.get("if-match")
 
 
+class JsonNull:
+    """The JSON literal null as a body."""
+
+
 @dataclass
 class Answer:
     """One answer of ARM. The network and compute providers indent with CRLF; ARM does not."""
@@ -71,6 +76,8 @@ class Answer:
         """Return the bytes as the service would write them."""
         if self.body is None:
             return b""
+        if isinstance(self.body, JsonNull):
+            return b"null"
         if not self.indented:
             return json.dumps(self.body, separators=(",", ":"), ensure_ascii=False).encode()
         return json.dumps(self.body, indent=2, ensure_ascii=False).replace("\n", "\r\n").encode()
@@ -92,6 +99,7 @@ class Simulator:
         resources: Iterable[Mapping[str, Any]] = estate["resources"]
         self.store = Store(resources)
         self.operations: dict[str, Operation] = {}
+        self.switches = FirewallSwitches()
         self.quotas.refill()
 
     def settle(self) -> None:

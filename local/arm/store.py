@@ -7,6 +7,7 @@ from typing import Any
 
 from local.arm import ids
 from local.arm.nsg import Group, read_group
+from local.arm.slow import SlowWrites, bare_etag
 
 Resource = dict[str, Any]
 NSG = "microsoft.network/networksecuritygroups"
@@ -14,6 +15,7 @@ NIC = "microsoft.network/networkinterfaces"
 VNET = "microsoft.network/virtualnetworks"
 SUBNET = "microsoft.network/virtualnetworks/subnets"
 VM = "microsoft.compute/virtualmachines"
+_BARE_ETAGS = ("microsoft.network/firewallpolicies", "microsoft.network/ipgroups")
 
 
 def new_etag() -> str:
@@ -28,6 +30,7 @@ class Store:
         self._resources: dict[str, Resource] = {}
         self._attached: dict[str, dict[str, list[str]]] | None = None
         self.groups: dict[str, Group] = {}
+        self.slow = SlowWrites()
         self.subscriptions: dict[str, str] = {}
         self.resource_groups: dict[str, str] = {}
         for resource in resources:
@@ -49,7 +52,8 @@ class Store:
             return
         body = copy.deepcopy(dict(resource))
         if kind.startswith("microsoft.network/"):
-            _give_etag(body)
+            is_bare = kind.startswith(_BARE_ETAGS)
+            _give_etag(body, bare_etag if is_bare else new_etag)
         self._resources[ids.key(resource_id)] = body
 
     def replace(self, resource: Mapping[str, Any]) -> None:
@@ -126,6 +130,7 @@ class Store:
 
     def settle(self, now: float) -> None:
         """End every write whose time has come."""
+        self.slow.settle(self, now)
         for key, group in list(self.groups.items()):
             if group.pending:
                 group.settle(now)

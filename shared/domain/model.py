@@ -165,6 +165,7 @@ class Attachment:
     # On a translator: what inner firewalls see in place of a public source; (): not known.
     shows_public_as: tuple[str, ...] | None = None
     lane: str = ""  # firewalls whose writes exclude each other share one lease; "": its own
+    ports: tuple[int, ...] = ()  # the only ports that grants open here; (): any
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from shared.domain.ids import digest
 from shared.domain.texts import MAX_NAME, MAX_TEXT, shorten
 from shared.domain.times import format_sortable
 from shared.ports import Row, RowExistsError, Table
+from shared.store.audit_export import ExportRows
 from shared.store.codec import UnreadableRowError, pack, unpack
 from shared.store.rows import age_key
 
@@ -49,8 +50,9 @@ def _lateness_row(fact: Fact) -> Row:
 class ActivityRows:
     """Who did what, append only, a partition a day."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, exports: ExportRows | None = None) -> None:
         self._table = table
+        self._exports = exports  # None: audit events are not exported
 
     def record(self, fact: Fact) -> None:
         """Record a fact once. Its day comes from its own time, so a repeat finds it again."""
@@ -58,6 +60,8 @@ class ActivityRows:
         row = Row(f"{fact.at:%Y-%m-%d}", f"{format_sortable(fact.at)}|{digest(fact.id)}", values)
         if fact.lateness_seconds is not None:
             self._insert(_lateness_row(fact))
+        if self._exports is not None:
+            self._exports.add(row.partition, row.key)
         self._insert(row)
 
     def _insert(self, row: Row) -> None:

@@ -76,11 +76,8 @@ def unpack(
 
     `restore` puts back what the row says only once.
     """
-    chunks = [str(values.get("doc", ""))]
-    while f"doc{len(chunks)}" in values:
-        chunks.append(str(values[f"doc{len(chunks)}"]))
     try:
-        decoded: T = _decoder(cast("Hashable", kind))(restore(json.loads("".join(chunks))))
+        decoded: T = _decoder(cast("Hashable", kind))(restore(json.loads(text_of(values))))
     except (
         ValueError,
         TypeError,
@@ -91,6 +88,14 @@ def unpack(
     ) as error:
         raise UnreadableRowError(f"not a {kind.__name__}: {error}") from error
     return decoded
+
+
+def text_of(values: Mapping[str, Value]) -> str:
+    """Put the JSON text of a row's columns together again."""
+    chunks = [str(values.get("doc", ""))]
+    while f"doc{len(chunks)}" in values:
+        chunks.append(str(values[f"doc{len(chunks)}"]))
+    return "".join(chunks)
 
 
 def encode(value: object) -> Any:

@@ -22,6 +22,7 @@ from shared.ports import (
     Workers,
 )
 from shared.store.audit import ActivityRows
+from shared.store.audit_export import ExportRows
 from shared.store.policies import PolicyRows
 from shared.store.rows import DueRows, FirewallStore, RequestRows
 
@@ -47,6 +48,7 @@ class Services:
     most_grants: int = 750  # on one firewall; there is room for 800, and for 1000 rules of all
     keep_activity: timedelta | None = None  # None: for ever
     keep_requests: timedelta | None = None
+    export_audit: bool = False  # whether audit events are noted for the export
     limits: Limits = field(default_factory=Limits)
     band: Band = field(default_factory=Band)
 
@@ -80,4 +82,9 @@ class Services:
     @property
     def activity(self) -> ActivityRows:
         """Return the record of who did what."""
-        return ActivityRows(self.tables.activity)
+        return ActivityRows(self.tables.activity, self.exports if self.export_audit else None)
+
+    @property
+    def exports(self) -> ExportRows:
+        """Return the rows of the export of audit events."""
+        return ExportRows(self.tables.due, self.tables.activity, self.clock)

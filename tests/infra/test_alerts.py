@@ -12,7 +12,7 @@ from tests.infra.bicep import INFRA, ROOT, Bicep, Text, read
 
 ALERTS = read(INFRA / "modules" / "alerts.bicep")
 # These stand beside what they watch.
-BESIDE = [read(INFRA / "modules" / f"{name}.bicep") for name in ("closer", "package")]
+BESIDE = [read(INFRA / "modules" / f"{name}.bicep") for name in ("closer", "package", "audit")]
 NAME = re.compile(r"jit(?:\.[a-z_]+)+")
 FIELD = re.compile(r"\be\.(\w+)")
 # What each of the seven dangers is watched by.

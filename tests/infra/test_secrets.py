@@ -48,7 +48,7 @@ def test_storage_takes_no_keys() -> None:
     """Shared keys are off, blobs are private, and only TLS 1.2 gets in."""
     accounts = resources("Microsoft.Storage/storageAccounts")
 
-    assert len(accounts) == 2
+    assert len(accounts) == 3
     for account in accounts:
         held = account.body["properties"]
         assert held["allowSharedKeyAccess"] is False
@@ -175,6 +175,7 @@ def test_the_host_s_identity_holds_nothing_at_arm() -> None:
             "queueDataContributor",
             "tableDataContributor",
             "metricsPublisher",
+            "auditExporter",  # data actions only: tests/infra/test_audit_account.py
         },
         # On the probe alone; the scopes are the hook's, see test_rights.py.
         "networkPrincipalId": {"networkRoleName"},

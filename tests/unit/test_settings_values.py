@@ -102,6 +102,10 @@ def test_everything_that_is_wrong_is_told_at_once(monkeypatch: pytest.MonkeyPatc
         ("JIT_ARM_URL", "http://[::1]:8080"),
         ("JIT_JWKS_URL", "http://127.0.0.1:8080/keys"),
         ("JIT_JWKS_URL", ""),
+        ("JIT_AUDIT_CONTAINER", ""),
+        ("JIT_AUDIT_CONTAINER", "https://account.blob.core.windows.net/audit"),
+        ("JIT_AUDIT_CONTAINER", "https://account.blob.core.windows.net/audit/"),
+        ("JIT_AUDIT_CONTAINER", "http://127.0.0.1:10000/devstoreaccount1/audit?sv=1&sig=2"),
     ],
 )
 def test_what_may_be_said(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
@@ -169,6 +173,11 @@ def test_what_may_be_said(monkeypatch: pytest.MonkeyPatch, name: str, value: str
         ("JIT_ARM_URL", "management.azure.com"),
         ("JIT_JWKS_URL", "http://login.example.com/keys"),
         ("JIT_LOGIC_APP_URL", "http://prod.logic.example.com/hook"),
+        ("JIT_AUDIT_CONTAINER", "http://account.blob.core.windows.net/audit"),
+        ("JIT_AUDIT_CONTAINER", "https://account.blob.core.windows.net"),
+        ("JIT_AUDIT_CONTAINER", "https://account.blob.core.windows.net/audit?sv=1&sig=2"),
+        ("JIT_AUDIT_CONTAINER", "https://user@account.blob.core.windows.net/audit"),
+        ("JIT_AUDIT_CONTAINER", "account/audit"),
     ],
 )
 def test_what_stops_the_app(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:

@@ -49,6 +49,8 @@ def _forget_activity(services: Services) -> int:
         return 0
     table = services.tables.activity
     first_kept = f"{services.clock() - services.keep_activity:%Y-%m-%d}"
+    if services.export_audit:
+        first_kept = min(first_kept, services.exports.oldest_day() or first_kept)
     return _delete(table, table.scan(_FIRST_DAY, first_kept, limit=PIECE))
 
 

@@ -149,7 +149,7 @@ def test_the_log_names_the_caller(arm: ArmClient, token: str | None, caller: str
 def test_the_log_has_every_call_to_arm_and_none_of_the_controls(arm: ArmClient) -> None:
     """What, when, by whom, with which end, under which request id; unknown calls are marked."""
     reply = arm.call("GET", WEB_NSG)
-    arm.call("GET", f"{SCOPE}/{NETWORK}/routeTables/none")
+    arm.call("GET", f"{SCOPE}/{NETWORK}/privateEndpoints/none")
     arm.ask("settings")
     known, unknown = arm.ask("log")["calls"]
     assert {key: known[key] for key in known if key != "at"} == {

@@ -185,7 +185,7 @@ def test_rules_had_no_type_in_2017(arm: ArmClient) -> None:
             404,
             "OperationNotFound",
         ),
-        (f"{SCOPE}/{NETWORK}/routeTables/any", 404, "NotSimulated"),
+        (f"{SCOPE}/{NETWORK}/privateEndpoints/any", 404, "NotSimulated"),
         (f"{SCOPE}/providers/Microsoft.Sql/servers", 404, "NotSimulated"),
         ("/", 404, "NotSimulated"),
     ],

@@ -11,6 +11,12 @@ from shared.domain.network import covers, port_range
 from shared.domain.rules import Band
 from shared.firewalls.nsg.provider import NsgProvider
 from shared.ports import FirewallProvider
+from tests.contract.provider.crashing import Crashing, KilledError
+from tests.contract.provider.grounds_azure_firewall import (
+    ClassicGround,
+    IpGroupGround,
+    PolicyGround,
+)
 from tests.fakes import NAMES, Clock, MemoryFirewall
 from tests.providers.serial.cloud import Cloud as SerialCloud
 from tests.providers.serial.cloud import Translation
@@ -23,6 +29,7 @@ ADDRESS = "10.0.1.4"
 GROUP = "/subscriptions/3f1c7d1e-5a0b-4c6e-9b1f-2d7a90c4e815/resourceGroups/app-rg"
 VM = f"{GROUP}/providers/Microsoft.Compute/virtualMachines/web-1"
 OTHER_VM = f"{GROUP}/providers/Microsoft.Compute/virtualMachines/web-2"
+__all__ = ["GROUNDS", "Ground", "KilledError"]
 _numbers = itertools.count(1)
 
 
@@ -82,22 +89,7 @@ class Ground(Protocol):
         ...
 
 
-class KilledError(BaseException):
-    """The worker was killed."""
-
-
-class _Crashing:
-    def __init__(self) -> None:
-        self.left = 0
-
-    def before_call(self, *_: object) -> None:
-        if self.left:
-            self.left -= 1
-            if not self.left:
-                raise KilledError
-
-
-class NsgGround(_Crashing):
+class NsgGround(Crashing):
     """Network security groups in memory."""
 
     restores = False
@@ -180,7 +172,7 @@ class NsgGround(_Crashing):
         self.left = call
 
 
-class SharedGround(_Crashing):
+class SharedGround(Crashing):
     """Groups without deny and priority."""
 
     restores = True
@@ -242,7 +234,7 @@ class SharedGround(_Crashing):
         self.left = call
 
 
-class SerialGround(_Crashing):
+class SerialGround(Crashing):
     """Firewalls whose writes take minutes."""
 
     restores = False
@@ -312,4 +304,7 @@ GROUNDS: dict[str, Callable[[], Ground]] = {
     "nsg": NsgGround,
     "shared rules": SharedGround,
     "serial": SerialGround,
+    "firewall policy": PolicyGround,
+    "IP group": IpGroupGround,
+    "Azure Firewall": ClassicGround,
 }

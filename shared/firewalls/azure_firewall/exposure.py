@@ -1,0 +1,10 @@
+"""Find what reaches a VM's ports through classic rules. Pure."""
+
+from shared.domain.desired import Block, Opening
+from shared.firewalls.azure_rules.exposure import openings
+from shared.firewalls.azure_rules.making import RuleBook
+
+
+def exposures(book: RuleBook, block: Block) -> tuple[Opening, ...]:
+    """Return what reaches the ports of a block, foreign and ours."""
+    return openings(book.rules, block)

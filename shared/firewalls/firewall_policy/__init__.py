@@ -1,0 +1,1 @@
+"""Firewall Policy: one rule collection group of our own."""

@@ -1,0 +1,1 @@
+"""Commands for people who operate or audit a deployment. Never deployed."""
