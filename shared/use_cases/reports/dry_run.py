@@ -193,9 +193,17 @@ def _policy_change(
         observed = provider.read(firewall_id)
     else:
         observed = Observed(firewall_id, snapshot.version, snapshot, snapshot.exists)
-    after = replace(rows, protections=(*others, *here))
+    after = replace(rows, protections=(*others, *here, *_lifted(rows, policy, here)))
     change = _difference(services, provider, observed, rows, after)
     return replace(change, firewall_id=firewall_id)
+
+
+def _lifted(rows: FirewallRows, policy: Policy, here: Iterable[Protection]) -> Iterable[Protection]:
+    """Return the protections that a policy would lift: those of the VMs it no longer lists."""
+    kept = {key_of(each.vm_id) for each in here}
+    for each in rows.protections:
+        if key_of(each.policy_id) == key_of(policy.id) and key_of(each.vm_id) not in kept:
+            yield replace(each, lifted=True)
 
 
 def _difference(
