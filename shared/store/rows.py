@@ -175,7 +175,7 @@ class FirewallStore:
         for row in self._table.query(row_key(firewall_id)):
             try:
                 if row.key.startswith("protection|"):
-                    protections.append(_protection(row))
+                    protections.append(protection_of(row))
                 elif row.key.startswith("grant|"):
                     grants.append(replace(unpack(Grant, row.values), version=row.version))
             except UnreadableRowError as error:
@@ -217,7 +217,7 @@ class FirewallStore:
     def get_protection(self, firewall_id: str, policy_id: str, vm_id: str) -> Protection | None:
         """Read one protection."""
         row = self._table.get(row_key(firewall_id), _protection_key(policy_id, vm_id))
-        return _protection(row) if row else None
+        return protection_of(row) if row else None
 
     def put_protection(self, protection: Protection) -> None:
         """Write a protection whatever was there."""
@@ -317,7 +317,7 @@ def _protection_key(policy_id: str, vm_id: str) -> str:
 _PROTECTION_FIELDS = frozenset(each.name for each in fields(Protection))
 
 
-def _protection(row: Row) -> Protection:
+def protection_of(row: Row) -> Protection:
     """Read a protection. Fields of its own that it does not know are its provider's memory.
 
     The version before kept what its provider remembered in fields of their own.

@@ -27,6 +27,7 @@ from shared.ports import Row
 from shared.store.audit import Fact
 from shared.store.codec import encode, unpack
 from shared.store.room import pack_request, unpack_request
+from shared.store.rows import protection_of
 from shared.use_cases.requests import decide as approval
 from shared.use_cases.requests.decide import Caller
 from tests.fakes import START
@@ -94,7 +95,12 @@ def test_the_rows_of_the_version_before_are_read_as_it_reads_them() -> None:
         kind = readers.get(type(old))
         if kind is not None:
             read = unpack_request(values) if kind is AccessRequest else unpack(kind, values)
-            assert encode(read) == encode(old)
+            told = encode(old)
+            if kind is Protection:  # its priorities are what its provider remembers
+                read = protection_of(Row(partition, key, values))
+                memory = {name: told.pop(name) for name in list(told) if "priority" in name}
+                told |= {"memory": json.dumps(memory, sort_keys=True)} if memory else {}
+            assert encode(read) == told
             seen.add(kind)
     assert seen == set(readers.values())
 
