@@ -94,7 +94,7 @@ def test_the_rows_of_the_version_before_are_read_as_it_reads_them() -> None:
         old = before.read(table, partition, key, values)
         kind = readers.get(type(old))
         if kind is not None:
-            read = unpack_request(values) if kind is AccessRequest else unpack(kind, values)
+            read: Any = unpack_request(values) if kind is AccessRequest else unpack(kind, values)
             told = encode(old)
             if kind is Protection:  # its priorities are what its provider remembers
                 read = protection_of(Row(partition, key, values))
