@@ -17,7 +17,7 @@ _REFUSALS = {
     403: "The caller lacks the action at the scope that the message names.",
     404: "There is no such thing.",
     409: "It contradicts what is.",
-    412: "It was first sent too long ago to tell whether it was made before.",
+    412: "The policy is not the one that the call expects, or the call was first sent too long ago.",
     415: "The body declares a charset or content encoding that is not read.",
     429: "Too many calls or ports; come again after Retry-After seconds.",
     503: "A service this app depends on did not answer; come again after Retry-After seconds.",

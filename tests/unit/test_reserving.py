@@ -25,7 +25,7 @@ from tests.unit.racing import EACH_TIME, overtake
 from tests.world import ALICE, BOB, DB, NSG_NIC, NSG_SUBNET, POLICY, SOURCE, WEB, World
 
 MANY = tuple(range(1000, 1100))
-STEPS = 12  # no fewer than a request makes calls to its table
+STEPS = 14  # no fewer than a request makes calls to its table
 CALLS = (
     *("get", "query", "insert", "replace", "upsert", "delete"),
 )  # fmt: skip
