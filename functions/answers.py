@@ -18,7 +18,6 @@ from shared.domain.model import (
     Status,
     Vote,
 )
-from shared.domain.policy_diff import etag_of
 from shared.domain.request import firewall_state, overall_status
 from shared.domain.summary import summarize
 from shared.domain.times import format_duration, format_instant, format_ticks
@@ -46,7 +45,6 @@ def policy_answer(policy: Policy, requests: list[AccessRequest]) -> dict[str, An
         "name": policy.name,
         "type": TYPE,
         "location": policy.location,
-        "etag": etag_of(policy),
     }
 
 

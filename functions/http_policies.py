@@ -21,6 +21,7 @@ from shared.domain.ids import key_of
 from shared.domain.model import AccessRequest, Policy, Principal
 from shared.domain.names import is_name
 from shared.domain.permissions import Action
+from shared.domain.policy_diff import etag_of
 from shared.use_cases.permission import CallerPermissions
 from shared.use_cases.policies import apply as protection
 from shared.use_cases.policies import manage as policy_changes
@@ -100,11 +101,12 @@ def put_policy(req: func.HttpRequest) -> func.HttpResponse:
         services, changer, policy, keep_conditions=keep, expected=expected
     )
     # The real service's answer to a PUT shows no requests, though it keeps them [recorded].
-    return _one(policy_answer(stored, []))
+    return _one(stored, policy_answer(stored, []))
 
 
-def _one(body: dict[str, Any]) -> func.HttpResponse:
-    return answer(HTTPStatus.OK, body, {"ETag": body["etag"]})
+def _one(policy: Policy, body: dict[str, Any]) -> func.HttpResponse:
+    """Answer one policy; its etag is a header, so that the body is the real service's."""
+    return answer(HTTPStatus.OK, body, {"ETag": etag_of(policy)})
 
 
 def _changer(req: func.HttpRequest) -> policy_changes.Changer:
@@ -121,7 +123,8 @@ def get_policy(req: func.HttpRequest) -> func.HttpResponse:
     policy_id = policy_id_of(req)
     require(principal, Action.READ, policy_id)
     viewer = Viewer(app().services, principal)
-    return _one(_full(protection.get_policy(app().services, policy_id), viewer.disclose))
+    policy = protection.get_policy(app().services, policy_id)
+    return _one(policy, _full(policy, viewer.disclose))
 
 
 @bp.function_name("delete_policy")
@@ -185,7 +188,9 @@ def _list(req: func.HttpRequest) -> func.HttpResponse:
         weight=lambda policy: max(_VMS_IN_ONE, len(policy.vms)),
     )
     disclose = _disclosure(principal, scope)
-    value = app().services.workers(lambda policy: _full(policy, disclose), page.items)
+    value = app().services.workers(
+        lambda policy: {**_full(policy, disclose), "etag": etag_of(policy)}, page.items
+    )
     return answer(HTTPStatus.OK, {"value": value, **page.link()})
 
 

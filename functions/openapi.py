@@ -29,6 +29,12 @@ _REQUEST_ID = {
         "schema": {"type": "string", "format": "uuid"},
     }
 }
+_ETAG = {
+    "ETag": {
+        "description": "For If-Match. It changes when what the policy says changes.",
+        "schema": {"type": "string"},
+    }
+}
 _POLLING = {
     "Location": {
         "description": "Where to ask what became of it.",
@@ -118,7 +124,7 @@ def _responses(operation: Operation) -> dict[str, Any]:
         polling = _POLLING if status == 202 else {}  # noqa: PLR2004 - HTTP
         told[str(status)] = {
             "description": answer.description,
-            "headers": {**_REQUEST_ID, **polling},
+            "headers": {**_REQUEST_ID, **polling, **(_ETAG if answer.has_etag else {})},
             **({"content": _content(answer.contents)} if answer.contents else {}),
         }
     for status, description in _REFUSALS.items():

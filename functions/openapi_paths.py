@@ -23,6 +23,7 @@ class Answer:
 
     description: str
     contents: Mapping[str, str] = field(default_factory=dict)
+    has_etag: bool = False
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,8 @@ class Operation:
     tag: str = "JIT API"
 
 
-def _json(description: str, schema: str) -> Answer:
-    return Answer(description, {_JSON: schema})
+def _json(description: str, schema: str, *, has_etag: bool = False) -> Answer:
+    return Answer(description, {_JSON: schema}, has_etag)
 
 
 _POLICY_LIST = {200: _json("The policies, in pages.", "PolicyList")}
@@ -98,7 +99,7 @@ OPERATIONS: tuple[Operation, ...] = (
         _ONE,
         "get_policy",
         "Read a policy and its newest 100 requests",
-        {200: _json("The policy.", "Policy")},
+        {200: _json("The policy.", "Policy", has_etag=True)},
         (*_PATH, "api-version"),
     ),
     Operation(
@@ -106,7 +107,11 @@ OPERATIONS: tuple[Operation, ...] = (
         _ONE,
         "put_policy",
         "Write a policy",
-        {200: _json("The policy, or what a dry run would lead to.", "PolicyOrDryRun")},
+        {
+            200: _json(
+                "The policy, or what a dry run would lead to.", "PolicyOrDryRun", has_etag=True
+            )
+        },
         (*_PATH, "api-version", "dryRun", "ifMatch", "ifNoneMatch"),
         body=PolicyWire,
         description=(

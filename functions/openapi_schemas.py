@@ -5,6 +5,7 @@ Objects are closed: a field that is answered and not described here fails a test
 
 from typing import Any
 
+from functions.wire import VM_ID_PATTERN
 from shared.domain.audit import Operation
 from shared.domain.model import (
     CloseReason,
@@ -202,8 +203,8 @@ _POLICY = _object(
         "name": _TEXT,
         "type": _TEXT,
         "location": _TEXT,
-        "etag": _TEXT,
-    }
+    },
+    {"etag": {**_TEXT, "description": "In lists. One policy has it in the header ETag."}},
 )
 _ME = _object(
     {
@@ -359,8 +360,9 @@ def _in_query(name: str, told: str, **schema: Any) -> Schema:
     return {"name": name, "in": "query", "description": told, "schema": {"type": "string"} | schema}
 
 
-def _in_header(name: str, told: str) -> Schema:
-    return {"name": name, "in": "header", "description": told, "schema": {"type": "string"}}
+def _in_header(name: str, told: str, **schema: Any) -> Schema:
+    schema = {"type": "string"} | schema
+    return {"name": name, "in": "header", "description": told, "schema": schema}
 
 
 # Letters and digits of any script; which classes a pattern knows depends on who reads it.
@@ -389,13 +391,15 @@ PARAMETERS: dict[str, Schema] = {
     "awaiting": _in_query(
         "awaiting", "me: only requests that await a decision the caller can make.", enum=["me"]
     ),
-    "vm": _in_query("vm", "Only requests that name this VM, by id."),
+    "vm": _in_query("vm", "Only requests that name this VM, by id.", pattern=VM_ID_PATTERN),
     "since": _in_query("from", "Only requests made at this time or later.", format="date-time"),
     "until": _in_query("to", "Only requests made at this time or earlier.", format="date-time"),
     "ifMatch": _in_header(
-        "If-Match", "Only if the policy still has this etag; `*`: only if there is one."
+        "If-Match",
+        "Only if the policy still has this etag; `*`: only if there is one.",
+        pattern=r'^(\*|(W/)?"[!#-~]{0,128}")$',
     ),
-    "ifNoneMatch": _in_header("If-None-Match", "`*`: only if there is no such policy."),
+    "ifNoneMatch": _in_header("If-None-Match", "`*`: only if there is no such policy.", enum=["*"]),
     "permissionScope": _in_query(
         "scope", "The permissions at this scope; left out: at the scopes of the app, ten at most."
     ),

@@ -15,6 +15,7 @@ from shared.domain.model import (
 from shared.domain.permissions import Decision
 from shared.domain.request import firewall_state
 from shared.domain.summary import summarize
+from shared.store.policies import PolicyRow
 from shared.use_cases.policies import apply as protection
 from shared.use_cases.requests.decide import Caller, decide, extend_access, revoke
 from shared.use_cases.requests.view import RequestView, Viewer
@@ -120,7 +121,7 @@ def test_nothing_is_extended_beyond_the_policy() -> None:
     assert can(world, request) == ["revoke"]
 
 
-def _row(world: World):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _row(world: World) -> PolicyRow:
     row = world.services.policies.get(POLICY)
     assert row is not None
     return row
