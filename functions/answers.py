@@ -18,7 +18,7 @@ from shared.domain.model import (
     Status,
     Vote,
 )
-from shared.domain.request import firewall_state, overall_status
+from shared.domain.request import entry_of, firewall_state, overall_status
 from shared.domain.summary import summarize
 from shared.domain.times import format_duration, format_instant, format_ticks
 from shared.use_cases.requests.view import RequestView
@@ -119,9 +119,16 @@ def _port_request(port: PortRequest) -> dict[str, Any]:
         answer["duration"] = format_duration(port.duration)
     answer["status"] = port.status.value
     answer["statusReason"] = port.closing.reason.value if port.closing else "UserRequested"
+    answer |= _entry(port)
     if port.status in {Status.FAILED, Status.DENIED} and port.closing:
         answer["error"] = {"code": port.closing.reason.value, "message": port.closing.message}
     return answer
+
+
+def _entry(port: PortRequest) -> dict[str, Any]:
+    """Name the address and port to connect to, of the outermost firewall that has its own."""
+    entry = entry_of(port)
+    return {"publicIpAddress": entry.address, "mappedPort": entry.port} if entry else {}
 
 
 def status_answer(view: RequestView) -> dict[str, Any]:

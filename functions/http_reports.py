@@ -11,7 +11,8 @@ from functions.report_answers import machine_answer
 from functions.web import absolute, answer, caller, envelope, handled, require
 from shared.bootstrap import app
 from shared.domain.errors import InvalidInputError
-from shared.domain.ids import VM_TYPE, is_resource, is_scope, key_of
+from shared.domain.ids import is_scope, key_of
+from shared.domain.machine_ids import is_machine_id
 from shared.domain.model import Principal
 from shared.domain.permissions import Action
 from shared.use_cases.permission import is_permitted
@@ -62,7 +63,7 @@ def _scopes(req: func.HttpRequest, principal: Principal) -> list[str]:
 def _is_listable(scope: str) -> bool:
     """Tell whether a text is the id of a subscription, a resource group or a virtual machine."""
     text = scope.removesuffix("/")
-    return is_scope(text) and ("/providers/" not in key_of(text) or is_resource(text, VM_TYPE))
+    return is_scope(text) and ("/providers/" not in key_of(text) or is_machine_id(text))
 
 
 @bp.function_name("get_openapi")

@@ -127,6 +127,8 @@ _PORT_REQUEST = _object(
         **_SOURCES,
         "endTimeUtc": _INSTANT,
         "duration": _DURATION,
+        "publicIpAddress": _TEXT,
+        "mappedPort": _PORT,
         "error": _object({"code": _TEXT, "message": _TEXT}),
     },
 )
@@ -254,13 +256,8 @@ _MACHINE = _object(
         "reason": _TEXT,
         "exposedBy": _list(
             _object(
-                {
-                    "firewall": _ID,
-                    "rule": _TEXT,
-                    "priority": _COUNT,
-                    "port": _PORT,
-                    "sources": _list(_TEXT),
-                }
+                {"firewall": _ID, "rule": _TEXT, "port": _PORT, "sources": _list(_TEXT)},
+                {"priority": _COUNT},
             )
         ),
         "recommendation": _object(

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 
 from functions.wire import ConditionsWire, PolicyVmWire, PolicyWire, PortRuleWire
 from shared.domain.errors import InvalidInputError, Reason
-from shared.domain.ids import key_of, parse_id
+from shared.domain.ids import key_of
+from shared.domain.machine_ids import parse_machine_id
 from shared.domain.model import ANY, Conditions, ExtensionApproval, Policy, PolicyVm, PortRule
 from shared.domain.policy import Limits
 from shared.domain.times import format_duration
@@ -64,7 +65,7 @@ def _bad_vms(policy_id: str, body: PolicyWire) -> Iterable[Reason]:
     seen: set[str] = set()
     for number, vm in enumerate(body.properties.virtual_machines):
         at = f"properties.virtualMachines[{number}].id"
-        if parse_id(vm.id).subscription.lower() != subscription:
+        if parse_machine_id(vm.id).subscription != subscription:
             yield Reason("InvalidSubscription", "must be in the path's subscription", at)
         if key_of(vm.id) in seen:
             yield Reason("DuplicateVirtualMachine", "this VM is named twice", at)

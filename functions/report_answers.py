@@ -3,7 +3,6 @@
 from typing import Any
 
 from functions.answers import policy_answer, port_rule, request_answer
-from shared.adapters.nsg_rules import write_rule
 from shared.domain.errors import Reason
 from shared.domain.exposure import Exposure
 from shared.domain.times import format_instant
@@ -44,7 +43,7 @@ def _reason(reason: Reason) -> dict[str, str]:
 def _change(change: FirewallChange) -> dict[str, Any]:
     return {
         "id": change.firewall_id,
-        "put": [write_rule(rule) for rule in change.put],
+        "put": list(change.put),
         "remove": list(change.remove),
         "blocked": [{"rule": name, "reason": why} for name, why in change.blocked.items()],
     }
@@ -76,11 +75,13 @@ def private_addresses(machine: Machine) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*behind, *machine.bare_addresses)))
 
 
-def _opening(opening: Exposure) -> dict[str, Any]:
+def _opening(exposure: Exposure) -> dict[str, Any]:
+    """Write what leaves a port open, in the words of its kind of firewall where it has any."""
+    opening = exposure.opening
     return {
-        "firewall": opening.firewall_id,
-        "rule": opening.rule.name,
-        "priority": opening.rule.priority,
-        "port": opening.port,
-        "sources": list(opening.rule.sources),
+        "firewall": exposure.firewall_id,
+        "port": exposure.port,
+        "rule": opening.what,
+        "sources": list(opening.sources),
+        **opening.shown,
     }

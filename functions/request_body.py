@@ -6,12 +6,26 @@ from typing import Annotated, Any
 from pydantic import Field, StrictBool, model_validator
 
 from functions.people import PersonWire
-from functions.wire import Duration, InstantText, Justification, OneSource, PortNumber, VmId, Wire
+from functions.wire import (
+    Duration,
+    InstantText,
+    Justification,
+    OneSource,
+    PortNumber,
+    Prefix,
+    VmId,
+    Wire,
+)
 from shared.domain.policy import MAX_PORTS
 from shared.domain.times import parse_instant
 
 # The real service's own sentence, for neither and for both.
 _ONE_END = "Only one of fields 'EndTimeUtc' and 'Duration' can be set."
+
+
+# Answers name the address and port to connect to; sent back, they choose neither.
+IgnoredPort = Annotated[PortNumber | None, Field(exclude=True)]
+IgnoredAddress = Annotated[Prefix | None, Field(exclude=True)]
 
 
 class _OneEnd(Wire):
@@ -34,12 +48,15 @@ class PortRequestWire(OneSource, _OneEnd):
     """One port asked for."""
 
     number: PortNumber
+    mapped_port: IgnoredPort = None
+    public_ip_address: IgnoredAddress = None
 
 
 class RequestVmWire(Wire):
     """The ports asked for on one VM."""
 
     id: VmId
+    public_ip_address: IgnoredAddress = None
     ports: list[PortRequestWire] = Field(min_length=1, max_length=MAX_PORTS)
 
 

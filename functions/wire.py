@@ -1,7 +1,8 @@
 """What the bodies have in common, and policies.
 
 Field names, order and spelling are the real service's (docs/api.md). Unknown fields are refused:
-a misspelt restriction must not be a restriction that is silently missing.
+a misspelt restriction must not be a restriction that is silently missing. Fields that the real
+service has and only answers are accepted and ignored, so that what GET gave can be sent back.
 """
 
 import re
@@ -26,7 +27,7 @@ from functions.body_errors import field_error
 from functions.json_body import read_json
 from functions.numbers import whole_number
 from shared.domain.errors import InvalidInputError, Reason
-from shared.domain.ids import VM_TYPE, parse_id
+from shared.domain.machine_ids import parse_machine_id
 from shared.domain.model import LONGEST_WAIT, ExtensionApproval
 from shared.domain.network import is_any, network
 from shared.domain.patterns import MAX_PATTERN, compile_pattern
@@ -40,9 +41,15 @@ from shared.domain.times import format_duration, parse_duration, parse_instant
 
 MAX_VMS = 500
 MAX_REASONS = 200
+_GROUP_PATTERN = (
+    "/subscriptions/[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}/resourceGroups/[^/]{1,90}"
+)
+_INSTANCE_PATTERN, _AWS_REGION_PATTERN = "i-([0-9a-f]{8}|[0-9a-f]{17})", "[a-z]{2}(-[a-z]+)+-[0-9]"
 VM_ID_PATTERN = (
-    "^/subscriptions/[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}/resourceGroups/[^/]{1,90}"
-    "/providers/Microsoft.Compute/virtualMachines/[^/]{1,64}$"
+    f"^({_GROUP_PATTERN}/providers/Microsoft.Compute/virtualMachines/[^/]{{1,64}}"
+    f"|{_GROUP_PATTERN}/providers/Microsoft.Security/securityConnectors/[^/]{{1,64}}"
+    f"/securityentitydata/aws-ec2-instance-{_INSTANCE_PATTERN}-{_AWS_REGION_PATTERN}"
+    f"|arn:aws:ec2:{_AWS_REGION_PATTERN}:[0-9]{{12}}:instance/{_INSTANCE_PATTERN})$"
 )
 # Neither a zone (fe80::1%eth0) nor a mask written as an address: ARM takes neither.
 _PLAIN_PREFIX = re.compile(r"[0-9a-fA-F:.]+(/[0-9]{1,3})?")
@@ -87,7 +94,7 @@ def _one_line(value: str) -> str:
 
 
 def _vm_id(value: str) -> str:
-    return parse_id(value, VM_TYPE).text
+    return parse_machine_id(value).text
 
 
 def _time_to_approve(value: timedelta) -> timedelta:
@@ -203,7 +210,7 @@ class PortRuleWire(OneSource):
     number: PortNumber
     protocol: Protocol
     max_request_access_duration: DurationText
-    mapped_port: PortNumber | None = None
+    mapped_port: PortNumber | None = None  # answered for a request; chosen by the firewall alone
 
     @property
     def max_duration(self) -> timedelta:

@@ -21,6 +21,8 @@ from shared.domain.model import Principal
 from shared.domain.permissions import Action, Decision
 from shared.domain.policy import Limits
 from shared.domain.rules import Band
+from shared.firewalls.nsg.provider import NsgProvider
+from shared.firewalls.registry import Registry
 from shared.ports import (
     Authorizer,
     Firewall,
@@ -66,10 +68,13 @@ class App:
         from shared.adapters.telemetry import LogTelemetry
 
         settings = self.settings
+        groups = _WhenUsed(lambda: self._network_security_groups)
+        band = Band(allow_from=settings.allow_from)
         return Services(
             tables=self._tables,
             queues=self._queues,
-            firewall=_WhenUsed(lambda: self._network_security_groups),
+            firewall=groups,
+            firewalls=Registry((NsgProvider(groups, self.names, band),)),
             machines=_MachinesWhenUsed(lambda: self._machines),
             telemetry=LogTelemetry(self._measure),
             clock=lambda: datetime.now(UTC),
@@ -89,7 +94,7 @@ class App:
                 settings.widest_ipv4,
                 settings.widest_ipv6,
             ),
-            band=Band(allow_from=settings.allow_from),
+            band=band,
         )
 
     @cached_property

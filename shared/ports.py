@@ -1,6 +1,6 @@
 """What the use cases need from the world outside, and how the world tells them it failed."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
@@ -199,14 +199,20 @@ class ThrottledError(OutsideError):
 
 
 class SettlingError(OutsideError):
-    """A firewall is still busy with writes; `snapshot` shows it as it was last read, unsettled."""
+    """A firewall is busy with writes; what was last read of it, unsettled, may come with it."""
 
     def __init__(
-        self, message: str, *, retry_after: float, snapshot: Snapshot | None = None
+        self,
+        message: str,
+        *,
+        retry_after: float,
+        snapshot: Snapshot | None = None,
+        observed: desired.Observed | None = None,
     ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
         self.snapshot = snapshot
+        self.observed = observed
 
 
 class RefusedError(Exception):
@@ -239,6 +245,14 @@ class FirewallProvider(Protocol):
         """Tell whether an id names a firewall of this kind."""
         ...
 
+    def lane(self, firewall_id: str) -> str:
+        """Return what firewalls share whose writes exclude each other; empty: it is alone."""
+        ...
+
+    def batches(self) -> bool:
+        """Tell whether one write carries several openings, so that they may wait together."""
+        ...
+
     def read(self, firewall_id: str) -> desired.Observed:
         """Read a settled state; raises SettlingError, ThrottledError or OutsideError.
 
@@ -269,8 +283,12 @@ class FirewallProvider(Protocol):
         """Return what reaches the ports of a block on this firewall, foreign and ours."""
         ...
 
-    def attach(self, vm_ids: Iterable[str]) -> Mapping[str, tuple[Attachment, ...]]:
-        """Return the attachments of each VM; complete, or raises OutsideError."""
+    def attach(self, machines: Sequence["Machine"]) -> Mapping[str, tuple[Attachment, ...]]:
+        """Return the attachments of each machine by its id; complete, or raises OutsideError.
+
+        `machines` come as the cloud's inventory describes them; where it does not know a kind of
+        machine, they have an id and nothing else.
+        """
         ...
 
     def find_ours(self, scope: str) -> list[str]:
@@ -283,6 +301,22 @@ class FirewallProvider(Protocol):
 
     def warnings(self) -> tuple[str, ...]:
         """Return what limits this provider at present."""
+        ...
+
+
+class UnknownFirewallError(Exception):
+    """No provider owns a firewall id: it was written by a version that knew another kind."""
+
+
+class Firewalls(Protocol):
+    """The providers of this installation."""
+
+    def of(self, firewall_id: str) -> FirewallProvider:
+        """Return the provider of a firewall; raises UnknownFirewallError."""
+        ...
+
+    def __iter__(self) -> Iterator[FirewallProvider]:
+        """Iterate over the providers."""
         ...
 
 

@@ -1,7 +1,9 @@
 """A whole app on fakes: people ask, workers work, time passes, all when a test says so."""
 
 import itertools
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 from shared.domain.model import (
     AccessRequest,
@@ -15,6 +17,8 @@ from shared.domain.model import (
 )
 from shared.domain.permissions import Action, Decision, is_allowed
 from shared.domain.policy import Asked, AskedPort
+from shared.firewalls.nsg.provider import NsgProvider
+from shared.firewalls.registry import Registry
 from shared.ports import Workers
 from shared.use_cases.firewalls.converge import converge_on_message
 from shared.use_cases.policies import apply as protection
@@ -74,6 +78,7 @@ class World:
             tables=self.tables,
             queues=self.queues,
             firewall=self.firewall,
+            firewalls=Registry((NsgProvider(self.firewall, NAMES),)),
             machines=self.machines,
             telemetry=self.telemetry,
             clock=self.clock,
@@ -90,6 +95,13 @@ class World:
             WEB, Attachment(NSG_NIC, ("10.0.0.4",)), Attachment(NSG_SUBNET, ("10.0.0.4",))
         )
         self.machines.add(DB, Attachment(NSG_SUBNET, ("10.0.0.5",)))
+
+    def rewire(self, **parts: Any) -> None:
+        """Give the app other parts, such as names or a band, and its providers with them."""
+        made = replace(self.services, **parts)
+        groups = NsgProvider(made.firewall, made.names, made.band)
+        others = (each for each in made.firewalls if not isinstance(each, NsgProvider))
+        self.services = replace(made, firewalls=Registry((groups, *others)))
 
     def authorize(self, principal: Principal, action: Action, scope: str) -> Decision:
         """Decide by app roles, unless a test has taken somebody's permission away."""

@@ -13,6 +13,7 @@ from shared.ports import Machine, Snapshot
 from shared.use_cases.reports.inventory import Listed
 
 Resource = Mapping[str, Any]
+AT_SUBNET, AT_INTERFACE = 1, 2  # stages on a packet's way: the subnet's group comes first
 
 
 def interface_ids(vm: Resource) -> list[str]:
@@ -36,6 +37,7 @@ def describe(
     """Work out which firewall stands in front of which of a VM's addresses."""
     behind: dict[str, dict[str, None]] = {}
     spelled: dict[str, str] = {}
+    stages: dict[str, int] = {}
     bare = []
     unreadable = ""
     for nic in (read := list(interfaces)):
@@ -46,18 +48,22 @@ def describe(
                 unreadable = f"its address '{address}' is not an IP address"
                 continue
             subnet = subnets.get((held.get("subnet") or {}).get("id", ""), {})
-            firewalls = [each for each in (_nsg_of(nic), _nsg_of(subnet)) if each]
+            guards = ((_nsg_of(nic), AT_INTERFACE), (_nsg_of(subnet), AT_SUBNET))
+            firewalls = [(each, stage) for each, stage in guards if each]
             if address and not firewalls:
                 bare.append(address)
-            for firewall in firewalls if address else ():
+            for firewall, stage in firewalls if address else ():
                 key = spelled.setdefault(key_of(firewall), firewall)
+                stages.setdefault(key, stage)
                 behind.setdefault(key, {})[address] = None
     disk = vm["properties"].get("storageProfile", {}).get("osDisk", {})
     return Machine(
         id=vm["id"],
         location=vm.get("location", ""),
         system=str(disk.get("osType", "")).lower(),
-        attachments=tuple(Attachment(nsg, tuple(held)) for nsg, held in sorted(behind.items())),
+        attachments=tuple(
+            Attachment(nsg, tuple(held), stages[nsg]) for nsg, held in sorted(behind.items())
+        ),
         unreadable=unreadable,
         bare_addresses=tuple(bare),
         interfaces=tuple(nic["id"] for nic in read if "id" in nic),

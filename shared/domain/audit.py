@@ -14,6 +14,7 @@ class Operation(StrEnum):
     EXTENSION_REQUESTED = "extensionRequested"
     EXTENSION_TIMED_OUT = "extensionTimedOut"
     EXTENDED = "extended"
+    EXTENSION_REFUSED = "extensionRefused"
     REVOKED = "revoked"
     CLOSED = "closed"
     ENDED = "ended"

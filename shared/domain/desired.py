@@ -10,7 +10,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from shared.domain.ids import digest, key_of
-from shared.domain.model import FirewallRows, Grant, Protection
+from shared.domain.model import ANY, FirewallRows, Grant, Protection
+from shared.domain.network import is_any, network
+from shared.domain.source_sets import Box, Boxes, box_of, whole
 
 MAX_MEMORY = 30_000
 """The most characters a provider may remember for one block: one column of a stored row."""
@@ -213,13 +215,46 @@ def plan_without_firewall(desired: Desired, label: str) -> Plan:
 
 @dataclass(frozen=True)
 class Opening:
-    """Something on a firewall that lets sources reach a governed port of a VM."""
+    """Something on a firewall that lets sources reach a governed port of a VM.
+
+    `boxes` are the sources exactly; None: those that `sources` spells. `doubtful` holds what
+    something before it may stop: which sources, or whether any, is not known.
+    """
 
     what: str
     port: int
     sources: tuple[str, ...] = ()
     ours: bool = False
-    unresolved: str = ""  # what of it could not be resolved, so that it may let somebody in
+    unresolved: str = ""  # what of it could not be resolved, so that it may let nobody in
+    address: str = ""  # of the VM; empty: every one
+    protocol: str = ""  # tcp or udp; empty: both
+    boxes: Boxes | None = None
+    doubtful: Boxes = ()
+    shown: Mapping[str, object] = field(default_factory=dict, compare=False)  # for reports
+
+    def leads_to(self, address: str, port: int, protocol: str) -> bool:
+        """Tell whether it is about an address, port and protocol."""
+        same_protocol = self.protocol in {"", protocol}
+        return self.port == port and same_protocol and self.address in {"", address}
+
+    def sources_of(self, version: int) -> Boxes:
+        """Return the sources of an address family that it lets through."""
+        if self.boxes is not None:
+            return self.boxes
+        needs = frozenset({self.unresolved} if self.unresolved else ())
+        spelled = self.sources or ((ANY,) if needs else ())
+        found = (_box(text, version, needs) for text in spelled)
+        return tuple(box for box in found if box is not None)
+
+
+def _box(text: str, version: int, needs: frozenset[str]) -> Box | None:
+    """Return the sources that a text spells; a name whose addresses are not known needs them."""
+    if is_any(text):
+        return replace(whole(version), needs=needs)
+    found = network(text)
+    if found is None:
+        return replace(whole(version), needs=needs | {text})
+    return replace(box_of(found), needs=needs) if found.version == version else None
 
 
 def allow_key(request_id: str, vm_id: str, port: int) -> str:
@@ -239,7 +274,7 @@ def allow_of(grant: Grant, *, wanted: bool) -> Allow:
         vm_id=grant.vm_id,
         port=grant.port,
         protocol=grant.protocol,
-        sources=grant.sources,
+        sources=grant.sources_here,
         addresses=grant.addresses,
         until=grant.expires_at,
         wanted=wanted,

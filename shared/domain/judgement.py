@@ -7,8 +7,9 @@ who reaches a governed port. docs/judgement.md lists the rules with their source
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 
+from shared.domain.doubt import GROUP, TAG
 from shared.domain.model import ANY, Access, SecurityRule
 from shared.domain.network import (
     Network,
@@ -42,9 +43,6 @@ _PRIVATE: tuple[Network, ...] = tuple(
     ip_network(text)
     for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
 )
-_TAG, _GROUP = "service tag", "application security group"
-# No virtual network holds so large a part of all addresses: some of it is always outside.
-_LARGE_PART = 4
 # A VM has few addresses. A rule to more than these is not looked at address by address.
 _MOST_ADDRESSES = 256
 
@@ -143,7 +141,7 @@ def _destination_needs(rule: SecurityRule, target: Network) -> tuple[frozenset[s
     elif _is_private(target):
         sets = []  # the tags of Azure's services hold public addresses
     else:
-        sets = [f"{_TAG} '{each}'" for each in rule.destinations if _is_opaque(each)]
+        sets = [f"{TAG} '{each}'" for each in rule.destinations if _is_opaque(each)]
     return tuple(needs | {f"to {each.lower()}"} for each in sets)
 
 
@@ -187,7 +185,7 @@ def _boxes_of(prefix: str, version: int) -> Boxes:
     if named == _INTERNET:
         return (replace(whole(version), side=Side.OUTSIDE),)
     # A tag with a region is part of the tag without one.
-    needs = {f"{_TAG} '{named}'", f"{_TAG} '{named.partition('.')[0]}'"}
+    needs = {f"{TAG} '{named}'", f"{TAG} '{named.partition('.')[0]}'"}
     return (replace(whole(version), needs=frozenset(needs)),)
 
 
@@ -198,7 +196,7 @@ def _is_opaque(prefix: str) -> bool:
 
 def _groups(named: Sequence[str], rule_name: str) -> list[str]:
     """Name application security groups whose members are not known."""
-    return [f"{_GROUP} '{each}'" for each in named] or [f"{_GROUP} of rule '{rule_name}'"]
+    return [f"{GROUP} '{each}'" for each in named] or [f"{GROUP} of rule '{rule_name}'"]
 
 
 def _is_private(prefix: Network) -> bool:
@@ -206,52 +204,6 @@ def _is_private(prefix: Network) -> bool:
         each.version == prefix.version and prefix.subnet_of(each)  # type: ignore[arg-type]
         for each in _PRIVATE
     )
-
-
-# --- what was not resolved ---------------------------------------------------------------------
-
-
-def unresolved(sources: Iterable[Box], doubtful: Sequence[Box], address: str) -> tuple[str, ...]:
-    """Name the sets that decide whether these sources get in; empty: some certainly do."""
-    target = ip_address(address)
-    everything = whole(target.version)
-    doubts = [
-        _doubts(box, int(target), everything) | _stopped_by(box, doubtful, everything)
-        for box in sources
-    ]
-    return () if not all(doubts) else tuple(sorted(set().union(*doubts)))
-
-
-def _doubts(box: Box, own: int, everything: Box) -> frozenset[str]:
-    """Say what is not known of a box. The VM's own address certainly lies in its network."""
-    inside = box.side & Side.INSIDE and box.low <= own <= box.high
-    outside = box.side & Side.OUTSIDE and _is_large(box, everything)
-    if box.side == Side.EITHER or inside or outside:
-        return box.needs
-    return box.needs | {f"{_TAG} 'VirtualNetwork'"}
-
-
-def _stopped_by(box: Box, doubtful: Sequence[Box], everything: Box) -> frozenset[str]:
-    """Name the sets by which denies may stop all of a box; empty: part of it gets in.
-
-    No set of sources holds a large part of all addresses.
-    """
-    may = [
-        each
-        for each in doubtful
-        if not (_is_large(box, everything) and all(map(_names_sources, each.needs)))
-    ]
-    if subtract_all([box], [replace(each, needs=frozenset()) for each in may]):
-        return frozenset()
-    return frozenset().union(*(each.needs for each in may))
-
-
-def _names_sources(need: str) -> bool:
-    return need.startswith((_TAG, _GROUP))
-
-
-def _is_large(box: Box, everything: Box) -> bool:
-    return (box.high - box.low + 1) * _LARGE_PART > everything.high
 
 
 # --- placing -----------------------------------------------------------------------------------
@@ -299,9 +251,9 @@ def _assumed_boxes(prefix: str, version: int) -> Boxes:
 
 
 def _assumed_side(box: Box) -> Side:
-    if any(each.startswith(_TAG) for each in box.needs):
+    if any(each.startswith(TAG) for each in box.needs):
         return box.side & Side.OUTSIDE
-    if any(each.startswith(f"{_GROUP} '") for each in box.needs):
+    if any(each.startswith(f"{GROUP} '") for each in box.needs):
         return box.side & Side.INSIDE
     return box.side
 

@@ -185,6 +185,9 @@ class Front:
     addresses: tuple[str, ...]
     opened_at: datetime | None = None
     closed_at: datetime | None = None
+    seen_sources: tuple[str, ...] | None = None  # as this firewall sees them; None: as requested
+    entry_address: str = ""  # where to connect to, if that is not the VM itself
+    entry_port: int = 0
 
 
 @dataclass(frozen=True)
@@ -325,10 +328,6 @@ class Protection:
     proven: bool = False
     blocked: str = ""
     flush_connections: bool = False  # re-evaluate live sessions when rules change
-    # Where its deny rules were first seen; 0: nowhere yet. One that somebody moves behind an allow
-    # of their own, or deletes, goes back there.
-    priority_v4: int = 0
-    priority_v6: int = 0
     memory: str = ""  # what the firewall's provider needs to restore the earlier state
     version: str = ""
 
@@ -354,6 +353,13 @@ class Grant:
     sealed_at: datetime | None = None
     proven: bool = False  # of a wanted grant: seen open; of a sealed one: seen gone
     version: str = ""
+    # The requested sources as this firewall sees them; None: as they were requested.
+    seen_sources: tuple[str, ...] | None = None
+
+    @property
+    def sources_here(self) -> tuple[str, ...]:
+        """Return the sources to let through at this firewall."""
+        return self.sources if self.seen_sources is None else self.seen_sources
 
     @property
     def is_sealed(self) -> bool:

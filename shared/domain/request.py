@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
+from shared.domain.desired import Entry
 from shared.domain.ids import key_of
 from shared.domain.model import (
     AccessRequest,
@@ -16,6 +17,7 @@ from shared.domain.model import (
     PortRequest,
     Status,
 )
+from shared.domain.path import sources_at
 from shared.domain.texts import shorten
 
 _STATUS_ORDER = (
@@ -48,8 +50,14 @@ def begin_opening(
     if port.status is not Status.INITIATING or port.fronts is not None or port.closing:
         return port
     end_at = port.end_at if port.duration is None else now + port.duration
-    fronts = tuple(Front(each.firewall_id, each.addresses) for each in attachments)
+    fronts = tuple(_front(port, each, attachments) for each in attachments if each.opens)
     return replace(port, end_at=end_at, fronts=fronts)
+
+
+def _front(port: PortRequest, here: Attachment, path: tuple[Attachment, ...]) -> Front:
+    seen = sources_at(here, path, port.sources)
+    changed = None if seen == port.sources else seen
+    return Front(here.firewall_id, here.addresses, seen_sources=changed)
 
 
 def close(
@@ -74,17 +82,39 @@ def close(
     return closing if closing.fronts else _end(closing, now)
 
 
-def mark_open(port: PortRequest, firewall_id: str, now: datetime) -> PortRequest:
-    """Note that a firewall was seen open; the last of them makes the request Initiated."""
+def mark_open(
+    port: PortRequest, firewall_id: str, now: datetime, entry: Entry | None = None
+) -> PortRequest:
+    """Note that a firewall was seen open, and its entry; the last makes the request Initiated."""
     if port.is_final or port.closing:
         return port
-    fronts = _mark(
-        port, firewall_id, lambda front: replace(front, opened_at=front.opened_at or now)
-    )
+
+    def opened(front: Front) -> Front:
+        marked = replace(front, opened_at=front.opened_at or now)
+        if entry is None:
+            return marked
+        return replace(marked, entry_address=entry.address, entry_port=entry.port)
+
+    fronts = _mark(port, firewall_id, opened)
     marked = replace(port, fronts=fronts)
     if port.status is Status.INITIATING and all(front.opened_at for front in fronts):
         return replace(marked, status=Status.INITIATED, opened_at=now)
     return marked
+
+
+def entry_of(port: PortRequest) -> Entry | None:
+    """Return the address and port to connect to; None: the VM's own.
+
+    Fronts are stored from the outermost firewall inwards.
+    """
+    return next(
+        (
+            Entry(front.entry_address, front.entry_port)
+            for front in port.fronts or ()
+            if front.entry_address
+        ),
+        None,
+    )
 
 
 def mark_closed(port: PortRequest, firewall_id: str, now: datetime) -> PortRequest:

@@ -89,7 +89,7 @@ def wanted(rows: FirewallRows, now: datetime, names: RuleNames) -> Wanted:
     rules: list[SecurityRule] = []
     impossible: dict[tuple[str, str, int], str] = {}
     for grant in current_grants(rows, now):
-        stranger = _other_vm_at(rows, grant)
+        stranger = other_vm_at(rows, grant)
         if stranger:
             impossible[grant.key] = (
                 f"the address of '{name_of(grant.vm_id)}' also belongs to '{name_of(stranger)}' "
@@ -153,7 +153,7 @@ def _sameness(grant: Grant) -> tuple[str, str, int, str, list[str]]:
     return (grant.requestor, key_of(grant.vm_id), grant.port, grant.protocol, sources)
 
 
-def _other_vm_at(rows: FirewallRows, grant: Grant) -> str:
+def other_vm_at(rows: FirewallRows, grant: Grant) -> str:
     """Find another protected VM that has one of this grant's addresses."""
     return min(
         (
@@ -171,7 +171,7 @@ def allow_rules(grant: Grant, names: RuleNames) -> list[SecurityRule]:
     """Make the rules of a grant: one for each address family that both sides have."""
     rules = []
     for family in _FAMILIES:
-        sources = of_family(grant.sources, family)
+        sources = of_family(grant.sources_here, family)
         destinations = of_family(grant.addresses, family)
         if sources and destinations:
             rules.append(
@@ -188,11 +188,15 @@ def allow_rules(grant: Grant, names: RuleNames) -> list[SecurityRule]:
     return rules
 
 
-def deny_rules(protections: Iterable[Protection], names: RuleNames) -> list[SecurityRule]:
+def deny_rules(
+    protections: Iterable[Protection],
+    names: RuleNames,
+    first_priorities: Mapping[str, int] | None = None,
+) -> list[SecurityRule]:
     """Make one deny for each VM and family, over all policies that protect it.
 
     Protocol and source are `*` whatever the policy says, as Defender writes them: a port that is
-    governed is closed. A rule that had a priority before carries it.
+    governed is closed. A rule carries the priority at which its name was first seen.
     """
     in_force = (p for p in protections if not p.lifted)
     standing = sorted(in_force, key=lambda p: (key_of(p.vm_id), p.vm_id))
@@ -203,24 +207,20 @@ def deny_rules(protections: Iterable[Protection], names: RuleNames) -> list[Secu
         for family in _FAMILIES:
             addresses = of_family((a for p in same for a in p.addresses), family)
             if ports and addresses:
+                name = names.deny(same[0].vm_id, family)
                 rules.append(
                     SecurityRule(
-                        name=names.deny(same[0].vm_id, family),
+                        name=name,
                         access=Access.DENY,
                         protocol=ANY,
                         sources=(ANY,),
                         destinations=addresses,
                         ports=ports,
                         description=deny_description(name_of(same[0].vm_id)),
-                        priority=_first_priority(same, family),
+                        priority=(first_priorities or {}).get(name, 0),
                     )
                 )
     return rules
-
-
-def _first_priority(protections: Iterable[Protection], family: int) -> int:
-    each = (p.priority_v4 if family == _FAMILIES[0] else p.priority_v6 for p in protections)
-    return min((priority for priority in each if priority), default=0)
 
 
 def plan(

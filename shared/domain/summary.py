@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from shared.domain.ids import name_of
+from shared.domain.machine_ids import parse_machine_id
 from shared.domain.model import AccessRequest, PortRequest
 from shared.domain.times import format_duration, format_instant
 
@@ -21,15 +21,11 @@ def summarize(request: AccessRequest) -> tuple[str, ...]:
     return (*lines[: MAX_LINES - 1], f"and {len(lines) - MAX_LINES + 1} more")
 
 
-def group_of_vm(vm_id: str) -> str:
-    """Return the name of the resource group in a VM's id."""
-    return vm_id.split("/")[4]
-
-
 def _line(port: PortRequest) -> str:
     protocol = "any protocol" if port.protocol == "*" else port.protocol
+    machine = parse_machine_id(port.vm_id)
     return (
-        f"{name_of(port.vm_id)} (resource group {group_of_vm(port.vm_id)}): port {port.port}, "
+        f"{machine.name} ({machine.where}): port {port.port}, "
         f"{protocol}, from {_sources(port)}, {_length(port)}"
     )
 

@@ -4,11 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from shared.domain.ids import name_of
-from shared.ports import FirewallProvider
-
-
-class UnknownFirewallError(Exception):
-    """No provider owns a firewall id: it was written by a version that knew another kind."""
+from shared.ports import FirewallProvider, UnknownFirewallError
 
 
 @dataclass(frozen=True)

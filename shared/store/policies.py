@@ -3,7 +3,8 @@
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from shared.domain.ids import digest, key_of, parse_id
+from shared.domain.ids import digest, key_of
+from shared.domain.machine_ids import parse_machine_id
 from shared.domain.model import Policy
 from shared.ports import Row, Table, Telemetry
 from shared.store.audit import Fact
@@ -77,9 +78,9 @@ class PolicyRows:
         self._table.upsert(Row(*_change_key(event.policy_id), values))
 
     def listed(self, subscription: str, group: str = "", location: str = "") -> list[Policy]:
-        """List the policies of a subscription, narrowed by group and location."""
-        start = key_of(f"{subscription}|{group}" if group else subscription)
-        found = self._readable(self._table.scan(f"{start}|", start + _AFTER_BAR, kind="policy"))
+        """List the policies of a subscription, narrowed by group and location; "": of every one."""
+        start, stop = _partitions_of(f"{subscription}|{group}" if group else subscription)
+        found = self._readable(self._table.scan(start, stop, kind="policy"))
         return [
             policy
             for policy in found
@@ -88,7 +89,7 @@ class PolicyRows:
 
     def everything(self) -> list[Policy]:
         """List every policy there is."""
-        return self._readable(self._table.scan("", LAST, kind="policy"))
+        return self.listed("")
 
     def _readable(self, rows: list[Row]) -> list[Policy]:
         found = []
@@ -123,10 +124,8 @@ class PolicyRows:
 
     def policies_of(self, vm_id: str) -> list[str]:
         """Find the ids of the policies that have a row for a VM."""
-        subscription = parse_id(vm_id).subscription.lower()
-        rows = self._table.scan(
-            f"{subscription}|", subscription + _AFTER_BAR, kind="vm", vm=key_of(vm_id)
-        )
+        start, stop = _partitions_of(parse_machine_id(vm_id).subscription)
+        rows = self._table.scan(start, stop, kind="vm", vm=key_of(vm_id))
         return sorted(_vm_row(row).policy_id for row in rows)
 
     def put_vm(self, vm: VmRow) -> None:
@@ -143,6 +142,12 @@ class PolicyRows:
         """Remove the row of a VM as it was read; raises RowChangedError."""
         partition, key = _vm_place(vm.policy_id, vm.vm_id)
         self._table.delete(Row(partition, key, {}, vm.version))
+
+
+def _partitions_of(beginning: str) -> tuple[str, str]:
+    """Return the first partition and the first one after those of a subscription or group."""
+    key = key_of(beginning)
+    return (f"{key}|", key + _AFTER_BAR) if key else ("", LAST)
 
 
 def parse_policy(policy_id: str) -> tuple[str, str, str, str]:

@@ -142,7 +142,7 @@ def _bare_ports(request: AccessRequest) -> AccessRequest:
     def strip(port: PortRequest) -> PortRequest:
         if port.closing is None:
             return port
-        fronts = tuple(replace(front, addresses=()) for front in port.fronts or ())
+        fronts = tuple(map(_bare_front, port.fronts or ()))
         return replace(
             port,
             sources=port.sources[:1],
@@ -151,6 +151,11 @@ def _bare_ports(request: AccessRequest) -> AccessRequest:
         )
 
     return change_ports(request, strip)
+
+
+def _bare_front(front: Front) -> Front:
+    seen = front.seen_sources
+    return replace(front, addresses=(), seen_sources=seen if seen is None else seen[:1])
 
 
 _GIVE_WAY: tuple[Callable[[AccessRequest], AccessRequest], ...] = (
@@ -204,11 +209,17 @@ def _largest_port(port: PortRequest, number: int) -> PortRequest:
         port,
         end_at=_LATE,
         status=Status.PENDING_APPROVAL,
-        fronts=tuple(replace(front, opened_at=_LATE, closed_at=_LATE) for front in fronts),
+        fronts=tuple(_largest_front(front, number) for number, front in enumerate(fronts)),
         closing=Closing(CloseReason.NEWER, _LATE, text, _LONGEST_KEY, _LONGEST_KEY),
         opened_at=_LATE,
         closed_at=_LATE,
     )
+
+
+def _largest_front(front: Front, number: int) -> Front:
+    """Return a firewall's state at its largest; the outermost one tells where to connect."""
+    seen = replace(front, opened_at=_LATE, closed_at=_LATE)
+    return seen if number else replace(seen, entry_address="a" * 42, entry_port=65_535)
 
 
 def _largest_approval(approval: Approval) -> Approval:

@@ -1,9 +1,11 @@
 """The rows of requests, firewalls and what is due: their keys, and how the use cases use them."""
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from shared.domain.ids import digest, key_of, row_key
 from shared.domain.model import (
@@ -13,6 +15,7 @@ from shared.domain.model import (
     Grant,
     Protection,
 )
+from shared.domain.texts import as_json
 from shared.domain.times import format_sortable
 from shared.ports import (
     Clock,
@@ -22,7 +25,7 @@ from shared.ports import (
     Table,
     Telemetry,
 )
-from shared.store.codec import UnreadableRowError, pack, unpack
+from shared.store.codec import UnreadableRowError, encode, pack, pack_json, unpack
 from shared.store.index import IndexRows
 from shared.store.live import LiveRows
 from shared.store.room import pack_request, unpack_request
@@ -201,8 +204,7 @@ class FirewallStore:
         for row in self._table.query(row_key(firewall_id)):
             try:
                 if row.key.startswith("protection|"):
-                    held = unpack(Protection, row.values)
-                    protections.append(replace(held, version=row.version))
+                    protections.append(_protection(row))
                 elif row.key.startswith("grant|"):
                     grants.append(replace(unpack(Grant, row.values), version=row.version))
             except UnreadableRowError as error:
@@ -244,7 +246,7 @@ class FirewallStore:
     def get_protection(self, firewall_id: str, policy_id: str, vm_id: str) -> Protection | None:
         """Read one protection."""
         row = self._table.get(row_key(firewall_id), _protection_key(policy_id, vm_id))
-        return replace(unpack(Protection, row.values), version=row.version) if row else None
+        return _protection(row) if row else None
 
     def put_protection(self, protection: Protection) -> None:
         """Write a protection whatever was there."""
@@ -268,6 +270,7 @@ class FirewallStore:
         until: datetime,
         *,
         unless: Callable[[Row, datetime], bool] | None = None,
+        longest: timedelta = LEASE,
     ) -> Row | None:
         """Try for the lease of a firewall; None: another worker holds it, or `unless` forbids.
 
@@ -275,9 +278,9 @@ class FirewallStore:
         RowChangedError where it is free and still cannot be written.
         """
         try:
-            return self._try_lease(firewall_id, owner, now, until, unless)
+            return self._try_lease(firewall_id, owner, now, until, unless, longest)
         except (RowExistsError, RowChangedError):
-            return self._try_lease(firewall_id, owner, now, until, unless)
+            return self._try_lease(firewall_id, owner, now, until, unless, longest)
 
     def _try_lease(
         self,
@@ -286,10 +289,11 @@ class FirewallStore:
         now: datetime,
         until: datetime,
         unless: Callable[[Row, datetime], bool] | None,
+        longest: timedelta,
     ) -> Row | None:
         row = self._table.get(row_key(firewall_id), "lease")
         if row is not None and (
-            _is_believable(row, now) or (unless is not None and unless(row, now))
+            _is_believable(row, now, longest) or (unless is not None and unless(row, now))
         ):
             return None
         before = row.values if row else {}
@@ -315,10 +319,10 @@ class FirewallStore:
         return replace(lease, version=self._table.replace(lease))
 
 
-def _is_believable(lease: Row, now: datetime) -> bool:
+def _is_believable(lease: Row, now: datetime, longest: timedelta) -> bool:
     """Tell whether a lease is held: it has not ended, and is no longer than a lease can be."""
     ends = str(lease.values.get("until", ""))
-    return format_sortable(now) < ends <= format_sortable(now + LEASE + _SKEW)
+    return format_sortable(now) < ends <= format_sortable(now + longest + _SKEW)
 
 
 def _grant_key(request_id: str, vm_id: str, port: int) -> str:
@@ -339,10 +343,40 @@ def _protection_key(policy_id: str, vm_id: str) -> str:
     return f"protection|{policy_key(policy_id)}|{digest(key_of(vm_id))}"
 
 
+_PROTECTION_FIELDS = frozenset(each.name for each in fields(Protection))
+
+
+def _protection(row: Row) -> Protection:
+    """Read a protection. Fields of its own that it does not know are its provider's memory.
+
+    The version before kept what its provider remembered in fields of their own.
+    """
+    held = unpack(Protection, row.values, restore=_memory_of_the_version_before)
+    return replace(held, version=row.version)
+
+
+def _memory_of_the_version_before(data: Any) -> Any:
+    unknown = {name: data[name] for name in data if name not in _PROTECTION_FIELDS}
+    if not unknown or data.get("memory"):
+        return data
+    return {**data, "memory": json.dumps(unknown, sort_keys=True)}
+
+
 def _protection_row(protection: Protection) -> Row:
+    """Write a protection; numbers in its memory stand beside it, for the version before."""
     key = _protection_key(protection.policy_id, protection.vm_id)
-    values = pack(replace(protection, version=""))
+    encoded = encode(replace(protection, version=""))
+    values = pack_json(as_json({**_numbers(protection.memory), **encoded}))
     return Row(row_key(protection.firewall_id), key, values, protection.version)
+
+
+def _numbers(memory: str) -> dict[str, int]:
+    try:
+        stored = json.loads(memory or "{}")
+    except ValueError:
+        return {}
+    items = stored.items() if isinstance(stored, dict) else ()
+    return {name: value for name, value in items if type(value) is int}
 
 
 # --- due ---------------------------------------------------------------------------------------

@@ -182,3 +182,29 @@ def rule_fact(
         reason=port.closing.reason.value if port.closing and what is Operation.CLOSED else "",
         lateness_seconds=(at - due_at).total_seconds() if due_at else None,
     )
+
+
+def extension_refused(
+    request: AccessRequest, port: PortRequest, firewall_id: str, until: datetime, reason: str
+) -> Fact:
+    """Tell that a firewall refused a later end, so that the end in its rule's text counts again.
+
+    Its time is that of the extension, so that a repeat finds it recorded.
+    """
+    assert port.end_at is not None  # noqa: S101 - only an end that was fixed can be extended
+    given = max((each.at for each in request.extended), default=request.requested_at)
+    fact_id = (
+        f"{key_of(port.vm_id)}|{port.port}|{key_of(firewall_id)}|{format_instant(port.end_at)}"
+    )
+    told = f"ends {format_instant(until)}, as before: {reason}"
+    return replace(
+        _fact(
+            request,
+            f"extensionRefused|{fact_id}",
+            given,
+            Operation.EXTENSION_REFUSED,
+            reason=told,
+            port=port,
+        ),
+        firewall_id=firewall_id,
+    )

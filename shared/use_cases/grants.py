@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from shared.domain.model import (
-    GRACE,
     MINUTE,
     AccessRequest,
     CloseReason,
@@ -48,6 +47,7 @@ def grant_of(request: AccessRequest, port: PortRequest, front: Front) -> Grant:
         requestor=request.requestor.key,
         requested_at=request.requested_at,
         expires_at=port.end_at,
+        seen_sources=front.seen_sources,
     )
 
 
@@ -102,6 +102,7 @@ def seal(services: Services, request: AccessRequest, port: PortRequest, front: F
     of messages.
     """
     sealed = False
+    grace = services.pace(front.firewall_id).grace
     for _ in range(_TRIES):
         held = services.rows.get_grant(front.firewall_id, request.id, port.vm_id, port.port)
         if held is not None and held.is_sealed:
@@ -109,7 +110,7 @@ def seal(services: Services, request: AccessRequest, port: PortRequest, front: F
         sealed = True
         now = services.clock()
         services.due.add(now, "firewall", front.firewall_id, since=now)
-        services.due.add(now + GRACE, "firewall", front.firewall_id, since=now)
+        services.due.add(now + grace, "firewall", front.firewall_id, since=now)
         if held is None:
             services.rows.insert_grant(replace(grant_of(request, port, front), sealed_at=now))
         else:
@@ -123,3 +124,25 @@ def seal_row(services: Services, grant: Grant) -> Grant | None:
         return services.rows.replace_grant(replace(grant, sealed_at=services.clock(), proven=False))
     except RowChangedError:
         return None
+
+
+def copy_ends(services: Services, request: AccessRequest) -> None:
+    """Copy the ends in a request to its grants, and have their rules' texts follow.
+
+    A grant that this does not reach is brought in line when its old end falls due.
+    """
+    touched = set()
+    for port in request.ports:
+        for front in port.fronts or ():
+            held = services.rows.get_grant(front.firewall_id, request.id, port.vm_id, port.port)
+            if held is None or held.is_sealed or port.closing:
+                continue
+            truth = grant_of(request, port, front)
+            if truth.expires_at != held.expires_at:
+                try:
+                    services.rows.replace_grant(replace(truth, version=held.version))
+                except RowChangedError:
+                    continue
+                touched.add(front.firewall_id)
+    for firewall_id in sorted(touched):
+        services.queues.send_firewall(firewall_id)

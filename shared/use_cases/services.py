@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from shared.domain.desired import Pace
 from shared.domain.ids import RuleNames
 from shared.domain.policy import Limits
 from shared.domain.rules import Band
@@ -11,11 +12,13 @@ from shared.ports import (
     Authorizer,
     Clock,
     Firewall,
+    Firewalls,
     Machines,
     Queues,
     Sleep,
     Tables,
     Telemetry,
+    UnknownFirewallError,
     Workers,
 )
 from shared.store.audit import ActivityRows
@@ -31,6 +34,7 @@ class Services:
     tables: Tables
     queues: Queues
     firewall: Firewall
+    firewalls: Firewalls
     machines: Machines
     telemetry: Telemetry
     clock: Clock
@@ -47,6 +51,13 @@ class Services:
     export_audit: bool = False  # whether audit events are noted for the export
     limits: Limits = field(default_factory=Limits)
     band: Band = field(default_factory=Band)
+
+    def pace(self, firewall_id: str) -> Pace:
+        """Return the pace of a firewall; the usual one where no provider knows it."""
+        try:
+            return self.firewalls.of(firewall_id).pace
+        except UnknownFirewallError:
+            return Pace()
 
     @property
     def policies(self) -> PolicyRows:

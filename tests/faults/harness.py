@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
 from enum import Enum
 from typing import Any
@@ -113,7 +112,7 @@ class FragileWorld(World):
             ),
             "machines": Breakable(self.machines, self.faults, frozenset({"find"})),
         }
-        self.services = replace(self.services, **breakable)  # type: ignore[arg-type]
+        self.rewire(**breakable)
 
     def deliver(self, message: Message) -> None:
         """Hand out a message; of a worker that dies it stays hidden for ten minutes."""

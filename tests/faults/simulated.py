@@ -3,7 +3,7 @@
 import atexit
 import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
@@ -232,9 +232,7 @@ class SimulatedWorld(World):
         )
         reader = ArmReader(_reads(), patience=30, sleep=self.clock.advance)
         machines = VirtualMachines(reader)
-        self.services = replace(
-            self.services, firewall=_Interrupted(groups, self), machines=machines
-        )
+        self.rewire(firewall=_Interrupted(groups, self), machines=machines)
 
     # What a test does to the cloud.
 

@@ -381,7 +381,8 @@ def report_of(world: SimulatedWorld, vm: str) -> tuple[Category, str]:
     """Return how a VM is judged, and the first rule that leaves it open."""
     reports = report_machines(world.services, inventory(), world.services.scopes)
     report = next(each for each in reports if each.machine.id == vm)
-    return report.category, report.openings[0].rule.name if report.openings else ""
+    rule = str(report.openings[0].opening.shown["rule"]) if report.openings else ""
+    return report.category, rule
 
 
 @pytest.mark.parametrize("floating", [True, False])

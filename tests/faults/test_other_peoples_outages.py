@@ -97,7 +97,7 @@ def test_01_rows_of_another_version_still_close(
                 changed = json.dumps(rewrite(json.loads(str(row.values["doc"]))))
                 table.upsert(replace(row, values={**row.values, "doc": changed}))
     names = RuleNames("JustInTime", NAMES.deployment)
-    world.services = replace(world.services, names=names)
+    world.rewire(names=names)
     world.pass_time(12)
     assert world.status(request.id) is Status.REVOKED
     assert not opens(world)
@@ -390,7 +390,7 @@ def test_12_what_another_process_recorded_is_found_at_the_next_tick() -> None:
 def test_13_fifty_requests_at_once_and_a_band_that_is_full() -> None:
     """Fifty get a priority each; the one for whom there is none is told so in plain words."""
     world = World()
-    world.services = replace(world.services, band=replace(world.services.band, allow_to=249))
+    world.rewire(band=replace(world.services.band, allow_to=249))
     world.protect()
     requests = [world.ask(DB, source=f"203.0.113.{number}", work=False) for number in range(51)]
     world.work()

@@ -119,7 +119,7 @@ def exposed_by(world: SimulatedWorld, vm: str) -> list[str]:
     reports = report_machines(world.services, inventory(), world.services.scopes)
     report = next(each for each in reports if each.machine.id == vm)
     assert (report.category is Category.EXPOSED) is bool(report.openings)
-    return [opening.rule.name for opening in report.openings]
+    return [str(each.opening.shown["rule"]) for each in report.openings]
 
 
 ALLOW_EDITS: dict[str, dict[str, Any]] = {

@@ -12,11 +12,11 @@ from local.arm.nsg import rule_from, written_group
 from local.arm.store import NIC, VM, Store
 from shared.adapters.arm_network import guarded_subnets, join
 from shared.adapters.nsg_rules import write_rule
-from shared.domain.exposure import Exposure, exposures
 from shared.domain.ids import key_of
 from shared.domain.model import Attachment, Protection, SecurityRule
 from shared.domain.rules import Band, Plan, deny_rules, plan
 from tests.fakes import NAMES
+from tests.rule_exposure import Exposure, exposures
 from tests.world import POLICY
 
 GROUP = "/subscriptions/3f1c7d1e-5a0b-4c6e-9b1f-2d7a90c4e815/resourceGroups/g/providers"

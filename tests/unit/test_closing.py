@@ -5,6 +5,8 @@ from datetime import timedelta
 
 import pytest
 
+from shared.domain.desired import AGREES, desired
+from shared.domain.desired import Plan as Planned
 from shared.domain.model import (
     LONGEST_GRANT,
     Access,
@@ -26,7 +28,10 @@ from shared.ports import (
     ThrottledError,
 )
 from shared.use_cases.firewalls.confirm import Prover
-from shared.use_cases.firewalls.converge import CloseRefusedError, converge
+from shared.use_cases.firewalls.converge import converge
+from shared.use_cases.firewalls.failures import Failures
+from shared.use_cases.firewalls.planning import Judged
+from shared.use_cases.firewalls.refusals import CloseRefusedError
 from shared.use_cases.policies import apply as protection
 from shared.use_cases.requests import decide as approval
 from shared.use_cases.requests import submit as access
@@ -93,8 +98,10 @@ def test_a_sealed_grant_is_not_proven_closed_before_there_is_a_reason(world: Wor
     (held,) = world.services.rows.read(NSG_SUBNET).grants
     world.services.rows.replace_grant(replace(held, sealed_at=world.clock(), proven=False))
     rows = world.services.rows.read(NSG_SUBNET)
-    gone = Snapshot(NSG_SUBNET, ())
-    Prover(world.services, NSG_SUBNET, gone, rows, Plan()).prove()
+    intents = desired(rows, ())
+    gone = Planned(findings=dict.fromkeys(intents.keys, AGREES))
+    failures = Failures(world.services, NSG_SUBNET)
+    Prover(world.services, NSG_SUBNET, Judged(rows, intents, gone, failures)).prove()
     (still,) = world.services.rows.read(NSG_SUBNET).grants
     assert not still.proven
 
@@ -173,7 +180,7 @@ def test_a_firewall_that_refuses_without_blaming_a_rule_is_tried_for_ever(world:
     world.pass_time(60)
     assert world.status(request.id) is Status.INITIATED
     assert allows(world) == ["10.0.0.5"]
-    assert any(isinstance(error, FirewallRefusedError) for _, error in world.telemetry.faults)
+    assert any(isinstance(error, CloseRefusedError) for _, error in world.telemetry.faults)
     world.firewall.before_write = lambda _snapshot, _plan: None
     world.pass_time(1)
     assert world.status(request.id) is Status.REVOKED

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from shared.domain.exposure import exposed_by, exposures, openings
 from shared.domain.model import Attachment, SecurityRule
 from shared.domain.rules import allow_rules, deny_rules
 from tests.fakes import NAMES
+from tests.rule_exposure import exposed_by, exposures, openings
 from tests.samples import allow, deny, grant, protection
 
 ADDRESS = "10.0.0.4"

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from shared.domain import rules
+from shared.domain import desired
+from shared.domain.desired import Desired
 from shared.domain.ids import digest, key_of
 from shared.domain.model import (
     Access,
@@ -21,7 +22,6 @@ from shared.domain.model import (
     Status,
 )
 from shared.domain.policy import Asked, AskedPort
-from shared.domain.rules import Wanted
 from shared.ports import (
     Machine,
     OutsideError,
@@ -40,7 +40,7 @@ from tests.unit.breaking import END, FAR, GARBAGE, NSG_FAR, BreakingWorld
 from tests.world import ALICE, BOB, DB, NSG_NIC, NSG_SUBNET, POLICY, SOURCE, WEB, World
 
 OTHER = POLICY.replace("/default", "/other")
-WANTED: Callable[..., Wanted] = rules.wanted
+DESIRED: Callable[..., Desired] = desired.desired
 
 
 @pytest.fixture
@@ -152,12 +152,12 @@ def test_a_grant_that_never_stands_still_is_not_sealed_for_ever(world: BreakingW
 def raise_for(monkeypatch: pytest.MonkeyPatch, bad: Callable[[Any], bool]) -> None:
     """Let planning raise for the rows that a test calls bad."""
 
-    def raising(rows: FirewallRows, now: object, names: object) -> Wanted:
+    def raising(rows: FirewallRows, wanted: object) -> Desired:
         if any(bad(row) for row in (*rows.grants, *rows.protections, rows)):
             raise ArithmeticError("odd")
-        return WANTED(rows, now, names)
+        return DESIRED(rows, wanted)
 
-    monkeypatch.setattr("shared.use_cases.firewalls.planning.wanted", raising)
+    monkeypatch.setattr("shared.use_cases.firewalls.planning.desired", raising)
 
 
 def test_a_grant_that_cannot_be_planned_is_wanted_no_more(

@@ -5,13 +5,13 @@ from ipaddress import ip_network
 
 import pytest
 
+from shared.domain.doubt import unresolved
 from shared.domain.judgement import (
     WITHIN_NETWORK,
     admits_sources,
     meets,
     protocols_of,
     selected,
-    unresolved,
     ways_in,
 )
 from shared.domain.model import Access, SecurityRule

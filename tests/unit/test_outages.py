@@ -13,6 +13,7 @@ from shared.ports import (
     FirewallChangedError,
     FirewallRefusedError,
     OutsideError,
+    RefusedError,
     Row,
     SettlingError,
     Snapshot,
@@ -217,7 +218,7 @@ def test_a_rule_that_is_not_let_go_keeps_no_other_open(world: BreakingWorld) -> 
     stubborn = world.firewall.ours(NSG_SUBNET, Access.ALLOW)[0]
     world.firewall.refuse[stubborn.name] = "ScopeLocked"
     world.clock.now = world.end + MARGIN
-    with pytest.raises(FirewallRefusedError):
+    with pytest.raises(RefusedError):
         close_past_ends(world.services, NSG_SUBNET)
     assert world.firewall.ours(NSG_SUBNET, Access.ALLOW) == [stubborn]
 
@@ -230,7 +231,7 @@ def test_a_refusal_that_blames_no_rule_is_raised(world: BreakingWorld) -> None:
 
     world.firewall.before_write = refuse
     world.clock.now = world.end + MARGIN
-    with pytest.raises(FirewallRefusedError):
+    with pytest.raises(RefusedError):
         close_past_ends(world.services, NSG_SUBNET)
 
 

@@ -349,16 +349,16 @@ def test_a_tampered_expiry_in_the_grant_or_the_rule_lengthens_nothing() -> None:
     assert not allows(world)
 
 
-def test_lost_tables_close_everything_by_name() -> None:
-    """With every row gone, reconciling finds our rules by name and removes them."""
+def test_lost_tables_close_every_access_by_name_and_keep_the_denies() -> None:
+    """With every row gone, reconciling finds our allows by name and removes them, and no deny."""
     world = World()
     world.protect()
     world.ask()
     for table in world.tables.all():
         table.rows.clear()
     reconcile(world.services)
-    assert not world.firewall.ours(NSG_NIC)
-    assert not world.firewall.ours(NSG_SUBNET)
+    for nsg in (NSG_NIC, NSG_SUBNET):
+        assert {rule.access for rule in world.firewall.ours(nsg)} == {Access.DENY}
     world.protect()
     assert world.firewall.ours(NSG_NIC, Access.DENY)
 

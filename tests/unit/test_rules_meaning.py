@@ -11,7 +11,6 @@ from random import Random
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from shared.domain.exposure import openings
 from shared.domain.ids import key_of
 from shared.domain.judgement import meets
 from shared.domain.model import (
@@ -30,6 +29,7 @@ from shared.domain.rules import (
     wanted,
 )
 from tests.fakes import NAMES, START
+from tests.rule_exposure import openings
 from tests.samples import allow, carry_out, grant, protection
 from tests.unit.situations import (
     ADDRESSES,

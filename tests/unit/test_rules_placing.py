@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from shared.domain.desired import block_of
 from shared.domain.judgement import meets
 from shared.domain.model import (
     Access,
@@ -15,6 +16,7 @@ from shared.domain.rules import (
     deny_rules,
     in_order,
 )
+from shared.firewalls.nsg.plan import first_priorities
 from tests.fakes import NAMES
 from tests.samples import (
     BAND,
@@ -179,10 +181,13 @@ def test_a_deny_at_the_start_of_its_band_stays_whatever_is_remembered(remembered
 def test_a_deny_carries_the_first_priority_of_its_family() -> None:
     """Of several policies' protections the lowest that is known counts."""
     both = replace(protection(), addresses=("10.0.0.4", "fd00::4"))
-    held = replace(both, priority_v4=1200)
-    other = replace(held, policy_id=OTHER_POLICY, priority_v4=1100, priority_v6=1300)
-    assert [rule.priority for rule in deny_rules([held, other], NAMES)] == [1100, 1300]
-    assert [rule.priority for rule in deny_rules([held], NAMES)] == [1200, 0]
+    held = replace(both, memory='{"priority_v4": 1200}')
+    memory = '{"priority_v4": 1100, "priority_v6": 1300}'
+    other = replace(held, policy_id=OTHER_POLICY, memory=memory)
+    for protections, expected in (([held, other], [1100, 1300]), ([held], [1200, 0])):
+        priorities = first_priorities(map(block_of, protections), NAMES)
+        rules = deny_rules(protections, NAMES, priorities)
+        assert [rule.priority for rule in rules] == expected
 
 
 def test_a_deny_after_the_last_priority_has_no_place() -> None:

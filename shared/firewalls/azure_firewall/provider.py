@@ -6,7 +6,7 @@ and after by a digest. A difference raises an alarm and is never repaired from a
 """
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -42,7 +42,7 @@ from shared.firewalls.azure_rules.warning import (
     is_other_jit,
     limit_warning,
 )
-from shared.ports import FirewallChangedError, RefusedError
+from shared.ports import FirewallChangedError, Machine, RefusedError
 
 PACE = Pace(
     settle=timedelta(minutes=7),
@@ -80,6 +80,15 @@ class AzureFirewallProvider:
     def owns(self, firewall_id: str) -> bool:
         """Tell whether an id names a firewall."""
         return wire.is_firewall(firewall_id)
+
+    def lane(self, firewall_id: str) -> str:
+        """Return nothing: each resource is written alone."""
+        del firewall_id
+        return ""
+
+    def batches(self) -> bool:
+        """Tell that one write carries several openings."""
+        return True
 
     # --- read
 
@@ -171,9 +180,9 @@ class AzureFirewallProvider:
         """Return what reaches the ports of a block, foreign and ours."""
         return exposure.exposures(_state(observed).book, block) if observed.exists else ()
 
-    def attach(self, vm_ids: Iterable[str]) -> Mapping[str, tuple[Attachment, ...]]:
+    def attach(self, machines: Sequence[Machine]) -> Mapping[str, tuple[Attachment, ...]]:
         """Return the firewalls with classic rules that stand before each VM."""
-        return self.attach_vms(vm_ids)
+        return self.attach_vms([machine.id for machine in machines])
 
     def find_ours(self, scope: str) -> list[str]:
         """Return the firewalls in a scope that hold a collection of ours."""

@@ -1,6 +1,6 @@
 """Firewall Policy as a firewall provider: one rule collection group of our own."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -39,7 +39,7 @@ from shared.firewalls.azure_rules.warning import (
 from shared.firewalls.firewall_policy import exposure, wire
 from shared.firewalls.firewall_policy.plan import plan_policy
 from shared.firewalls.firewall_policy.reading import read_policies
-from shared.ports import FirewallChangedError, RefusedError
+from shared.ports import FirewallChangedError, Machine, RefusedError
 
 PACE = Pace(
     settle=timedelta(minutes=7),
@@ -73,6 +73,14 @@ class FirewallPolicyProvider:
     def owns(self, firewall_id: str) -> bool:
         """Tell whether an id names our group on a policy."""
         return bool(wire.policy_of(firewall_id, self.settings))
+
+    def lane(self, firewall_id: str) -> str:
+        """Return the policy, whose groups are written one at a time."""
+        return key_of(wire.policy_of(firewall_id, self.settings))
+
+    def batches(self) -> bool:
+        """Tell that one write carries several openings."""
+        return True
 
     # --- read
 
@@ -151,9 +159,9 @@ class FirewallPolicyProvider:
         """Return what reaches the ports of a block, inherited rules included."""
         return exposure.exposures(_state(observed).book, block) if observed.exists else ()
 
-    def attach(self, vm_ids: Iterable[str]) -> Mapping[str, tuple[Attachment, ...]]:
+    def attach(self, machines: Sequence[Machine]) -> Mapping[str, tuple[Attachment, ...]]:
         """Return the policies whose firewall stands before each VM."""
-        return self.attach_vms(vm_ids)
+        return self.attach_vms([machine.id for machine in machines])
 
     def find_ours(self, scope: str) -> list[str]:
         """Return our groups on the policies of a scope."""

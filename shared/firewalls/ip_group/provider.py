@@ -1,6 +1,6 @@
 """IP groups of ours as a firewall provider: one switch for each VM and port."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -26,7 +26,7 @@ from shared.firewalls.azure_rules.refusals import blamed
 from shared.firewalls.ip_group import exposure, wire
 from shared.firewalls.ip_group.discovery import read_users
 from shared.firewalls.ip_group.plan import GroupBook, plan_group, switches_of
-from shared.ports import FirewallChangedError, RefusedError
+from shared.ports import FirewallChangedError, Machine, RefusedError
 
 PACE = Pace(
     settle=timedelta(minutes=7),
@@ -60,6 +60,15 @@ class IpGroupProvider:
     def owns(self, firewall_id: str) -> bool:
         """Tell whether an id names an IP group of ours."""
         return wire.is_ours(firewall_id, self.settings)
+
+    def lane(self, firewall_id: str) -> str:
+        """Return nothing: each resource is written alone."""
+        del firewall_id
+        return ""
+
+    def batches(self) -> bool:
+        """Tell that one write carries several openings."""
+        return True
 
     # --- read
 
@@ -122,9 +131,9 @@ class IpGroupProvider:
         """Return what reaches the ports of a block; rules with our group alone are ours."""
         return exposure.exposures(_state(observed).book, block) if observed.exists else ()
 
-    def attach(self, vm_ids: Iterable[str]) -> Mapping[str, tuple[Attachment, ...]]:
+    def attach(self, machines: Sequence[Machine]) -> Mapping[str, tuple[Attachment, ...]]:
         """Return the groups whose rules lead to each VM."""
-        return self.attach_vms(vm_ids)
+        return self.attach_vms([machine.id for machine in machines])
 
     def find_ours(self, scope: str) -> list[str]:
         """Return the groups of ours in a scope."""

@@ -1,7 +1,7 @@
 """Translate intents to security rules, and the comparison of rules to findings. Pure."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from shared.domain.desired import (
@@ -31,7 +31,7 @@ class Group:
 
     rules: tuple[SecurityRule, ...]
     flushes_sessions: bool
-    writes_whole: bool
+    writes_whole: Callable[[], bool]
 
 
 def plan_group(
@@ -43,7 +43,7 @@ def plan_group(
 ) -> Plan:
     """Compare a security group with what is desired; closes come first."""
     rules = {allow.key: rules_of_allow(allow, names) for allow in desired.allows if allow.wanted}
-    denies = deny_rules(map(_protection, desired.blocks), names)
+    denies = _denies(group, desired, names)
     compared = plan_rules(
         group.rules, [*denies, *(r for each in rules.values() for r in each)], names, band
     )
@@ -54,6 +54,37 @@ def plan_group(
 def rules_of_allow(allow: Allow, names: RuleNames) -> list[SecurityRule]:
     """Return the rules of an allow intent, one for each address family."""
     return allow_rules(_grant(allow), names)
+
+
+def _denies(group: Group, desired: Desired, names: RuleNames) -> list[SecurityRule]:
+    """Return the denies of all blocks; one that must be kept is never narrowed."""
+    kept = {rule.name.lower(): rule for rule in group.rules if rule.name in desired.keep}
+    rules = deny_rules(
+        map(_protection, desired.blocks), names, first_priorities(desired.blocks, names)
+    )
+    return [_widest(rule, kept.get(rule.name.lower())) for rule in rules]
+
+
+def _widest(rule: SecurityRule, kept: SecurityRule | None) -> SecurityRule:
+    if kept is None:
+        return rule
+    return replace(
+        rule,
+        ports=tuple(dict.fromkeys((*rule.ports, *kept.ports))),
+        destinations=tuple(dict.fromkeys((*rule.destinations, *kept.destinations))),
+    )
+
+
+def first_priorities(blocks: Iterable[Block], names: RuleNames) -> dict[str, int]:
+    """Return where each deny was first seen; one that was moved or deleted goes back there."""
+    found: dict[str, int] = {}
+    for block in blocks:
+        memory = _read_memory(block.memory) if block.wanted else {}
+        for family, place in _PLACE.items():
+            name, priority = names.deny(block.vm_id, family), memory.get(place, 0)
+            if priority:
+                found[name] = min(priority, found.get(name, priority))
+    return found
 
 
 class _Planner:
@@ -116,7 +147,7 @@ class _Planner:
 
     def _flush(self) -> list[Change]:
         asking = tuple(b.key for b in self._desired.blocks if b.wanted and b.ends_sessions)
-        if not asking or self._group.flushes_sessions or not self._group.writes_whole:
+        if not asking or self._group.flushes_sessions or not self._group.writes_whole():
             return []
         return [Change(FLUSH, "flushConnection", "", asking)]
 
@@ -250,7 +281,6 @@ def _grant(allow: Allow) -> Grant:
 
 
 def _protection(block: Block) -> Protection:
-    places = _read_memory(block.memory)
     return Protection(
         firewall_id="",
         policy_id="",
@@ -258,8 +288,6 @@ def _protection(block: Block) -> Protection:
         ports=block.ports,
         addresses=block.addresses,
         lifted=not block.wanted,
-        priority_v4=places.get("priority_v4", 0),
-        priority_v6=places.get("priority_v6", 0),
     )
 
 

@@ -1,27 +1,39 @@
 """Network security groups as a firewall provider: read settled, write guarded."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
+from shared.adapters.nsg_rules import write_rule
 from shared.domain.desired import (
+    Block,
+    Change,
     Desired,
     Observed,
+    Opening,
     Own,
     Pace,
     Plan,
     plan_without_firewall,
 )
+from shared.domain.expiry import MARGIN, end_of
 from shared.domain.ids import NSG_TYPE, RuleNames, parse_id
-from shared.domain.model import Access, SecurityRule
+from shared.domain.model import Access, Attachment, SecurityRule
 from shared.domain.rules import Band
-from shared.domain.times import parse_instant
-from shared.firewalls.nsg.plan import Group, plan_group, rule_plan
-from shared.ports import Firewall, FirewallRefusedError, RefusedError, Snapshot
+from shared.firewalls.nsg.discovery import in_sequence
+from shared.firewalls.nsg.exposure import openings_of
+from shared.firewalls.nsg.plan import REMOVE, Group, plan_group, rule_plan
+from shared.ports import (
+    Firewall,
+    FirewallRefusedError,
+    Machine,
+    RefusedError,
+    SettlingError,
+    Snapshot,
+)
 
-_TEXT = re.compile(r"JIT access request (?P<request>\S+) until (?P<until>\S+)")
-_PACE = Pace()
+_TEXT = re.compile(r"JIT access request (?P<request>\S+) until ")
+_PACE = Pace(margin=MARGIN)
 
 
 @dataclass(frozen=True)
@@ -34,12 +46,16 @@ class NsgProvider:
     capacity: int = 750
     label: str = "network security group"
 
-    @property
-    def pace(self) -> Pace:
-        """Return the pace; openings wait for each other only where one write carries many."""
-        if self.groups.writes_whole():
-            return _PACE
-        return replace(_PACE, batch=timedelta(0))
+    pace: Pace = _PACE
+
+    def lane(self, firewall_id: str) -> str:
+        """Return nothing: groups are written independently of each other."""
+        del firewall_id
+        return ""
+
+    def batches(self) -> bool:
+        """Tell whether one write carries several openings: where whole writes are proven."""
+        return self.groups.writes_whole()
 
     def owns(self, firewall_id: str) -> bool:
         """Tell whether an id names a network security group."""
@@ -51,9 +67,17 @@ class NsgProvider:
 
     def read(self, firewall_id: str) -> Observed:
         """Read a settled group."""
-        snapshot = self.groups.read(firewall_id)
+        try:
+            return self.observe(self.groups.read(firewall_id))
+        except SettlingError as busy:
+            if busy.snapshot is not None:
+                busy.observed = self.observe(busy.snapshot)
+            raise
+
+    def observe(self, snapshot: Snapshot) -> Observed:
+        """Return the observed state of a group that was read or listed."""
         own = tuple(_own(rule) for rule in snapshot.rules if self.names.is_ours(rule.name))
-        return Observed(firewall_id, snapshot.version, snapshot, snapshot.exists, own)
+        return Observed(snapshot.firewall_id, snapshot.version, snapshot, snapshot.exists, own)
 
     def plan(
         self, observed: Observed, desired: Desired, refused: Mapping[str, str] | None = None
@@ -62,7 +86,7 @@ class NsgProvider:
         if not observed.exists:
             return plan_without_firewall(desired, self.label)
         snapshot = _snapshot(observed)
-        group = Group(snapshot.rules, snapshot.flushes_connections, self.groups.writes_whole())
+        group = Group(snapshot.rules, snapshot.flushes_connections, self.groups.writes_whole)
         return plan_group(group, desired, self.names, self.band, refused or {})
 
     def apply(self, observed: Observed, plan: Plan) -> None:
@@ -73,9 +97,27 @@ class NsgProvider:
             blamed = {c.id for c in plan.changes if c.target == refusal.rule_name}
             raise RefusedError(f"{refusal.code}: {refusal}", blamed) from refusal
 
+    def exposures(self, observed: Observed, block: Block) -> tuple[Opening, ...]:
+        """Return each way through a group's rules to the ports of a block, foreign and ours."""
+        rules = _snapshot(observed).rules if observed.exists else ()
+        return openings_of(rules, block.addresses, block.ports, self.names)
+
+    def attach(self, machines: Sequence[Machine]) -> dict[str, tuple[Attachment, ...]]:
+        """Return the groups in front of each machine, as its interfaces and subnets name them."""
+        return {each.id: in_sequence(filter(self._owns, each.attachments)) for each in machines}
+
+    def _owns(self, attachment: Attachment) -> bool:
+        return self.owns(attachment.firewall_id)
+
     def find_ours(self, scope: str) -> list[str]:
         """Return the groups in a scope that hold a rule of ours."""
         return self.groups.list_with_our_rules([scope])
+
+    def render(self, change: Change) -> dict[str, object]:
+        """Return a rule as Azure writes it, or the name of one that goes; flushing: nothing."""
+        if isinstance(change.body, SecurityRule):
+            return write_rule(change.body)
+        return {"name": change.target} if change.verb == REMOVE else {}
 
     def warnings(self) -> tuple[str, ...]:
         """Return what limits writes at present."""
@@ -90,9 +132,5 @@ def _snapshot(observed: Observed) -> Snapshot:
 def _own(rule: SecurityRule) -> Own:
     """Read what a rule of ours says of itself."""
     match = _TEXT.match(rule.description)
-    try:
-        until = parse_instant(match["until"]) if match else None
-    except ValueError:
-        until = None
     keys = (match["request"],) if match else ()
-    return Own(rule.name, rule.access is Access.ALLOW, keys, until)
+    return Own(rule.name, rule.access is Access.ALLOW, keys, end_of(rule))

@@ -8,18 +8,19 @@ crowd is left to a message. Who comes to close finds nothing in the way, and let
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from shared.domain.model import Access, FirewallRows
-from shared.domain.rules import Plan, first_end
+from shared.domain.desired import Plan
+from shared.domain.model import FirewallRows
+from shared.domain.rules import first_end
 from shared.domain.times import format_sortable
 from shared.ports import Row
 from shared.use_cases.messages import send_firewall
 from shared.use_cases.services import Services
 
 _TOGETHER = timedelta(seconds=30)  # a write may take ten seconds to settle, and some to prove
-_A_FEW, _MANY = timedelta(seconds=1), timedelta(seconds=10)
+_A_FEW = timedelta(seconds=1)  # many wait for the batch time of their firewall
 AT_ONCE = 24  # requests that an instance handles at a time (host.json)
 _ON_ITS_WAY = timedelta(seconds=2)  # how long a queue may be looked at after its message's time
-_LONGEST = _MANY + _ON_ITS_WAY
+_LONGEST = timedelta(minutes=10)  # whatever a lease says, no batch is waited for longer
 
 
 def note_opening(lease: Row, now: datetime) -> Row:
@@ -27,16 +28,15 @@ def note_opening(lease: Row, now: datetime) -> Row:
     return replace(lease, values={**lease.values, "opened_at": format_sortable(now)})
 
 
-def comes_in_a_crowd(lease: Row, changes: Plan, now: datetime) -> bool:
+def comes_in_a_crowd(lease: Row, plan: Plan, now: datetime) -> bool:
     """Tell whether changes only let people in, and others were let in just before them."""
-    lets_in = bool(changes.put) and all(rule.access is Access.ALLOW for rule in changes.put)
-    only = lets_in and not changes.remove and not changes.flush_connections
+    only = bool(plan.changes) and all(change.opens for change in plan.changes)
     opened = str(lease.values.get("opened_at", ""))
     return only and format_sortable(now - _TOGETHER) < opened <= format_sortable(now + _TOGETHER)
 
 
 def leave_to_gather(
-    services: Services, firewall_id: str, lease: Row, rows: FirewallRows
+    services: Services, firewall_id: str, lease: Row, rows: FirewallRows, batch: timedelta
 ) -> Row | None:
     """Leave a crowd to a message, and note that on the lease; None: nobody else is on the way.
 
@@ -51,7 +51,7 @@ def leave_to_gather(
         return None
     now = services.clock()
     end = first_end(rows)
-    wait = _MANY if coming > AT_ONCE else _A_FEW
+    wait = batch if coming > AT_ONCE else min(_A_FEW, batch)
     wait = max(min(wait, end - now), timedelta(0)) if end else wait
     if not send_firewall(services, firewall_id, delay=wait):
         return None

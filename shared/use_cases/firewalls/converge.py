@@ -1,26 +1,24 @@
-"""Make a firewall hold what its rows say, prove it by a fresh read, and say what is proven.
+"""Make a firewall hold what its rows say, confirm it by a fresh read, and record what is confirmed.
 
 Every trigger ends here. First the firewall is read, then its rows: the other way round, a stale
 list of grants would meet a fresh firewall, and a colleague's new rule be taken for an orphan.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from enum import Enum
 
-from shared.domain.model import Access, CloseReason, FirewallRows, Grant
-from shared.domain.rules import Plan, Wanted, allow_rules, first_end, plan, wanted
+from shared.domain.desired import Observed, Plan
+from shared.domain.model import MINUTE, FirewallRows
+from shared.domain.rules import first_end
 from shared.ports import (
     FirewallChangedError,
-    FirewallRefusedError,
     OutsideError,
-    Row,
+    RefusedError,
     SettlingError,
-    Snapshot,
     ThrottledError,
 )
-from shared.use_cases.firewalls import leases
+from shared.use_cases.firewalls import lanes, leases
 from shared.use_cases.firewalls.batching import (
     comes_in_a_crowd,
     end_gathering,
@@ -29,18 +27,17 @@ from shared.use_cases.firewalls.batching import (
     note_opening,
 )
 from shared.use_cases.firewalls.confirm import Prover
-from shared.use_cases.firewalls.drift import Repairs
-from shared.use_cases.firewalls.failures import Failures
-from shared.use_cases.firewalls.planning import Judged, Refusals, judge, plan_changes
+from shared.use_cases.firewalls.failing import fail_impossible
+from shared.use_cases.firewalls.planning import Judged, judge, remember
+from shared.use_cases.firewalls.refusals import raise_if_close_refused
+from shared.use_cases.firewalls.run import Run
 from shared.use_cases.firewalls.unread import close_past_ends
-from shared.use_cases.grants import close_early
 from shared.use_cases.messages import send_firewall
 from shared.use_cases.services import Services
 
 LONGEST_RUN = timedelta(minutes=5)  # well inside the platform's limits; the sweep goes on
 LONGEST_WAIT_SECONDS = 30.0
 _FAILURES_IN_A_ROW = 4
-_MORE_TRIES = 1  # for rows that outside systems kept from being settled
 _WRITES_IN_VAIN = 4
 _QUICK_TRIES = 5
 _LOOKS = 25
@@ -51,36 +48,14 @@ class Outcome(Enum):
     """How a converge ended where nothing failed."""
 
     DONE = "done"
-    BUSY = "busy"  # somebody else holds the lease, and will look again after releasing it
-    GATHERS = "gathers"  # all but a crowd to let in, which was left to a message
+    BUSY = "busy"  # another worker holds the lease, and will look again after releasing it
+    GATHERS = "gathers"  # all but a batch of openings, which was left to a message
     PARTLY = "partly"  # all but some rows, which are reported; the sweep tries them again
-    SETTLING = "settling"  # the firewall stays busy with others' writes; left to a message
-
-
-class CloseRefusedError(Exception):
-    """A rule of ours should be gone, and the firewall refuses to let it go. Never final."""
+    SETTLING = "settling"  # the firewall is busy with writes; left to a message
 
 
 class OverrunError(OutsideError):
     """A firewall did not converge within the time it was given."""
-
-
-@dataclass
-class _Run:
-    """What one holder of the lease has learnt."""
-
-    lease: Row
-    repairs: Repairs
-    until: datetime
-    failed: Failures
-    refusals: Refusals = field(default_factory=Refusals)
-    failures: int = 0
-    tries: int = _MORE_TRIES
-    written: Plan = field(default_factory=Plan)  # by the write before, if it was accepted
-    in_vain: int = 0
-    may_gather: bool = False
-    gathers: bool = False
-    settled: Callable[[Snapshot], None] | None = None
 
 
 def converge(
@@ -88,32 +63,27 @@ def converge(
     firewall_id: str,
     *,
     lets_in: bool = False,
-    budget: timedelta = LONGEST_RUN,
-    settled: Callable[[Snapshot], None] | None = None,
+    budget: timedelta | None = None,
+    settled: Callable[[Observed], None] | None = None,
 ) -> Outcome:
     """Converge one firewall, if no other worker is doing so.
 
-    The holder of the lease settles every row there, releases it, and looks again: whoever recorded
-    something meanwhile, or came to close what has just ended, found the lease taken and left.
-    Who only comes to let somebody in may join a crowd that gathers; nobody else waits for one.
-    `settled` is called with each read that leaves nothing to write. Raises OverrunError where the
-    budget is used up.
+    The holder of the lease converges everything there, releases it, and looks again: a worker that
+    recorded something meanwhile, or came to close what has just ended, found the lease taken and
+    left. An opening may wait for a batch; nothing else does. `settled` is called with each read
+    that leaves nothing to write. Raises OverrunError where the budget is used up.
     """
-    until = services.clock() + budget
+    provider = services.firewalls.of(firewall_id)
+    until = services.clock() + (budget or min(provider.pace.run, LONGEST_RUN))
+    key = lanes.lease_key(provider, firewall_id)
     for _ in range(_LOOKS):
-        lease = leases.take(services, firewall_id, is_gathering if lets_in else None)
+        lease = leases.take(services, key, provider.pace, is_gathering if lets_in else None)
         if lease is None:
             return Outcome.BUSY
-        run = _Run(
-            end_gathering(lease),
-            Repairs(services, firewall_id),
-            until,
-            Failures(services, firewall_id),
-            may_gather=lets_in,
-            settled=settled,
-        )
+        run = Run(services, provider, firewall_id, end_gathering(lease), until)
+        run.may_gather, run.settled = lets_in, settled
         try:
-            _rounds(services, firewall_id, run)
+            _serve_lane(services, run)
         except SettlingError as busy:
             send_firewall(services, firewall_id, delay=timedelta(seconds=busy.retry_after))
             return Outcome.SETTLING
@@ -142,55 +112,72 @@ def converge_on_message(services: Services, firewall_id: str) -> Outcome:
         rows = services.rows.read(firewall_id)
     if not _left_over(rows):
         _await_end(services, rows)
-    return converge(services, firewall_id)
+    outcome = converge(services, firewall_id)
+    if outcome is Outcome.BUSY:
+        lanes.leave_to_message(services, firewall_id)
+    return outcome
 
 
-def _rounds(services: Services, firewall_id: str, run: _Run) -> None:
+def _serve_lane(services: Services, run: Run) -> None:
+    """Converge what is overdue in the lane of a firewall, the most overdue first, and itself."""
+    before, after = lanes.overdue_others(services, run.provider, run.firewall_id)
+    for other in before:
+        _serve_other(services, run, other)
+    failed: Exception | None = None
+    try:
+        _rounds(services, run)
+    except Exception as error:  # noqa: BLE001 - raised again once the others had their turn
+        failed = error
+    for other in after:
+        _serve_other(services, run, other)
+    if failed is not None:
+        raise failed
+
+
+def _serve_other(services: Services, run: Run, firewall_id: str) -> None:
+    """Converge another firewall under the same lease; what fails there stops no other."""
+    other = Run(services, run.provider, firewall_id, run.lease, run.until)
+    try:
+        _rounds(services, other)
+    except SettlingError as busy:
+        send_firewall(services, firewall_id, delay=timedelta(seconds=busy.retry_after))
+    except Exception as error:  # noqa: BLE001 - its own due row leads the sweep to it
+        services.telemetry.fault("jit.lane.failed", error, firewall=firewall_id)
+    run.lease = other.lease
+
+
+def _rounds(services: Services, run: Run) -> None:
     """Read, plan, write; again until nothing is left to write."""
     while services.clock() < run.until:
-        run.lease = leases.keep(services, run.lease)
+        run.lease = leases.keep(services, run.lease, run.provider.pace)
         try:
-            done = _round(services, firewall_id, run)
+            done = _round(services, run)
             run.failures = 0
         except SettlingError as busy:
-            if busy.snapshot is not None:
-                _close_while_busy(services, busy.snapshot, run)
+            if busy.observed is not None:
+                _close_while_busy(services, busy.observed, run)
             raise
-        except FirewallRefusedError as refusal:
-            _note_refusal(services, firewall_id, run, refusal)
+        except RefusedError as refusal:
+            run.note_refusal(refusal)
         except Exception as error:  # noqa: BLE001 - raised once trying again is in vain
-            _wait(services, firewall_id, run, error)
+            _wait(services, run, error)
         else:
             if done:
-                return _refuse_to_forget(services, firewall_id, run)
-    raise OverrunError(f"{firewall_id} did not converge in time")
+                return raise_if_close_refused(services, run)
+    raise OverrunError(f"{run.firewall_id} did not converge in time")
 
 
-def _note_refusal(
-    services: Services, firewall_id: str, run: _Run, refusal: FirewallRefusedError
-) -> None:
-    """Remember what the firewall turns down, so that it stalls nothing else."""
-    if refusal.rule_name:
-        run.refusals.rules[refusal.rule_name] = f"{refusal.code}: {refusal}"
-    elif run.refusals.flush:
-        raise refusal
-    else:
-        # Ending sessions is a wish beside the doors: it must not keep one from closing.
-        run.refusals.flush = True
-        services.telemetry.fault("jit.flush.refused", refusal, firewall=firewall_id)
-
-
-def _wait(services: Services, firewall_id: str, run: _Run, error: Exception) -> None:
+def _wait(services: Services, run: Run, error: Exception) -> None:
     """Wait before the next round, within the budget; raises what waiting will not mend."""
-    pause = _pause(services, firewall_id, run, error)
+    pause = _pause(services, run, error)
     left = (run.until - services.clock()).total_seconds()
     if isinstance(error, ThrottledError) and pause > left:
         raise error
     services.sleep(max(0.0, min(pause, left)))
 
 
-def _pause(services: Services, firewall_id: str, run: _Run, error: Exception) -> float:
-    """Say how many seconds to wait before the next round; raises what waiting will not mend."""
+def _pause(services: Services, run: Run, error: Exception) -> float:
+    """Return how many seconds to wait before the next round; raises what waiting will not mend."""
     if isinstance(error, FirewallChangedError):
         return 1.0
     if isinstance(error, ThrottledError):
@@ -200,39 +187,49 @@ def _pause(services: Services, firewall_id: str, run: _Run, error: Exception) ->
     run.failures += 1
     if run.failures >= _FAILURES_IN_A_ROW:
         raise error
-    services.telemetry.fault("jit.converge.retry", error, firewall=firewall_id)
+    services.telemetry.fault("jit.converge.retry", error, firewall=run.firewall_id)
     return float(2 ** (run.failures - 1))
 
 
-def _round(services: Services, firewall_id: str, run: _Run) -> bool:
+def _round(services: Services, run: Run) -> bool:
     """Go round once; True: nothing is left to do."""
-    snapshot = services.firewall.read(firewall_id)
-    judged = _judge(services, snapshot, run)
-    rows, changes = judged.rows, judged.changes
-    run.repairs.look(snapshot, rows, changes)
-    run.gathers = _leave_to_gather(services, firewall_id, run, rows, changes)
-    if not changes.is_empty and not run.gathers:
-        _write(
-            services,
-            snapshot,
-            changes,
-            run,
-            lambda fresh: plan_changes(services, fresh, rows, judged.want, run.refusals),
-        )
-    Prover(services, firewall_id, snapshot, rows, changes, run.failed).prove()
-    if not changes.is_empty:
+    observed = run.provider.read(run.firewall_id)
+    judged = _judge(services, observed, run)
+    judged = remember(services, run.provider, observed, judged, run.refused)
+    run.judged = judged
+    run.repairs.look(observed, judged, run.refused)
+    run.gathers = _leave_to_gather(services, run, judged)
+    changes = bool(judged.plan.changes)
+    if changes and not run.gathers:
+        try:
+            _write(services, observed, judged, run)
+        except SettlingError:
+            Prover(services, run.firewall_id, judged).prove()
+            raise
+    Prover(services, run.firewall_id, judged).prove()
+    if changes:
         return run.gathers
     if run.settled is not None:
-        run.settled(snapshot)
-    return not _fail_blocked(services, run, judged) and not _tries_again(services, run)
+        run.settled(observed)
+    failed = fail_impossible(services, observed, judged, run.refused)
+    return not failed and not _tries_again(services, run) and not _reads_again(run, judged)
 
 
-def _judge(services: Services, snapshot: Snapshot, run: _Run) -> Judged:
+def _reads_again(run: Run, judged: Judged) -> bool:
+    """Tell whether rows are read once more, since one changed before its memory was stored."""
+    failed = {judged.key(p) for p in judged.rows.protections if p in judged.failures}
+    if run.rereads == 0 or not judged.plan.remember.keys() - failed:
+        return False
+    run.rereads -= 1
+    return True
+
+
+def _judge(services: Services, observed: Observed, run: Run) -> Judged:
     """Judge a firewall by its rows; without rows, close what has ended by its rule's own text."""
     try:
-        judged = judge(services, snapshot, run.refusals)
+        judged = judge(services, observed, run.refused)
     except Exception as error:
-        _close_unread(services, snapshot.firewall_id, error)
+        _close_unread(services, observed.firewall_id, error)
         raise
     run.failed = judged.failures
     return judged
@@ -247,22 +244,22 @@ def _close_unread(services: Services, firewall_id: str, error: Exception) -> Non
         services.telemetry.fault("jit.rules.not_expired", failed, firewall=firewall_id)
 
 
-def _close_while_busy(services: Services, snapshot: Snapshot, run: _Run) -> None:
-    """Remove the allows that should be gone from a firewall that does not settle.
+def _close_while_busy(services: Services, observed: Observed, run: Run) -> None:
+    """Remove the openings that should be gone from a firewall that does not settle.
 
-    Another writer who never pauses would keep them open. Nothing else is written or proven.
+    Another writer who never pauses would keep them open. Nothing else is written or confirmed.
     """
     try:
-        judged = _judge(services, snapshot, run)
-        allows = {rule.name for rule in snapshot.rules if rule.access is Access.ALLOW}
-        past = tuple(name for name in judged.changes.remove if name in allows)
+        plan = _judge(services, observed, run).plan
+        opening = {own.id.lower() for own in observed.own if own.opens}
+        past = {c.id for c in plan.changes if not c.opens and c.target.lower() in opening}
         if past:
-            services.firewall.write(snapshot, Plan(remove=past))
+            run.provider.apply(observed, plan.only(past))
     except Exception as error:  # noqa: BLE001 - the next look, by a message, tries again
-        services.telemetry.fault("jit.converge.busy", error, firewall=snapshot.firewall_id)
+        services.telemetry.fault("jit.converge.busy", error, firewall=run.firewall_id)
 
 
-def _tries_again(services: Services, run: _Run) -> bool:
+def _tries_again(services: Services, run: Run) -> bool:
     """Wait a second for rows that outside systems kept from being settled; False: no more."""
     if not run.failed.transient or not run.tries:
         return False
@@ -271,116 +268,70 @@ def _tries_again(services: Services, run: _Run) -> bool:
     return True
 
 
-def _leave_to_gather(
-    services: Services, firewall_id: str, run: _Run, rows: FirewallRows, changes: Plan
-) -> bool:
-    """Leave who comes in a crowd to a message; True: nothing is to be written now."""
-    crowd = run.may_gather and comes_in_a_crowd(run.lease, changes, services.clock())
-    if not crowd or not services.firewall.writes_whole():
+def _leave_to_gather(services: Services, run: Run, judged: Judged) -> bool:
+    """Leave openings that come together to a message; True: nothing is to be written now."""
+    crowd = run.may_gather and comes_in_a_crowd(run.lease, judged.plan, services.clock())
+    if not crowd or not run.provider.batches():
         return False
-    lease = leave_to_gather(services, firewall_id, run.lease, rows)
+    lease = leave_to_gather(
+        services, run.firewall_id, run.lease, judged.rows, run.provider.pace.batch
+    )
     run.lease = lease or run.lease
     return lease is not None
 
 
-def _write(
-    services: Services,
-    snapshot: Snapshot,
-    changes: Plan,
-    run: _Run,
-    plan_again: Callable[[Snapshot], Plan],
-) -> None:
-    """Write; where somebody else was quicker, read the firewall alone and try again at once.
+def _write(services: Services, observed: Observed, judged: Judged, run: Run) -> None:
+    """Write; where another writer was quicker, read the firewall alone and try again at once.
 
     With hundreds of rows to read in between, a neighbour who writes every few seconds would
     always be quicker. The rows are older than such a read, so no more is done than they showed
-    before: a name that was found wanted or ended then. What is new waits for the next round.
+    before. What is new waits for the next round. A provider whose writes take minutes is left to
+    a message at the time when the write should have settled.
     """
-    _slow_down(services, changes, run)
-    found, lost = changes.names, 0
+    plan = run.part_of(judged.plan)
+    _slow_down(services, plan, run)
+    found, lost = plan.ids, 0
     while True:
         try:
-            services.firewall.write(snapshot, changes)
+            run.apply(observed, plan)
             break
         except FirewallChangedError:
             lost += 1
             if lost == _QUICK_TRIES:
                 raise
-        run.lease = leases.keep(services, run.lease)
-        snapshot = services.firewall.read(snapshot.firewall_id)
-        changes = plan_again(snapshot).only(found)
-        if changes.is_empty:
+        run.lease = leases.keep(services, run.lease, run.provider.pace)
+        observed = run.provider.read(run.firewall_id)
+        plan = run.provider.plan(observed, judged.desired, run.refused).only(found)
+        if not plan.changes:
             return
-    run.written = changes
-    if any(rule.access is Access.ALLOW for rule in changes.put):
+    _note_written(services, run, plan)
+    if run.provider.pace.settle > MINUTE:
+        wait = run.provider.pace.settle.total_seconds()
+        raise SettlingError("the write takes minutes to settle", retry_after=wait)
+
+
+def _note_written(services: Services, run: Run, plan: Plan) -> None:
+    run.written = plan.ids
+    if any(change.opens for change in plan.changes):
         run.lease = note_opening(run.lease, services.clock())
-        run.may_gather = True  # who came since then
+        run.may_gather = True  # openings that came since then
+    removed = sum(change.verb == "remove" for change in plan.changes)
     services.telemetry.event(
         "jit.firewall.written",
-        firewall=snapshot.firewall_id,
-        put=len(changes.put),
-        removed=len(changes.remove),
+        firewall=run.firewall_id,
+        put=len(plan.changes) - removed,
+        removed=removed,
     )
 
 
-def _slow_down(services: Services, changes: Plan, run: _Run) -> None:
+def _slow_down(services: Services, plan: Plan, run: Run) -> None:
     """Wait where what was accepted did not come true: such writes use up the quota of others."""
-    run.in_vain = run.in_vain + 1 if changes == run.written else 0
+    run.in_vain = run.in_vain + 1 if plan.ids == run.written else 0
     if run.in_vain >= _WRITES_IN_VAIN:
         raise OutsideError(f"{run.in_vain} writes were accepted and did not come true")
-    run.written = Plan()
+    run.written = frozenset()
     if run.in_vain:
         services.sleep(2.0 ** (run.in_vain - 1))
-
-
-def _fail_blocked(services: Services, run: _Run, judged: Judged) -> bool:
-    """End the grants that have no place, each with its reason; True: there were some."""
-    failed = False
-    for grant in judged.rows.grants:
-        reason = _why_blocked(services, grant, judged.want, judged.changes)
-        if not reason or grant in run.failed:
-            continue
-        try:
-            _fail(services, grant, reason)
-            failed = True
-        except Exception as error:  # noqa: BLE001 - whatever it is, the others must be ended
-            run.failed.note(grant, error)
-    return failed
-
-
-def _why_blocked(services: Services, grant: Grant, want: Wanted, changes: Plan) -> str:
-    if grant.is_sealed:
-        return ""
-    if grant.key in want.impossible:
-        return want.impossible[grant.key]
-    names = (rule.name for rule in allow_rules(grant, services.names))
-    return next((changes.blocked[name] for name in names if name in changes.blocked), "")
-
-
-def _fail(services: Services, grant: Grant, reason: str) -> None:
-    close_early(
-        services,
-        grant.request_id,
-        lambda port: port.names(grant.vm_id, grant.port),
-        CloseReason.FAILED,
-        message=reason,
-    )
-
-
-def _refuse_to_forget(services: Services, firewall_id: str, run: _Run) -> None:
-    """Raise where a rule that should be gone was refused: closing has no terminal error."""
-    if not run.refusals.rules:
-        return
-    snapshot = services.firewall.read(firewall_id)
-    rows = services.rows.read(firewall_id)
-    want = wanted(rows, services.clock(), services.names)
-    left = plan(snapshot.rules, want.rules, services.names, services.band).remove
-    if left:
-        services.telemetry.event("jit.close.refused", firewall=firewall_id, rules=", ".join(left))
-        raise CloseRefusedError(
-            f"{firewall_id} refuses to give up {', '.join(left)}: "
-            f"{'; '.join(run.refusals.rules.get(name, '') for name in left)}"
-        )
 
 
 def _left_over(rows: FirewallRows) -> bool:

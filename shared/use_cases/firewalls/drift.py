@@ -1,14 +1,11 @@
-"""Tell repairs from ordinary work: what somebody else did to rules of ours goes on record."""
+"""Tell repairs from ordinary work: what another writer did to what is ours goes on record."""
 
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Mapping
 
 from shared.domain.audit import Operation
-from shared.domain.ids import RuleNames
-from shared.domain.model import FirewallRows, Grant, Protection
-from shared.domain.rules import Plan, allow_rules, deny_rules
-from shared.ports import Snapshot
+from shared.domain.desired import Change, Observed
 from shared.store.audit import Fact
+from shared.use_cases.firewalls.planning import Judged, key_of_intent
 from shared.use_cases.services import Services
 
 
@@ -20,74 +17,64 @@ class Repairs:
         self._firewall_id = firewall_id
         self._found: dict[str, Fact] = {}
 
-    def look(self, snapshot: Snapshot, rows: FirewallRows, changes: Plan) -> None:
-        """Note each rule that had been seen in place and is not as it should be any more.
+    def look(self, observed: Observed, judged: Judged, refused: Mapping[str, str]) -> None:
+        """Note each change to what had been confirmed and is not as it should be any more.
 
         What cannot be recorded now is kept for the next round: a close waits for no record.
         """
         try:
-            self._look(snapshot, rows, changes)
+            self._look(observed, judged, refused)
         except Exception as error:  # noqa: BLE001 - whatever it is, the firewall is converged
             self._services.telemetry.fault(
                 "jit.repair.unrecorded", error, firewall=self._firewall_id
             )
 
-    def _look(self, snapshot: Snapshot, rows: FirewallRows, changes: Plan) -> None:
-        unsettled = changes.names | changes.blocked.keys()
-        for name in sorted(self._found.keys() - unsettled):
-            self._record(name)
-        for name, what in drifted(self._services, snapshot, rows, changes).items():
-            self._found.setdefault(name, self._fact(name, what, snapshot.version))
+    def _look(self, observed: Observed, judged: Judged, refused: Mapping[str, str]) -> None:
+        unsettled = {change.target for change in judged.plan.changes}
+        unsettled |= {change_id.split(" ")[1] for change_id in refused}
+        for target in sorted(self._found.keys() - unsettled):
+            self._record(target)
+        for target, what in drifted(observed, judged).items():
+            self._found.setdefault(target, self._fact(target, what, observed.version))
 
-    def _fact(self, name: str, what: str, version: str) -> Fact:
+    def _fact(self, target: str, what: str, version: str) -> Fact:
         return Fact(
-            id=f"{self._firewall_id}|{name}|{version}|repaired",
+            id=f"{self._firewall_id}|{target}|{version}|repaired",
             at=self._services.clock(),
             operation=Operation.REPAIRED,
             firewall_id=self._firewall_id,
-            reason=f"{name}: {what}",
+            reason=f"{target}: {what}",
         )
 
-    def _record(self, name: str) -> None:
-        fact = self._found[name]
+    def _record(self, target: str) -> None:
+        fact = self._found[target]
         self._services.activity.record(fact)
         self._services.telemetry.event(
-            "jit.rule.repaired", firewall=self._firewall_id, rule=name, what=fact.reason
+            "jit.rule.repaired", firewall=self._firewall_id, rule=target, what=fact.reason
         )
-        del self._found[name]
+        del self._found[target]
 
 
-def drifted(
-    services: Services, snapshot: Snapshot, rows: FirewallRows, changes: Plan
-) -> dict[str, str]:
-    """Name the rules of ours that drifted, and say how."""
-    names = services.names
-    seen_open = {
-        rule.name
-        for grant in rows.grants
-        if grant.proven and not grant.is_sealed
-        for rule in allow_rules(grant, names)
-    }
-    seen_closed = {p for p in rows.protections if p.proven and not p.lifted}
-    settled = seen_open | {rule.name for rule in deny_rules(seen_closed, names)}
-    present = {rule.name.lower() for rule in snapshot.rules}
-    found = {
-        rule.name: "edited" if rule.name.lower() in present else "deleted"
-        for rule in changes.put
-        if rule.name in settled
-    }
-    ended = _rules_of((g for g in rows.grants if g.is_sealed and g.proven), names)
-    known = _rules_of((g for g in rows.grants if not (g.is_sealed and g.proven)), names)
-    known |= {rule.name.lower() for rule in deny_rules(_unlifted(rows), names)}
-    for name in changes.remove:
-        if name.lower() not in known:
-            found[name] = "back after its end" if name.lower() in ended else "an orphan"
+def drifted(observed: Observed, judged: Judged) -> dict[str, str]:
+    """Return the targets of changes that another writer made necessary, and how."""
+    rows = judged.rows
+    confirmed = {key_of_intent(g) for g in rows.grants if g.proven and not g.is_sealed}
+    confirmed |= {key_of_intent(p) for p in rows.protections if p.proven and not p.lifted}
+    confirmed = {key for key in confirmed if not judged.plan.finding(key).agrees}
+    ended = {key_of_intent(g) for g in rows.grants if g.is_sealed and g.proven}
+    present = {own.id.lower() for own in observed.own}
+    known = judged.desired.keys | {key_of_intent(p) for p in rows.protections}
+    found: dict[str, str] = {}
+    for change in judged.plan.changes:
+        serves = known.intersection(change.serves)
+        if not confirmed.isdisjoint(serves):
+            found[change.target] = _what(change, present)
+        elif not change.opens and serves <= ended and change.target.lower() in present:
+            found[change.target] = "back after its end" if serves else "an orphan"
     return found
 
 
-def _rules_of(grants: Iterable[Grant], names: RuleNames) -> set[str]:
-    return {rule.name.lower() for grant in grants for rule in allow_rules(grant, names)}
-
-
-def _unlifted(rows: FirewallRows) -> list[Protection]:
-    return [replace(each, lifted=False) for each in rows.protections]
+def _what(change: Change, present: set[str]) -> str:
+    if change.target.lower() in present:
+        return "edited"
+    return "deleted" if change.verb == "put" else f"{change.verb} is needed again"

@@ -1,4 +1,4 @@
-"""Take, keep and give back the lease of a firewall, which saves writes and is never relied on.
+"""Take, keep and give back the lease of a firewall or a lane, which saves writes and is never relied on.
 
 A lease that cannot be read or written stops no converge: the etag of the firewall decides.
 """
@@ -6,30 +6,30 @@ A lease that cannot be read or written stops no converge: the etag of the firewa
 from collections.abc import Callable
 from datetime import datetime
 
+from shared.domain.desired import Pace
 from shared.ports import Row
-from shared.store.rows import LEASE
 from shared.use_cases.services import Services
 
 _NONE = Row("", "", {})
 
 
 def take(
-    services: Services, firewall_id: str, unless: Callable[[Row, datetime], bool] | None
+    services: Services, key: str, pace: Pace, unless: Callable[[Row, datetime], bool] | None
 ) -> Row | None:
-    """Take a firewall's lease; None: another worker holds it, or `unless` forbids."""
+    """Take the lease of a firewall or a lane; None: it is held, or `unless` forbids."""
     now = services.clock()
     try:
         return services.rows.take_lease(
-            firewall_id, services.new_id(), now, now + LEASE, unless=unless
+            key, services.new_id(), now, now + pace.lease, unless=unless, longest=pace.lease
         )
     except Exception as error:  # noqa: BLE001 - converging without a lease is correct
-        services.telemetry.fault("jit.lease.failed", error, firewall=firewall_id)
+        services.telemetry.fault("jit.lease.failed", error, firewall=key)
         return _NONE
 
 
-def keep(services: Services, lease: Row) -> Row:
+def keep(services: Services, lease: Row, pace: Pace) -> Row:
     """Hold a lease for longer."""
-    return _write(services, lease, services.clock() + LEASE)
+    return _write(services, lease, services.clock() + pace.lease)
 
 
 def drop(services: Services, lease: Row) -> None:

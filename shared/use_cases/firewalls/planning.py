@@ -1,169 +1,257 @@
 """Judge one firewall: read its rows, sync them with their requests, and plan its changes.
 
 Whatever fails about one row, the plan for all others is made. A grant that fails is not wanted; a
-protection that fails keeps its deny.
+protection that fails keeps its block.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 
-from shared.domain.ids import digest, key_of
-from shared.domain.model import Access, FirewallRows, Protection, SecurityRule
-from shared.domain.rules import Plan, Wanted, allow_rules, current_grants, plan, superseded, wanted
-from shared.ports import OutsideError, Snapshot
+from shared.domain.desired import (
+    MAX_MEMORY,
+    Change,
+    Desired,
+    Finding,
+    Observed,
+    Plan,
+    allow_key,
+    block_key,
+    desired,
+    impossible,
+)
+from shared.domain.ids import digest, key_of, name_of
+from shared.domain.model import FirewallRows, Grant, Protection
+from shared.domain.rules import current_grants, other_vm_at, superseded
+from shared.ports import FirewallProvider, OutsideError, RowChangedError
 from shared.use_cases.firewalls.failures import Failures, Subject
 from shared.use_cases.firewalls.sync_grants import Aligner
 from shared.use_cases.services import Services
 
 
-@dataclass
-class Refusals:
-    """What the firewall turned down in this run, so that it is not tried again."""
-
-    rules: dict[str, str] = field(default_factory=dict)
-    flush: bool = False
-
-
 @dataclass(frozen=True)
 class Judged:
-    """What one firewall should hold by its rows, and the changes that lead there."""
+    """What one firewall should hold by its rows, and the changes that lead there.
+
+    `impossible` maps the keys of grants that must not be opened here to the reason.
+    """
 
     rows: FirewallRows
-    want: Wanted
-    changes: Plan
+    desired: Desired
+    plan: Plan
     failures: Failures
+    impossible: Mapping[str, str] = field(default_factory=dict)
+
+    def key(self, subject: Subject) -> str:
+        """Return the key of the intent of a grant or a protection."""
+        return key_of_intent(subject)
+
+    def finding(self, subject: Subject) -> Finding:
+        """Return what is found of a grant or a protection."""
+        key = key_of_intent(subject)
+        if key in self.impossible:
+            return impossible(self.impossible[key])
+        return self.plan.finding(key)
 
 
-def judge(services: Services, snapshot: Snapshot, refusals: Refusals) -> Judged:
+def key_of_intent(subject: Subject) -> str:
+    """Return the key of the intent of a grant or a protection."""
+    if isinstance(subject, Grant):
+        return allow_key(subject.request_id, subject.vm_id, subject.port)
+    return block_key(subject.policy_id, subject.vm_id)
+
+
+def judge(services: Services, observed: Observed, refused: Mapping[str, str]) -> Judged:
     """Judge a firewall by its rows. Raises what reading them raises, and what isolates no row."""
     now = services.clock()
-    rows = services.rows.read(snapshot.firewall_id)
-    failures = Failures(services, snapshot.firewall_id)
+    rows = services.rows.read(observed.firewall_id)
+    judging = _Judging(services, observed, refused, now)
     try:
-        return _judge(services, snapshot, refusals, rows, now, failures)
+        return judging.judge(rows, Failures(services, observed.firewall_id))
     except OutsideError:
         raise
     except Exception as error:  # noqa: BLE001 - one row is to blame, and the others must close
-        services.telemetry.fault("jit.plan.failed", error, firewall=snapshot.firewall_id)
-    failures = Failures(services, snapshot.firewall_id)
-    sound = _plannable(services, snapshot, rows, now, failures)
-    return _judge(services, snapshot, refusals, sound, now, failures)
+        services.telemetry.fault("jit.plan.failed", error, firewall=observed.firewall_id)
+    failures = Failures(services, observed.firewall_id)
+    return judging.judge(judging.plannable(rows, failures), failures)
 
 
-def _judge(
+def intents(
+    provider: FirewallProvider, observed: Observed, rows: FirewallRows, now: datetime
+) -> tuple[Desired, dict[str, str]]:
+    """Return what a firewall should hold by its rows, and which grants must not be opened."""
+    refused: dict[str, str] = {}
+    current = []
+    for grant in current_grants(rows, now):
+        other = other_vm_at(rows, grant)
+        if other:
+            refused[key_of_intent(grant)] = (
+                f"the address of '{name_of(grant.vm_id)}' also belongs to '{name_of(other)}' "
+                f"behind the same {provider.label}; opening it would open both"
+            )
+        else:
+            current.append(grant)
+    wanted = desired(rows, current)
+    if rows.undecoded:
+        wanted = _keep_undecoded(provider, observed, rows, wanted)
+    return wanted, refused
+
+
+def remember(
     services: Services,
-    snapshot: Snapshot,
-    refusals: Refusals,
-    rows: FirewallRows,
-    now: datetime,
-    failures: Failures,
+    provider: FirewallProvider,
+    observed: Observed,
+    judged: Judged,
+    refused: Mapping[str, str],
 ) -> Judged:
-    synced = Aligner(services, snapshot.firewall_id, failures).align(rows, now)
-    for protection in synced.protections:
-        if protection.lifted and _is_undecoded(synced, protection):
-            failures.note(protection, ValueError("another row of its VM cannot be decoded"))
-    want = wanted(synced, now, services.names)
-    changes = plan_changes(services, snapshot, synced, want, refusals)
-    return Judged(synced, want, _withhold(services, synced, changes, failures), failures)
+    """Store what the plan needs to restore one day, before anything is applied.
+
+    What could not be stored is not changed: changes that serve its block are left out.
+    """
+    if not judged.plan.remember:
+        return judged
+    store = partial(_store_memory, services, judged)
+    rows = replace(judged.rows, protections=tuple(map(store, judged.rows.protections)))
+    memory = {key_of_intent(each): each.memory for each in rows.protections}
+    blocks = (replace(b, memory=memory.get(b.key, b.memory)) for b in judged.desired.blocks)
+    wanted = replace(judged.desired, blocks=tuple(blocks))
+    planned = provider.plan(observed, wanted, refused)
+    unsafe = planned.remember.keys()
+    plan = replace(
+        planned, changes=tuple(c for c in planned.changes if unsafe.isdisjoint(c.serves))
+    )
+    return replace(
+        judged, rows=rows, desired=wanted, plan=withhold(rows, plan, judged.failures.withheld)
+    )
 
 
-def plan_changes(
-    services: Services, snapshot: Snapshot, rows: FirewallRows, want: Wanted, refusals: Refusals
-) -> Plan:
-    """Plan what makes a firewall hold what is wanted; a firewall that is gone holds nothing."""
-    if not snapshot.exists:
-        gone = "the network security group no longer exists"
-        return Plan(blocked={rule.name: gone for rule in want.rules})
-    rules = _with_kept_denies(services, snapshot, rows, want)
-    changes = plan(snapshot.rules, rules, services.names, services.band, refusals.rules)
-    ends_sessions = any(p.flush_connections and not p.lifted for p in rows.protections)
-    may = not snapshot.flushes_connections and not refusals.flush
-    if ends_sessions and may and services.firewall.writes_whole():
-        return replace(changes, flush_connections=True)
-    return changes
+def _store_memory(services: Services, judged: Judged, protection: Protection) -> Protection:
+    key = key_of_intent(protection)
+    memory = judged.plan.remember.get(key)
+    if memory is None:
+        return protection
+    proven = judged.plan.finding(key).agrees and not protection.lifted
+    if len(memory) > MAX_MEMORY:
+        told = f"{len(memory)} characters to remember are too many"
+        judged.failures.note(protection, ValueError(told))
+        return protection
+    try:
+        return services.rows.replace_protection(
+            replace(protection, memory=memory, proven=proven or protection.proven, blocked="")
+        )
+    except RowChangedError:
+        return protection  # the next round reads it anew
+    except Exception as error:  # noqa: BLE001 - its block waits, and the others go on
+        judged.failures.note(protection, error)
+        return protection
 
 
-def _withhold(services: Services, rows: FirewallRows, changes: Plan, failures: Failures) -> Plan:
-    """Leave out the openings of grants whose requests did not answer."""
-    names = {
-        rule.name
-        for grant in rows.grants
-        if grant.key in failures.withheld
-        for rule in allow_rules(grant, services.names)
-    }
-    return replace(changes, put=tuple(rule for rule in changes.put if rule.name not in names))
+def withhold(rows: FirewallRows, plan: Plan, withheld: set[tuple[str, str, int]]) -> Plan:
+    """Leave out the openings that serve only grants whose requests did not answer."""
+    keys = {key_of_intent(grant) for grant in rows.grants if grant.key in withheld}
+
+    def is_withheld(change: Change) -> bool:
+        return change.opens and bool(change.serves) and keys.issuperset(change.serves)
+
+    return replace(plan, changes=tuple(c for c in plan.changes if not is_withheld(c)))
 
 
-def _plannable(
-    services: Services, snapshot: Snapshot, rows: FirewallRows, now: datetime, failures: Failures
-) -> FirewallRows:
-    """Keep the rows that can be planned, each tried by itself; raises what is no row's fault."""
+class _Judging:
+    """Judges one observed state, of all rows or of those that can be planned."""
 
-    def attempt(some: FirewallRows) -> None:
-        superseded(current_grants(some, now))
-        want = wanted(some, now, services.names)
-        plan_changes(services, snapshot, some, want, Refusals())
+    def __init__(
+        self, services: Services, observed: Observed, refused: Mapping[str, str], now: datetime
+    ) -> None:
+        self._services = services
+        self._provider = services.firewalls.of(observed.firewall_id)
+        self._observed = observed
+        self._refused = refused
+        self._now = now
 
-    def is_plannable(subject: Subject, some: FirewallRows) -> bool:
+    def judge(self, rows: FirewallRows, failures: Failures) -> Judged:
+        """Sync rows with their requests, and plan."""
+        firewall_id = self._observed.firewall_id
+        synced = Aligner(self._services, firewall_id, failures).align(rows, self._now)
+        for protection in synced.protections:
+            if protection.lifted and _is_undecoded(synced, protection):
+                failures.note(protection, ValueError("another row of its VM cannot be decoded"))
+        wanted, refused = intents(self._provider, self._observed, synced, self._now)
+        planned = self._provider.plan(self._observed, wanted, self._refused)
+        plan = withhold(synced, planned, failures.withheld)
+        return Judged(synced, wanted, plan, failures, refused)
+
+    def plannable(self, rows: FirewallRows, failures: Failures) -> FirewallRows:
+        """Keep the rows that can be planned, found by halves; raises what is no row's fault.
+
+        A grant that cannot be planned is tried once more as one that must be gone.
+        """
+        self._attempt(FirewallRows())
+        sound = self._add(FirewallRows(), rows.protections, failures)
+        kept = {key_of_intent(each) for each in sound.protections}
+        unsound = {
+            digest(key_of(p.vm_id)) for p in rows.protections if key_of_intent(p) not in kept
+        }
+        return self._add(replace(sound, undecoded=rows.undecoded | unsound), rows.grants, failures)
+
+    def _add(
+        self, base: FirewallRows, subjects: Sequence[Subject], failures: Failures
+    ) -> FirewallRows:
+        if not subjects:
+            return base
+        error = self._why_not(_with(base, subjects))
+        if error is None:
+            return _with(base, subjects)
+        if len(subjects) > 1:
+            middle = len(subjects) // 2
+            base = self._add(base, subjects[:middle], failures)
+            return self._add(base, subjects[middle:], failures)
+        failures.note(subjects[0], error)
+        closed = [_sealed(each, self._now) for each in subjects if isinstance(each, Grant)]
+        return _with(base, closed) if self._why_not(_with(base, closed)) is None else base
+
+    def _why_not(self, rows: FirewallRows) -> Exception | None:
         try:
-            attempt(some)
+            self._attempt(rows)
         except Exception as error:  # noqa: BLE001 - whatever it is, the others are planned
-            failures.note(subject, error)
-            return False
-        return True
+            return error
+        return None
 
-    attempt(FirewallRows())
-    sound = tuple(p for p in rows.protections if is_plannable(p, FirewallRows((p,))))
-    unsound = {digest(key_of(p.vm_id)) for p in rows.protections if p not in sound}
-    grants = tuple(g for g in rows.grants if is_plannable(g, FirewallRows(sound, (g,))))
-    return FirewallRows(sound, grants, rows.undecoded | unsound)
+    def _attempt(self, rows: FirewallRows) -> None:
+        superseded(current_grants(rows, self._now))
+        wanted, _ = intents(self._provider, self._observed, rows, self._now)
+        self._provider.plan(self._observed, wanted, {})
 
 
-def _with_kept_denies(
-    services: Services, snapshot: Snapshot, rows: FirewallRows, want: Wanted
-) -> tuple[SecurityRule, ...]:
-    """Want every deny of ours that a protection which cannot be decoded may stand behind."""
-    if not rows.undecoded:
-        return want.rules
-    names = services.names
-    lifted = {
-        names.deny(each.vm_id, family).lower()
-        for each in rows.protections
-        if each.lifted and not _is_undecoded(rows, each)
-        for family in (4, 6)
-    }
-    present = {
-        rule.name.lower(): rule
-        for rule in snapshot.rules
-        if rule.access is Access.DENY and names.is_ours(rule.name)
-    }
-    rules = [
-        _widest(rule, present) if _may_be_wider(services, rows, rule) else rule
-        for rule in want.rules
-    ]
-    known = {rule.name.lower() for rule in rules} | lifted
-    return (*rules, *(rule for name, rule in present.items() if name not in known))
+def _with(rows: FirewallRows, subjects: Sequence[Subject]) -> FirewallRows:
+    return replace(
+        rows,
+        protections=(*rows.protections, *(s for s in subjects if isinstance(s, Protection))),
+        grants=(*rows.grants, *(s for s in subjects if isinstance(s, Grant))),
+    )
+
+
+def _sealed(grant: Grant, now: datetime) -> Grant:
+    return grant if grant.is_sealed else replace(grant, sealed_at=now, proven=False)
+
+
+def _keep_undecoded(
+    provider: FirewallProvider, observed: Observed, rows: FirewallRows, wanted: Desired
+) -> Desired:
+    """Keep everything of ours that closes, as wide as it is, unless a lifted block explains it.
+
+    A protection that cannot be decoded may stand behind it.
+    """
+    doubtful = {key_of_intent(p) for p in rows.protections if p.lifted and _is_undecoded(rows, p)}
+    wanted = wanted.without(doubtful)
+    lifted = tuple(block for block in wanted.blocks if not block.wanted)
+    keys = {block.key for block in lifted}
+    lifting: Callable[[Change], bool] = lambda change: not keys.isdisjoint(change.serves)  # noqa: E731
+    changes = provider.plan(observed, Desired(blocks=lifted)).changes if lifted else ()
+    going = {change.target.lower() for change in changes if lifting(change)}
+    kept = (own for own in observed.own if not own.opens and keys.isdisjoint(own.keys))
+    return replace(wanted, keep=frozenset(own.id for own in kept if own.id.lower() not in going))
 
 
 def _is_undecoded(rows: FirewallRows, protection: Protection) -> bool:
     return digest(key_of(protection.vm_id)) in rows.undecoded
-
-
-def _may_be_wider(services: Services, rows: FirewallRows, rule: SecurityRule) -> bool:
-    return rule.name in {
-        services.names.deny(each.vm_id, family)
-        for each in rows.protections
-        if _is_undecoded(rows, each)
-        for family in (4, 6)
-    }
-
-
-def _widest(rule: SecurityRule, present: Mapping[str, SecurityRule]) -> SecurityRule:
-    """Take over the ports and addresses that a deny already covers."""
-    standing = present.get(rule.name.lower(), rule)
-    return replace(
-        rule,
-        ports=tuple(dict.fromkeys((*rule.ports, *standing.ports))),
-        destinations=tuple(dict.fromkeys((*rule.destinations, *standing.destinations))),
-    )

@@ -1,19 +1,19 @@
 """Close what has expired on a firewall whose rows cannot be read, from the rules' own texts.
 
-Nothing is opened, no deny is touched, and nothing is recorded: the rows are synced once they can
-be read again.
+Nothing is opened, nothing that closes is touched, and nothing is recorded: the rows are synced
+once they can be read again.
 """
 
 from datetime import timedelta
 
-from shared.domain.expiry import next_end, past_end
-from shared.domain.rules import Plan
+from shared.domain.desired import Observed, Pace, Plan, desired_without_rows
+from shared.domain.model import LONGEST_GRANT
 from shared.ports import (
     FirewallChangedError,
-    FirewallRefusedError,
+    FirewallProvider,
     OutsideError,
+    RefusedError,
     SettlingError,
-    Snapshot,
 )
 from shared.use_cases.services import Services
 
@@ -22,52 +22,66 @@ _TRIES = 5
 
 
 def close_past_ends(services: Services, firewall_id: str, *, wait: bool = False) -> None:
-    """Remove our allows whose end, in the rule's own text, has passed.
+    """Remove our openings whose end, in their own text, has passed.
 
     With `wait`, first wait for an end that is seconds away. Raises what the firewall raises.
     """
-    refused: dict[str, FirewallRefusedError] = {}
-    before: tuple[str, ...] = ()
+    provider = services.firewalls.of(firewall_id)
+    refused: dict[str, RefusedError] = {}
+    before: frozenset[str] = frozenset()
     in_vain = 0
     while in_vain < _TRIES:
-        snapshot = _read(services, firewall_id)
+        observed = _read(provider, firewall_id)
         if wait:
-            _await_end(services, snapshot)
-        found = past_end(snapshot.rules, services.names, services.clock())
-        past = tuple(name for name in found if name not in refused)
-        if not past:
+            _await_end(services, observed, provider.pace)
+        plan = _closes(services, provider, observed, refused)
+        if not plan.changes:
             return _raise_first(refused)
-        in_vain += past == before
-        before = past
+        in_vain += plan.ids == before
+        before = plan.ids
         try:
-            services.firewall.write(snapshot, Plan(remove=past))
+            provider.apply(observed, plan)
         except FirewallChangedError:
             continue
-        except FirewallRefusedError as refusal:
-            refused |= dict.fromkeys([refusal.rule_name] if refusal.rule_name else past, refusal)
+        except RefusedError as refusal:
+            refused |= dict.fromkeys(refusal.changes or plan.ids, refusal)
             continue
-        services.telemetry.event("jit.rules.expired", firewall=firewall_id, rules=", ".join(past))
+        closed = ", ".join(change.target for change in plan.changes)
+        services.telemetry.event("jit.rules.expired", firewall=firewall_id, rules=closed)
     raise OutsideError(f"{firewall_id} still holds {', '.join(before)} after {in_vain} tries")
 
 
-def _read(services: Services, firewall_id: str) -> Snapshot:
+def _closes(
+    services: Services,
+    provider: FirewallProvider,
+    observed: Observed,
+    refused: dict[str, RefusedError],
+) -> Plan:
+    wanted = desired_without_rows(observed, services.clock(), provider.pace, LONGEST_GRANT)
+    plan = provider.plan(observed, wanted, {key: str(why) for key, why in refused.items()})
+    return plan.only({c.id for c in plan.changes if not c.opens} - refused.keys())
+
+
+def _read(provider: FirewallProvider, firewall_id: str) -> Observed:
     """Read a firewall, settled or not: removing what has expired does not wait for others."""
     try:
-        return services.firewall.read(firewall_id)
+        return provider.read(firewall_id)
     except SettlingError as busy:
-        if busy.snapshot is None:
+        if busy.observed is None:
             raise
-        return busy.snapshot
+        return busy.observed
 
 
-def _raise_first(refused: dict[str, FirewallRefusedError]) -> None:
+def _raise_first(refused: dict[str, RefusedError]) -> None:
     for refusal in refused.values():
         raise refusal
 
 
-def _await_end(services: Services, snapshot: Snapshot) -> None:
+def _await_end(services: Services, observed: Observed, pace: Pace) -> None:
     """Wait until the next end has passed, if it is seconds away."""
     now = services.clock()
-    end = next_end(snapshot.rules, services.names, now)
+    kept = desired_without_rows(observed, now, pace, LONGEST_GRANT).keep
+    ends = [own.until + pace.margin for own in observed.own if own.id in kept and own.until]
+    end = min(ends, default=None)
     if end is not None and end <= now + _SOON:
         services.sleep((end - now).total_seconds())

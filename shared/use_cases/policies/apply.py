@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 
+from shared.domain.desired import Observed
 from shared.domain.errors import InvalidInputError, NotFoundError
-from shared.domain.exposure import exposures
 from shared.domain.ids import key_of, name_of
 from shared.domain.model import (
     MINUTE,
@@ -22,11 +22,12 @@ from shared.domain.model import (
 from shared.domain.network import overlaps
 from shared.domain.policy import USUAL_PORTS
 from shared.domain.texts import shorten
-from shared.ports import Machine, RowChangedError, RowExistsError, Snapshot
+from shared.ports import Machine, RowChangedError, RowExistsError
 from shared.store.codec import UnreadableRowError
 from shared.store.policies import PolicyRow, VmRow
 from shared.store.room import policy_has_room
 from shared.use_cases.firewalls.converge import Outcome, converge
+from shared.use_cases.firewalls.paths import find_exposures, find_machine
 from shared.use_cases.grants import close_early
 from shared.use_cases.policies.findings import (
     Finding,
@@ -167,13 +168,13 @@ class _Applied:
     problems: dict[str, str] = field(default_factory=dict)
     errors: list[Exception] = field(default_factory=list)
     governed: list[Governed] = field(default_factory=list)
-    snapshots: dict[str, Snapshot] = field(default_factory=dict)
+    observed: dict[str, Observed] = field(default_factory=dict)
     flush_connections: bool = False
 
-    def saw(self, snapshot: Snapshot) -> None:
+    def saw(self, observed: Observed) -> None:
         """Keep the last settled read of a firewall that is there."""
-        if snapshot.exists:
-            self.snapshots[key_of(snapshot.firewall_id)] = snapshot
+        if observed.exists:
+            self.observed[key_of(observed.firewall_id)] = observed
 
 
 def apply_policy(services: Services, policy_id: str) -> None:
@@ -191,7 +192,7 @@ def apply_policy(services: Services, policy_id: str) -> None:
         if (after.version if after else "") != (held.version if held else ""):
             continue  # another PUT or DELETE came meanwhile: what was written may be stale
         complete = not applied.errors
-        note_exposure(services, policy_id, applied.governed, applied.snapshots, complete=complete)
+        note_exposure(services, policy_id, applied.governed, applied.observed, complete=complete)
         if after is None:
             clear_finding(services, Kind.FAILED, policy_id)
         if applied.errors:
@@ -242,22 +243,23 @@ def _try_to_lift(services: Services, row: VmRow, applied: _Applied) -> None:
 
 
 def _protect(services: Services, row: VmRow, vm: PolicyVm, applied: _Applied) -> None:
-    machine = services.machines.find(vm.id)
+    machine = _found(services, vm.id)
     problem = unprotectable(machine)
     if problem:
         applied.problems[vm.id] = problem
     attachments = machine.attachments if machine else ()
-    current = {key_of(each.firewall_id) for each in attachments}
+    closing = [each for each in attachments if each.closes]
+    current = {key_of(each.firewall_id) for each in closing}
     gone = [each for each in row.firewalls if key_of(each) not in current]
     # The firewalls are noted before anything is written to them: what is not noted here could
     # never be lifted.
-    noted = sorted({*row.firewalls, *(each.firewall_id for each in attachments)})
+    noted = sorted({*row.firewalls, *(each.firewall_id for each in closing)})
     if tuple(noted) != row.firewalls or not row.version:
         services.policies.put_vm(replace(row, vm_id=vm.id, firewalls=tuple(noted)))
     ports = vm.ports or usual_ports(machine)
     numbers = tuple(sorted(rule.number for rule in ports))
     applied.governed.append(Governed(vm.id, numbers, tuple(attachments)))
-    for attachment in attachments:
+    for attachment in closing:
         wanted = Protection(
             firewall_id=attachment.firewall_id,
             policy_id=row.policy_id,
@@ -283,12 +285,15 @@ def _end_what_is_blocked(services: Services, vm_id: str, attachments: Iterable[A
         return lives and any(
             key_of(each.firewall_id) not in known and overlaps(each.addresses, opened)
             for each in attachments
+            if each.opens
         )
 
     for request_id in services.requests.live(vm_id=vm_id):
         held = services.requests.get(request_id)
         if held is not None and any(is_blocked(port) for port in held.request.ports):
-            told = "another network security group was put in front of the VM; ask again"
+            labels = {services.firewalls.of(each.firewall_id).label for each in attachments}
+            named = " or ".join(sorted(labels))
+            told = f"another {named} was put in front of the VM; ask again"
             close_early(services, request_id, is_blocked, CloseReason.FAILED, message=told)
 
 
@@ -316,7 +321,7 @@ def usual_ports(machine: Machine | None) -> tuple[PortRule, ...]:
 def _write_protection(services: Services, wanted: Protection) -> None:
     held = _decoded(services, wanted)
     if held is not None and not held.lifted:
-        wanted = replace(wanted, priority_v4=held.priority_v4, priority_v6=held.priority_v6)
+        wanted = replace(wanted, memory=held.memory)
     if held is None or replace(held, proven=False, blocked="", version="") != wanted:
         services.rows.put_protection(wanted)
 
@@ -359,28 +364,25 @@ def _finish(services: Services, policy_id: str, held: PolicyRow | None, applied:
         if any(p.lifted or not (p.proven or p.blocked) for p in standing):
             return False
         blocked = next((p.blocked for p in standing if p.blocked), "")
-        if blocked and not _is_closed(services, standing):
+        if blocked and not _is_closed(services, applied, row.vm_id):
             applied.problems[row.vm_id] = blocked
         _tidy(services, row, [p.firewall_id for p in standing], held)
     return held is None or _conclude(services, held, applied)
 
 
-def _is_closed(services: Services, standing: Iterable[Protection]) -> bool:
+def _is_closed(services: Services, applied: _Applied, vm_id: str) -> bool:
     """Tell whether a VM's governed ports are closed although a deny of ours could not be placed.
 
     The machines report judges by the same function, so that both give one answer.
     """
-    in_force = list(standing)
-    firewalls = {}
-    for each in in_force:
-        snapshot = services.firewall.read(each.firewall_id)
-        if snapshot.exists:
-            firewalls[key_of(each.firewall_id)] = snapshot.rules
-    attachments = [Attachment(each.firewall_id, each.addresses) for each in in_force]
-    ports = {port for each in in_force for port in each.ports}
-    return len(firewalls) == len(in_force) and not exposures(
-        attachments, firewalls, ports, services.names
-    )
+    vm = next(each for each in applied.governed if key_of(each.vm_id) == key_of(vm_id))
+    observed = {}
+    for each in vm.attachments:
+        read = services.firewalls.of(each.firewall_id).read(each.firewall_id)
+        if read.exists:
+            observed[key_of(each.firewall_id)] = read
+    found = find_exposures(services.firewalls, vm.vm_id, vm.attachments, observed, vm.ports)
+    return len(observed) == len(vm.attachments) and not found
 
 
 def _tidy(services: Services, row: VmRow, firewalls: list[str], held: PolicyRow | None) -> None:
@@ -424,6 +426,10 @@ def _conclude(services: Services, held: PolicyRow, applied: _Applied) -> bool:
 def _with_ports(services: Services, policy: Policy) -> tuple[PolicyVm, ...]:
     """Fill in the usual ports of the VMs that were named without any."""
     return tuple(
-        vm if vm.ports else replace(vm, ports=usual_ports(services.machines.find(vm.id)))
+        vm if vm.ports else replace(vm, ports=usual_ports(_found(services, vm.id)))
         for vm in policy.vms
     )
+
+
+def _found(services: Services, vm_id: str) -> Machine | None:
+    return find_machine(services.machines, services.firewalls, vm_id)

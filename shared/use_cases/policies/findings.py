@@ -8,12 +8,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from shared.domain.exposure import exposed_by
+from shared.domain.desired import Observed
 from shared.domain.ids import key_of, name_of
-from shared.domain.model import ANY, Attachment
+from shared.domain.model import Attachment
 from shared.domain.times import format_sortable
-from shared.ports import Row, Snapshot, Value
+from shared.ports import Row, Value
 from shared.store.rows import policy_key
+from shared.use_cases.firewalls.paths import find_exposures
 from shared.use_cases.services import Services
 
 MOST_READ = 100
@@ -87,7 +88,7 @@ def note_exposure(
     services: Services,
     policy_id: str,
     governed: Iterable[Governed],
-    snapshots: Mapping[str, Snapshot],
+    observed: Mapping[str, Observed],
     *,
     complete: bool,
 ) -> None:
@@ -97,10 +98,10 @@ def note_exposure(
     """
     reasons = []
     for vm in governed:
-        if any(key_of(each.firewall_id) not in snapshots for each in vm.attachments):
+        if any(key_of(each.firewall_id) not in observed for each in vm.attachments):
             complete = False
             continue
-        reason = _why_exposed(services, vm, snapshots)
+        reason = _why_exposed(services, vm, observed)
         if reason:
             reasons.append(reason)
     if reasons:
@@ -110,22 +111,17 @@ def note_exposure(
         clear_finding(services, Kind.EXPOSED, policy_id)
 
 
-def _why_exposed(services: Services, vm: Governed, snapshots: Mapping[str, Snapshot]) -> str:
-    """Name a rule that leaves a port of a VM open; empty: none does."""
-    for address in sorted({a for each in vm.attachments for a in each.addresses}):
-        before = {
-            each.firewall_id: snapshots[key_of(each.firewall_id)].rules
-            for each in vm.attachments
-            if address in each.addresses
-        }
-        for port in vm.ports:
-            # As our deny closes it: for every protocol.
-            for firewall_id, rule in exposed_by(before, port, ANY, address, services.names):
-                return (
-                    f"port {port} of '{name_of(vm.vm_id)}' is left open by rule '{rule.name}' "
-                    f"(priority {rule.priority}) of '{name_of(firewall_id)}'"
-                )
-    return ""
+def _why_exposed(services: Services, vm: Governed, observed: Mapping[str, Observed]) -> str:
+    """Name what leaves a port of a VM open; empty: nothing does."""
+    found = find_exposures(services.firewalls, vm.vm_id, vm.attachments, observed, vm.ports)
+    return next(
+        (
+            f"port {each.port} of '{name_of(vm.vm_id)}' is left open by {each.opening.what} "
+            f"of '{name_of(each.firewall_id)}'"
+            for each in found
+        ),
+        "",
+    )
 
 
 def _place(kind: Kind, policy_id: str) -> tuple[str, str]:

@@ -1,9 +1,12 @@
-"""Dry runs: the decision, its reasons, and the very rules that would be written. Writes nothing."""
+"""Dry runs: the decision, its reasons, and what would be written. Writes nothing."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
+from typing import NamedTuple
 
+from shared.domain.desired import Change, Observed, Verdict
 from shared.domain.errors import Reason
 from shared.domain.ids import key_of, name_of
 from shared.domain.model import (
@@ -14,13 +17,13 @@ from shared.domain.model import (
     Policy,
     PolicyVm,
     Protection,
-    SecurityRule,
     Status,
 )
 from shared.domain.policy import PolicyDecision
 from shared.domain.request import begin_opening
-from shared.domain.rules import Plan, plan, wanted
-from shared.ports import Machine, Snapshot
+from shared.ports import FirewallProvider, Machine
+from shared.use_cases.firewalls.paths import find_machine, with_firewalls
+from shared.use_cases.firewalls.planning import intents
 from shared.use_cases.grants import grant_of
 from shared.use_cases.policies.apply import standing, succeeding, unprotectable, usual_ports
 from shared.use_cases.policies.manage import (
@@ -42,7 +45,7 @@ class FirewallChange:
     """What would change on one firewall; `blocked` maps what cannot be done to why."""
 
     firewall_id: str
-    put: tuple[SecurityRule, ...] = ()
+    put: tuple[dict[str, object], ...] = ()
     remove: tuple[str, ...] = ()
     blocked: Mapping[str, str] = field(default_factory=dict)
 
@@ -89,7 +92,8 @@ def explain_request(services: Services, wish: Wish) -> Explained:
         return Explained(decision)
     request = new_request(services, wish)
     vm_ids = sorted({port.vm_id for port in request.ports})
-    machines = dict(zip(vm_ids, services.workers(services.machines.find, vm_ids), strict=True))
+    find = partial(find_machine, services.machines, services.firewalls)
+    machines = dict(zip(vm_ids, services.workers(find, vm_ids), strict=True))
     problems = [
         Reason("CannotBeOpened", f"{name_of(vm_id)}: {why}", vm_id)
         for vm_id, machine in machines.items()
@@ -102,7 +106,8 @@ def explain_request(services: Services, wish: Wish) -> Explained:
         here = [grant for grant in grants if key_of(grant.firewall_id) == key_of(firewall_id)]
         rows = services.rows.read(firewall_id)
         after = _with_grants(rows, here, policy)
-        return _difference(services, services.firewall.read(firewall_id), rows, after)
+        provider = services.firewalls.of(firewall_id)
+        return _difference(services, provider, provider.read(firewall_id), rows, after)
 
     changes = services.workers(change, sorted(firewalls.values()))
     return Explained(decision, tuple(changes), tuple(problems), request=request)
@@ -154,7 +159,8 @@ def explain_policy(
     held = services.policies.get(policy.id)
     policy = succeeding(held, policy, keep_conditions=keep_conditions)
     listed = inventory.read(places_in(services.scopes, policy.id.split("/")[2]))
-    machines = {key_of(machine.id): machine for machine in listed.machines}
+    composed = with_firewalls(services.firewalls, listed.machines)
+    machines = {key_of(machine.id): machine for machine in composed}
     problems = [
         Reason("CannotBeProtected", f"{name_of(vm.id)}: {why}", vm.id)
         for vm in policy.vms
@@ -191,29 +197,66 @@ def _policy_change(
     rows = services.rows.read(firewall_id)
     others = [each for each in rows.protections if key_of(each.policy_id) != key_of(policy.id)]
     here = [each for each in protections if key_of(each.firewall_id) == key_of(firewall_id)]
-    snapshot = listed.firewalls.get(key_of(firewall_id)) or services.firewall.read(firewall_id)
-    change = _difference(services, snapshot, rows, replace(rows, protections=(*others, *here)))
+    provider = services.firewalls.of(firewall_id)
+    snapshot = listed.firewalls.get(key_of(firewall_id))
+    if snapshot is None:
+        observed = provider.read(firewall_id)
+    else:
+        observed = Observed(firewall_id, snapshot.version, snapshot, snapshot.exists)
+    after = replace(rows, protections=(*others, *here, *_lifted(rows, policy, here)))
+    change = _difference(services, provider, observed, rows, after)
     return replace(change, firewall_id=firewall_id)
 
 
+def _lifted(rows: FirewallRows, policy: Policy, here: Iterable[Protection]) -> Iterable[Protection]:
+    """Return the protections that a policy would lift: those of the VMs it no longer lists."""
+    kept = {key_of(each.vm_id) for each in here}
+    for each in rows.protections:
+        if key_of(each.policy_id) == key_of(policy.id) and key_of(each.vm_id) not in kept:
+            yield replace(each, lifted=True)
+
+
 def _difference(
-    services: Services, snapshot: Snapshot, before: FirewallRows, after: FirewallRows
+    services: Services,
+    provider: FirewallProvider,
+    observed: Observed,
+    before: FirewallRows,
+    after: FirewallRows,
 ) -> FirewallChange:
     """Plan with and without what is asked for, and keep what it alone would change."""
-    if not snapshot.exists:
-        gone = {name_of(snapshot.firewall_id): "the network security group no longer exists"}
-        return FirewallChange(snapshot.firewall_id, blocked=gone)
-    already, then = (_plan(services, snapshot, rows) for rows in (before, after))
+    if not observed.exists:
+        gone = {name_of(observed.firewall_id): f"the {provider.label} no longer exists"}
+        return FirewallChange(observed.firewall_id, blocked=gone)
+    now = services.clock()
+    already, then = (_plan(provider, observed, rows, now) for rows in (before, after))
+    new = [change for key, change in then.changes.items() if key not in already.changes]
+    rendered = [provider.render(change) for change in new if change.verb != "remove"]
     return FirewallChange(
-        snapshot.firewall_id,
-        put=tuple(rule for rule in then.put if rule not in already.put),
-        remove=tuple(name for name in then.remove if name not in already.remove),
+        observed.firewall_id,
+        put=tuple(each for each in rendered if each),
+        remove=tuple(change.target for change in new if change.verb == "remove"),
         blocked={n: why for n, why in then.blocked.items() if n not in already.blocked},
     )
 
 
-def _plan(services: Services, snapshot: Snapshot, rows: FirewallRows) -> Plan:
-    want = wanted(rows, services.clock(), services.names)
-    planned = plan(snapshot.rules, want.rules, services.names, services.band)
-    impossible = {vm: why for (_, vm, _), why in want.impossible.items()}
-    return replace(planned, blocked={**planned.blocked, **impossible})
+class _Planned(NamedTuple):
+    changes: dict[str, Change]
+    blocked: dict[str, str]  # name of a VM -> why something about it cannot be done
+
+
+def _plan(
+    provider: FirewallProvider, observed: Observed, rows: FirewallRows, now: datetime
+) -> _Planned:
+    wanted, impossible = intents(provider, observed, rows, now)
+    plan = provider.plan(observed, wanted)
+    reasons = {
+        key: found.reason
+        for key, found in plan.findings.items()
+        if found.verdict is Verdict.IMPOSSIBLE
+    } | impossible
+    blocked = {
+        name_of(intent.vm_id): reasons[intent.key]
+        for intent in wanted.intents
+        if intent.key in reasons
+    }
+    return _Planned({change.id: change for change in plan.changes}, blocked)

@@ -4,12 +4,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 
-from shared.domain.exposure import Exposure, exposures
+from shared.domain.desired import Observed
+from shared.domain.exposure import Exposure
 from shared.domain.ids import is_within, key_of, name_of
-from shared.domain.model import Policy, PortRule
-from shared.ports import Machine, Snapshot
+from shared.domain.machine_ids import Ec2Instance, parse_machine_id
+from shared.domain.model import Policy, PolicyVm, PortRule
+from shared.ports import Machine
 from shared.store.policies import VmRow
+from shared.use_cases.firewalls.paths import (
+    describe_instance,
+    find_exposures,
+    observed_of,
+    with_firewalls,
+)
 from shared.use_cases.policies.apply import list_policies, unprotectable, usual_ports
 from shared.use_cases.reports.inventory import Inventory, Listed, places_in
 from shared.use_cases.services import Services
@@ -67,12 +76,42 @@ def report_machines(
     for subscription in subscriptions:
         listed = inventory.read(places_in(services.scopes, subscription))
         known = _what_is_kept(services, subscription)
-        reports += [
-            _judge(services, machine, listed, known)
-            for machine in listed.machines
-            if any(is_within(machine.id, scope) for scope in wanted)
-        ]
+        found = with_firewalls(services.firewalls, [*listed.machines, *_instances(known)])
+        machines = [m for m in found if any(is_within(m.id, scope) for scope in wanted)]
+        observed = _observe(services, listed, machines)
+        reports += [_judge(services, machine, observed, known) for machine in machines]
     return sorted(reports, key=lambda report: key_of(report.machine.id))
+
+
+def _instances(known: _Known) -> list[Machine]:
+    """Describe the EC2 instances that policies list; ARM's lists hold none."""
+    found = [parse_machine_id(vm.id) for listed in known.policies.values() for vm in _vms(listed)]
+    unique = {each.key: each for each in found if isinstance(each, Ec2Instance)}
+    return [describe_instance(each) for each in unique.values()]
+
+
+def _vms(policies: Iterable[Policy]) -> list[PolicyVm]:
+    return [vm for policy in policies for vm in policy.vms]
+
+
+def _observe(
+    services: Services, listed: Listed, machines: Iterable[Machine]
+) -> dict[str, Observed]:
+    """Return every firewall in front of some machines; those that no list holds are read."""
+    observed = {key: observed_of(snapshot) for key, snapshot in listed.firewalls.items()}
+    unread = {
+        key_of(each.firewall_id): each.firewall_id
+        for machine in machines
+        if not machine.unreadable
+        for each in machine.attachments
+        if key_of(each.firewall_id) not in observed
+    }
+    read = services.workers(partial(_read, services), [unread[key] for key in sorted(unread)])
+    return observed | {key_of(each.firewall_id): each for each in read}
+
+
+def _read(services: Services, firewall_id: str) -> Observed:
+    return services.firewalls.of(firewall_id).read(firewall_id)
 
 
 def _what_is_kept(services: Services, subscription: str) -> _Known:
@@ -94,10 +133,12 @@ def _accessed(row: VmRow) -> float:
     return row.last_access_at.timestamp() if row.last_access_at else 0.0
 
 
-def _judge(services: Services, machine: Machine, listed: Listed, known: _Known) -> MachineReport:
+def _judge(
+    services: Services, machine: Machine, observed: Mapping[str, Observed], known: _Known
+) -> MachineReport:
     policies = known.policies.get(key_of(machine.id), [])
     ports = _ports(machine, policies)
-    open_by = _openings(services, machine, listed.firewalls, ports)
+    open_by = _openings(services, machine, observed, ports)
     category, reason = _categorise(machine, policies, open_by)
     state, state_reason = _recommend(machine, category, reason)
     row = known.rows.get(key_of(machine.id))
@@ -127,13 +168,12 @@ def _ports(machine: Machine, policies: Iterable[Policy]) -> tuple[PortRule, ...]
 def _openings(
     services: Services,
     machine: Machine,
-    firewalls: Mapping[str, Snapshot],
+    observed: Mapping[str, Observed],
     ports: Sequence[PortRule],
 ) -> tuple[Exposure, ...]:
     """Find what leaves the governed ports open, for every protocol, as our deny closes them."""
-    rules = {key: snapshot.rules for key, snapshot in firewalls.items()}
     numbers = [rule.number for rule in ports]
-    return exposures(machine.attachments, rules, numbers, services.names)
+    return find_exposures(services.firewalls, machine.id, machine.attachments, observed, numbers)
 
 
 def _categorise(
@@ -149,8 +189,8 @@ def _categorise(
     if open_by:
         first = min(open_by, key=lambda each: bool(each.unresolved))
         return Category.EXPOSED, (
-            f"rule '{first.rule.name}' (priority {first.rule.priority}) of "
-            f"'{name_of(first.firewall_id)}' leaves port {first.port} open{_doubt(first)}"
+            f"{first.opening.what} of '{name_of(first.firewall_id)}' "
+            f"leaves port {first.port} open{_doubt(first)}"
         )
     return Category.CONFIGURED, f"governed by policy '{policies[0].name}'"
 

@@ -1,7 +1,7 @@
 """What people decide about a request after it was made: approve, deny, revoke, extend."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from shared.domain.approval import (
@@ -46,7 +46,7 @@ from shared.domain.times import format_instant
 from shared.ports import OutsideError, RowChangedError
 from shared.store.room import as_stored, require_room_to_extend, require_short
 from shared.use_cases.audit import record_change
-from shared.use_cases.grants import By, close_early, grant_of
+from shared.use_cases.grants import By, close_early, copy_ends
 from shared.use_cases.permission import (
     enforce,
     enforce_for_missing,
@@ -315,28 +315,6 @@ def _note(services: Services, request: AccessRequest, until: datetime | None) ->
     services.due.add(until + MINUTE, "request", request.id, since=now)
     for firewall_id in {f.firewall_id for port in request.ports for f in port.fronts or ()}:
         services.due.add(until, "firewall", firewall_id, since=now)
-
-
-def copy_ends(services: Services, request: AccessRequest) -> None:
-    """Copy the ends in a request to its grants, and have their rules' texts follow.
-
-    A grant that this does not reach is brought in line when its old end falls due.
-    """
-    touched = set()
-    for port in request.ports:
-        for front in port.fronts or ():
-            held = services.rows.get_grant(front.firewall_id, request.id, port.vm_id, port.port)
-            if held is None or held.is_sealed or port.closing:
-                continue
-            truth = grant_of(request, port, front)
-            if truth.expires_at != held.expires_at:
-                try:
-                    services.rows.replace_grant(replace(truth, version=held.version))
-                except RowChangedError:
-                    continue
-                touched.add(front.firewall_id)
-    for firewall_id in sorted(touched):
-        services.queues.send_firewall(firewall_id)
 
 
 def _own_request(services: Services, request_id: str, person: Principal) -> AccessRequest:

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 from shared.domain.approval import pending
-from shared.domain.summary import group_of_vm, summarize
+from shared.domain.machine_ids import parse_machine_id
+from shared.domain.summary import summarize
 from shared.domain.times import format_instant
 from shared.use_cases.services import Services
 
@@ -40,7 +41,7 @@ def notify(services: Services, post: Post | None, request_id: str) -> None:
             "ports": [
                 {
                     "virtualMachine": port.vm_id,
-                    "resourceGroup": group_of_vm(port.vm_id),
+                    "resourceGroup": parse_machine_id(port.vm_id).group,
                     "number": port.port,
                     "protocol": port.protocol,
                     "sources": list(port.sources),

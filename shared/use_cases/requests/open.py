@@ -16,6 +16,7 @@ from shared.domain.model import (
     Status,
 )
 from shared.domain.network import covers, of_family
+from shared.domain.path import why_not_openable
 from shared.domain.permissions import Action
 from shared.domain.policy import Asked, AskedPort, check_request, narrow_protocol
 from shared.domain.request import begin_opening, change_ports, close
@@ -23,6 +24,8 @@ from shared.ports import OutsideError, ThrottledError
 from shared.store.room import has_room
 from shared.use_cases.audit import record
 from shared.use_cases.firewalls.converge import Outcome, converge
+from shared.use_cases.firewalls.lanes import leave_to_message
+from shared.use_cases.firewalls.paths import find_to_open
 from shared.use_cases.grants import close_early, grant_of
 from shared.use_cases.messages import send_firewall
 from shared.use_cases.policies.apply import apply_policy, standing
@@ -67,6 +70,8 @@ def _try(services: Services, request_id: str, firewall_id: str) -> Exception | N
     """Converge one firewall; an error of one must not keep the others closed."""
     try:
         outcome = converge(services, firewall_id, lets_in=True)
+        if outcome is Outcome.BUSY:
+            leave_to_message(services, firewall_id)
         if outcome is Outcome.PARTLY and _is_opening(services, request_id, firewall_id):
             return OutsideError(f"{request_id} could not be settled on {firewall_id}")
     except Exception as error:  # noqa: BLE001 - raised again once the others had their turn
@@ -163,8 +168,7 @@ def _find_attachments(
     found: dict[str, tuple[Attachment, ...] | str] = {}
     for vm_id in sorted(waiting):
         try:
-            machine = services.machines.find(vm_id)
-            shared = machine and services.machines.shared_address(machine)
+            machine, shared = find_to_open(services.machines, services.firewalls, vm_id)
         except Exception as error:  # noqa: BLE001 - raised again after the other VMs are open
             errors.append(error)
             continue
@@ -211,10 +215,10 @@ def _begin(
 
 
 def _unreachable(port: PortRequest, attachments: tuple[Attachment, ...]) -> str:
-    """Tell whether no address of the VM is of a source's family."""
+    """Say why the firewalls cannot let the sources through; empty: they can."""
     addresses = [address for each in attachments for address in each.addresses]
     if any(of_family(port.sources, f) and of_family(addresses, f) for f in (4, 6)):
-        return ""
+        return why_not_openable(attachments, port.sources)
     return (
         f"VM '{name_of(port.vm_id)}' has no address of the family of {', '.join(port.sources)} "
         f"(it has {', '.join(addresses)})"

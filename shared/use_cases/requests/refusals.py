@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 from shared.domain.audit import Operation
 from shared.domain.errors import JitError
+from shared.domain.machine_ids import is_machine_id
 from shared.domain.model import Principal
 from shared.store.audit import Fact
 from shared.store.rows import is_request_id
 from shared.use_cases.services import Services
 
 _LONGEST = 2000
-_VM = "/providers/microsoft.compute/virtualmachines/"
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def record_refusal(services: Services, refusal: Refusal) -> None:
         principal_name=acting.name,
         relayed_by=refusal.caller.key if refusal.person else "",
         request_id=refusal.request_id if is_request_id(refusal.request_id) else "",
-        vm_id=next((each for each in targets if _is_vm(each)), ""),
+        vm_id=next((each for each in targets if is_machine_id(each)), ""),
         policy_id=refusal.policy_id,
         source_address=refusal.source_address,
         reason=_reason(refusal),
@@ -62,7 +62,3 @@ def _reason(refusal: Refusal) -> str:
     told += [f"{each.code}: {each.message}" for each in error.details]
     whole = "; ".join(told)
     return "".join(letter if letter.isprintable() else "?" for letter in whole)[:_LONGEST]
-
-
-def _is_vm(target: str) -> bool:
-    return _VM in target.lower()

@@ -8,7 +8,8 @@ from shared.domain.errors import (
     NotFoundError,
     OutsidePolicyError,
 )
-from shared.domain.ids import key_of, name_of
+from shared.domain.ids import name_of
+from shared.domain.machine_ids import parse_machine_id
 from shared.domain.model import (
     MINUTE,
     AccessRequest,
@@ -210,8 +211,7 @@ def policy_covering(services: Services, vm_id: str, ports: Sequence[int]) -> str
     ids = services.policies.policies_of(vm_id)
     candidates = [held.policy for each in ids if (held := services.policies.get(each))]
     if not candidates:  # a policy just PUT is not applied yet, and has no rows for its VMs
-        subscription = key_of(vm_id).split("/")[2]
-        candidates = services.policies.listed(subscription)
+        candidates = services.policies.listed(parse_machine_id(vm_id).subscription)
     covering = [
         policy
         for policy in candidates

@@ -6,7 +6,7 @@ be about to be written. So a row is taken off only if it is older than the grace
 than the longest stall of a worker, and no grant or request rests on it.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from shared.domain.approval import pending
 from shared.domain.ids import key_of
@@ -55,9 +55,10 @@ def _watched(request: AccessRequest) -> set[datetime]:
 def _fold_firewall(services: Services, due: Due) -> None:
     """Take off a firewall's row unless a grant rests on it."""
     grants = services.rows.read(due.subject).grants
-    if due.slot not in {slot_of(_watched_at(grant)) for grant in grants}:
+    grace = services.pace(due.subject).grace
+    if due.slot not in {slot_of(_watched_at(grant, grace)) for grant in grants}:
         services.due.remove(due)
 
 
-def _watched_at(grant: Grant) -> datetime:
-    return grant.expires_at if grant.sealed_at is None else grant.sealed_at + GRACE
+def _watched_at(grant: Grant, grace: timedelta) -> datetime:
+    return grant.expires_at if grant.sealed_at is None else grant.sealed_at + grace

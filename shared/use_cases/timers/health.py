@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from shared.domain.model import MINUTE
 from shared.domain.times import format_sortable, parse_instant
 from shared.ports import Row, RowChangedError, RowExistsError
+from shared.store.rows import Due
 from shared.use_cases.policies.findings import Kind, read_findings
 from shared.use_cases.services import Services
 
@@ -132,13 +133,13 @@ def report(services: Services) -> Health:
     now = services.clock()
     swept = last_sweep(services)
     state, probed_at = probe_state(services)
-    overdue = sum(due.kind == "firewall" for due in services.due.until(now - 2 * MINUTE))
+    overdue = sum(_is_overdue(services, due, now) for due in services.due.until(now - MINUTE))
     poisoned = services.queues.poisoned()
     problems, warnings = [], []
     if swept is None or now - swept > LATE:
         problems.append("the sweep has been silent for more than three minutes")
     if overdue:
-        problems.append(f"{overdue} firewalls are overdue by more than two minutes")
+        problems.append(f"{overdue} firewalls are overdue by more than {_allowed(services)}")
     if poisoned:
         warnings.append(f"{poisoned} messages could not be handled")
     warnings += _findings(services)
@@ -154,6 +155,20 @@ def report(services: Services) -> Health:
         tuple(problems),
         tuple(warnings),
     )
+
+
+def _is_overdue(services: Services, due: Due, now: datetime) -> bool:
+    """Tell whether a firewall is overdue by the pace of its kind."""
+    return due.kind == "firewall" and due.at < now - services.pace(due.subject).overdue
+
+
+def _allowed(services: Services) -> str:
+    """Say by how much each kind of firewall may be overdue."""
+    allowed = {provider.label: provider.pace.overdue for provider in services.firewalls}
+    if set(allowed.values()) <= {2 * MINUTE}:
+        return "two minutes"
+    told = (f"{each // MINUTE} minutes ({label})" for label, each in sorted(allowed.items()))
+    return " or ".join(told)
 
 
 def _findings(services: Services) -> list[str]:

@@ -56,7 +56,8 @@ def _compare(services: Services) -> int:
 
 
 def _list_into(found: set[str], services: Services, scope: str) -> None:
-    found.update(services.firewall.list_with_our_rules([scope]))
+    for provider in services.firewalls:
+        found.update(provider.find_ours(scope))
 
 
 def _list_policies(found: list[str], services: Services, _subject: str) -> None:

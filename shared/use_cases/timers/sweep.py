@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from enum import Enum
+from functools import partial
 
 from shared.domain.approval import pending
 from shared.domain.ids import digest, key_of
@@ -19,14 +20,15 @@ from shared.domain.model import (
 )
 from shared.domain.request import change_ports, close
 from shared.domain.rules import has_overdue
-from shared.ports import Row
-from shared.store.rows import LEASE, Due
+from shared.ports import Row, UnknownFirewallError
+from shared.store.rows import Due
 from shared.use_cases.audit import record
 from shared.use_cases.firewalls.converge import Outcome, OverrunError, converge
+from shared.use_cases.firewalls.lanes import lease_key
 from shared.use_cases.firewalls.unread import close_past_ends
-from shared.use_cases.grants import seal_closed
+from shared.use_cases.grants import copy_ends, seal_closed
 from shared.use_cases.messages import send_firewall
-from shared.use_cases.requests.decide import copy_ends, time_out_approval
+from shared.use_cases.requests.decide import time_out_approval
 from shared.use_cases.services import Services
 from shared.use_cases.timers import health as watch
 from shared.use_cases.timers.folding import fold_dues
@@ -34,6 +36,7 @@ from shared.use_cases.timers.overruns import note_overruns, overran_before
 
 BUDGET = timedelta(seconds=20)  # for each firewall; what takes longer is left to a message
 _TURN_SECONDS = 0.5
+_Subject = tuple[str, list[Due]]
 
 
 class _Swept(Enum):
@@ -42,6 +45,7 @@ class _Swept(Enum):
     CLOSED = "closed"
     OVERDUE = "overdue"
     OVERRAN = "overran"
+    SETTLING = "settling"  # within the time that its kind of firewall takes
     BUSY = "busy"
 
 
@@ -104,12 +108,7 @@ def _read_dues(services: Services, until: datetime) -> list[Due]:
 
 def _decode_by_key(services: Services, rows: Iterable[Row]) -> list[Due]:
     """Find the firewalls that due rows name in their keys, among those that hold our rules."""
-    try:
-        ids = services.firewall.list_with_our_rules(services.scopes)
-    except Exception as error:  # noqa: BLE001 - what can be decoded is swept, and this next time
-        services.telemetry.fault("jit.sweep.failed", error)
-        return []
-    by_digest = {digest(key_of(firewall_id)): firewall_id for firewall_id in ids}
+    by_digest = {digest(key_of(each)): each for each in _find_ours(services)}
     now = services.clock()
     return [
         Due(now, "firewall", by_digest[each], since=now)
@@ -119,12 +118,19 @@ def _decode_by_key(services: Services, rows: Iterable[Row]) -> list[Due]:
 
 def _sweep_unread(services: Services) -> None:
     """Close what has ended by its rule's own text on every firewall that holds our rules."""
-    try:
-        firewalls = services.firewall.list_with_our_rules(services.scopes)
-    except Exception as error:  # noqa: BLE001 - the next sweep tries again
-        services.telemetry.fault("jit.sweep.failed", error)
-        return
-    services.workers(lambda each: _close_unread(services, each), firewalls)
+    services.workers(lambda each: _close_unread(services, each), _find_ours(services))
+
+
+def _find_ours(services: Services) -> list[str]:
+    """Return the firewalls that hold something of ours; a list that fails leaves the others."""
+    found: dict[str, str] = {}
+    for provider in services.firewalls:
+        for scope in services.scopes:
+            try:
+                found |= {key_of(each): each for each in provider.find_ours(scope)}
+            except Exception as error:  # noqa: BLE001 - the next sweep tries again
+                services.telemetry.fault("jit.sweep.failed", error, scope=scope)
+    return list(found.values())
 
 
 def _close_unread(services: Services, firewall_id: str) -> None:
@@ -141,7 +147,7 @@ def _announce(soon: Iterable[Due], services: Services) -> None:
             send_firewall(services, due.subject, delay=due.at - now)
 
 
-def _by_firewall(dues: Iterable[Due]) -> list[tuple[str, list[Due]]]:
+def _by_firewall(dues: Iterable[Due]) -> list[_Subject]:
     groups: dict[str, list[Due]] = {}
     for due in dues:
         if due.kind == "firewall":
@@ -158,7 +164,7 @@ def _by_subject(dues: Iterable[Due]) -> list[list[Due]]:
     return list(groups.values())
 
 
-def _sweep_firewalls(services: Services, firewalls: list[tuple[str, list[Due]]]) -> int:
+def _sweep_firewalls(services: Services, firewalls: list[_Subject]) -> int:
     """Sweep firewalls side by side; return how many have to be looked at again.
 
     Those that overran in the sweep before come last. Somebody may be at one: they close what has
@@ -167,10 +173,14 @@ def _sweep_firewalls(services: Services, firewalls: list[tuple[str, list[Due]]])
     """
     before = overran_before(services) if len(firewalls) > 1 else frozenset()
     firewalls = sorted(firewalls, key=lambda each: digest(key_of(each[0])) in before)
-    until, overdue = services.clock() + LEASE, 0
+    lease = max((services.pace(each[0]).lease for each in firewalls), default=timedelta(0))
+    until, overdue = services.clock() + lease, 0
     overran: set[str] = set()
     while firewalls:
-        swept = services.workers(lambda each: _sweep_firewall(services, *each), firewalls)
+        lanes = _by_lane(services, firewalls)
+        each_lane = services.workers(partial(_sweep_lane, services), lanes)
+        firewalls = [each for lane in lanes for each in lane]
+        swept = [how for lane in each_lane for how in lane]
         ended = list(zip(firewalls, swept, strict=True))
         overdue += swept.count(_Swept.OVERDUE) + swept.count(_Swept.OVERRAN)
         overran |= {each[0] for each, how in ended if how is _Swept.OVERRAN}
@@ -184,6 +194,25 @@ def _sweep_firewalls(services: Services, firewalls: list[tuple[str, list[Due]]])
     return overdue + len(firewalls)
 
 
+def _by_lane(services: Services, firewalls: list[_Subject]) -> list[list[_Subject]]:
+    """Group firewalls whose writes exclude each other: one worker sweeps them in order."""
+    lanes: dict[str, list[_Subject]] = {}
+    for each in firewalls:
+        lanes.setdefault(_lane_of(services, each[0]), []).append(each)
+    return list(lanes.values())
+
+
+def _lane_of(services: Services, firewall_id: str) -> str:
+    try:
+        return lease_key(services.firewalls.of(firewall_id), firewall_id)
+    except UnknownFirewallError:
+        return firewall_id  # sweeping it reports that
+
+
+def _sweep_lane(services: Services, lane: list[_Subject]) -> list[_Swept]:
+    return [_sweep_firewall(services, *each) for each in lane]
+
+
 def _sweep_firewall(services: Services, firewall_id: str, dues: list[Due]) -> _Swept:
     """Converge one firewall and take off what is done.
 
@@ -195,7 +224,7 @@ def _sweep_firewall(services: Services, firewall_id: str, dues: list[Due]) -> _S
         if outcome is Outcome.BUSY:
             return _Swept.BUSY
         if outcome is Outcome.SETTLING:
-            return _Swept.OVERRAN
+            return _settling(services, firewall_id, dues)
         _forget(services, services.rows.read(firewall_id), started)
         rows = services.rows.read(firewall_id)
         again = _next_look(services, rows)
@@ -215,6 +244,13 @@ def _sweep_firewall(services: Services, firewall_id: str, dues: list[Due]) -> _S
     return _Swept.OVERDUE if has_overdue(rows, services.clock()) else _Swept.CLOSED
 
 
+def _settling(services: Services, firewall_id: str, dues: list[Due]) -> _Swept:
+    """Judge by its pace whether a firewall that was left to a message is late."""
+    pace = services.pace(firewall_id)
+    late = min(due.at for due in dues) + pace.overdue <= services.clock()
+    return _Swept.SETTLING if pace.settle > MINUTE and not late else _Swept.OVERRAN
+
+
 def _forget(services: Services, rows: FirewallRows, converged_at: datetime) -> None:
     """Delete sealed grants whose grace is over and whose request is final; only the sweep does.
 
@@ -222,7 +258,7 @@ def _forget(services: Services, rows: FirewallRows, converged_at: datetime) -> N
     been undone. A delete touches only the row that was read.
     """
     for grant in rows.grants:
-        if not _is_over(grant, converged_at):
+        if not _is_over(grant, converged_at, services.pace(grant.firewall_id).grace):
             continue
         try:
             if _request_is_final(services, grant):
@@ -231,8 +267,8 @@ def _forget(services: Services, rows: FirewallRows, converged_at: datetime) -> N
             services.telemetry.fault("jit.sweep.unpurged", error, request=grant.request_id)
 
 
-def _is_over(grant: Grant, at: datetime) -> bool:
-    return grant.sealed_at is not None and grant.proven and grant.sealed_at + GRACE <= at
+def _is_over(grant: Grant, at: datetime, grace: timedelta) -> bool:
+    return grant.sealed_at is not None and grant.proven and grant.sealed_at + grace <= at
 
 
 def _request_is_final(services: Services, grant: Grant) -> bool:
@@ -248,7 +284,9 @@ def _next_look(services: Services, rows: FirewallRows) -> datetime | None:
     """
     now = services.clock()
     looks = [
-        max(grant.sealed_at + GRACE, now + MINUTE) if grant.proven else now + MINUTE
+        max(grant.sealed_at + services.pace(grant.firewall_id).grace, now + MINUTE)
+        if grant.proven
+        else now + MINUTE
         for grant in rows.grants
         if grant.sealed_at is not None
     ]

@@ -99,7 +99,7 @@ class NsgGround(Crashing):
         self.clock = Clock()
         self.cloud = MemoryFirewall()
         self.cloud.before_write = self.before_call
-        self.provider: FirewallProvider = NsgProvider(self.cloud, NAMES, Band())  # type: ignore[assignment]
+        self.provider: FirewallProvider = NsgProvider(self.cloud, NAMES, Band())
 
     def fresh(self) -> str:
         """Put an empty group there."""

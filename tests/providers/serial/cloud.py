@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from shared.domain.model import Attachment
 from shared.domain.network import covers
 from shared.ports import FirewallChangedError
 
@@ -49,6 +50,7 @@ class Cloud:
         self.busy_seconds = 0.0
         self.faulted_writes = 0  # how many accepted writes will not come true
         self.calls: list[str] = []
+        self.attached: dict[str, tuple[Attachment, ...]] = {}  # by the id of a machine
 
     def add(
         self, firewall_id: str, *, tree: str = "tree", public_address: str = "20.1.2.3"

@@ -1,7 +1,7 @@
 """A test provider whose writes take minutes, and whose entry is another address and port."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -26,7 +26,7 @@ from shared.domain.desired import (
 from shared.domain.ids import digest
 from shared.domain.model import Attachment
 from shared.domain.times import format_instant, parse_instant
-from shared.ports import RefusedError, SettlingError
+from shared.ports import Machine, RefusedError, SettlingError
 from tests.providers.serial.cloud import WRITE, Cloud, Content, Translation, Wall
 
 PREFIX = "serial:"
@@ -53,6 +53,15 @@ class Serial:
     def owns(self, firewall_id: str) -> bool:
         """Tell whether an id is of this kind."""
         return firewall_id.startswith(PREFIX)
+
+    def lane(self, firewall_id: str) -> str:
+        """Return the tree, whose firewalls are written one at a time."""
+        wall = self._cloud.walls.get(firewall_id)
+        return f"{PREFIX}tree:{wall.tree}" if wall else ""
+
+    def batches(self) -> bool:
+        """Tell that one write carries every change."""
+        return True
 
     def read(self, firewall_id: str) -> Observed:
         """Read a firewall, unless a write is under way on it."""
@@ -105,9 +114,9 @@ class Serial:
             if rule.port in block.ports and rule.address in block.addresses
         )
 
-    def attach(self, vm_ids: Iterable[str]) -> Mapping[str, tuple[Attachment, ...]]:
-        """Return nothing: the tests place machines behind firewalls themselves."""
-        return dict.fromkeys(vm_ids, ())
+    def attach(self, machines: Sequence[Machine]) -> Mapping[str, tuple[Attachment, ...]]:
+        """Return what the tests have placed in front of each machine."""
+        return {each.id: self._cloud.attached.get(each.id, ()) for each in machines}
 
     def find_ours(self, scope: str) -> list[str]:
         """Return the firewalls that bear our mark."""

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
+from shared.domain.model import Attachment
 from shared.domain.network import covers
 from shared.ports import FirewallChangedError, OutsideError
 
@@ -49,6 +50,7 @@ class Cloud:
         self.before_call: Callable[[str, str], None] = lambda _verb, _target: None
         self.busy_seconds = 0.0
         self.calls: list[tuple[str, str]] = []
+        self.attached: dict[str, tuple[Attachment, ...]] = {}  # by the id of a machine
         self._ids = itertools.count(1)
 
     def add(self, firewall_id: str, *rules: Rule) -> None:

@@ -1,13 +1,13 @@
 """A test provider without deny and priority: it revokes what is open, remembers and restores it."""
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from shared.domain.desired import Block, Change, Desired, Observed, Opening, Pace, Plan
 from shared.domain.model import Attachment
-from shared.ports import RefusedError, SettlingError
+from shared.ports import Machine, RefusedError, SettlingError
 from tests.providers.shared_rules.cloud import Cloud, Rule
 from tests.providers.shared_rules.plan import MARK, NOWHERE, is_ours, own_of, plan_group
 
@@ -27,6 +27,15 @@ class SharedRules:
     def owns(self, firewall_id: str) -> bool:
         """Tell whether an id is of this kind."""
         return firewall_id.startswith(PREFIX)
+
+    def lane(self, firewall_id: str) -> str:
+        """Return nothing: each group is written alone."""
+        del firewall_id
+        return ""
+
+    def batches(self) -> bool:
+        """Tell that each rule is written alone."""
+        return False
 
     def read(self, firewall_id: str) -> Observed:
         """Read a group."""
@@ -81,9 +90,9 @@ class SharedRules:
             if rule.meets((port,))
         )
 
-    def attach(self, vm_ids: Iterable[str]) -> Mapping[str, tuple[Attachment, ...]]:
-        """Return nothing: the tests place machines behind groups themselves."""
-        return dict.fromkeys(vm_ids, ())
+    def attach(self, machines: Sequence[Machine]) -> Mapping[str, tuple[Attachment, ...]]:
+        """Return what the tests have placed in front of each machine."""
+        return {each.id: self._cloud.attached.get(each.id, ()) for each in machines}
 
     def find_ours(self, scope: str) -> list[str]:
         """Return the groups that bear our mark, notes included."""

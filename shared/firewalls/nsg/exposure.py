@@ -1,0 +1,49 @@
+"""What the rules of a network security group let reach governed ports, foreign and ours."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from shared.domain.desired import Opening
+from shared.domain.exposure import PROTOCOLS
+from shared.domain.ids import RuleNames
+from shared.domain.judgement import Way, ways_in
+from shared.domain.model import SecurityRule
+
+
+def openings_of(
+    rules: Sequence[SecurityRule],
+    addresses: Iterable[str],
+    ports: Iterable[int],
+    names: RuleNames,
+) -> tuple[Opening, ...]:
+    """Return each way through the rules to some addresses and ports, in order of priority."""
+    numbers = sorted(set(ports))
+    return tuple(
+        opening
+        for address in addresses
+        for port in numbers
+        for opening in _openings_at(rules, address, port, names)
+    )
+
+
+def _openings_at(
+    rules: Sequence[SecurityRule], address: str, port: int, names: RuleNames
+) -> Iterator[Opening]:
+    for protocol in PROTOCOLS:
+        for way in ways_in(rules, address, port, protocol, lambda _rule: False):
+            yield _opening(way, address, port, protocol, ours=names.is_ours(way.rule.name))
+
+
+def _opening(way: Way, address: str, port: int, protocol: str, *, ours: bool) -> Opening:
+    rule = way.rule
+    shown = {"rule": rule.name, "priority": rule.priority, "sources": list(rule.sources)}
+    return Opening(
+        what=f"rule '{rule.name}' (priority {rule.priority})",
+        port=port,
+        sources=rule.sources,
+        ours=ours,
+        address=address,
+        protocol=protocol,
+        boxes=way.sources,
+        doubtful=way.doubtful,
+        shown=shown,
+    )

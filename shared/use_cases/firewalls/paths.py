@@ -1,0 +1,101 @@
+"""Compose what all providers know of the firewalls in front of a machine. The one place for it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from shared.domain.desired import Block, Observed, Opening
+from shared.domain.exposure import Exposure, exposures
+from shared.domain.ids import key_of
+from shared.domain.machine_ids import AzureVm, Ec2Instance, parse_machine_id
+from shared.domain.model import Attachment
+from shared.ports import Firewalls, Machine, Machines, Snapshot
+
+
+def find_machine(machines: Machines, firewalls: Firewalls, vm_id: str) -> Machine | None:
+    """Read one machine with the firewalls of all providers; None: it does not exist."""
+    found = _describe(machines, vm_id)
+    return with_firewalls(firewalls, [found])[0] if found else None
+
+
+def find_to_open(
+    machines: Machines, firewalls: Firewalls, vm_id: str
+) -> tuple[Machine | None, str]:
+    """Read one machine, and what else has an address of it behind the same firewall."""
+    found = _describe(machines, vm_id)
+    if found is None:
+        return None, ""
+    shared = machines.shared_address(found)
+    return with_firewalls(firewalls, [found])[0], shared
+
+
+def _describe(machines: Machines, vm_id: str) -> Machine | None:
+    """Describe a machine; of an EC2 instance only its provider knows more than its id."""
+    parsed = parse_machine_id(vm_id)
+    return machines.find(vm_id) if isinstance(parsed, AzureVm) else describe_instance(parsed)
+
+
+def describe_instance(instance: Ec2Instance) -> Machine:
+    """Describe an EC2 instance before its provider has told what stands in front of it."""
+    return Machine(instance.text, location=instance.region, system="", attachments=())
+
+
+def with_firewalls(firewalls: Firewalls, machines: Sequence[Machine]) -> list[Machine]:
+    """Return machines with the attachments of every provider, the outermost firewalls first.
+
+    One call for each provider, however many machines there are.
+    """
+    found: dict[str, dict[str, Attachment]] = {key_of(each.id): {} for each in machines}
+    for provider in firewalls:
+        for vm_id, attachments in provider.attach(machines).items():
+            found[key_of(vm_id)] |= {key_of(a.firewall_id): a for a in attachments}
+    return [_with_attachments(each, found[key_of(each.id)]) for each in machines]
+
+
+def _with_attachments(machine: Machine, found: Mapping[str, Attachment]) -> Machine:
+    described = {key_of(a.firewall_id): a for a in machine.attachments}
+    # Stable: firewalls of one stage stay in the order in which they were found.
+    first = sorted({**described, **found}.values(), key=_is_behind_translators)
+    guarded = {address for each in first if each.closes for address in each.addresses}
+    bare = tuple(address for address in machine.bare_addresses if address not in guarded)
+    return replace(machine, attachments=tuple(first), bare_addresses=bare)
+
+
+def _is_behind_translators(attachment: Attachment) -> bool:
+    return attachment.stage > 0
+
+
+def observed_of(snapshot: Snapshot) -> Observed:
+    """Return a listed or settled snapshot as an observed state, for judging what it lets in."""
+    return Observed(snapshot.firewall_id, snapshot.version, snapshot, snapshot.exists)
+
+
+def find_exposures(
+    firewalls: Firewalls,
+    vm_id: str,
+    path: Sequence[Attachment],
+    observed: Mapping[str, Observed],
+    ports: Iterable[int],
+) -> tuple[Exposure, ...]:
+    """Find what leaves governed ports of a machine open behind all firewalls that were read.
+
+    `observed` is by the key of the firewall; one that is not there is not judged.
+    """
+    numbers = tuple(sorted(set(ports)))
+    openings = {
+        key_of(each.firewall_id): _openings(firewalls, vm_id, each, observed, numbers)
+        for each in path
+        if key_of(each.firewall_id) in observed
+    }
+    return exposures(path, openings, numbers)
+
+
+def _openings(
+    firewalls: Firewalls,
+    vm_id: str,
+    here: Attachment,
+    observed: Mapping[str, Observed],
+    ports: tuple[int, ...],
+) -> tuple[Opening, ...]:
+    provider = firewalls.of(here.firewall_id)
+    block = Block("", vm_id, ports, here.addresses)
+    return provider.exposures(observed[key_of(here.firewall_id)], block)
