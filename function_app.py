@@ -5,6 +5,7 @@ import azure.functions as func
 from functions import (
     http_access,
     http_decisions,
+    http_me,
     http_operations,
     http_policies,
     http_reports,
@@ -18,6 +19,7 @@ app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 for part in (
     http_access,
     http_decisions,
+    http_me,
     http_operations,
     http_policies,
     http_reports,

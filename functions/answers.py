@@ -1,14 +1,16 @@
 """Domain values in the JIT API's words: fields, order and spelling as the real service has them."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
 from shared.domain.approval import pending
+from shared.domain.ids import name_of
 from shared.domain.model import (
     AccessRequest,
     Conditions,
     ExtensionApproval,
+    Front,
     Policy,
     PolicyVm,
     PortRequest,
@@ -16,9 +18,10 @@ from shared.domain.model import (
     Status,
     Vote,
 )
-from shared.domain.request import entry_of
+from shared.domain.request import entry_of, firewall_state, overall_status
 from shared.domain.summary import summarize
 from shared.domain.times import format_duration, format_instant, format_ticks
+from shared.use_cases.requests.view import RequestView
 
 TYPE = "Microsoft.Security/locations/jitNetworkAccessPolicies"
 
@@ -80,16 +83,21 @@ def port_rule(rule: PortRule) -> dict[str, Any]:
 
 
 def _sources(sources: tuple[str, ...], *, listed: bool) -> dict[str, Any]:
+    if not sources:
+        return {}  # not shown to this caller
     if listed:
         return {"allowedSourceAddressPrefixes": list(sources)}
     return {"allowedSourceAddressPrefix": sources[0]}
 
 
-def request_answer(request: AccessRequest) -> dict[str, Any]:
+def request_answer(
+    request: AccessRequest, write_port: Callable[[PortRequest], dict[str, Any]] | None = None
+) -> dict[str, Any]:
     """Write a request as initiate answers it and policies list it."""
+    write = write_port or _port_request
     by_vm: dict[str, list[dict[str, Any]]] = {}
     for port in request.ports:
-        by_vm.setdefault(port.vm_id, []).append(_port_request(port))
+        by_vm.setdefault(port.vm_id, []).append(write(port))
     answer: dict[str, Any] = {
         "virtualMachines": [{"id": vm, "ports": ports} for vm, ports in by_vm.items()],
         "startTimeUtc": format_ticks(request.requested_at),
@@ -123,13 +131,17 @@ def _entry(port: PortRequest) -> dict[str, Any]:
     return {"publicIpAddress": entry.address, "mappedPort": entry.port} if entry else {}
 
 
-def status_answer(request: AccessRequest) -> dict[str, Any]:
+def status_answer(view: RequestView) -> dict[str, Any]:
     """Write a request as the short form's callers poll it."""
+    request = view.request
     answer: dict[str, Any] = {
         "id": request.id,
-        "status": overall_status(request),
+        "status": overall_status(request).value,
         "policyId": request.policy_id,
-        **request_answer(request),
+        **request_answer(request, _port_status),
+        "requestorObjectId": request.requestor.object_id,
+        "can": [ability.value for ability in view.can],
+        "latestEndTimeUtc": format_instant(view.latest_end) if view.latest_end else None,
         "openedAt": _latest(port.opened_at for port in request.ports),
         "closedAt": _latest(port.closed_at for port in request.ports),
     }
@@ -138,6 +150,26 @@ def status_answer(request: AccessRequest) -> dict[str, Any]:
     if request.relayed_by is not None:
         answer["relayedBy"] = request.relayed_by.app_id or request.relayed_by.object_id
     return answer | _approval(request)
+
+
+def _port_status(port: PortRequest) -> dict[str, Any]:
+    """Write a port request with its state on each firewall."""
+    return {
+        **_port_request(port),
+        "firewalls": [_firewall(port, each) for each in port.fronts or ()],
+    }
+
+
+def _firewall(port: PortRequest, front: Front) -> dict[str, Any]:
+    closing = port.closing
+    return {
+        "id": front.firewall_id,
+        "name": name_of(front.firewall_id),
+        "state": firewall_state(port, front).value,
+        "reason": (closing.message or closing.reason.value) if closing else None,
+        "openedAt": format_ticks(front.opened_at) if front.opened_at else None,
+        "closedAt": format_ticks(front.closed_at) if front.closed_at else None,
+    }
 
 
 def _approval(request: AccessRequest) -> dict[str, Any]:
@@ -171,20 +203,6 @@ def _vote(vote: Vote) -> dict[str, Any]:
 def _latest(instants: Iterable[datetime | None]) -> str | None:
     known = [at for at in instants if at is not None]
     return format_ticks(max(known)) if known else None
-
-
-def overall_status(request: AccessRequest) -> str:
-    """Sum up a request: waiting beats open, open beats ended."""
-    held = [port.status for port in request.ports]
-    order = (
-        Status.PENDING_APPROVAL,
-        Status.INITIATING,
-        Status.INITIATED,
-        Status.FAILED,
-        Status.DENIED,
-        Status.REVOKED,
-    )
-    return next(status.value for status in order if status in held)
 
 
 def is_undecided(request: AccessRequest) -> bool:

@@ -6,25 +6,25 @@ from http import HTTPStatus
 import azure.functions as func
 
 from functions.answers import is_undecided, request_answer, status_answer
-from functions.http_policies import LISTED_REQUESTS, ONE_POLICY, policy_id_of
+from functions.http_policies import ONE_POLICY, policy_id_of
 from functions.idempotency import REQUEST_ID, idempotency_key
 from functions.people import speaking_for
-from functions.query import is_dry_run, page_of, query_of
+from functions.query import is_dry_run, next_link
 from functions.report_answers import explained_request
 from functions.request_body import InitiateWire, ShortRequestWire
+from functions.request_query import filter_of
 from functions.web import absolute, answer, caller, caller_address, handled
 from functions.wire import read_body
 from shared.bootstrap import app
 from shared.domain.errors import InvalidInputError, Reason
-from shared.domain.ids import key_of, name_of
 from shared.domain.model import AccessRequest, Principal
-from shared.domain.permissions import Action
 from shared.domain.policy import Asked, AskedPort
-from shared.use_cases.policies.apply import policies_in_reach
 from shared.use_cases.reports import dry_run
 from shared.use_cases.requests import submission
 from shared.use_cases.requests import submit as access
 from shared.use_cases.requests.decide import Caller
+from shared.use_cases.requests.listing import list_requests as list_matching
+from shared.use_cases.requests.view import RequestView, Viewer
 
 _POLL_SECONDS = "2"
 _INVALID = "InvalidInitiateInput"
@@ -58,7 +58,9 @@ def request_access_short(req: func.HttpRequest) -> func.HttpResponse:
     if is_dry_run(req):
         return _explained(new)
     request = submission.submit(app().services, new)
-    return answer(HTTPStatus.ACCEPTED, status_answer(request), _taken_in(req, request))
+    return answer(
+        HTTPStatus.ACCEPTED, status_answer(_view(principal, request)), _taken_in(req, request)
+    )
 
 
 def _explained(new: submission.NewRequest) -> func.HttpResponse:
@@ -74,42 +76,27 @@ def get_request(req: func.HttpRequest) -> func.HttpResponse:
     principal = caller(req)
     request = access.read_request(app().services, req.route_params["id"], principal)
     if is_undecided(request):
-        return answer(HTTPStatus.ACCEPTED, status_answer(request), _polling(req, request.id))
-    return answer(HTTPStatus.OK, status_answer(request))
+        return answer(
+            HTTPStatus.ACCEPTED, status_answer(_view(principal, request)), _polling(req, request.id)
+        )
+    return answer(HTTPStatus.OK, status_answer(_view(principal, request)))
 
 
 @bp.function_name("list_requests")
 @bp.route("api/requests", methods=["GET"])
 @handled
 def list_requests(req: func.HttpRequest) -> func.HttpResponse:
-    """List the newest requests of each policy: all where the caller may read it, else their own."""
+    """List requests, newest first: all where the caller may read them, else the caller's own."""
     principal = caller(req)
-    services = app().services
-    policies = policies_in_reach(services)
-    wanted = key_of(query_of(req, "policy"))
-
-    def newest(policy_id: str) -> list[AccessRequest]:
-        found = services.requests.newest(policy_id, LISTED_REQUESTS)
-        # Past the bound of role reads the caller is shown their own requests, as without a role.
-        if services.authorize(principal, Action.READ, policy_id).allowed:
-            return found
-        return [request for request in found if principal.key in access.parties_of(request)]
-
-    chosen = [
-        policy.id
-        for policy in policies
-        if not wanted or wanted in {key_of(policy.id), key_of(name_of(policy.id))}
-    ]
-    found = [request for those in services.workers(newest, chosen) for request in those]
-    page = page_of(req, found, _newest_first, most=LISTED_REQUESTS)
-    return answer(
-        HTTPStatus.OK, {"value": [status_answer(request) for request in page.items], **page.link()}
-    )
+    viewer = Viewer(app().services, principal)
+    page = list_matching(app().services, viewer, filter_of(req))
+    value = [status_answer(viewer.view(request)) for request in page.requests]
+    link = {"nextLink": next_link(req, page.next)} if page.next else {}
+    return answer(HTTPStatus.OK, {"value": value, **link})
 
 
-def _newest_first(request: AccessRequest) -> str:
-    """Order by the age in a request's id, whichever policy it belongs to."""
-    return f"{request.id.partition('-')[2]}|{request.id}"
+def _view(principal: Principal, request: AccessRequest) -> RequestView:
+    return Viewer(app().services, principal).view(request)
 
 
 @dataclass(frozen=True)

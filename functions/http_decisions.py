@@ -10,9 +10,10 @@ from functions.people import ObjectId, PersonWire, speaking_for
 from functions.web import answer, caller, handled
 from functions.wire import Duration, InstantText, Justification, VmId, Wire, read_body
 from shared.bootstrap import app
-from shared.domain.model import AccessRequest
+from shared.domain.model import AccessRequest, Principal
 from shared.domain.times import parse_instant
 from shared.use_cases.requests import decide as approval
+from shared.use_cases.requests.view import Viewer
 
 bp = func.Blueprint()
 
@@ -71,11 +72,11 @@ def deny_request(req: func.HttpRequest) -> func.HttpResponse:
 
 
 def _decide(req: func.HttpRequest, *, approved: bool) -> func.HttpResponse:
-    body, who = _read(req)
+    principal, body, who = _read(req)
     request = approval.decide(
         app().services, req.route_params["id"], who, approved=approved, comment=body.comment
     )
-    return _status(request)
+    return _status(principal, request)
 
 
 @bp.function_name("revoke_request")
@@ -83,7 +84,7 @@ def _decide(req: func.HttpRequest, *, approved: bool) -> func.HttpResponse:
 @handled
 def revoke_request(req: func.HttpRequest) -> func.HttpResponse:
     """Close a request before its end."""
-    body, who = _read(req)
+    principal, body, who = _read(req)
     request = approval.revoke(
         app().services,
         req.route_params["id"],
@@ -91,7 +92,7 @@ def revoke_request(req: func.HttpRequest) -> func.HttpResponse:
         vm_id=body.virtual_machine or "",
         reason=body.comment,
     )
-    return _status(request)
+    return _status(principal, request)
 
 
 @bp.function_name("extend_request")
@@ -108,7 +109,7 @@ def extend_request(req: func.HttpRequest) -> func.HttpResponse:
         end_at=parse_instant(body.end_time_utc) if body.end_time_utc else None,
         duration=body.duration,
     )
-    return _status(request)
+    return _status(principal, request)
 
 
 @bp.function_name("revoke_all")
@@ -127,16 +128,19 @@ def revoke_all(req: func.HttpRequest) -> func.HttpResponse:
         requestor=requestor if body.requestor_object_id else "",
         reason=body.comment,
     )
-    return answer(HTTPStatus.OK, {"value": [status_answer(request) for request in revoked]})
+    viewer = Viewer(app().services, principal)
+    value = [status_answer(viewer.view(request)) for request in revoked]
+    return answer(HTTPStatus.OK, {"value": value})
 
 
-def _read(req: func.HttpRequest) -> tuple[DecisionWire, approval.Caller]:
+def _read(req: func.HttpRequest) -> tuple[Principal, DecisionWire, approval.Caller]:
     principal = caller(req)
     raw = req.get_body()
     # Without a body nothing is said, whatever encoding is declared.
     body = read_body(DecisionWire, raw or b"{}", headers=req.headers if raw else None)
-    return body, speaking_for(principal, body.on_behalf_of)
+    return principal, body, speaking_for(principal, body.on_behalf_of)
 
 
-def _status(request: AccessRequest) -> func.HttpResponse:
-    return answer(HTTPStatus.OK, status_answer(request))
+def _status(principal: Principal, request: AccessRequest) -> func.HttpResponse:
+    view = Viewer(app().services, principal).view(request)
+    return answer(HTTPStatus.OK, status_answer(view))

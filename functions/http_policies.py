@@ -3,25 +3,33 @@
 import re
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
+from typing import Any
 
 import azure.functions as func
 
 from functions.answers import policy_answer
 from functions.policy_body import policy_of
+from functions.preconditions import precondition_of
 from functions.query import is_dry_run, page_of
 from functions.report_answers import explained_policy
 from functions.web import answer, caller, caller_address, handled, require
 from functions.wire import PolicyWire, read_body
 from shared.bootstrap import app
+from shared.domain.disclosure import without_details
 from shared.domain.errors import InvalidInputError
 from shared.domain.ids import key_of
-from shared.domain.model import Policy
+from shared.domain.model import AccessRequest, Policy, Principal
 from shared.domain.names import is_name
 from shared.domain.permissions import Action
+from shared.domain.policy_diff import etag_of
+from shared.use_cases.permission import CallerPermissions
 from shared.use_cases.policies import apply as protection
 from shared.use_cases.policies import manage as policy_changes
 from shared.use_cases.reports import dry_run
+from shared.use_cases.requests.submit import parties_of
+from shared.use_cases.requests.view import Viewer
 
+Disclose = Callable[[AccessRequest], AccessRequest]
 LISTED_REQUESTS = 100
 # A page holds this many policies, and fewer where they list many VMs: an answer stays well
 # below what clients and gateways take.
@@ -77,6 +85,7 @@ def put_policy(req: func.HttpRequest) -> func.HttpResponse:
     policy_id = policy_id_of(req)
     body = read_body(PolicyWire, req.get_body(), headers=req.headers)
     dry = is_dry_run(req)
+    expected = precondition_of(req)
     services = app().services
     # The limits of the installation are told to a caller with the right to write only.
     named = [vm.id for vm in body.properties.virtual_machines]
@@ -85,12 +94,19 @@ def put_policy(req: func.HttpRequest) -> func.HttpResponse:
     keep = body.properties.conditions is None
     if dry:
         explained = dry_run.explain_write(
-            services, app().inventory, changer, policy, keep_conditions=keep
+            services, app().inventory, changer, policy, keep_conditions=keep, expected=expected
         )
         return answer(HTTPStatus.OK, explained_policy(explained))
-    stored = policy_changes.write_policy(services, changer, policy, keep_conditions=keep)
+    stored = policy_changes.write_policy(
+        services, changer, policy, keep_conditions=keep, expected=expected
+    )
     # The real service's answer to a PUT shows no requests, though it keeps them [recorded].
-    return answer(HTTPStatus.OK, policy_answer(stored, []))
+    return _one(stored, policy_answer(stored, []))
+
+
+def _one(policy: Policy, body: dict[str, Any]) -> func.HttpResponse:
+    """Answer one policy; its etag is a header, so that the body is the real service's."""
+    return answer(HTTPStatus.OK, body, {"ETag": etag_of(policy)})
 
 
 def _changer(req: func.HttpRequest) -> policy_changes.Changer:
@@ -106,7 +122,9 @@ def get_policy(req: func.HttpRequest) -> func.HttpResponse:
     principal = caller(req)
     policy_id = policy_id_of(req)
     require(principal, Action.READ, policy_id)
-    return answer(HTTPStatus.OK, _full(protection.get_policy(app().services, policy_id)))
+    viewer = Viewer(app().services, principal)
+    policy = protection.get_policy(app().services, policy_id)
+    return _one(policy, _full(policy, viewer.disclose))
 
 
 @bp.function_name("delete_policy")
@@ -115,7 +133,8 @@ def get_policy(req: func.HttpRequest) -> func.HttpResponse:
 def delete_policy(req: func.HttpRequest) -> func.HttpResponse:
     """Delete a policy: its deny rules go, and its grants are closed."""
     changer = _changer(req)
-    existed = policy_changes.remove_policy(app().services, changer, policy_id_of(req))
+    policy_id, expected = policy_id_of(req), precondition_of(req)
+    existed = policy_changes.remove_policy(app().services, changer, policy_id, expected=expected)
     return answer(HTTPStatus.OK if existed else HTTPStatus.NO_CONTENT)
 
 
@@ -168,11 +187,22 @@ def _list(req: func.HttpRequest) -> func.HttpResponse:
         most=_PAGE * _VMS_IN_ONE,
         weight=lambda policy: max(_VMS_IN_ONE, len(policy.vms)),
     )
-    return answer(
-        HTTPStatus.OK, {"value": app().services.workers(_full, page.items), **page.link()}
+    disclose = _disclosure(principal, scope)
+    value = app().services.workers(
+        lambda policy: {**_full(policy, disclose), "etag": etag_of(policy)}, page.items
+    )
+    return answer(HTTPStatus.OK, {"value": value, **page.link()})
+
+
+def _disclosure(principal: Principal, scope: str) -> Disclose:
+    """Return what shows a list's requests: permission is asked for once, at the list's scope."""
+    if CallerPermissions(app().services, principal).holds(Action.READ_ACTIVITY, scope):
+        return lambda request: request
+    return lambda request: (
+        request if principal.key in parties_of(request) else without_details(request)
     )
 
 
-def _full(policy: Policy) -> dict[str, object]:
+def _full(policy: Policy, disclose: Disclose) -> dict[str, Any]:
     requests = app().services.requests.newest(policy.id, LISTED_REQUESTS)
-    return policy_answer(policy, requests)
+    return policy_answer(policy, [disclose(request) for request in requests])

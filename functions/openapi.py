@@ -17,7 +17,7 @@ _REFUSALS = {
     403: "The caller lacks the action at the scope that the message names.",
     404: "There is no such thing.",
     409: "It contradicts what is.",
-    412: "It was first sent too long ago to tell whether it was made before.",
+    412: "The policy is not the one that the call expects, or the call was first sent too long ago.",
     415: "The body declares a charset or content encoding that is not read.",
     429: "Too many calls or ports; come again after Retry-After seconds.",
     503: "A service this app depends on did not answer; come again after Retry-After seconds.",
@@ -27,6 +27,12 @@ _REQUEST_ID = {
         "description": "Quote it when something went wrong; the log has it too.",
         "required": True,
         "schema": {"type": "string", "format": "uuid"},
+    }
+}
+_ETAG = {
+    "ETag": {
+        "description": "For If-Match. It changes when what the policy says changes.",
+        "schema": {"type": "string"},
     }
 }
 _POLLING = {
@@ -118,7 +124,7 @@ def _responses(operation: Operation) -> dict[str, Any]:
         polling = _POLLING if status == 202 else {}  # noqa: PLR2004 - HTTP
         told[str(status)] = {
             "description": answer.description,
-            "headers": {**_REQUEST_ID, **polling},
+            "headers": {**_REQUEST_ID, **polling, **(_ETAG if answer.has_etag else {})},
             **({"content": _content(answer.contents)} if answer.contents else {}),
         }
     for status, description in _REFUSALS.items():

@@ -23,6 +23,7 @@ class Answer:
 
     description: str
     contents: Mapping[str, str] = field(default_factory=dict)
+    has_etag: bool = False
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,8 @@ class Operation:
     tag: str = "JIT API"
 
 
-def _json(description: str, schema: str) -> Answer:
-    return Answer(description, {_JSON: schema})
+def _json(description: str, schema: str, *, has_etag: bool = False) -> Answer:
+    return Answer(description, {_JSON: schema}, has_etag)
 
 
 _POLICY_LIST = {200: _json("The policies, in pages.", "PolicyList")}
@@ -98,7 +99,7 @@ OPERATIONS: tuple[Operation, ...] = (
         _ONE,
         "get_policy",
         "Read a policy and its newest 100 requests",
-        {200: _json("The policy.", "Policy")},
+        {200: _json("The policy.", "Policy", has_etag=True)},
         (*_PATH, "api-version"),
     ),
     Operation(
@@ -106,8 +107,12 @@ OPERATIONS: tuple[Operation, ...] = (
         _ONE,
         "put_policy",
         "Write a policy",
-        {200: _json("The policy, or what a dry run would lead to.", "PolicyOrDryRun")},
-        (*_PATH, "api-version", "dryRun"),
+        {
+            200: _json(
+                "The policy, or what a dry run would lead to.", "PolicyOrDryRun", has_etag=True
+            )
+        },
+        (*_PATH, "api-version", "dryRun", "ifMatch", "ifNoneMatch"),
         body=PolicyWire,
         description=(
             "Replaces the whole VM list, as in Defender. Requests made so far are kept. Without "
@@ -120,7 +125,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "delete_policy",
         "Delete a policy",
         {200: Answer("It is being deleted."), 204: Answer("There is none.")},
-        (*_PATH, "api-version"),
+        (*_PATH, "api-version", "ifMatch", "ifNoneMatch"),
         description="Its deny rules are removed and its open requests closed.",
     ),
     Operation(
@@ -152,10 +157,18 @@ OPERATIONS: tuple[Operation, ...] = (
         "get",
         "/api/requests",
         "list_requests",
-        "List the newest requests",
-        {200: _json("The newest 100 requests of each policy, in pages.", "RequestList")},
-        ("policy", "skipToken"),
-        description="All of them where you may read the policy, else your own.",
+        "List requests, newest first",
+        {
+            200: _json(
+                "The requests, in pages; a page may be empty and have a nextLink.", "RequestList"
+            )
+        },
+        ("policy", "mine", "status", "awaiting", "vm", "since", "until", "skipToken"),
+        description=(
+            "All of them where the caller may read the policy, else the caller's own. Other people's "
+            "reasons and addresses are left out unless the caller may read the activity, or decides "
+            "on the request. Filters can be combined."
+        ),
         tag="Requests",
     ),
     Operation(
@@ -185,6 +198,19 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "get",
+        "/api/me",
+        "get_me",
+        "Say who calls, and what the caller holds",
+        {200: _json("The caller as the app sees it.", "Me")},
+        ("permissionScope",),
+        description=(
+            "Name, object id, the address that the call came from, the actions held at each scope, "
+            "and what bounds a request."
+        ),
+        tag="Reports",
+    ),
+    Operation(
+        "get",
         "/api/machines",
         "list_machines",
         "Say which VMs are governed, and which are really closed",
@@ -200,8 +226,8 @@ OPERATIONS: tuple[Operation, ...] = (
         {200: Answer("What happened.", {_JSON: "ActivityList", "text/csv": ""})},
         ("from", "to", "person", "virtualMachine", "operation", "top", "format", "activityToken"),
         description=(
-            f"Needs `{Action.READ_ACTIVITY}` at every scope of the app; a policy's reader or "
-            "requestor does not have it by that."
+            f"With `{Action.READ_ACTIVITY}` at every scope of the app, everybody's; without it, "
+            "what the caller did, and what was done for the caller."
         ),
         tag="Reports",
     ),

@@ -5,9 +5,18 @@ Objects are closed: a field that is answered and not described here fails a test
 
 from typing import Any
 
+from functions.wire import VM_ID_PATTERN
 from shared.domain.audit import Operation
-from shared.domain.model import CloseReason, ExtensionApproval, PolicyState, Status
+from shared.domain.model import (
+    CloseReason,
+    ExtensionApproval,
+    FirewallState,
+    PolicyState,
+    Status,
+)
+from shared.domain.permissions import Action
 from shared.use_cases.reports.machines import Category, State
+from shared.use_cases.requests.view import Ability
 
 Schema = dict[str, Any]
 
@@ -123,6 +132,25 @@ _PORT_REQUEST = _object(
         "error": _object({"code": _TEXT, "message": _TEXT}),
     },
 )
+_PORT_STATUS: Schema = {
+    **_PORT_REQUEST,
+    "properties": {
+        **_PORT_REQUEST["properties"],
+        "firewalls": _list(
+            _object(
+                {
+                    "id": _TEXT,
+                    "name": _TEXT,
+                    "state": _one_of(*(state.value for state in FirewallState)),
+                    "reason": _or_null(_TEXT),
+                    "openedAt": _or_null(_INSTANT),
+                    "closedAt": _or_null(_INSTANT),
+                }
+            )
+        ),
+    },
+    "required": [*_PORT_REQUEST["required"], "firewalls"],
+}
 _REQUEST: Schema = {
     "virtualMachines": _list(_object({"id": _ID, "ports": _list(_PORT_REQUEST)})),
     "startTimeUtc": _INSTANT,
@@ -137,6 +165,10 @@ _STATUS = _object(
         "status": _one_of(*(status.value for status in Status)),
         "policyId": _ID,
         **_REQUEST,
+        "virtualMachines": _list(_object({"id": _ID, "ports": _list(_PORT_STATUS)})),
+        "requestorObjectId": _TEXT,
+        "can": _list(_one_of(*(ability.value for ability in Ability))),
+        "latestEndTimeUtc": _or_null(_INSTANT),
         "openedAt": _or_null(_INSTANT),
         "closedAt": _or_null(_INSTANT),
     },
@@ -173,6 +205,30 @@ _POLICY = _object(
         "name": _TEXT,
         "type": _TEXT,
         "location": _TEXT,
+    },
+    {"etag": {**_TEXT, "description": "In lists. One policy has it in the header ETag."}},
+)
+_ME = _object(
+    {
+        "name": _TEXT,
+        "objectId": _TEXT,
+        "tenantId": _TEXT,
+        "isApp": _FLAG,
+        "address": _or_null(_TEXT),
+        "permissions": _list(
+            _object({"scope": _ID, "actions": _list(_one_of(*(action.value for action in Action)))})
+        ),
+        "limits": _object(
+            {
+                "minDuration": _DURATION,
+                "maxDuration": _DURATION,
+                "widestSourcePrefixIpv4": _COUNT,
+                "widestSourcePrefixIpv6": _COUNT,
+                "portsPerRequest": _COUNT,
+                "openPorts": _COUNT,
+                "openPortsAllowed": _COUNT,
+            }
+        ),
     }
 )
 _CHANGE = _object(
@@ -195,6 +251,7 @@ _MACHINE = _object(
         "id": _ID,
         "location": _TEXT,
         "system": _or_null(_TEXT),
+        "privateIpAddresses": _list(_TEXT),
         "category": _one_of(*(category.value for category in Category)),
         "reason": _TEXT,
         "exposedBy": _list(
@@ -238,6 +295,7 @@ REFUSAL_CODES = (
     *("InvalidInitiateInput", "InvalidRequestContent", "MissingRequestBody"),
     *("RequestBodyTooLarge", "UnsupportedMediaType"),
     *("InvalidPath", "InvalidSkipToken", "InvalidQueryParameter", "InvalidQuery", "InvalidScope"),
+    *("InvalidPrecondition", "PreconditionFailed"),
     *("InvalidRequestId", "RepeatedRequestDiffers", "RepeatabilityWindowPassed"),
     *("PolicyTooLarge", "RowTooLarge", "RequestNotWithinPolicy", "TooManyExtensions"),
     *("AuthenticationFailed", "AuthorizationFailed", "ApproverNotAllowed"),
@@ -277,6 +335,7 @@ SCHEMAS: dict[str, Schema] = {
     },
     "ErrorResponse": _ERROR,
     "Health": _HEALTH,
+    "Me": _ME,
     "MachineList": _page(_MACHINE),
     "Policy": _POLICY,
     "PolicyDryRun": _object({**_DRY_RUN, "policy": _or_null(_see("Policy"))}),
@@ -298,6 +357,11 @@ def _in_query(name: str, told: str, **schema: Any) -> Schema:
     return {"name": name, "in": "query", "description": told, "schema": {"type": "string"} | schema}
 
 
+def _in_header(name: str, told: str, **schema: Any) -> Schema:
+    schema = {"type": "string"} | schema
+    return {"name": name, "in": "header", "description": told, "schema": schema}
+
+
 # Letters and digits of any script; which classes a pattern knows depends on who reads it.
 _NAME = r"^[^\x00-\x20\x7f/\\?#%&+<>:*|]{1,90}$"
 _REGION = r"^[A-Za-z0-9_().-]{0,89}[A-Za-z0-9_()-]$"
@@ -315,6 +379,27 @@ PARAMETERS: dict[str, Schema] = {
     ),
     "skipToken": _in_query("$skipToken", "From nextLink; not to be made up.", maxLength=2048),
     "policy": _in_query("policy", "Only requests of this policy, by name or id."),
+    "mine": _in_query(
+        "mine", "true: only what the caller requested or carried.", enum=["true", "false"]
+    ),
+    "status": _in_query(
+        "status", "Only requests with this status.", enum=[status.value for status in Status]
+    ),
+    "awaiting": _in_query(
+        "awaiting", "me: only requests that await a decision the caller can make.", enum=["me"]
+    ),
+    "vm": _in_query("vm", "Only requests that name this VM, by id.", pattern=VM_ID_PATTERN),
+    "since": _in_query("from", "Only requests made at this time or later.", format="date-time"),
+    "until": _in_query("to", "Only requests made at this time or earlier.", format="date-time"),
+    "ifMatch": _in_header(
+        "If-Match",
+        "Only if the policy still has this etag; `*`: only if there is one.",
+        pattern=r'^(\*|(W/)?"[!#-~]{0,128}")$',
+    ),
+    "ifNoneMatch": _in_header("If-None-Match", "`*`: only if there is no such policy.", enum=["*"]),
+    "permissionScope": _in_query(
+        "scope", "The permissions at this scope; left out: at the scopes of the app, ten at most."
+    ),
     "scope": _in_query("scope", "Only VMs within this subscription, resource group or VM."),
     "repeatId": {
         "name": "Repeatability-Request-ID",

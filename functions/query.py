@@ -63,19 +63,20 @@ def page_of(
     at a position: what is added or removed in between makes nobody miss anything.
     """
     ordered = sorted(items, key=key)
-    after = _token_of(req)
+    after = token_of(req)
     left = [item for item in ordered if key(item) > after] if after else ordered
     taken: list[Item] = []
     total = 0
     for item in left:
         total += weight(item)
         if taken and total > most:
-            return Page(taken, _next_link(req, key(taken[-1])))
+            return Page(taken, next_link(req, key(taken[-1])))
         taken.append(item)
     return Page(taken)
 
 
-def _token_of(req: func.HttpRequest) -> str:
+def token_of(req: func.HttpRequest) -> str:
+    """Return the key after which the wanted page begins; raises InvalidInputError."""
     token = query_of(req, SKIP_TOKEN)
     if not token:
         return ""
@@ -88,7 +89,8 @@ def _token_of(req: func.HttpRequest) -> str:
         ) from None
 
 
-def _next_link(req: func.HttpRequest, last: str) -> str:
+def next_link(req: func.HttpRequest, last: str) -> str:
+    """Return the link to the page after a key: the same query, with a token."""
     parts = urlsplit(req.url)
     given = parse_qsl(parts.query, keep_blank_values=True)
     kept = [(name, value) for name, value in given if name.casefold() != SKIP_TOKEN.casefold()]

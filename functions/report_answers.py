@@ -6,6 +6,7 @@ from functions.answers import policy_answer, port_rule, request_answer
 from shared.domain.errors import Reason
 from shared.domain.exposure import Exposure
 from shared.domain.times import format_instant
+from shared.ports import Machine
 from shared.use_cases.reports.dry_run import Explained, FirewallChange
 from shared.use_cases.reports.machines import MachineReport
 
@@ -55,6 +56,7 @@ def machine_answer(report: MachineReport) -> dict[str, Any]:
         "id": machine.id,
         "location": machine.location,
         "system": machine.system or None,
+        "privateIpAddresses": list(private_addresses(machine)),
         "category": report.category.value,
         "reason": report.reason,
         "exposedBy": [_opening(each) for each in report.openings],
@@ -65,6 +67,12 @@ def machine_answer(report: MachineReport) -> dict[str, Any]:
         "lastAccess": format_instant(report.last_access_at) if report.last_access_at else None,
         "lastRequestor": report.last_requestor or None,
     }
+
+
+def private_addresses(machine: Machine) -> tuple[str, ...]:
+    """Return the private addresses of a VM, each once, in the order of its interfaces."""
+    behind = (address for each in machine.attachments for address in each.addresses)
+    return tuple(dict.fromkeys((*behind, *machine.bare_addresses)))
 
 
 def _opening(exposure: Exposure) -> dict[str, Any]:

@@ -295,6 +295,7 @@ class PolicyWire(Wire):
     name: Any = None
     type: Any = None
     location: Any = None
+    etag: Any = None
 
 
 Model = TypeVar("Model", bound=Wire)

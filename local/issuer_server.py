@@ -1,7 +1,8 @@
-"""Serve the token issuer over HTTP: discovery, keys, and tokens for the command line."""
+"""Serve the token issuer over HTTP: discovery, keys, sign-in, and tokens for the command line."""
 
 import json
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -10,20 +11,27 @@ from starlette.routing import Route
 
 from local.issuer import AUDIENCE, LIFETIME, TENANT_ID, Issuer, Version
 from local.serving import BackgroundServer
+from local.sign_in import SignIn
 
 
 class IssuerServer(BackgroundServer):
     """A token issuer on a loopback port."""
 
     def __init__(
-        self, *, port: int = 0, tenant_id: str = TENANT_ID, audience: str = AUDIENCE
+        self,
+        *,
+        port: int = 0,
+        tenant_id: str = TENANT_ID,
+        audience: str = AUDIENCE,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.issuer = Issuer(tenant_id=tenant_id, audience=audience)
-        super().__init__(_app(self.issuer), port=port, name="token issuer")
+        self.sign_in = SignIn(self.issuer, clock)
+        super().__init__(_app(self.issuer, self.sign_in), port=port, name="token issuer")
         self.issuer.url = self.url
 
 
-def _app(issuer: Issuer) -> Starlette:
+def _app(issuer: Issuer, sign_in: SignIn) -> Starlette:
     async def configuration(request: Request) -> JSONResponse:
         if not _is_known(issuer, request):
             return _unknown_tenant(request)
@@ -52,6 +60,7 @@ def _app(issuer: Issuer) -> Starlette:
             Route("/{tenant}/discovery/v2.0/keys", keys),
             Route("/{tenant}/discovery/keys", keys),
             Route("/token", token, methods=["POST"]),
+            *sign_in.routes(),
         ]
     )
 

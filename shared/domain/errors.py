@@ -60,6 +60,12 @@ class ConflictError(JitError):
     code = "Conflict"
 
 
+class PreconditionFailedError(JitError):
+    """What a caller wants to change is no longer what the caller has read."""
+
+    code = "PreconditionFailed"
+
+
 class RepeatTooLateError(JitError):
     """A call that names itself was first sent so long ago that its answer may be forgotten."""
 

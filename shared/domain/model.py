@@ -29,6 +29,15 @@ class Status(StrEnum):
     FAILED = "Failed"
 
 
+class FirewallState(StrEnum):
+    """The state of a port request on one firewall."""
+
+    OPENING = "Opening"
+    OPEN = "Open"
+    CLOSING = "Closing"
+    CLOSED = "Closed"
+
+
 FINAL = frozenset({Status.REVOKED, Status.DENIED, Status.FAILED})
 
 

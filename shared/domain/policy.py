@@ -207,6 +207,26 @@ def began_at(request: AccessRequest, port: PortRequest) -> datetime:
     return min(seen, default=request.requested_at)
 
 
+def latest_end(
+    policy: Policy,
+    request: AccessRequest,
+    ports: Iterable[PortRequest],
+    limits: Limits,
+    now: datetime,
+) -> datetime | None:
+    """Return the latest end that open ports can have by their policy; None: it lists them no more."""
+    ends = []
+    total = policy.conditions.max_total_duration
+    for port in ports:
+        vm = policy.vm(port.vm_id)
+        rule = vm.port(port.port) if vm else None
+        if rule is None:
+            return None
+        longest = min(rule.max_duration, limits.max_duration, total)
+        ends.append(min(now + longest, began_at(request, port) + total))
+    return min(ends).replace(microsecond=0) if ends else None
+
+
 def approvals_for_extension(policy: Policy, request: AccessRequest) -> int:
     """Count the approvals that a longer end needs: those of the opening, by the policy of either time.
 

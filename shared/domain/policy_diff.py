@@ -32,6 +32,14 @@ def digest_of(policy: Policy | None) -> str:
     return digest(*(part for field in _fields(policy).items() for part in field))
 
 
+def etag_of(policy: Policy) -> str:
+    """Return the entity tag of a policy: it changes when what the policy says changes.
+
+    How far the policy has been applied, and the requests under it, are no part of it.
+    """
+    return f'"{digest_of(policy)}"'
+
+
 def differences(old: Policy | None, new: Policy | None) -> tuple[str, ...]:
     """List the fields that differ: conditions first, then VMs removed, changed and added."""
     before, after = (_fields(policy) if policy else {} for policy in (old, new))

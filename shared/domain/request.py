@@ -12,6 +12,7 @@ from shared.domain.model import (
     CloseReason,
     Closing,
     Extended,
+    FirewallState,
     Front,
     PortRequest,
     Status,
@@ -19,6 +20,14 @@ from shared.domain.model import (
 from shared.domain.path import sources_at
 from shared.domain.texts import shorten
 
+_STATUS_ORDER = (
+    Status.PENDING_APPROVAL,
+    Status.INITIATING,
+    Status.INITIATED,
+    Status.FAILED,
+    Status.DENIED,
+    Status.REVOKED,
+)
 PortChange = Callable[[PortRequest], PortRequest]
 
 
@@ -157,6 +166,21 @@ def is_open(port: PortRequest, now: datetime) -> bool:
         and port.end_at is not None
         and port.end_at > now
     )
+
+
+def firewall_state(port: PortRequest, front: Front) -> FirewallState:
+    """Return the state of a port request on one of its firewalls."""
+    if front.closed_at or port.is_final:
+        return FirewallState.CLOSED
+    if port.closing:
+        return FirewallState.CLOSING
+    return FirewallState.OPEN if front.opened_at else FirewallState.OPENING
+
+
+def overall_status(request: AccessRequest) -> Status:
+    """Return a request's status: waiting comes before open, and open before ended."""
+    found = {port.status for port in request.ports}
+    return next((status for status in _STATUS_ORDER if status in found), Status.REVOKED)
 
 
 def _mark(port: PortRequest, firewall_id: str, mark: Callable[[Front], Front]) -> tuple[Front, ...]:

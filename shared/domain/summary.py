@@ -31,6 +31,8 @@ def _line(port: PortRequest) -> str:
 
 
 def _sources(port: PortRequest) -> str:
+    if not port.sources:
+        return "an address that is not shown"
     shown = ", ".join(port.sources[:_MAX_SOURCES])
     left = len(port.sources) - _MAX_SOURCES
     return f"{shown} and {left} more" if left > 0 else shown

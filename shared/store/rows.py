@@ -26,6 +26,7 @@ from shared.ports import (
     Telemetry,
 )
 from shared.store.codec import UnreadableRowError, encode, pack, pack_json, unpack
+from shared.store.index import IndexRows
 from shared.store.live import LiveRows
 from shared.store.room import pack_request, unpack_request
 
@@ -79,8 +80,14 @@ class RequestRow:
 class RequestRows:
     """Requests by id; a policy's newest come first."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, telemetry: Telemetry | None = None) -> None:
         self._table = table
+        self._telemetry = telemetry
+
+    @property
+    def index(self) -> IndexRows:
+        """Return the rows by which requests are found."""
+        return IndexRows(self._table, self._telemetry)
 
     def get(self, request_id: str) -> RequestRow | None:
         """Read a request."""
@@ -88,7 +95,8 @@ class RequestRows:
         return _request_row(row) if row else None
 
     def insert(self, request: AccessRequest) -> None:
-        """Record a new request; raises RowExistsError."""
+        """List a new request and record it; raises RowExistsError."""
+        self.index.note(request)
         self._table.insert(_encode_request(request))
 
     def change(
@@ -105,10 +113,13 @@ class RequestRows:
             changed = step(held.request)
             if changed == held.request:
                 return changed
+            row = replace(_encode_request(changed), version=held.version)
+            left = self.index.begin_move(held.request, changed)
             try:
-                self._table.replace(replace(_encode_request(changed), version=held.version))
+                self._table.replace(row)
             except RowChangedError:
                 continue
+            self.index.remove(left)
             return changed
         raise RowChangedError(f"request {request_id} changed {_TRIES} times while being written")
 
@@ -137,6 +148,24 @@ class RequestRows:
         """List a policy's newest requests."""
         rows = self._table.query(policy_key(policy_id), limit=limit)
         return [_request_row(row).request for row in rows]
+
+    def page(
+        self, policy_id: str, start: str, stop: str, limit: int
+    ) -> list[tuple[str, AccessRequest | None]]:
+        """Read a policy's requests with start <= key < stop by id, newest first.
+
+        A row that cannot be decoded counts as one without a request, and is reported.
+        """
+        rows = self._table.query(policy_key(policy_id), start=start, stop=stop, limit=limit)
+        return [(f"{row.partition}-{row.key}", self._decoded(row)) for row in rows]
+
+    def _decoded(self, row: Row) -> AccessRequest | None:
+        try:
+            return _request_row(row).request
+        except UnreadableRowError as error:
+            if self._telemetry is not None:
+                self._telemetry.fault("jit.row.unreadable", error, row=row.key)
+            return None
 
 
 def _request_place(request_id: str) -> tuple[str, str]:

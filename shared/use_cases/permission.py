@@ -89,3 +89,30 @@ def group_of(vm_id: str) -> str:
 def is_in_scope(services: Services, resource_id: str) -> bool:
     """Tell whether a resource lies within the scopes of the app."""
     return any(is_within(resource_id, scope) for scope in services.scopes)
+
+
+class CallerPermissions:
+    """What one caller holds, for one call: each action and scope is decided once.
+
+    A check that cannot be made counts as a refusal, so that a list never fails over one of its
+    items.
+    """
+
+    def __init__(self, services: Services, caller: Principal) -> None:
+        self.services = services
+        self.caller = caller
+        self._decided: dict[tuple[Action, str], bool] = {}
+
+    def holds(self, action: Action, scope: str) -> bool:
+        """Tell whether the caller holds an action at a scope."""
+        key = (action, key_of(scope))
+        if key not in self._decided:
+            self._decided[key] = self.services.authorize(self.caller, action, scope).allowed
+        return self._decided[key]
+
+    def holds_on_vms(self, action: Action, vm_ids: Iterable[str]) -> bool:
+        """Tell whether the caller holds an action on each VM, by its resource group or itself."""
+        return all(
+            self.holds(action, group_of(vm_id)) or self.holds(action, vm_id)
+            for vm_id in sorted(set(vm_ids))
+        )

@@ -67,7 +67,7 @@ class Services:
     @property
     def requests(self) -> RequestRows:
         """Return the rows of requests."""
-        return RequestRows(self.tables.requests)
+        return RequestRows(self.tables.requests, self.telemetry)
 
     @property
     def rows(self) -> FirewallStore:

@@ -17,6 +17,7 @@ from jit_access.client import (
     wait_for_request,
 )
 from jit_access.client.bodies import NewConditions, NewPolicyProperties, NewPolicyVm
+from jit_access.client.client import Conditions
 from jit_access.client.errors import (
     ConflictError,
     InvalidRequestError,
@@ -51,6 +52,7 @@ def request(status: str = "Initiated", **more: Any) -> dict[str, Any]:
         "statusReason": "UserRequested",
         "allowedSourceAddressPrefix": "203.0.113.7",
         "endTimeUtc": "2026-11-22T15:00:00.1234567Z",
+        "firewalls": [],
     }
     return {
         "id": "r-1",
@@ -59,6 +61,9 @@ def request(status: str = "Initiated", **more: Any) -> dict[str, Any]:
         "virtualMachines": [{"id": VM, "ports": [port]}],
         "startTimeUtc": "2026-11-22T14:00:00Z",
         "requestor": "alice@contoso.example",
+        "requestorObjectId": "o-1",
+        "can": [],
+        "latestEndTimeUtc": None,
         "openedAt": None,
         "closedAt": None,
         **more,
@@ -86,6 +91,23 @@ def test_a_call_carries_the_token_and_names_the_client() -> None:
     assert sent.headers["authorization"] == "Bearer token-1"
     assert sent.headers["accept"] == "application/json"
     assert sent.headers["user-agent"].startswith("test/1 jit-access/")
+
+
+def test_filters_and_conditions_are_sent_by_their_names() -> None:
+    """Filters of requests go into the query, conditions of a write into its headers."""
+    since = datetime(2026, 11, 22, 14, tzinfo=UTC)
+    answers = [Scripted(200, {"value": []}), Scripted(204), Scripted(204)]
+    with serving(*answers) as service, calling(service) as client:
+        client.list_requests(mine=True, awaiting_me=True, status="Initiated", vm="v", since=since)
+        client.delete_policy(POLICY, Conditions(if_match='"0A"'))
+        client.delete_policy(POLICY, Conditions(must_not_exist=True))
+
+    asked, matching, absent = service.seen
+    assert asked.path == (
+        "/api/requests?from=2026-11-22T14%3A00%3A00Z&mine=true&awaiting=me&status=Initiated&vm=v"
+    )
+    assert (matching.headers["if-match"], "if-none-match" in matching.headers) == ('"0A"', False)
+    assert (absent.headers["if-none-match"], "if-match" in absent.headers) == ("*", False)
 
 
 def test_health_is_read_without_a_token_and_503_is_its_answer() -> None:

@@ -246,7 +246,12 @@ def test_an_address_cannot_be_an_option(host: str) -> None:
 def test_a_mapped_port_is_the_entry() -> None:
     """Where the answer names an address and a mapped port, those are connected to."""
     vm_id = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/virtualMachines/a"
-    port = {"number": 22, "status": "Initiated", "statusReason": "UserRequested"}
+    port = {
+        "number": 22,
+        "status": "Initiated",
+        "statusReason": "UserRequested",
+        "firewalls": [],
+    }
     mapped = {**port, "publicIpAddress": "203.0.113.9", "mappedPort": 50022}
     answer = {
         "id": "r",
@@ -255,6 +260,9 @@ def test_a_mapped_port_is_the_entry() -> None:
         "virtualMachines": [{"id": vm_id, "ports": [mapped]}],
         "startTimeUtc": "2026-11-22T14:00:00Z",
         "requestor": "a",
+        "requestorObjectId": "o-1",
+        "can": [],
+        "latestEndTimeUtc": None,
         "openedAt": None,
         "closedAt": None,
     }

@@ -13,6 +13,7 @@ A cell says what becomes of a call:
     404   there is nothing there, for anybody
 """
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -50,6 +51,11 @@ request_access:other  401 401 - - - - - - +   - - - + i   - - - - - - - - - - - 
 request_access_short  401 401 - + - - - + -   + - + + i   + + - + - - + + + + + + - - -
 get_request           401 401 - + + + + + +   + - + + +   + + + + + - + + - + + + - - -
 list_requests         401 401 o + + + + + +   + o + + +   + + + + + o + + o + + + o o o
+get_request:details   401 401 - o o + + o o   + - o o o   + + + + + - o o - o + + - - -
+get_request:deciding  401 401 - o + + + o +   + - o + +   + + + + + - o o - o + + - - -
+get_policy:details    401 401 - o o + + o o   + - o o o   + + + + + - o o - o + + - - -
+list_requests:details 401 401 o o o + + o o   + o o o o   + + + + + o o o o o + + o o o
+list_requests:me      401 401 o o + o o o o   o o o o o   + + o + o o o o o o + o o o o
 approve_request       401 401 - - + - - - -   self app app + -   + + - + - - - - - - + - - - -
 deny_request          401 401 - - + - - - -   self app app + -   + + - + - - - - - - + - - - -
 revoke_request        401 401 - - - + - - -   + - - + -   + + - + - - - - - - + - - - -
@@ -57,7 +63,8 @@ revoke_all:vm         401 401 - - - + - - -   + - - + -   + + - + - - - - - - + 
 revoke_all:person     401 401 - - - + - - -   + - - + -   + + - + - - - - - - + - - - -
 revoke_all:nothing    401 401 - - - + - - -   - - - + -   + + - + - - - - - - + - - - -
 extend_request        401 401 own own own own own own own   + own own own own   own own own own own own own own own own own own own own own
-get_activity          401 401 - - - + + - -   - - - - -   + + + + + - - - - - + + - + -
+get_activity          401 401 o o o + + o o   + o o o o   + + + + + o o o o o + + o + o
+get_me                401 401 o + + + + + +   + o + + +   + + + + + + o + o o + + o + o
 get_health            o o o o o + + o o   o o o o o   + + + + + o o o o o + + o + o
 list_machines         401 401 - + + + + + +   + - + + +   + + + - - + - + - - + + - + -
 get_cloud_metadata    + + + + + + + + +   + + + + +   + + + + + + + + + + + + + + +
@@ -111,6 +118,19 @@ class Way:
 
 def _has_requests(body: Any) -> bool:
     return bool(body["value"])
+
+
+def _has_details(body: Any) -> bool:
+    """Tell whether a request, or each in a list, shows its justification and its sources."""
+    requests = body.get("value") or body.get("properties", body).get("requests") or [body]
+    texts = [json.dumps(request) for request in requests]
+    shown = [("because" in text, SOURCE in text) for text in texts]
+    assert all(reason is source for reason, source in shown)
+    return all(reason for reason, _ in shown)
+
+
+def _has_actions(body: Any) -> bool:
+    return any(each["actions"] for each in body["permissions"])
 
 
 WAYS: Mapping[str, Way] = {
@@ -172,7 +192,19 @@ WAYS: Mapping[str, Way] = {
     "extend_request": Way(
         "POST", "/api/requests/{id}/extend", body={"duration": "PT1H"}, world="open"
     ),
-    "get_activity": Way("GET", "/api/activity", Action.READ_ACTIVITY, ROOT),
+    "get_activity": Way("GET", "/api/activity", world="open", shows=_has_requests),
+    "get_me": Way("GET", "/api/me", shows=_has_actions),
+    "get_request:details": Way(
+        "GET", "/api/requests/{id}", Action.READ, ROOT, world="open", shows=_has_details
+    ),
+    "get_request:deciding": Way(
+        "GET", "/api/requests/{id}", Action.READ, ROOT, world="waiting", shows=_has_details
+    ),
+    "get_policy:details": Way("GET", POLICY, Action.READ, POLICY, world="open", shows=_has_details),
+    "list_requests:details": Way("GET", "/api/requests", world="open", shows=_has_details),
+    "list_requests:me": Way(
+        "GET", "/api/requests?awaiting=me", world="waiting", shows=_has_requests
+    ),
     "get_health": Way("GET", "/api/health", good=(200, 503), shows=lambda body: "overdue" in body),
     "list_machines": Way("GET", "/api/machines", Action.READ_VM, ROOT),
     "get_cloud_metadata": Way("GET", "/metadata/endpoints"),
@@ -183,7 +215,7 @@ WAYS: Mapping[str, Way] = {
 
 # Somebody who holds the action at the app's scope and is denied it below is told where.
 DENIED_BELOW = {
-    "get_request": POLICY,
+    **dict.fromkeys(("get_request", "get_request:details", "get_request:deciding"), POLICY),
     **dict.fromkeys(
         ("approve_request", "deny_request", "revoke_request", "revoke_all:person"), WEB
     ),
@@ -282,14 +314,14 @@ def test_every_route_has_its_row() -> None:
 
 def test_every_route_is_called_at_its_own_function() -> None:
     """No row tests another route than it says."""
-    called = {row: route_of(way.method, way.path) for row, way in WAYS.items()}
+    called = {row: route_of(way.method, way.path.partition("?")[0]) for row, way in WAYS.items()}
     assert called == {row: row.partition(":")[0] for row in WAYS}
 
 
 def test_a_role_below_the_policies_reads_nobody_s_activity() -> None:
     """Who may ask, by the documented role, is shown no more than that; who may look, all of it."""
     cells = _rows()["get_activity"]
-    assert (cells["leastwide"], cells["reader"], cells["secreader"]) == ("-", "+", "+")
+    assert (cells["leastwide"], cells["reader"], cells["secreader"]) == ("o", "+", "+")
 
 
 def test_the_actions_are_defender_s() -> None:

@@ -26,6 +26,7 @@ from shared.domain.model import (
 from shared.ports import Row
 from shared.store.audit import Fact
 from shared.store.codec import encode, unpack
+from shared.store.index import INDEX
 from shared.store.room import pack_request, unpack_request
 from shared.store.rows import protection_of
 from shared.use_cases.requests import decide as approval
@@ -57,6 +58,7 @@ def kinds(rows: Iterable[tuple[str, str, str, dict[str, Any]]]) -> dict[str, set
         live = partition.startswith("live|") or partition in {"closes", "health"}
         kind = key if live and "|" not in key and "-" not in key else key.partition("|")[0]
         kind = "live" if partition.startswith("live|") and "-" in key else kind
+        kind = "index" if partition.startswith(INDEX) else kind
         if table in {"due", "activity"} or (table == "requests" and "|" not in partition):
             kind = ""
         kind = partition.partition("|")[0] if partition.startswith("repeat|") else kind

@@ -4,11 +4,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from shared.domain.audit import Operation
-from shared.domain.errors import NotPermittedError
+from shared.domain.errors import NotPermittedError, PreconditionFailedError
 from shared.domain.ids import key_of
 from shared.domain.model import GRACE, Policy, Principal
 from shared.domain.permissions import Action
-from shared.domain.policy_diff import differences, digest_of, summed_up, with_known_ports
+from shared.domain.policy_diff import (
+    differences,
+    digest_of,
+    etag_of,
+    summed_up,
+    with_known_ports,
+)
 from shared.store.audit import Fact
 from shared.use_cases.permission import enforce, enforce_on_vms, is_in_scope
 from shared.use_cases.policies import apply as protection
@@ -24,6 +30,37 @@ class Changer:
     relayed_by: Principal | None = None
 
 
+@dataclass(frozen=True)
+class Precondition:
+    """What a caller expects of the policy that a call replaces: entity tags, or that none exists.
+
+    `*` in `matches` stands for any policy that exists.
+    """
+
+    matches: tuple[str, ...] = ()
+    must_not_exist: bool = False
+
+
+ANYTHING = Precondition()
+
+
+def check_precondition(current: Policy | None, expected: Precondition) -> None:
+    """Raise PreconditionFailedError where a policy is not what the caller expects."""
+    if expected.must_not_exist and current is not None:
+        raise PreconditionFailedError(
+            f"If-None-Match is '*', and policy '{current.name}' exists already."
+        )
+    if not expected.matches or (current is not None and "*" in expected.matches):
+        return
+    if current is None:
+        raise PreconditionFailedError("If-Match is given, and there is no such policy.")
+    if etag_of(current) not in expected.matches:
+        raise PreconditionFailedError(
+            f"Policy '{current.name}' has changed since it was read; its etag is now "
+            f"{etag_of(current)}. Read it again and repeat the change."
+        )
+
+
 def enforce_write(
     services: Services, changer: Changer, policy_id: str, vm_ids: Iterable[str]
 ) -> None:
@@ -33,33 +70,46 @@ def enforce_write(
 
 
 def write_policy(
-    services: Services, changer: Changer, policy: Policy, *, keep_conditions: bool = False
+    services: Services,
+    changer: Changer,
+    policy: Policy,
+    *,
+    keep_conditions: bool = False,
+    expected: Precondition = ANYTHING,
 ) -> Policy:
     """Write a policy: check the right on every VM, record the change, then store it.
 
-    Raises NotPermittedError. Nothing is stored then.
+    Raises NotPermittedError, and PreconditionFailedError where the policy that is replaced is not
+    the expected one. Nothing is stored then.
     """
     enforce_write(services, changer, policy.id, [vm.id for vm in policy.vms])
 
     def before(held: Policy | None, written: Policy | None) -> None:
         enforce_on_replaced(services, changer, held)
+        check_precondition(held, expected)
         _record(services, changer, held, written)
 
     return protection.put_policy(services, policy, keep_conditions=keep_conditions, before=before)
 
 
-def remove_policy(services: Services, changer: Changer, policy_id: str) -> bool:
+def remove_policy(
+    services: Services, changer: Changer, policy_id: str, *, expected: Precondition = ANYTHING
+) -> bool:
     """Delete a policy: check the right on every VM in it, record the change, then delete.
 
-    Return False if there is none. Raises NotPermittedError.
+    Return False if there is none. Raises NotPermittedError and PreconditionFailedError.
     """
     enforce(services, changer.person, Action.DELETE, policy_id)
 
     def before(held: Policy | None, written: Policy | None) -> None:
         enforce_on_replaced(services, changer, held)
+        check_precondition(held, expected)
         _record(services, changer, held, written)
 
-    return protection.delete_policy(services, policy_id, before=before)
+    existed = protection.delete_policy(services, policy_id, before=before)
+    if not existed:
+        check_precondition(None, expected)
+    return existed
 
 
 def enforce_on_replaced(services: Services, changer: Changer, held: Policy | None) -> None:

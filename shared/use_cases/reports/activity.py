@@ -1,10 +1,13 @@
 """Read the record of who did what, a page at a time."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from shared.domain.ids import key_of
+from shared.domain.model import Principal
+from shared.domain.permissions import Action
 from shared.store.audit import Fact
+from shared.use_cases.permission import is_permitted
 from shared.use_cases.services import Services
 
 _CHUNK = 500
@@ -24,6 +27,7 @@ class Asked:
     operation: str = ""
     after: str = ""
     top: int = 200
+    about: str = ""  # only what this principal, by key, did or what was done for it
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ def read_activity(services: Services, asked: Asked) -> Page:
         read += len(rows)
         for key, fact in rows:
             if _fits(fact, asked):
-                found.append(fact)
+                found.append(_shown(fact, asked))
             if len(found) == asked.top:
                 return Page(tuple(found), f"{day:%Y-%m-%d}/{key}")
         if len(rows) < _CHUNK:
@@ -54,6 +58,26 @@ def read_activity(services: Services, asked: Asked) -> Page:
         else:
             start = rows[-1][0] + _NEXT
     return Page(tuple(found))
+
+
+def scope_not_readable(services: Services, caller: Principal) -> str:
+    """Return the first scope of the app where the caller may not read the activity; empty: none.
+
+    Raises TooManyRequestsError at the bound of role reads.
+    """
+    action = Action.READ_ACTIVITY
+    refused = (s for s in services.scopes if not is_permitted(services, caller, action, s))
+    return next(refused, "")
+
+
+def _is_about(fact: Fact, key: str) -> bool:
+    return key in {fact.principal.lower(), fact.on_behalf_of.lower(), fact.relayed_by.lower()}
+
+
+def _shown(fact: Fact, asked: Asked) -> Fact:
+    """Return an event without another person's address, where only one's own events are read."""
+    own = not asked.about or fact.principal.lower() == asked.about
+    return fact if own else replace(fact, source_address="")
 
 
 def _first(asked: Asked) -> tuple[datetime, str]:
@@ -78,6 +102,7 @@ def _fits(fact: Fact, asked: Asked) -> bool:
     people |= {each.partition("/")[2] for each in people}
     return (
         asked.since <= fact.at <= asked.until
+        and (not asked.about or _is_about(fact, asked.about))
         and (not asked.person or asked.person in people)
         and (not asked.vm_id or _concerns(fact, asked.vm_id))
         and (not asked.operation or fact.operation == asked.operation)

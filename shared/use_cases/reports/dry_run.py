@@ -26,7 +26,14 @@ from shared.use_cases.firewalls.paths import find_machine, with_firewalls
 from shared.use_cases.firewalls.planning import intents
 from shared.use_cases.grants import grant_of
 from shared.use_cases.policies.apply import standing, succeeding, unprotectable, usual_ports
-from shared.use_cases.policies.manage import Changer, enforce_on_replaced, enforce_write
+from shared.use_cases.policies.manage import (
+    ANYTHING,
+    Changer,
+    Precondition,
+    check_precondition,
+    enforce_on_replaced,
+    enforce_write,
+)
 from shared.use_cases.reports.inventory import Inventory, Listed, places_in
 from shared.use_cases.requests.submission import NewRequest, with_policy
 from shared.use_cases.requests.submit import Wish, judge, new_request, permitted
@@ -66,10 +73,13 @@ def explain_write(
     policy: Policy,
     *,
     keep_conditions: bool = False,
+    expected: Precondition = ANYTHING,
 ) -> Explained:
-    """Return what a PUT would lead to; it needs the rights that the PUT would."""
+    """Return what a PUT would lead to; it needs the rights and the etag that the PUT would."""
     enforce_write(services, changer, policy.id, [vm.id for vm in policy.vms])
-    enforce_on_replaced(services, changer, standing(services.policies.get(policy.id)))
+    current = standing(services.policies.get(policy.id))
+    enforce_on_replaced(services, changer, current)
+    check_precondition(current, expected)
     return explain_policy(services, inventory, policy, keep_conditions=keep_conditions)
 
 

@@ -18,6 +18,7 @@ from shared.domain.errors import (
     NotFoundError,
     NotPermittedError,
     OutsidePolicyError,
+    Reason,
 )
 from shared.domain.ids import key_of
 from shared.domain.model import (
@@ -263,13 +264,24 @@ def _require_within(
     ports: list[PortRequest],
     until: datetime,
 ) -> None:
+    broken = reasons_against_end(services, policy, request, ports, until)
+    if broken:
+        raise OutsidePolicyError("The policy does not allow this end.", details=broken)
+
+
+def reasons_against_end(
+    services: Services,
+    policy: Policy,
+    request: AccessRequest,
+    ports: list[PortRequest],
+    until: datetime,
+) -> tuple[Reason, ...]:
+    """List every line of the policy that a later end of open ports breaks."""
     asked = (AskedPort("", p.vm_id, p.port, p.sources, end_at=until) for p in ports)
     again = Asked.again(request, asked)
     decision = check_request(policy, again, services.limits, services.clock())
     total = check_extension(policy, request, ports, until)
-    broken = tuple(dict.fromkeys((*decision.broken, *total)))
-    if broken:
-        raise OutsidePolicyError("The policy does not allow this end.", details=broken)
+    return tuple(dict.fromkeys((*decision.broken, *total)))
 
 
 def _await_extension(

@@ -8,6 +8,7 @@ from shared.use_cases.firewalls.converge import converge
 from shared.use_cases.policies.apply import apply_policy
 from shared.use_cases.services import Services
 from shared.use_cases.timers import health as watch
+from shared.use_cases.timers.reindex import list_missing
 from shared.use_cases.timers.retention import forget_old
 
 
@@ -22,6 +23,7 @@ def reconcile(services: Services) -> int:
         return _compare(services)
     finally:
         forget_old(services)
+        list_missing(services)
 
 
 def _compare(services: Services) -> int:

@@ -152,6 +152,7 @@ def _let_go(services: Services, this_round: _Round, request: AccessRequest) -> b
     if request.id in this_round.watched or _is_granted(services, request):
         return False
     services.requests.forget_live(request)
+    services.requests.index.purge(request)
     return True
 
 

@@ -10,7 +10,7 @@ from jit_access.client.bodies import (
     NewVm,
     RevokeAll,
 )
-from jit_access.client.client import Accepted, JitClient, policy_parts
+from jit_access.client.client import Accepted, Conditions, JitClient, policy_parts
 from jit_access.client.errors import ApiError, JitError
 from jit_access.client.transport import Limits, Repeat
 from jit_access.client.waiting import WaitTimeoutError, wait_for_request
@@ -18,6 +18,7 @@ from jit_access.client.waiting import WaitTimeoutError, wait_for_request
 __all__ = [
     "Accepted",
     "ApiError",
+    "Conditions",
     "JitClient",
     "JitError",
     "Limits",

@@ -143,7 +143,7 @@ class NewPolicyProperties(Body):
 
 @dataclass(frozen=True, kw_only=True)
 class NewPolicy(Body):
-    """The body of a policy PUT. The last four are answered by the service and accepted back."""
+    """The body of a policy PUT. The last five are answered by the service and accepted back."""
 
     properties: NewPolicyProperties
     kind: str | None = None
@@ -151,3 +151,4 @@ class NewPolicy(Body):
     name: Any = None
     type: Any = None
     location: Any = None
+    etag: Any = None

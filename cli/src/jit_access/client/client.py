@@ -9,7 +9,13 @@ from typing import Any, Generic, Protocol, Self, TypedDict, TypeVar, Unpack
 
 from jit_access.client import bodies, models
 from jit_access.client.json_models import Body, Json, Model, write_instant
-from jit_access.client.operations import API_VERSION, CLOUD_VERSION, OPERATIONS
+from jit_access.client.operations import (
+    API_VERSION,
+    CLOUD_VERSION,
+    IF_MATCH,
+    IF_NONE_MATCH,
+    OPERATIONS,
+)
 from jit_access.client.transport import Answer, Limits, Repeat, Token, Transport
 
 _POLICY_ID = re.compile(
@@ -63,6 +69,31 @@ class ActivityFilters(TypedDict, total=False):
     virtual_machine: str
     operation: str
     top: int
+
+
+class RequestFilters(TypedDict, total=False):
+    """What narrows a list of requests."""
+
+    policy: str
+    mine: bool
+    awaiting_me: bool
+    status: str
+    vm: str
+    since: datetime | None
+    until: datetime | None
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What a write expects of the policy it replaces: an etag or `*`, or that there is none."""
+
+    if_match: str = ""
+    must_not_exist: bool = False
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers that carry them."""
+        absent = "*" if self.must_not_exist else ""
+        return _given(**{IF_MATCH: self.if_match, IF_NONE_MATCH: absent})
 
 
 class JitClient:
@@ -121,9 +152,12 @@ class JitClient:
         answer = self._call("get_policy", policy_parts(policy_id), _VERSION)
         return models.Policy.from_json(answer.json())
 
-    def put_policy(self, policy_id: str, body: bodies.NewPolicy | Json) -> models.Policy:
+    def put_policy(
+        self, policy_id: str, body: bodies.NewPolicy | Json, conditions: Conditions | None = None
+    ) -> models.Policy:
         """Write a policy; it replaces the whole list of VMs."""
-        answer = self._call("put_policy", policy_parts(policy_id), _VERSION, body)
+        parts, sent = policy_parts(policy_id), (conditions or Conditions()).headers()
+        answer = self._call("put_policy", parts, _VERSION, body, conditions=sent)
         return models.Policy.from_json(answer.json())
 
     def dry_run_policy(self, policy_id: str, body: bodies.NewPolicy | Json) -> models.PolicyDryRun:
@@ -131,9 +165,10 @@ class JitClient:
         answer = self._call("put_policy", policy_parts(policy_id), _VERSION | _DRY_RUN, body)
         return models.PolicyDryRun.from_json(answer.json())
 
-    def delete_policy(self, policy_id: str) -> bool:
+    def delete_policy(self, policy_id: str, conditions: Conditions | None = None) -> bool:
         """Delete a policy; False: there was none."""
-        answer = self._call("delete_policy", policy_parts(policy_id), _VERSION)
+        parts, sent = policy_parts(policy_id), (conditions or Conditions()).headers()
+        answer = self._call("delete_policy", parts, _VERSION, conditions=sent)
         return answer.status == 200  # noqa: PLR2004 - HTTP
 
     # Requests
@@ -166,9 +201,9 @@ class JitClient:
         answer = self._call("request_access_short", query=_DRY_RUN, body=body)
         return models.RequestDryRun.from_json(answer.json())
 
-    def list_requests(self, *, policy: str = "") -> models.RequestList:
-        """List the newest requests: all where the caller may read them, else the caller's own."""
-        answer = self._call("list_requests", query=_given(policy=policy))
+    def list_requests(self, **filters: Unpack[RequestFilters]) -> models.RequestList:
+        """List requests, newest first: all that the caller may read, else the caller's own."""
+        answer = self._call("list_requests", query=_request_query(filters))
         return models.RequestList.from_json(answer.json())
 
     def get_request(self, request_id: str) -> models.RequestStatus:
@@ -213,6 +248,10 @@ class JitClient:
         return models.RequestList.from_json(self._call("revoke_all", body=body).json())
 
     # Reports
+
+    def get_me(self, *, scope: str = "") -> models.Me:
+        """Return the caller as the service sees it: address, actions held and limits."""
+        return models.Me.from_json(self._call("get_me", query=_given(scope=scope)).json())
 
     def list_machines(self, *, scope: str = "") -> models.MachineList:
         """List the VMs in scope with the state of their protection."""
@@ -271,11 +310,12 @@ class JitClient:
         query: Mapping[str, str] | None = None,
         body: Body | Json | None = None,
         repeat: Repeat | None = None,
+        conditions: Mapping[str, str] | None = None,
     ) -> Answer:
         operation = OPERATIONS[name]
         content = body.to_json() if isinstance(body, Body) else body
         path = operation.path_for(**(parts or {}))
-        return self._transport.send(operation, path, query, content, repeat)
+        return self._transport.send(operation, path, query, content, repeat, conditions)
 
 
 _VERSION = {"api-version": API_VERSION}
@@ -298,6 +338,19 @@ def policy_parts(policy_id: str) -> dict[str, str]:
 
 def _given(**values: str) -> dict[str, str]:
     return {name: value for name, value in values.items() if value}
+
+
+def _request_query(filters: RequestFilters) -> dict[str, str]:
+    since, until = filters.get("since"), filters.get("until")
+    return _given(
+        **{"from": write_instant(since) if since else ""},
+        to=write_instant(until) if until else "",
+        policy=filters.get("policy", ""),
+        mine="true" if filters.get("mine") else "",
+        awaiting="me" if filters.get("awaiting_me") else "",
+        status=filters.get("status", ""),
+        vm=filters.get("vm", ""),
+    )
 
 
 def _activity_query(filters: ActivityFilters) -> dict[str, str]:

@@ -6,9 +6,11 @@ from typing import Literal
 
 from jit_access.client.json_models import Json, Model
 from jit_access.client.words import (
+    Ability,
     ActivityOperation,
     Category,
     ExtensionApproval,
+    FirewallState,
     HealthState,
     PolicyState,
     Protocol,
@@ -96,14 +98,44 @@ class Approval(Model):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RequestStatus(Request):
-    """A request with its id, its state and its approval."""
+class FirewallProgress(Model):
+    """The state of a port on one firewall."""
 
+    id: str
+    name: str
+    state: FirewallState
+    reason: str | None
+    opened_at: datetime | None
+    closed_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PortStatus(PortRequest):
+    """A port of a request with its state on each firewall."""
+
+    firewalls: tuple[FirewallProgress, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestStatusVm(RequestVm):
+    """A VM of a request with the state of its ports on each firewall."""
+
+    ports: tuple[PortStatus, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestStatus(Request):
+    """A request with its id, its state, what the caller can do with it, and its approval."""
+
+    virtual_machines: tuple[RequestStatusVm, ...]
     id: str
     status: Status
     policy_id: str
     opened_at: datetime | None
     closed_at: datetime | None
+    requestor_object_id: str
+    can: tuple[Ability, ...]
+    latest_end_time_utc: datetime | None
     break_glass: bool | None = None
     relayed_by: str | None = None
     approval: Approval | None = None
@@ -191,6 +223,7 @@ class Policy(Model):
     name: str
     type: str
     location: str
+    etag: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -287,6 +320,7 @@ class Machine(Model):
     firewalls: tuple[str, ...]
     last_access: datetime | None
     last_requestor: str | None
+    private_ip_addresses: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -373,3 +407,37 @@ class CloudMetadata(Model):
     gallery: str
     vm_image_alias_doc: str
     suffixes: CloudSuffixes
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldActions(Model):
+    """The actions that the caller holds at a scope."""
+
+    scope: str
+    actions: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallerLimits(Model):
+    """What bounds a request, and how many ports the caller holds."""
+
+    min_duration: str
+    max_duration: str
+    widest_source_prefix_ipv4: int
+    widest_source_prefix_ipv6: int
+    ports_per_request: int
+    open_ports: int
+    open_ports_allowed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Me(Model):
+    """The caller as the service sees it."""
+
+    name: str
+    object_id: str
+    tenant_id: str
+    is_app: bool
+    address: str | None
+    permissions: tuple[HeldActions, ...]
+    limits: CallerLimits

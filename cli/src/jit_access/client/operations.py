@@ -18,6 +18,8 @@ API_VERSION = "2020-01-01"
 # Azure Resource Manager answers one cloud since then, several before.
 CLOUD_VERSION = "2022-09-01"
 REPEAT_ID, FIRST_SENT = "Repeatability-Request-ID", "Repeatability-First-Sent"
+IF_MATCH, IF_NONE_MATCH = "If-Match", "If-None-Match"
+_CONDITIONS = (IF_MATCH, IF_NONE_MATCH)
 _REPEAT = (REPEAT_ID, FIRST_SENT)
 JSON, CSV = "application/json", "text/csv"
 
@@ -69,8 +71,11 @@ OPERATIONS: dict[str, Operation] = {
         ((200, models.Policy), (200, models.PolicyDryRun)),
         ("api-version", "dryRun"),
         body=bodies.NewPolicy,
+        headers=_CONDITIONS,
     ),
-    "delete_policy": Operation("DELETE", _ONE, ((200, None), (204, None)), ("api-version",)),
+    "delete_policy": Operation(
+        "DELETE", _ONE, ((200, None), (204, None)), ("api-version",), headers=_CONDITIONS
+    ),
     "request_access": Operation(
         "POST",
         f"{_ONE}/initiate",
@@ -87,7 +92,11 @@ OPERATIONS: dict[str, Operation] = {
         body=bodies.NewShortRequest,
         headers=_REPEAT,
     ),
-    "list_requests": _get("/api/requests", models.RequestList, "policy", "$skipToken"),
+    "list_requests": _get(
+        "/api/requests",
+        models.RequestList,
+        *("policy", "mine", "status", "awaiting", "vm", "from", "to", "$skipToken"),
+    ),
     "get_request": Operation(
         "GET",
         "/api/requests/{id}",
@@ -101,6 +110,7 @@ OPERATIONS: dict[str, Operation] = {
     "revoke_all": Operation(
         "POST", "/api/revoke", ((200, models.RequestList),), body=bodies.RevokeAll
     ),
+    "get_me": _get("/api/me", models.Me, "scope"),
     "list_machines": _get("/api/machines", models.MachineList, "scope", "$skipToken"),
     "get_activity": Operation(
         "GET",

@@ -165,12 +165,14 @@ class Transport:
         query: Mapping[str, str] | None = None,
         body: Json | None = None,
         repeat: Repeat | None = None,
+        conditions: Mapping[str, str] | None = None,
     ) -> Answer:
         """Send one call; raises ApiError for a refusal and UnreachableError for no answer."""
         request = HttpRequest(operation.method, self.address(path, query or {}), json=body)
         request.headers["Accept"] = ", ".join(operation.accepts)
         if REPEAT_ID in operation.headers:
             request.headers.update((repeat or Repeat()).headers())
+        request.headers.update(conditions or {})
         answer = self._send(request, operation)
         if answer.status >= _ERRORS_FROM and operation.answer_for(answer.status) is None:
             raise _error_of(answer)

@@ -36,3 +36,5 @@ ActivityOperation = Literal[
     "unreadable",
 ]
 ExtensionApproval = Literal["asOpening", "never"]
+Ability = Literal["approve", "deny", "revoke", "extend"]
+FirewallState = Literal["Opening", "Open", "Closing", "Closed"]

@@ -17,6 +17,7 @@ _USUAL = "1h"
 _UNDECIDED = frozenset({"PendingApproval", "Initiating"})
 # Less time than this left is not worth reusing: the connection would find the port closed.
 _WORTH_REUSING = timedelta(seconds=30)
+_LONGEST_LIFE = timedelta(days=8)  # of a request: its access with all extensions, and its wait
 
 Prompt = Callable[[str], str]
 
@@ -146,7 +147,7 @@ def live_request(session: Session, vm: Vm, port: int) -> RequestStatus | None:
 
     One that still waits counts: another would wait beside it. None: the caller has none.
     """
-    page = session.client.list_requests()
+    page = session.client.list_requests(mine=True, vm=vm.id, since=now() - _LONGEST_LIFE)
     found = [
         request
         for request in session.client.every(page)

@@ -2,11 +2,15 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 
 from jit_access.client.models import RequestStatus
 from jit_access.client.operations import OPERATIONS
 from jit_access.commands.opening import is_mine
 from jit_access.commands.session import Session
+from jit_access.commands.texts import now
+
+_LISTED = timedelta(days=30)  # what is older is found by `jit activity`
 
 
 @dataclass(frozen=True)
@@ -21,7 +25,10 @@ class Filter:
 
 def requests_that(session: Session, wanted: Filter) -> Iterator[RequestStatus]:
     """Yield the requests that pass the filter, newest first."""
-    for request in session.client.every(session.client.list_requests()):
+    page = session.client.list_requests(
+        mine=wanted.mine, vm=wanted.vm_id, status=_status(wanted), since=now() - _LISTED
+    )
+    for request in session.client.every(page):
         states = {
             *({"PendingApproval"} if wanted.pending else set()),
             *({"Initiated"} if wanted.is_open else set()),
@@ -33,6 +40,13 @@ def requests_that(session: Session, wanted: Filter) -> Iterator[RequestStatus]:
             continue
         if not wanted.mine or is_mine(session, request):
             yield request
+
+
+def _status(wanted: Filter) -> str:
+    """Return the one status that is wanted; empty: several are."""
+    if wanted.pending == wanted.is_open:
+        return ""
+    return "PendingApproval" if wanted.pending else "Initiated"
 
 
 def location_of(request_id: str) -> str:

@@ -1,0 +1,55 @@
+"""What a caller is and holds, as the app sees it: actions at each scope, and what bounds them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from shared.domain.errors import UnavailableError
+from shared.domain.model import Principal
+from shared.domain.permissions import Action
+from shared.use_cases.permission import refuse
+from shared.use_cases.services import Services
+
+MOST_SCOPES = 10  # scopes that one call looks at: each may cost reads of role assignments
+
+
+@dataclass(frozen=True)
+class HeldActions:
+    """The actions that a caller holds at a scope."""
+
+    scope: str
+    actions: tuple[Action, ...]
+
+
+@dataclass(frozen=True)
+class Me:
+    """What a caller holds, and how many ports are open or waiting for the caller."""
+
+    held: tuple[HeldActions, ...]
+    ports: int
+
+
+def describe_caller(services: Services, caller: Principal, scopes: Iterable[str]) -> Me:
+    """Return what a caller holds at some scopes, and how many ports the caller holds.
+
+    Raises TooManyRequestsError at the bound of role reads, and UnavailableError where a check
+    cannot be made: an action that is held must not look as if it were not.
+    """
+    held = tuple(
+        HeldActions(scope, _actions(services, caller, scope))
+        for scope in list(scopes)[:MOST_SCOPES]
+    )
+    reserved, _ = services.requests.live_rows.reserved_ports(caller.key)
+    return Me(held, sum(each.ports for each in reserved.values()))
+
+
+def _actions(services: Services, caller: Principal, scope: str) -> tuple[Action, ...]:
+    return tuple(action for action in Action if _is_held(services, caller, action, scope))
+
+
+def _is_held(services: Services, caller: Principal, action: Action, scope: str) -> bool:
+    decision = services.authorize(caller, action, scope)
+    if decision.retry_after:
+        refuse(services, caller, action, scope, decision)
+    if decision.failed_check:
+        raise UnavailableError(f"What you hold cannot be told now: {'; '.join(decision.reasons)}")
+    return decision.allowed
