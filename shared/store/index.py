@@ -73,7 +73,7 @@ class IndexRows:
                 added += 1
         return added
 
-    def begin_move(self, old: AccessRequest, new: AccessRequest) -> list[Row]:
+    def prepare_move(self, old: AccessRequest, new: AccessRequest) -> list[Row]:
         """List a request where a change moves it; return the rows to remove after the change.
 
         NB. The rows are read before the change: a row that another writer notes again meanwhile

@@ -114,7 +114,7 @@ class RequestRows:
             if changed == held.request:
                 return changed
             row = replace(_encode_request(changed), version=held.version)
-            left = self.index.begin_move(held.request, changed)
+            left = self.index.prepare_move(held.request, changed)
             try:
                 self._table.replace(row)
             except RowChangedError:

@@ -11,11 +11,20 @@ from tests.versions.life import CURRENT, VERSION_BEFORE
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("shared", "tests/fakes.py", "tests/world.py")
+# Where the version before keeps what has moved since.
+MOVED = {
+    "from shared.ports import": "from shared.use_cases.interfaces import",
+    "from shared.use_cases.policies import apply as protection": "from shared.use_cases import protection",
+    "from shared.use_cases.requests import decide as approval": "from shared.use_cases import approval",
+    "from shared.use_cases.requests import open as opening": "from shared.use_cases import opening",
+    "from shared.use_cases.requests import submit as access": "from shared.use_cases import access",
+    "from shared.use_cases.requests.decide import": "from shared.use_cases.approval import",
+    "from shared.use_cases.requests.idempotency import": "from shared.use_cases.repeat import",
+}
 # Runs on the version before alone: its firewalls are live, its rows are those of this version.
 SCRIPT = """
 import json, sys
 from shared.domain.model import Access
-from shared.ports import Row
 from life import live_through, load
 from pathlib import Path
 from tests.world import NSG_NIC, NSG_SUBNET, POLICY, World
@@ -49,8 +58,10 @@ def version_before(tmp_path: Path) -> Path:
     if archive.returncode:
         pytest.skip(f"the history does not reach back to {VERSION_BEFORE}")
     subprocess.run(["tar", "-x", "-C", str(tmp_path)], input=archive.stdout, check=True)
-    life = ROOT / "tests" / "versions" / "life.py"
-    (tmp_path / "life.py").write_text(life.read_text(encoding="utf-8"), encoding="utf-8")
+    life = (ROOT / "tests" / "versions" / "life.py").read_text(encoding="utf-8")
+    for now, before in MOVED.items():
+        life = life.replace(now, before)
+    (tmp_path / "life.py").write_text(life, encoding="utf-8")
     return tmp_path
 
 

@@ -154,7 +154,7 @@ def test_without_telemetry_failures_are_passed_over_in_silence(world: World) -> 
     request = world.ask()
     rows = RequestRows(world.tables.requests)
     with failing(world, "upsert", status_partition(Status.REVOKED)):
-        assert rows.index.begin_move(request, replace(request, ports=())) == []
+        assert rows.index.prepare_move(request, replace(request, ports=())) == []
     _damage(world, request.id)
     assert rows.page(POLICY, "", "~", 1) == [(request.id, None)]
 
