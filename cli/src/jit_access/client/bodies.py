@@ -25,6 +25,8 @@ class NewPort(Body):
     duration: str | None = None
     allowed_source_address_prefix: str | None = None
     allowed_source_address_prefixes: tuple[str, ...] | None = None
+    mapped_port: int | None = None
+    public_ip_address: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +35,7 @@ class NewVm(Body):
 
     id: str
     ports: tuple[NewPort, ...]
+    public_ip_address: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

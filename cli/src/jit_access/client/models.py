@@ -48,6 +48,8 @@ class PortRequest(Model):
     allowed_source_address_prefixes: tuple[str, ...] | None = None
     end_time_utc: datetime | None = None
     duration: str | None = None
+    mapped_port: int | None = None
+    public_ip_address: str | None = None
     error: PortError | None = None
 
     @property
@@ -291,7 +293,7 @@ class Exposure(Model):
 
     firewall: str
     rule: str
-    priority: int
+    priority: int | None = None
     port: int
     sources: tuple[str, ...]
 

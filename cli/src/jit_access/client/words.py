@@ -23,6 +23,7 @@ ActivityOperation = Literal[
     "denied",
     "opened",
     "extensionRequested",
+    "extensionRefused",
     "extensionTimedOut",
     "extended",
     "revoked",
