@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from shared.domain.model import PolicyState
 from shared.use_cases.policies import apply as protection
-from tests.world import WEB, World
+from tests.world import DB, NSG_NIC, WEB, World
 
 
 def test_the_sweep_sends_the_message_of_a_stuck_policy_again() -> None:
@@ -19,3 +19,14 @@ def test_the_sweep_sends_the_message_of_a_stuck_policy_again() -> None:
     assert [(m.kind, m.subject) for m in world.queues.waiting] == [("policy", policy.id)]
     world.work()
     assert world.policy().state is PolicyState.SUCCEEDED
+
+
+def test_a_vm_dropped_after_its_rows_were_lost_loses_its_deny() -> None:
+    """An administrator lifts what stands without rows by dropping the VM from the policy."""
+    world = World()
+    policy = world.protect(WEB)
+    world.tables.firewalls.rows.clear()
+    world.protect(DB)
+    assert world.policy().state is PolicyState.SUCCEEDED
+    assert policy.vms != world.policy().vms
+    assert not world.firewall.ours(NSG_NIC)

@@ -336,15 +336,21 @@ def _decoded(services: Services, wanted: Protection) -> Protection | None:
 
 
 def _lift(services: Services, row: VmRow, firewall_ids: Iterable[str], applied: _Applied) -> None:
+    """Lift protections; a row that is lost or cannot be decoded is written anew, as lifted.
+
+    What it stands for may be on the firewall still, and stays there until a row lifts it.
+    """
     for firewall_id in firewall_ids:
         applied.firewalls.add(firewall_id)
+        lifted = Protection(firewall_id, row.policy_id, row.vm_id, (), (), lifted=True)
         for _ in range(_TRIES):
             try:
-                held = services.rows.get_protection(firewall_id, row.policy_id, row.vm_id)
-                if held is not None and not held.lifted:
-                    services.rows.replace_protection(replace(held, lifted=True, proven=False))
+                stored = services.rows.get_protection(firewall_id, row.policy_id, row.vm_id)
+                if stored is None:
+                    services.rows.put_protection(lifted)
+                elif not stored.lifted:
+                    services.rows.replace_protection(replace(stored, lifted=True, proven=False))
             except UnreadableRowError:
-                lifted = Protection(firewall_id, row.policy_id, row.vm_id, (), (), lifted=True)
                 services.rows.put_protection(lifted)
             except RowChangedError:
                 continue
