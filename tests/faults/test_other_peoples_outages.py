@@ -299,11 +299,11 @@ def test_09_empty_tables_and_live_rules_close() -> None:
     for table in world.tables.all():
         table.rows.clear()
     world.queues.waiting.clear()
-    denies = {nsg: world.firewall.ours(nsg, Access.DENY) for nsg in (NSG_NIC, NSG_SUBNET)}
+    denies = {group: world.firewall.ours(group, Access.DENY) for group in (NSG_NIC, NSG_SUBNET)}
     reconcile(world.services)
-    for nsg, standing in denies.items():
+    for group, standing in denies.items():
         assert standing
-        assert world.firewall.ours(nsg) == standing
+        assert world.firewall.ours(group) == standing
 
 
 # --- 10: one malformed entry stopped the sweep --------------------------------------------------
