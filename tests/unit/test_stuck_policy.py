@@ -1,10 +1,11 @@
 """A policy whose message was lost is applied all the same."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 from shared.domain.model import PolicyState
 from shared.use_cases.policies import apply as protection
-from tests.world import DB, NSG_NIC, WEB, World
+from tests.world import DB, NSG_NIC, NSG_SUBNET, WEB, World
 
 
 def test_the_sweep_sends_the_message_of_a_stuck_policy_again() -> None:
@@ -30,3 +31,19 @@ def test_a_vm_dropped_after_its_rows_were_lost_loses_its_deny() -> None:
     assert world.policy().state is PolicyState.SUCCEEDED
     assert policy.vms != world.policy().vms
     assert not world.firewall.ours(NSG_NIC)
+
+
+def test_a_protection_that_is_lifted_already_is_left_as_it_is() -> None:
+    """While another worker holds the lease, applying again writes no lifted row anew."""
+    world = World()
+    policy = world.protect(WEB)
+    now = world.clock()
+    for nsg in (NSG_NIC, NSG_SUBNET):
+        assert world.services.rows.take_lease(nsg, "other", now, now + timedelta(seconds=30))
+    protection.put_policy(world.services, replace(policy, vms=()))
+    protection.apply_policy(world.services, policy.id)
+    lifted = world.services.rows.get_protection(NSG_NIC, policy.id, WEB)
+    assert lifted is not None
+    assert lifted.lifted
+    protection.apply_policy(world.services, policy.id)
+    assert world.services.rows.get_protection(NSG_NIC, policy.id, WEB) == lifted
