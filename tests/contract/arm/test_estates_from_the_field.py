@@ -14,6 +14,7 @@ from local.app_settings import Addresses, app_environment
 from local.arm.client import ArmClient
 from local.arm.estate import EstateError, read_estate
 from local.arm.serve import ArmServer
+from local.arm.simulator import Settings
 from shared.adapters.arm import ArmInventory, ArmReader
 from shared.adapters.arm_clients import LocalName, arm_client
 from shared.domain.rules import Plan as Changes
@@ -163,7 +164,8 @@ FORMS: Mapping[str, Callable[[Path], list[Path]]] = {
 @pytest.mark.parametrize("form", FORMS)
 def test_an_estate_in_any_form_is_the_same_estate(tmp_path: Path, form: str) -> None:
     """The VM stands behind both groups, and who reaches its port is judged from them."""
-    with ArmServer(read_estate(*FORMS[form](tmp_path))) as server:
+    estate = read_estate(*FORMS[form](tmp_path))
+    with ArmServer(estate, settings=Settings(settle=0)) as server:
         [web] = _machines(server)
         assert (web.id, web.system, web.unreadable) == (WEB, "linux", "")
         behind = {each.firewall_id: each.addresses for each in web.attachments}
