@@ -1,6 +1,6 @@
 """Whether governed ports are closed: for every protocol, address and group in front of a VM."""
 
-from dataclasses import replace
+from dataclasses import FrozenInstanceError, replace
 
 import pytest
 
@@ -28,6 +28,14 @@ def exposed(
 def test_a_governed_port_is_judged_for_every_protocol(protocol: str) -> None:
     """Row C: our deny closes TCP and UDP, so an allow of either exposes, whatever the policy."""
     assert exposed([allow(protocol=protocol), OUR_DENY]) == [("/NSG/0", 22, "somebodys-allow")]
+
+
+def test_an_exposure_does_not_change() -> None:
+    """What was judged is a value."""
+    attachment = Attachment("/NSG/0", (ADDRESS,))
+    (found,) = exposures([attachment], {"/nsg/0": [allow(), OUR_DENY]}, (22,), NAMES)
+    with pytest.raises(FrozenInstanceError):
+        found.port = 23  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("protocol", ["Icmp", "Icmpv6", "Esp", "Ah"])

@@ -1,6 +1,6 @@
 """How Azure decides: protocols, families, tags, groups, probes, ports and default rules."""
 
-from dataclasses import replace
+from dataclasses import FrozenInstanceError, replace
 from ipaddress import ip_network
 
 import pytest
@@ -207,6 +207,18 @@ def test_the_default_rules_come_last() -> None:
     assert ways_in((deny(sources=("Internet",)),), OWN, 22, "tcp", lambda _: False) == (way,)
 
 
+def test_the_default_rule_of_the_network_has_the_priority_that_azure_gives_it() -> None:
+    """After every rule that can be written: their priorities end at 4096."""
+    assert WITHIN_NETWORK.priority == 65_000
+
+
+def test_a_way_in_does_not_change() -> None:
+    """What was judged is a value."""
+    (way, *_) = ways_in([allow()], OWN, 22, "tcp", lambda _: False)
+    with pytest.raises(FrozenInstanceError):
+        way.sources = ()  # type: ignore[misc]
+
+
 def test_a_deny_of_everything_ends_the_search() -> None:
     """Nothing behind it is looked at, for its own family and protocol."""
     assert ways(deny(), allow(priority=200)) == []
@@ -254,6 +266,16 @@ def test_an_allow_for_more_than_probes_keeps_its_say(source: str) -> None:
     theirs = (allow("wide", 4095, sources=(source,)), deny("rest", 4096))
     assert ways(*theirs) == ["wide"]
     assert plan_for(*theirs, want=(DENY,)).blocked == {
+        DENY.name: "no free priority from 4096 to 4096"
+    }
+
+
+def test_an_allow_for_probes_keeps_its_say_where_there_is_room() -> None:
+    """A deny before it would stop a load balancer's probes; only a lack of room makes it do so."""
+    probes = allow("probes", 1500, sources=("AzureLoadBalancer",))
+    assert plan_for(probes, want=(DENY,)).put[0].priority == 1501
+    last = (allow("wide", 4095), replace(probes, priority=4096))
+    assert plan_for(*last, want=(DENY,)).blocked == {
         DENY.name: "no free priority from 4096 to 4096"
     }
 

@@ -1,5 +1,8 @@
 """Sets of sources: what two share, and what is left when one is taken away."""
 
+from dataclasses import FrozenInstanceError
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -48,6 +51,7 @@ def test_what_two_boxes_share_is_in_both(left: Box, right: Box) -> None:
     """And nothing else is."""
     shared = intersect(left, right)
     assert members(*((shared,) if shared else ())) == members(left) & members(right)
+    assert (shared is None) == (not members(left) & members(right))
 
 
 @given(st.lists(boxes(), max_size=3), st.lists(boxes(), max_size=3))
@@ -68,6 +72,26 @@ def test_what_is_left_is_all_that_was_not_taken(left: list[Box], taken: list[Box
                 assert members(*subtract_all([box], [each])) == members(box) - members(each)
             else:
                 assert subtract_all([box], [each]) == (box,)
+
+
+@given(boxes(), boxes())
+def test_no_piece_that_is_left_is_empty(left: Box, taken: Box) -> None:
+    """A box without members is no part of a set: nobody meets it, and it would be told as a way."""
+    assert all(members(piece) for piece in subtract_all([left], [taken]))
+
+
+def test_a_source_stands_on_one_side_or_the_other() -> None:
+    """Inside and outside share nothing, and together they are every source."""
+    assert Side.INSIDE
+    assert Side.OUTSIDE
+    assert not Side.INSIDE & Side.OUTSIDE
+    assert Side.INSIDE | Side.OUTSIDE == Side.EITHER
+
+
+def test_a_box_does_not_change() -> None:
+    """Boxes are shared between answers that are remembered."""
+    with pytest.raises(FrozenInstanceError):
+        whole(4).low = 1  # type: ignore[misc]
 
 
 def test_pieces_do_not_overlap() -> None:
