@@ -4,8 +4,10 @@ from dataclasses import FrozenInstanceError, replace
 
 import pytest
 
+from shared.domain.exposure import Exposure
 from shared.domain.model import Attachment, SecurityRule
 from shared.domain.rules import allow_rules, deny_rules
+from shared.firewalls.nsg.exposure import openings_of
 from tests.fakes import NAMES
 from tests.rule_exposure import exposed_by, exposures, openings
 from tests.samples import allow, deny, grant, protection
@@ -32,8 +34,8 @@ def test_a_governed_port_is_judged_for_every_protocol(protocol: str) -> None:
 
 def test_an_exposure_does_not_change() -> None:
     """What was judged is a value."""
-    attachment = Attachment("/NSG/0", (ADDRESS,))
-    (found,) = exposures([attachment], {"/nsg/0": [allow(), OUR_DENY]}, (22,), NAMES)
+    (opening, *_) = openings_of([allow()], (ADDRESS,), (22,), NAMES)
+    found = Exposure("/NSG/0", 22, opening)
     with pytest.raises(FrozenInstanceError):
         found.port = 23  # type: ignore[misc]
 
