@@ -9,6 +9,31 @@ from local.azurite import Azurite
 from local.stack import Stack
 from tests.package import build
 
+# Files run side by side, and a run lasts as long as its last file: what takes long begins first.
+# Within these the order is the seed's, as everywhere.
+LONGEST_FIRST = (
+    "tests/e2e/test_sigkill.py",
+    "tests/e2e/",
+    "tests/cli/",
+    "tests/clients/",
+    "tests/contract/test_functions_host",
+    "tests/faults/",
+    "tests/judgement/",
+    "tests/contract/",
+)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest; the order that the seed gave stays otherwise."""
+    items.sort(key=_rank)
+
+
+def _rank(item: pytest.Item) -> int:
+    ranks = [at for at, start in enumerate(LONGEST_FIRST) if item.nodeid.startswith(start)]
+    return min(ranks, default=len(LONGEST_FIRST))
+
+
 # Real Azure settles in a few seconds; what is tested does not depend on how many.
 SETTLE_SECONDS = 0.2
 # An idle queue is looked at twice a second instead of every other, and a message that failed
