@@ -62,6 +62,7 @@ def _conditions(held: Conditions) -> dict[str, Any]:
         "maxTotalDuration": format_duration(held.max_total_duration),
         "approvalTimeout": format_duration(held.time_to_approve),
         "flushConnections": held.flush_connections,
+        "closeBy": held.close_by.value,
     }
 
 
@@ -117,6 +118,8 @@ def _port_request(port: PortRequest) -> dict[str, Any]:
         answer["endTimeUtc"] = port.end_text or (format_ticks(port.end_at) if port.end_at else "")
     elif port.duration:
         answer["duration"] = format_duration(port.duration)
+    if port.close_lead and port.closes_at:
+        answer["closeBeginsTimeUtc"] = format_ticks(port.closes_at)
     answer["status"] = port.status.value
     answer["statusReason"] = port.closing.reason.value if port.closing else "UserRequested"
     answer |= _entry(port)

@@ -8,6 +8,7 @@ from typing import Any
 from functions.wire import VM_ID_PATTERN
 from shared.domain.audit import Operation
 from shared.domain.model import (
+    CloseBy,
     CloseReason,
     ExtensionApproval,
     FirewallState,
@@ -86,6 +87,7 @@ _CONDITIONS = _object(
         "maxTotalDuration": _DURATION,
         "approvalTimeout": _DURATION,
         "flushConnections": _FLAG,
+        "closeBy": _one_of(*(each.value for each in CloseBy)),
     }
 )
 _AUDIENCES = {"loginEndpoint": _TEXT, "audiences": {**_list(_TEXT), "minItems": 1}}
@@ -127,6 +129,7 @@ _PORT_REQUEST = _object(
         **_SOURCES,
         "endTimeUtc": _INSTANT,
         "duration": _DURATION,
+        "closeBeginsTimeUtc": _INSTANT,
         "publicIpAddress": _TEXT,
         "mappedPort": _PORT,
         "error": _object({"code": _TEXT, "message": _TEXT}),

@@ -57,6 +57,7 @@ def _conditions(wire: ConditionsWire | None) -> Conditions:
         flush_connections=wire.flush_connections,
         extension_approval=asked,
         max_total_duration=wire.max_total_duration,
+        close_by=wire.close_by,
     )
 
 

@@ -28,7 +28,7 @@ from functions.json_body import read_json
 from functions.numbers import whole_number
 from shared.domain.errors import InvalidInputError, Reason
 from shared.domain.machine_ids import parse_machine_id
-from shared.domain.model import LONGEST_WAIT, ExtensionApproval
+from shared.domain.model import LONGEST_WAIT, CloseBy, ExtensionApproval
 from shared.domain.network import is_any, network
 from shared.domain.patterns import MAX_PATTERN, compile_pattern
 from shared.domain.policy import (
@@ -250,6 +250,7 @@ class ConditionsWire(Wire):
     flush_connections: StrictBool = False
     extension_approval: ExtensionApproval | None = None
     max_total_duration: Annotated[Duration, AfterValidator(_total_duration)] = timedelta(days=1)
+    close_by: CloseBy = CloseBy.BEGIN
 
     @model_validator(mode="after")
     def _one_answer(self) -> "ConditionsWire":

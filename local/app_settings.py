@@ -55,6 +55,10 @@ def app_environment(at: Addresses, estate: Path | Mapping[str, Any]) -> dict[str
         "JIT_MIN_DURATION": "PT1S",
         "JIT_PROBE_NSG": _probe_nsg(resources),
         "JIT_NSG_WRITE": "auto",
+        "JIT_FIREWALL_SCOPES": ",".join(_hubs(resources)),
+        "JIT_FIREWALL_CLASSIC_SCOPES": ",".join(_classic_firewalls(estate)),
+        "JIT_FIREWALL_MIN_DURATION": "PT1S",
+        "JIT_FIREWALL_POLL": "PT1S",
     }
 
 
@@ -85,6 +89,23 @@ def _subscription(resource_ids: list[str]) -> str:
         if len(parts) > 2 and parts[1].lower() == "subscriptions"  # noqa: PLR2004  "", name, id
     )
     return next(subscriptions, _SUBSCRIPTION)
+
+
+def _hubs(resource_ids: list[str]) -> list[str]:
+    """Return the resource groups that hold Azure Firewalls; no other estate looks for any."""
+    hubs = (each for each in resource_ids if "/azurefirewalls/" in each.lower())
+    return sorted({"/".join(each.split("/")[:5]) for each in hubs})
+
+
+def _classic_firewalls(estate: Path | Mapping[str, Any]) -> list[str]:
+    """Return the firewalls without a policy."""
+    content = read_estate(estate) if isinstance(estate, Path) else estate
+    return [
+        str(each["id"])
+        for each in content["resources"]
+        if str(each.get("type", "")).lower() == "microsoft.network/azurefirewalls"
+        and not each["properties"].get("firewallPolicy")
+    ]
 
 
 def _probe_nsg(resource_ids: list[str]) -> str:

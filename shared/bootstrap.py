@@ -74,7 +74,7 @@ class App:
             tables=self._tables,
             queues=self._queues,
             firewall=groups,
-            firewalls=Registry((NsgProvider(groups, self.names, band),)),
+            firewalls=self._registry(NsgProvider(groups, self.names, band)),
             machines=_MachinesWhenUsed(lambda: self._machines),
             telemetry=LogTelemetry(self._measure),
             clock=lambda: datetime.now(UTC),
@@ -96,6 +96,15 @@ class App:
             ),
             band=band,
         )
+
+    def _registry(self, groups: NsgProvider) -> Registry:
+        """Return the providers of this installation; Azure Firewalls where scopes name some."""
+        if not self.settings.reads_azure_firewalls:
+            return Registry((groups,))
+        from shared.adapters.azure_firewalls import azure_firewalls
+
+        azure = azure_firewalls(self.settings, self._arm_network_client)
+        return Registry((groups, *azure.providers), azure.read_notes)
 
     @cached_property
     def audit_export(self) -> AuditExport | None:
@@ -265,10 +274,15 @@ class App:
     def _arm_as_network(self) -> Any:
         """Return the reader of VMs and what stands in front of them."""
         from shared.adapters.arm import ArmReader
+
+        return ArmReader(self._arm_network_client(), patience=_QUOTA_WAITS)
+
+    def _arm_network_client(self) -> Any:
+        """Return a client of ARM as the network's identity."""
         from shared.adapters.arm_clients import arm_client
 
         credential = self._arm_credential("network", self.settings.network_client_id)
-        return ArmReader(arm_client(self.settings.arm_url, credential), patience=_QUOTA_WAITS)
+        return arm_client(self.settings.arm_url, credential)
 
     def _arm_credential(self, name: str, client_id: str) -> Any:
         """Return an identity for ARM; the simulator on this machine gets a name, no token."""

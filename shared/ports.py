@@ -319,6 +319,10 @@ class Firewalls(Protocol):
         """Iterate over the providers."""
         ...
 
+    def notes(self, machines: "Sequence[Machine]") -> Mapping[str, "PathNotes"]:
+        """Return by its id what is to be known of the path to a machine; raises OutsideError."""
+        ...
+
 
 class Firewall(Protocol):
     """A kind of firewall: read whole, written by plan."""
@@ -348,6 +352,15 @@ class Firewall(Protocol):
 
 
 @dataclass(frozen=True)
+class PathNotes:
+    """What an administrator should know of the path to a VM, beside its attachments."""
+
+    unknown: str = ""  # something on the path whose rules are not known
+    unsupported: str = ""  # a firewall that this app cannot open
+    remark: str = ""  # what limits callers although every firewall is known
+
+
+@dataclass(frozen=True)
 class Machine:
     """A VM as the cloud describes it, with the firewalls in front of it."""
 
@@ -358,6 +371,7 @@ class Machine:
     unreadable: str = ""  # why its way in cannot be judged, e.g. a floating-IP front end
     bare_addresses: tuple[str, ...] = ()  # addresses with no firewall in front
     interfaces: tuple[str, ...] = ()  # ids of its network interfaces
+    notes: PathNotes = PathNotes()
 
 
 class Machines(Protocol):

@@ -9,7 +9,8 @@ from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, fi
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.domain.ids import NSG_TYPE, is_scope, parse_id
-from shared.domain.times import parse_duration
+from shared.domain.network import network
+from shared.domain.times import format_duration, parse_duration
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -21,6 +22,15 @@ _PUBLIC = re.compile(
 )
 
 _CONTAINER = re.compile(r"https://[A-Za-z0-9.-]+/[a-z0-9][a-z0-9-]{2,62}/?", re.ASCII)
+
+
+_FIRST_RESERVED_PORT = 64_000  # of Azure Firewall
+
+
+def entry_ports(text: str) -> tuple[int, int]:
+    """Return the first and the last port of a range such as 20000-29999."""
+    first, _, last = text.partition("-")
+    return int(first), int(last)
 
 
 def _has_valid_port(url: str) -> bool:
@@ -77,6 +87,16 @@ class Settings(BaseSettings):
     activity_days: int = Field(365, ge=0, le=3650)
     request_days: int = Field(90, ge=0, le=3650)
     audit_container: str = ""
+    # Azure Firewall: docs/azure-firewall.md. Without scopes none is looked for.
+    firewall_scopes: Listed = ()
+    firewall_classic_scopes: Listed = ()
+    firewall_ports: str = Field("20000-29999", pattern=r"^[0-9]{1,5}-[0-9]{1,5}$")
+    firewall_group_priority: int = Field(150, ge=100, le=65_000)
+    firewall_empty_group: Literal["delete", "keep"] = "delete"
+    firewall_share_ports: bool = False
+    firewall_public_address: str = ""
+    firewall_min_duration: Duration = timedelta(minutes=15)
+    firewall_poll: Duration = timedelta(seconds=10)
 
     # The Functions host's own naming: one connection string locally, addresses and an identity
     # in Azure.
@@ -85,7 +105,7 @@ class Settings(BaseSettings):
     storage_queues: str = Field("", validation_alias="JitStorage__queueServiceUri")
     storage_client_id: str = Field("", validation_alias="JitStorage__clientId")
 
-    @field_validator("scopes")
+    @field_validator("scopes", "firewall_scopes", "firewall_classic_scopes")
     @classmethod
     def _scopes_are_ids(cls, scopes: tuple[str, ...]) -> tuple[str, ...]:
         for scope in scopes:
@@ -95,6 +115,29 @@ class Settings(BaseSettings):
                     "as Azure shows them, without percent encoding"
                 )
         return tuple(scope.rstrip("/") for scope in scopes)
+
+    @field_validator("firewall_ports")
+    @classmethod
+    def _ports_of_entries(cls, text: str) -> str:
+        first, last = entry_ports(text)
+        if not 1 <= first <= last < _FIRST_RESERVED_PORT:
+            raise ValueError("must be two ports from 1 to 63999, the lower one first")
+        return text
+
+    @field_validator("firewall_public_address")
+    @classmethod
+    def _address_of_entries(cls, text: str) -> str:
+        if text and (":" in text or "/" in text or network(text) is None):
+            raise ValueError("must be an IPv4 address such as 20.1.2.3")
+        return text
+
+    @field_validator("firewall_min_duration", "firewall_poll")
+    @classmethod
+    def _not_negative(cls, length: timedelta, info: ValidationInfo) -> timedelta:
+        longest = timedelta(minutes=5) if info.field_name == "firewall_poll" else timedelta(days=1)
+        if not timedelta(seconds=1) <= length <= longest:
+            raise ValueError(f"must be from PT1S to {format_duration(longest)}")
+        return length
 
     @field_validator("probe_nsg")
     @classmethod
@@ -165,6 +208,11 @@ class Settings(BaseSettings):
         if 0 < days < shortest:
             raise ValueError(f"must be 0, which means for ever, or at least {shortest}")
         return days
+
+    @property
+    def reads_azure_firewalls(self) -> bool:
+        """Tell whether Azure Firewalls are looked for at all."""
+        return bool(self.firewall_scopes or self.firewall_classic_scopes)
 
     @property
     def accepted_issuers(self) -> tuple[str, ...]:

@@ -29,6 +29,8 @@ class Pace:
     batch: timedelta = timedelta(seconds=10)  # how long openings wait for each other; 0: never
     grace: timedelta = timedelta(minutes=15)  # longer than the longest stalled write
     margin: timedelta = timedelta(seconds=5)  # clocks that disagree with the text of a rule
+    poll: timedelta = timedelta(0)  # how soon after a write it is read again; 0: after `settle`
+    shortest: timedelta = timedelta(0)  # the shortest access that is worth the writes
 
 
 @dataclass(frozen=True)

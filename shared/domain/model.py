@@ -109,6 +109,13 @@ class ExtensionApproval(StrEnum):
     NEVER = "never"
 
 
+class CloseBy(StrEnum):
+    """What the end of an access is: when its close begins, or by when it has ended."""
+
+    BEGIN = "begin"
+    END = "end"
+
+
 @dataclass(frozen=True)
 class Conditions:
     """What a policy asks for besides Defender's fields; the defaults ask for nothing.
@@ -128,6 +135,7 @@ class Conditions:
     flush_connections: bool = False
     extension_approval: ExtensionApproval = ExtensionApproval.AS_OPENING
     max_total_duration: timedelta = timedelta(days=1)  # of an access with all its extensions
+    close_by: CloseBy = CloseBy.BEGIN
 
     @property
     def time_to_approve(self) -> timedelta:
@@ -223,6 +231,12 @@ class PortRequest:
     closing: Closing | None = None
     opened_at: datetime | None = None
     closed_at: datetime | None = None
+    close_lead: timedelta = timedelta(0)  # how long before the end its close begins
+
+    @property
+    def closes_at(self) -> datetime | None:
+        """Return when its close begins: at its end, or before it where closing takes minutes."""
+        return self.end_at - self.close_lead if self.end_at else None
 
     @property
     def is_final(self) -> bool:

@@ -47,6 +47,14 @@ def sources_at(
     return tuple(seen)
 
 
+def for_port(path: Iterable[Attachment], port: int) -> tuple[Attachment, ...]:
+    """Return a path on which only the firewalls that open a port are opened for it."""
+    return tuple(
+        replace(each, opens=False) if each.ports and port not in each.ports else each
+        for each in path
+    )
+
+
 def why_not_openable(path: Sequence[Attachment], requested: Sequence[str]) -> str:
     """Say why no grant on these firewalls can let the sources through; empty: some can."""
     closed = stages_without_opener(path)

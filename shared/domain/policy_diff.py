@@ -22,6 +22,7 @@ CONDITIONS: Mapping[str, Callable[[Conditions], object]] = {
     "widestSourcePrefixIpv6": lambda c: c.widest_ipv6 or "",
     "ownAddressOnly": lambda c: str(c.own_address_only).lower(),
     "flushConnections": lambda c: str(c.flush_connections).lower(),
+    "closeBy": lambda c: c.close_by.value,
 }
 
 

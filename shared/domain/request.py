@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from shared.domain.desired import Entry
 from shared.domain.ids import key_of
@@ -17,7 +17,7 @@ from shared.domain.model import (
     PortRequest,
     Status,
 )
-from shared.domain.path import sources_at
+from shared.domain.path import for_port, sources_at
 from shared.domain.texts import shorten
 
 _STATUS_ORDER = (
@@ -44,14 +44,21 @@ def change_port(
 
 
 def begin_opening(
-    port: PortRequest, attachments: tuple[Attachment, ...], now: datetime
+    port: PortRequest,
+    attachments: tuple[Attachment, ...],
+    now: datetime,
+    close_lead: timedelta = timedelta(0),
 ) -> PortRequest:
-    """Fix the end and the firewalls, once: a redelivery uses what stands there."""
+    """Fix the end and the firewalls, once: a redelivery uses what stands there.
+
+    `close_lead` is how long before the end the close begins.
+    """
     if port.status is not Status.INITIATING or port.fronts is not None or port.closing:
         return port
     end_at = port.end_at if port.duration is None else now + port.duration
-    fronts = tuple(_front(port, each, attachments) for each in attachments if each.opens)
-    return replace(port, end_at=end_at, fronts=fronts)
+    path = for_port(attachments, port.port)
+    fronts = tuple(_front(port, each, path) for each in path if each.opens)
+    return replace(port, end_at=end_at, fronts=fronts, close_lead=close_lead)
 
 
 def _front(port: PortRequest, here: Attachment, path: tuple[Attachment, ...]) -> Front:
@@ -71,12 +78,12 @@ def close(
 ) -> PortRequest:
     """Decide that a port request ends; the first reason stands.
 
-    `Expired` holds only if the end that stands in the row has passed: an extension that came
-    first wins. Where nothing was opened yet there is nothing to prove, so it is final at once.
+    `Expired` holds only if the close by the end that stands in the row has begun: an extension
+    that came first wins. Where nothing was opened yet there is nothing to prove, so it is final at once.
     """
     if port.is_final or port.closing:
         return port
-    if reason is CloseReason.EXPIRED and (port.end_at is None or port.end_at > now):
+    if reason is CloseReason.EXPIRED and (port.closes_at is None or port.closes_at > now):
         return port
     closing = replace(port, closing=Closing(reason, now, shorten(message), by, relayed_by))
     return closing if closing.fronts else _end(closing, now)
@@ -151,7 +158,7 @@ def has_ended_in_part(request: AccessRequest, now: datetime) -> bool:
     return any(
         port.is_final
         or port.closing is not None
-        or (port.end_at is not None and port.end_at <= now)
+        or (port.closes_at is not None and port.closes_at <= now)
         or (late and port.status is Status.PENDING_APPROVAL)
         for port in request.ports
     )
@@ -163,8 +170,8 @@ def is_open(port: PortRequest, now: datetime) -> bool:
         port.status in {Status.INITIATING, Status.INITIATED}
         and port.fronts
         and port.closing is None
-        and port.end_at is not None
-        and port.end_at > now
+        and port.closes_at is not None
+        and port.closes_at > now
     )
 
 

@@ -1,10 +1,18 @@
 """Find the provider of a firewall by its id."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from shared.domain.ids import name_of
-from shared.ports import FirewallProvider, UnknownFirewallError
+from shared.ports import FirewallProvider, Machine, PathNotes, UnknownFirewallError
+
+ReadNotes = Callable[[Sequence[Machine]], Mapping[str, PathNotes]]
+
+
+def no_notes(machines: Sequence[Machine]) -> Mapping[str, PathNotes]:
+    """Return no note for any machine: no provider reads paths."""
+    del machines
+    return {}
 
 
 @dataclass(frozen=True)
@@ -12,6 +20,7 @@ class Registry:
     """The providers of this installation, asked in order."""
 
     providers: tuple[FirewallProvider, ...]
+    read_notes: ReadNotes = no_notes
 
     def of(self, firewall_id: str) -> FirewallProvider:
         """Return the provider of a firewall; raises UnknownFirewallError."""
@@ -23,3 +32,7 @@ class Registry:
     def __iter__(self) -> Iterator[FirewallProvider]:
         """Iterate over the providers."""
         return iter(self.providers)
+
+    def notes(self, machines: Sequence[Machine]) -> Mapping[str, PathNotes]:
+        """Return by its id what is to be known of the path to a machine; raises OutsideError."""
+        return self.read_notes(machines)

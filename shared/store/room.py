@@ -7,7 +7,7 @@ written. Where a row is full all the same, because an older version wrote it, te
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from shared.domain.errors import ConflictError, InvalidInputError
@@ -213,6 +213,7 @@ def _largest_port(port: PortRequest, number: int) -> PortRequest:
         closing=Closing(CloseReason.NEWER, _LATE, text, _LONGEST_KEY, _LONGEST_KEY),
         opened_at=_LATE,
         closed_at=_LATE,
+        close_lead=port.close_lead or timedelta(seconds=600.5),
     )
 
 

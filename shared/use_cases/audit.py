@@ -180,7 +180,7 @@ def rule_fact(
         policy_id=request.policy_id,
         source_address=request.source_address,
         reason=port.closing.reason.value if port.closing and what is Operation.CLOSED else "",
-        lateness_seconds=(at - due_at).total_seconds() if due_at else None,
+        lateness_seconds=max(0.0, (at - due_at).total_seconds()) if due_at else None,
     )
 
 

@@ -34,7 +34,7 @@ _NOBODY = By()
 
 def grant_of(request: AccessRequest, port: PortRequest, front: Front) -> Grant:
     """Copy a port request for one of its firewalls."""
-    assert port.end_at is not None  # noqa: S101 - begin_opening fixed the end with the fronts
+    assert port.closes_at is not None  # noqa: S101 - begin_opening fixed the end with the fronts
     return Grant(
         firewall_id=front.firewall_id,
         request_id=request.id,
@@ -46,7 +46,7 @@ def grant_of(request: AccessRequest, port: PortRequest, front: Front) -> Grant:
         addresses=front.addresses,
         requestor=request.requestor.key,
         requested_at=request.requested_at,
-        expires_at=port.end_at,
+        expires_at=port.closes_at,
         seen_sources=front.seen_sources,
     )
 

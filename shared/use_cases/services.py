@@ -59,6 +59,13 @@ class Services:
         except UnknownFirewallError:
             return Pace()
 
+    def capacity(self, firewall_id: str) -> int:
+        """Return how many grants a firewall takes: its kind's limit, or the lower one set here."""
+        try:
+            return min(self.most_grants, self.firewalls.of(firewall_id).capacity)
+        except UnknownFirewallError:
+            return self.most_grants
+
     @property
     def policies(self) -> PolicyRows:
         """Return the rows of policies."""

@@ -24,22 +24,11 @@ LEFT_BEHIND = [
 ]
 
 
-# Providers that no registry leads to yet stay out of the package.
-NOT_WIRED = (
-    "shared/adapters/arm_firewall",
-    "shared/firewalls/azure_firewall/",
-    "shared/firewalls/azure_rules/",
-    "shared/firewalls/firewall_policy/",
-    "shared/firewalls/ip_group/",
-)
-
-
 def test_what_is_deployed_is_the_app_and_nothing_else() -> None:
     """The files that .funcignore lets through are the app's code, host.json and the pins."""
     code = [*ROOT.glob("functions/**/*.py"), *ROOT.glob("shared/**/*.py")]
     expected = {"function_app.py", "host.json", "requirements.txt"}
     expected |= {path.relative_to(ROOT).as_posix() for path in code}
-    expected = {path for path in expected if not path.startswith(NOT_WIRED)}
 
     found = shipped()
 

@@ -185,8 +185,12 @@ class AzureFirewallProvider:
         return self.attach_vms([machine.id for machine in machines])
 
     def find_ours(self, scope: str) -> list[str]:
-        """Return the firewalls in a scope that hold a collection of ours."""
-        listed = self.cloud.list(f"{scope}/providers/Microsoft.Network/azureFirewalls")
+        """Return the firewalls in a scope, or beside it, that hold a collection of ours."""
+        listed = [
+            each
+            for place in self.settings.searched(scope)
+            for each in self.cloud.list(f"{place}/providers/Microsoft.Network/azureFirewalls")
+        ]
         names = {wire.collection_name(kind, self.settings).lower() for kind in (DNAT, NETWORK)}
         return [
             str(firewall["id"])

@@ -52,13 +52,21 @@ class VmPath:
     @property
     def problem(self) -> str:
         """Return what an administrator should know; empty: nothing."""
-        if self.unknown:
-            return self.unknown
-        if self.asymmetric:
-            return (
-                f"public address {self.asymmetric[0]} of the VM is not usable: replies leave by "
-                "the firewall, which drops them; connect through the firewall"
-            )
+        return self.unknown or self.drops_replies or self.unsupported
+
+    @property
+    def drops_replies(self) -> str:
+        """Return which public address of the VM is not usable; empty: none, or all are."""
+        if not self.asymmetric:
+            return ""
+        return (
+            f"the path is asymmetric: public address {self.asymmetric[0]} of the VM is not usable, "
+            "since replies leave by the firewall, which drops them; connect through the firewall"
+        )
+
+    @property
+    def unsupported(self) -> str:
+        """Return which firewall before the VM cannot be opened, and why; empty: none."""
         return next((each.unsupported for each in self.stands if each.unsupported), "")
 
 

@@ -1,6 +1,6 @@
 """Attach VMs to the three kinds of Azure Firewall providers, from one reading of the lists."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -12,7 +12,7 @@ from shared.firewalls.azure_rules.estate import Estate
 from shared.firewalls.azure_rules.model import AzureSettings
 from shared.firewalls.firewall_policy import discovery as policies
 from shared.firewalls.ip_group import discovery as groups
-from shared.ports import OutsideError
+from shared.ports import Machine, OutsideError, PathNotes
 
 Attachments = Mapping[str, tuple[Attachment, ...]]
 _FRESH_SECONDS = 20.0
@@ -43,6 +43,16 @@ class AzureFirewallFinder:
             self._estate = self.reader.read()
             self._read_at = self.seconds()
         return find_paths(self._estate, self.settings, vm_ids)
+
+    def notes(self, machines: Sequence[Machine]) -> dict[str, PathNotes]:
+        """Return what is to be known of the path to each VM."""
+        azure = [each.id for each in machines if is_resource(each.id, VM_TYPE)]
+        paths = self.paths(azure) if azure else {}
+        return {
+            vm_id: PathNotes(path.unknown, path.unsupported, path.drops_replies)
+            for vm_id in azure
+            if (path := paths.get(key_of(vm_id)))
+        }
 
     def attach_to_policies(self, vm_ids: Iterable[str]) -> Attachments:
         """Return the attachments to policies."""

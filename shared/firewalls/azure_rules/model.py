@@ -20,6 +20,11 @@ _TEXT = re.compile(r"JIT access (?P<key>\S+) until (?P<until>\S+)")
 DNAT, NETWORK = "dnat", "network"
 
 
+def place_of(scope: str) -> str:
+    """Return the subscription or resource group of a scope: single resources hold no lists."""
+    return "/".join(scope.split("/")[:5])
+
+
 @dataclass(frozen=True)
 class AzureSettings:
     """What an installation chooses about Azure Firewall."""
@@ -31,11 +36,16 @@ class AzureSettings:
     delete_empty: bool = True  # with no grant the group is deleted, else it stays empty
     share_ports: bool = False  # one entry for all grants of a VM's port
     public_address: str = ""  # the entry where a firewall has several; empty: the first
+    hub_scopes: tuple[str, ...] = ()  # where firewalls stand beside the scopes of VMs
 
     @property
     def group_name(self) -> str:
         """Return the name of our rule collection group."""
         return f"jit-{self.deployment}"
+
+    def searched(self, scope: str) -> tuple[str, ...]:
+        """Return where to list for one scope: its group or subscription, and where hubs stand."""
+        return tuple(dict.fromkeys(place_of(each) for each in (scope, *self.hub_scopes)))
 
     @property
     def entry_ports(self) -> range:

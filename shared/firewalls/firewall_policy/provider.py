@@ -164,11 +164,11 @@ class FirewallPolicyProvider:
         return self.attach_vms([machine.id for machine in machines])
 
     def find_ours(self, scope: str) -> list[str]:
-        """Return our groups on the policies of a scope."""
-        policies = self.cloud.list(f"{scope}/providers/Microsoft.Network/firewallPolicies")
+        """Return our groups on the policies of a scope, and of the hubs beside it."""
         return [
             str(reference["id"])
-            for policy in policies
+            for place in self.settings.searched(scope)
+            for policy in self.cloud.list(f"{place}/providers/Microsoft.Network/firewallPolicies")
             for reference in policy["properties"].get("ruleCollectionGroups") or ()
             if self.owns(str(reference["id"]))
         ]

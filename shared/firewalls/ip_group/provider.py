@@ -136,9 +136,13 @@ class IpGroupProvider:
         return self.attach_vms([machine.id for machine in machines])
 
     def find_ours(self, scope: str) -> list[str]:
-        """Return the groups of ours in a scope."""
-        listed = self.cloud.list(f"{scope}/providers/Microsoft.Network/ipGroups")
-        return [str(each["id"]) for each in listed if self.owns(str(each["id"]))]
+        """Return the groups of ours in a scope, and in those of the hubs beside it."""
+        return [
+            str(each["id"])
+            for place in self.settings.searched(scope)
+            for each in self.cloud.list(f"{place}/providers/Microsoft.Network/ipGroups")
+            if self.owns(str(each["id"]))
+        ]
 
     def render(self, change: Change) -> dict[str, Any]:
         """Return a change as JSON."""

@@ -13,6 +13,7 @@ from shared.domain.model import MINUTE, FirewallRows
 from shared.domain.rules import first_end
 from shared.ports import (
     FirewallChangedError,
+    FirewallProvider,
     OutsideError,
     RefusedError,
     SettlingError,
@@ -85,7 +86,7 @@ def converge(
         try:
             _serve_lane(services, run)
         except SettlingError as busy:
-            send_firewall(services, firewall_id, delay=timedelta(seconds=busy.retry_after))
+            send_firewall(services, firewall_id, delay=_look_again(provider, busy))
             return Outcome.SETTLING
         finally:
             leases.drop(services, run.lease)
@@ -118,6 +119,11 @@ def converge_on_message(services: Services, firewall_id: str) -> Outcome:
     return outcome
 
 
+def _look_again(provider: FirewallProvider, busy: SettlingError) -> timedelta:
+    """Return when to read a busy firewall again: by its kind's pace, else as the firewall says."""
+    return provider.pace.poll or timedelta(seconds=busy.retry_after)
+
+
 def _serve_lane(services: Services, run: Run) -> None:
     """Converge what is overdue in the lane of a firewall, the most overdue first, and itself."""
     before, after = lanes.overdue_others(services, run.provider, run.firewall_id)
@@ -140,7 +146,7 @@ def _serve_other(services: Services, run: Run, firewall_id: str) -> None:
     try:
         _rounds(services, other)
     except SettlingError as busy:
-        send_firewall(services, firewall_id, delay=timedelta(seconds=busy.retry_after))
+        send_firewall(services, firewall_id, delay=_look_again(run.provider, busy))
     except Exception as error:  # noqa: BLE001 - its own due row leads the sweep to it
         services.telemetry.fault("jit.lane.failed", error, firewall=firewall_id)
     run.lease = other.lease
@@ -306,7 +312,7 @@ def _write(services: Services, observed: Observed, judged: Judged, run: Run) -> 
             return
     _note_written(services, run, plan)
     if run.provider.pace.settle > MINUTE:
-        wait = run.provider.pace.settle.total_seconds()
+        wait = (run.provider.pace.poll or run.provider.pace.settle).total_seconds()
         raise SettlingError("the write takes minutes to settle", retry_after=wait)
 
 

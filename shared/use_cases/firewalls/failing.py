@@ -93,7 +93,7 @@ def _give_back_end(services: Services, grant: Grant, until: datetime, reason: st
 
     def give_back(each: PortRequest) -> PortRequest:
         chosen = each.names(grant.vm_id, grant.port) and _ends_after(each, until)
-        return replace(each, end_at=until) if chosen else each
+        return replace(each, end_at=until + each.close_lead) if chosen else each
 
     request = services.requests.change(grant.request_id, lambda r: change_ports(r, give_back))
     copy_ends(services, request or held.request)
@@ -101,4 +101,4 @@ def _give_back_end(services: Services, grant: Grant, until: datetime, reason: st
 
 
 def _ends_after(port: PortRequest, until: datetime) -> bool:
-    return not port.closing and port.end_at is not None and port.end_at > until
+    return not port.closing and port.closes_at is not None and port.closes_at > until

@@ -48,7 +48,14 @@ def with_firewalls(firewalls: Firewalls, machines: Sequence[Machine]) -> list[Ma
     for provider in firewalls:
         for vm_id, attachments in provider.attach(machines).items():
             found[key_of(vm_id)] |= {key_of(a.firewall_id): a for a in attachments}
-    return [_with_attachments(each, found[key_of(each.id)]) for each in machines]
+    notes = firewalls.notes(machines)
+    return [
+        replace(
+            _with_attachments(each, found[key_of(each.id)]),
+            notes=notes.get(each.id, each.notes),
+        )
+        for each in machines
+    ]
 
 
 def _with_attachments(machine: Machine, found: Mapping[str, Attachment]) -> Machine:

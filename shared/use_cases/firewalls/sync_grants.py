@@ -218,7 +218,7 @@ def by_request(grants: Iterable[Grant]) -> list[list[Grant]]:
 
 
 def _has_expired(port: PortRequest, now: datetime) -> bool:
-    return port.fronts is not None and port.end_at is not None and port.end_at <= now
+    return port.fronts is not None and port.closes_at is not None and port.closes_at <= now
 
 
 def _may_be_open(port: PortRequest) -> bool:

@@ -22,7 +22,7 @@ from shared.domain.model import (
 from shared.domain.network import overlaps
 from shared.domain.policy import USUAL_PORTS
 from shared.domain.texts import shorten
-from shared.ports import Machine, RowChangedError, RowExistsError
+from shared.ports import Machine, RowChangedError, RowExistsError, SettlingError
 from shared.store.codec import UnreadableRowError
 from shared.store.policies import PolicyRow, VmRow
 from shared.store.room import policy_has_room
@@ -40,6 +40,7 @@ from shared.use_cases.policies.findings import (
 from shared.use_cases.services import Services
 
 _SOON = timedelta(seconds=2)
+_LATER = timedelta(seconds=15)  # where a firewall is being written, which may take minutes
 _TRIES = 10
 
 
@@ -197,8 +198,9 @@ def apply_policy(services: Services, policy_id: str) -> None:
             clear_finding(services, Kind.FAILED, policy_id)
         if applied.errors:
             raise applied.errors[0]
-        if Outcome.BUSY in outcomes or not _finish(services, policy_id, after, applied):
-            services.queues.send_policy(policy_id, delay=_SOON)
+        if Outcome.BUSY in outcomes or not _is_finished(services, policy_id, after, applied):
+            later = _LATER if Outcome.SETTLING in outcomes else _SOON
+            services.queues.send_policy(policy_id, delay=later)
         return
     services.queues.send_policy(policy_id, delay=_SOON)
 
@@ -357,6 +359,16 @@ def _lift(services: Services, row: VmRow, firewall_ids: Iterable[str], applied: 
             break
         else:
             applied.errors.append(RowChangedError(f"a protection of {row.vm_id} keeps changing"))
+
+
+def _is_finished(
+    services: Services, policy_id: str, held: PolicyRow | None, applied: _Applied
+) -> bool:
+    """Say how applying ended; False: not yet, or a firewall is being written."""
+    try:
+        return _finish(services, policy_id, held, applied)
+    except SettlingError:
+        return False
 
 
 def _finish(services: Services, policy_id: str, held: PolicyRow | None, applied: _Applied) -> bool:

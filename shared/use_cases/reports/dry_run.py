@@ -35,6 +35,7 @@ from shared.use_cases.policies.manage import (
     enforce_write,
 )
 from shared.use_cases.reports.inventory import Inventory, Listed, places_in
+from shared.use_cases.requests.paces import close_lead, opened_on
 from shared.use_cases.requests.submission import NewRequest, with_policy
 from shared.use_cases.requests.submit import Wish, judge, new_request, permitted
 from shared.use_cases.services import Services
@@ -99,7 +100,7 @@ def explain_request(services: Services, wish: Wish) -> Explained:
         for vm_id, machine in machines.items()
         if (why := _unopenable(machine) or _shared_address(services, machine))
     ]
-    grants = _grants(request, machines, now)
+    grants = _grants(services, policy, request, machines, now)
     firewalls = {key_of(grant.firewall_id): grant.firewall_id for grant in grants}
 
     def change(firewall_id: str) -> FirewallChange:
@@ -124,7 +125,11 @@ def _shared_address(services: Services, machine: Machine | None) -> str:
 
 
 def _grants(
-    request: AccessRequest, machines: Mapping[str, Machine | None], now: datetime
+    services: Services,
+    policy: Policy,
+    request: AccessRequest,
+    machines: Mapping[str, Machine | None],
+    now: datetime,
 ) -> list[Grant]:
     grants = []
     for port in request.ports:
@@ -133,7 +138,8 @@ def _grants(
             continue
         # An approval that is still to come changes nothing about the rules.
         approved = replace(port, status=Status.INITIATING)
-        opening = begin_opening(approved, machine.attachments, now)
+        lead = close_lead(services, policy, opened_on(machine.attachments))
+        opening = begin_opening(approved, machine.attachments, now, lead)
         grants += [grant_of(request, opening, front) for front in opening.fronts or ()]
     return grants
 
@@ -184,6 +190,8 @@ def _protections(
     ports = tuple(sorted(rule.number for rule in vm.ports or usual_ports(machine)))
     attachments: tuple[Attachment, ...] = machine.attachments if machine else ()
     for each in attachments:
+        if not each.closes:
+            continue
         yield Protection(each.firewall_id, policy.id, vm.id, ports, each.addresses)
 
 

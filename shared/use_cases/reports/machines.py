@@ -11,7 +11,7 @@ from shared.domain.exposure import Exposure
 from shared.domain.ids import is_within, key_of, name_of
 from shared.domain.machine_ids import Ec2Instance, parse_machine_id
 from shared.domain.model import Policy, PolicyVm, PortRule
-from shared.ports import Machine
+from shared.ports import Machine, SettlingError
 from shared.store.policies import VmRow
 from shared.use_cases.firewalls.paths import (
     describe_instance,
@@ -97,7 +97,10 @@ def _vms(policies: Iterable[Policy]) -> list[PolicyVm]:
 def _observe(
     services: Services, listed: Listed, machines: Iterable[Machine]
 ) -> dict[str, Observed]:
-    """Return every firewall in front of some machines; those that no list holds are read."""
+    """Return every firewall in front of some machines; those that no list holds are read.
+
+    One that is being written is left out.
+    """
     observed = {key: observed_of(snapshot) for key, snapshot in listed.firewalls.items()}
     unread = {
         key_of(each.firewall_id): each.firewall_id
@@ -107,11 +110,15 @@ def _observe(
         if key_of(each.firewall_id) not in observed
     }
     read = services.workers(partial(_read, services), [unread[key] for key in sorted(unread)])
-    return observed | {key_of(each.firewall_id): each for each in read}
+    return observed | {key_of(each.firewall_id): each for each in read if each is not None}
 
 
-def _read(services: Services, firewall_id: str) -> Observed:
-    return services.firewalls.of(firewall_id).read(firewall_id)
+def _read(services: Services, firewall_id: str) -> Observed | None:
+    """Read one firewall; None while a write on it is under way, which may take minutes."""
+    try:
+        return services.firewalls.of(firewall_id).read(firewall_id)
+    except SettlingError:
+        return None
 
 
 def _what_is_kept(services: Services, subscription: str) -> _Known:
@@ -139,7 +146,7 @@ def _judge(
     policies = known.policies.get(key_of(machine.id), [])
     ports = _ports(machine, policies)
     open_by = _openings(services, machine, observed, ports)
-    category, reason = _categorise(machine, policies, open_by)
+    category, reason = _categorise(machine, policies, open_by, _why_unknown(machine, observed))
     state, state_reason = _recommend(machine, category, reason)
     row = known.rows.get(key_of(machine.id))
     return MachineReport(
@@ -176,12 +183,31 @@ def _openings(
     return find_exposures(services.firewalls, machine.id, machine.attachments, observed, numbers)
 
 
+def _why_unknown(machine: Machine, observed: Mapping[str, Observed]) -> str:
+    """Say why it is not known who reaches a machine; empty: it is known."""
+    if machine.unreadable or machine.notes.unknown:
+        return machine.unreadable or machine.notes.unknown
+    written = [a for a in machine.attachments if key_of(a.firewall_id) not in observed]
+    if not written:
+        return ""
+    return f"'{name_of(written[0].firewall_id)}' is being written; ask again in some minutes"
+
+
 def _categorise(
-    machine: Machine, policies: Sequence[Policy], open_by: Sequence[Exposure]
+    machine: Machine, policies: Sequence[Policy], open_by: Sequence[Exposure], unknown: str
 ) -> tuple[Category, str]:
-    problem = unprotectable(machine)
-    if machine.unreadable:
-        return Category.UNKNOWN, machine.unreadable
+    """Return where a machine stands and why, with what limits callers on its path."""
+    category, reason = _category(machine, policies, open_by, unknown)
+    remark = machine.notes.remark
+    return category, f"{reason}; {remark}" if remark else reason
+
+
+def _category(
+    machine: Machine, policies: Sequence[Policy], open_by: Sequence[Exposure], unknown: str
+) -> tuple[Category, str]:
+    problem = unprotectable(machine) or machine.notes.unsupported
+    if unknown:
+        return Category.UNKNOWN, unknown
     if problem:
         return Category.UNSUPPORTED, problem
     if not policies:

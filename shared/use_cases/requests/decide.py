@@ -313,8 +313,9 @@ def _note(services: Services, request: AccessRequest, until: datetime | None) ->
     if until is None:
         return
     services.due.add(until + MINUTE, "request", request.id, since=now)
-    for firewall_id in {f.firewall_id for port in request.ports for f in port.fronts or ()}:
-        services.due.add(until, "firewall", firewall_id, since=now)
+    ends = {(f.firewall_id, port.close_lead) for port in request.ports for f in port.fronts or ()}
+    for firewall_id, close_lead in sorted(ends):
+        services.due.add(until - close_lead, "firewall", firewall_id, since=now)
 
 
 def _own_request(services: Services, request_id: str, person: Principal) -> AccessRequest:

@@ -1,5 +1,6 @@
 """Open what a request asks for: check once more, find the firewalls, record, converge."""
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -11,12 +12,13 @@ from shared.domain.model import (
     Attachment,
     CloseReason,
     Front,
+    Policy,
     PolicyState,
     PortRequest,
     Status,
 )
 from shared.domain.network import covers, of_family
-from shared.domain.path import why_not_openable
+from shared.domain.path import for_port, why_not_openable
 from shared.domain.permissions import Action
 from shared.domain.policy import Asked, AskedPort, check_request, narrow_protocol
 from shared.domain.request import begin_opening, change_ports, close
@@ -30,6 +32,7 @@ from shared.use_cases.grants import close_early, grant_of
 from shared.use_cases.messages import send_firewall
 from shared.use_cases.policies.apply import apply_policy, standing
 from shared.use_cases.requests.last_access import note_access
+from shared.use_cases.requests.paces import close_lead, opened_on, why_too_short
 from shared.use_cases.requests.source_bounds import fail_ports_with_too_many_sources
 from shared.use_cases.services import Services
 
@@ -191,17 +194,19 @@ def _begin(
     attachments: dict[str, tuple[Attachment, ...] | str],
 ) -> AccessRequest:
     """Fix each end and the firewalls, or the reason why not, in one write."""
-    now = services.clock()
+    now, policy = services.clock(), standing(services.policies.get(request.policy_id))
 
     def begin(port: PortRequest) -> PortRequest:
         found = attachments.get(port.vm_id)
         if found is None or not _is_new(port):
             return port
-        problem = found if isinstance(found, str) else _unreachable(port, found)
+        if isinstance(found, str):
+            return close(port, CloseReason.FAILED, now, message=found)
+        problem = _unreachable(port, found) or _too_short(services, policy, request, port, found)
         if problem:
             return close(port, CloseReason.FAILED, now, message=problem)
-        assert not isinstance(found, str)  # noqa: S101 - a text is a problem
-        return begin_opening(port, found, now)
+        lead = close_lead(services, policy, opened_on(found))
+        return begin_opening(port, found, now, lead)
 
     def begin_all(held: AccessRequest) -> AccessRequest:
         begun = change_ports(held, begin)
@@ -218,11 +223,26 @@ def _unreachable(port: PortRequest, attachments: tuple[Attachment, ...]) -> str:
     """Say why the firewalls cannot let the sources through; empty: they can."""
     addresses = [address for each in attachments for address in each.addresses]
     if any(of_family(port.sources, f) and of_family(addresses, f) for f in (4, 6)):
-        return why_not_openable(attachments, port.sources)
+        return why_not_openable(for_port(attachments, port.port), port.sources)
     return (
         f"VM '{name_of(port.vm_id)}' has no address of the family of {', '.join(port.sources)} "
         f"(it has {', '.join(addresses)})"
     )
+
+
+def _too_short(
+    services: Services,
+    policy: Policy | None,
+    request: AccessRequest,
+    port: PortRequest,
+    attachments: Iterable[Attachment],
+) -> str:
+    """Say that an access is too short for its firewalls, which its policy did not know before."""
+    end_at = port.end_at or request.requested_at
+    length = end_at - request.requested_at if port.duration is None else port.duration
+    if policy is None:
+        return ""
+    return why_too_short(services, policy, port.vm_id, opened_on(attachments), length)
 
 
 def _insert_grants(services: Services, request: AccessRequest) -> list[str]:

@@ -109,13 +109,14 @@ def _is_unmade(services: Services, reserved: Reserved) -> bool:
 def _reserve_grants(services: Services, firewall_id: str, mine: Reserved) -> None:
     live = services.requests.live_rows
     live.reserve_grants(firewall_id, mine)
-    if _count(services, firewall_id) <= services.most_grants:
+    most = services.capacity(firewall_id)
+    if _count(services, firewall_id) <= most:
         return
     _forget_grants(services, firewall_id, mine.request_id)
-    if _count(services, firewall_id) > services.most_grants:
+    if _count(services, firewall_id) > most:
         raise TooManyRequestsError(
             f"'{name_of(firewall_id)}' holds as many temporary rules as it may, "
-            f"{services.most_grants}; come again when some have ended.",
+            f"{most}; come again when some have ended.",
             retry_after=_A_MINUTE,
         )
 

@@ -29,6 +29,7 @@ from shared.store.rows import is_request_id, new_request_id
 from shared.use_cases.audit import record
 from shared.use_cases.permission import enforce, enforce_for_missing, enforce_on_found
 from shared.use_cases.requests.idempotency import Repeat, claim, find_repeated
+from shared.use_cases.requests.paces import check_lengths
 from shared.use_cases.requests.reserving import give_back, grants_asked, reserve
 from shared.use_cases.requests.source_bounds import check_sources_held
 from shared.use_cases.services import Services
@@ -96,7 +97,7 @@ def judge(services: Services, wish: Wish) -> PolicyDecision:
     if not decision.allowed:
         return decision
     held = check_sources_held(services, wish.policy, wish.requestor, wish.asked.ports)
-    return PolicyDecision(held)
+    return PolicyDecision((*held, *check_lengths(services, wish.policy, wish.asked.ports)))
 
 
 def permitted(services: Services, wish: Wish) -> Wish:

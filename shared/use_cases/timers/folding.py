@@ -41,7 +41,7 @@ def _moved_ends(request: AccessRequest, now: datetime) -> set[datetime]:
 
 def _ends(request: AccessRequest) -> set[datetime]:
     """Return the ends that stand in a request, the one that waits for approval with them."""
-    ends = {port.end_at for port in request.ports if port.end_at}
+    ends = {at for port in request.ports for at in (port.end_at, port.closes_at) if at}
     return ends | ({request.extension.end_at} if request.extension else set())
 
 

@@ -353,7 +353,8 @@ def _end_overdue(services: Services, request: AccessRequest) -> AccessRequest:
     now = services.clock()
 
     def end(port: PortRequest) -> PortRequest:
-        overdue = port.fronts and port.end_at is not None and port.end_at + MINUTE <= now
+        closes_at = port.closes_at if port.fronts else None
+        overdue = closes_at is not None and closes_at + MINUTE <= now
         return close(port, CloseReason.EXPIRED, now) if overdue else port
 
     return services.requests.change(request.id, lambda r: change_ports(r, end)) or request

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from jit_access.client.json_models import Body
-from jit_access.client.words import ExtensionApproval
+from jit_access.client.words import CloseBy, ExtensionApproval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +127,7 @@ class NewConditions(Body):
     max_total_duration: str = "P1D"
     approval_timeout: str = "PT1H"
     flush_connections: bool = False
+    close_by: CloseBy = "begin"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from jit_access.client.words import (
     Ability,
     ActivityOperation,
     Category,
+    CloseBy,
     ExtensionApproval,
     FirewallState,
     HealthState,
@@ -48,6 +49,7 @@ class PortRequest(Model):
     allowed_source_address_prefixes: tuple[str, ...] | None = None
     end_time_utc: datetime | None = None
     duration: str | None = None
+    close_begins_time_utc: datetime | None = None
     mapped_port: int | None = None
     public_ip_address: str | None = None
     error: PortError | None = None
@@ -192,6 +194,7 @@ class Conditions(Model):
     max_total_duration: str
     approval_timeout: str
     flush_connections: bool
+    close_by: CloseBy
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,5 +37,6 @@ ActivityOperation = Literal[
     "unreadable",
 ]
 ExtensionApproval = Literal["asOpening", "never"]
+CloseBy = Literal["begin", "end"]
 Ability = Literal["approve", "deny", "revoke", "extend"]
 FirewallState = Literal["Opening", "Open", "Closing", "Closed"]
