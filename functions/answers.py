@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from shared.domain.approval import pending
-from shared.domain.ids import name_of
+from shared.domain.ids import key_of, name_of
 from shared.domain.model import (
     AccessRequest,
     Conditions,
@@ -29,7 +29,7 @@ TYPE = "Microsoft.Security/locations/jitNetworkAccessPolicies"
 def policy_answer(policy: Policy, requests: list[AccessRequest]) -> dict[str, Any]:
     """Write a policy as GET, PUT and the lists answer it."""
     properties: dict[str, Any] = {
-        "virtualMachines": [_policy_vm(vm) for vm in policy.vms],
+        "virtualMachines": [_policy_vm(vm, requests) for vm in policy.vms],
         "requests": [request_answer(request) for request in requests],
         "provisioningState": policy.state.value,
         "appendMode": False,
@@ -66,11 +66,19 @@ def _conditions(held: Conditions) -> dict[str, Any]:
     }
 
 
-def _policy_vm(vm: PolicyVm) -> dict[str, Any]:
+def _policy_vm(vm: PolicyVm, requests: Iterable[AccessRequest]) -> dict[str, Any]:
     answer: dict[str, Any] = {"id": vm.id, "ports": [port_rule(rule) for rule in vm.ports]}
-    if vm.public_ip:
-        answer["publicIpAddress"] = vm.public_ip
+    address = vm.public_ip or _entry_address(vm, requests)
+    if address:
+        answer["publicIpAddress"] = address
     return answer
+
+
+def _entry_address(vm: PolicyVm, requests: Iterable[AccessRequest]) -> str:
+    """Return the public address of the firewall by which a VM was opened; empty: not known."""
+    key = key_of(vm.id)
+    ports = (port for request in requests for port in request.ports if key_of(port.vm_id) == key)
+    return next((entry.address for port in ports if (entry := entry_of(port))), "")
 
 
 def port_rule(rule: PortRule) -> dict[str, Any]:
@@ -156,9 +164,11 @@ def status_answer(view: RequestView) -> dict[str, Any]:
 
 
 def _port_status(port: PortRequest) -> dict[str, Any]:
-    """Write a port request with its state on each firewall."""
+    """Write a port request with its state on each firewall, and where to connect in words."""
+    entry = entry_of(port)
     return {
         **_port_request(port),
+        **({"connectTo": f"{entry.address} port {entry.port}"} if entry else {}),
         "firewalls": [_firewall(port, each) for each in port.fronts or ()],
     }
 

@@ -139,6 +139,7 @@ _PORT_STATUS: Schema = {
     **_PORT_REQUEST,
     "properties": {
         **_PORT_REQUEST["properties"],
+        "connectTo": _TEXT,
         "firewalls": _list(
             _object(
                 {

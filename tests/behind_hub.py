@@ -55,7 +55,7 @@ class HubWorld(World):
         now.read = self.clock
         self.kind = kind
         self.firewall_id = FIREWALL_IDS[kind]
-        self.client = ArmClient(server.url)
+        self.arm = server.url
         self.client.control("reset", _estate(kind))
         self.client.control("firewalls", {"duration": WRITE.total_seconds()})
         self.app = App(_settings(server.url, kind, settings))
@@ -68,10 +68,21 @@ class HubWorld(World):
             authorize=lambda *_: Decision(True),
         )
 
-    def protect_vm(self, *, close_by: CloseBy = CloseBy.BEGIN, wait: float = 1) -> Policy:
-        """PUT a policy over the VM's SSH port and let it be applied."""
-        rule = PortRule(22, "TCP")
-        policy = Policy(POLICY, "westeurope", (PolicyVm(VM, (rule,)),))
+    @property
+    def client(self) -> ArmClient:
+        """Return a connection of its own: the simulator ends one that is idle."""
+        return ArmClient(self.arm)
+
+    def protect_vm(
+        self,
+        *,
+        ports: tuple[int, ...] = (22,),
+        close_by: CloseBy = CloseBy.BEGIN,
+        wait: float = 1,
+    ) -> Policy:
+        """PUT a policy over the VM's ports and let it be applied."""
+        rules = tuple(PortRule(port, "TCP") for port in ports)
+        policy = Policy(POLICY, "westeurope", (PolicyVm(VM, rules),))
         policy = replace(policy, conditions=replace(policy.conditions, close_by=close_by))
         protection.put_policy(self.services, policy)
         self.pass_time(wait)

@@ -13,7 +13,6 @@ from shared.domain.model import MINUTE, FirewallRows
 from shared.domain.rules import first_end
 from shared.ports import (
     FirewallChangedError,
-    FirewallProvider,
     OutsideError,
     RefusedError,
     SettlingError,
@@ -30,6 +29,7 @@ from shared.use_cases.firewalls.batching import (
 from shared.use_cases.firewalls.confirm import Prover
 from shared.use_cases.firewalls.failing import fail_impossible
 from shared.use_cases.firewalls.planning import Judged, judge, remember
+from shared.use_cases.firewalls.polling import leave_to_poll
 from shared.use_cases.firewalls.refusals import raise_if_close_refused
 from shared.use_cases.firewalls.run import Run
 from shared.use_cases.firewalls.unread import close_past_ends
@@ -86,7 +86,7 @@ def converge(
         try:
             _serve_lane(services, run)
         except SettlingError as busy:
-            send_firewall(services, firewall_id, delay=_look_again(provider, busy))
+            run.lease = leave_to_poll(services, provider, firewall_id, run.lease, busy)
             return Outcome.SETTLING
         finally:
             leases.drop(services, run.lease)
@@ -119,11 +119,6 @@ def converge_on_message(services: Services, firewall_id: str) -> Outcome:
     return outcome
 
 
-def _look_again(provider: FirewallProvider, busy: SettlingError) -> timedelta:
-    """Return when to read a busy firewall again: by its kind's pace, else as the firewall says."""
-    return provider.pace.poll or timedelta(seconds=busy.retry_after)
-
-
 def _serve_lane(services: Services, run: Run) -> None:
     """Converge what is overdue in the lane of a firewall, the most overdue first, and itself."""
     before, after = lanes.overdue_others(services, run.provider, run.firewall_id)
@@ -146,7 +141,7 @@ def _serve_other(services: Services, run: Run, firewall_id: str) -> None:
     try:
         _rounds(services, other)
     except SettlingError as busy:
-        send_firewall(services, firewall_id, delay=_look_again(run.provider, busy))
+        other.lease = leave_to_poll(services, run.provider, firewall_id, other.lease, busy)
     except Exception as error:  # noqa: BLE001 - its own due row leads the sweep to it
         services.telemetry.fault("jit.lane.failed", error, firewall=firewall_id)
     run.lease = other.lease

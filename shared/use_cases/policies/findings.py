@@ -20,6 +20,7 @@ from shared.use_cases.services import Services
 MOST_READ = 100
 _PARTITION = "findings"
 _LONGEST_TEXT = 500
+_WARNINGS, _LONGEST_WARNING = "warnings", 2000
 
 
 class Kind(StrEnum):
@@ -27,6 +28,27 @@ class Kind(StrEnum):
 
     FAILED = "failed"
     EXPOSED = "exposed"
+
+
+def note_warnings(services: Services) -> None:
+    """Store what limits each kind of firewall, as this worker's reads have just shown it.
+
+    Another worker answers the health report.
+    """
+    for provider in services.firewalls:
+        row = services.tables.firewalls.get(_WARNINGS, provider.label)
+        text = "; ".join(provider.warnings())[:_LONGEST_WARNING]
+        if text and (row is None or row.values.get("text") != text):
+            services.tables.firewalls.upsert(Row(_WARNINGS, provider.label, {"text": text}))
+            services.telemetry.event("jit.firewall.warning", kind=provider.label, what=text)
+        if row is not None and not text:
+            services.tables.firewalls.delete(row)
+
+
+def read_warnings(services: Services) -> list[str]:
+    """Return what limits the kinds of firewalls."""
+    rows = services.tables.firewalls.query(_WARNINGS)
+    return [f"{row.key}: {row.values['text']}" for row in rows]
 
 
 @dataclass(frozen=True)

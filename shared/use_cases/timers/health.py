@@ -8,7 +8,7 @@ from shared.domain.model import MINUTE
 from shared.domain.times import format_sortable, parse_instant
 from shared.ports import Row, RowChangedError, RowExistsError
 from shared.store.rows import Due
-from shared.use_cases.policies.findings import Kind, read_findings
+from shared.use_cases.policies.findings import Kind, read_findings, read_warnings
 from shared.use_cases.services import Services
 
 LATE = timedelta(minutes=3)
@@ -143,6 +143,7 @@ def report(services: Services) -> Health:
     if poisoned:
         warnings.append(f"{poisoned} messages could not be handled")
     warnings += _findings(services)
+    warnings += read_warnings(services)
     if state != "honoured":
         warnings.append(f"whole writes are off: If-Match is {state}")
     return Health(

@@ -6,6 +6,7 @@ from functools import partial
 from shared.domain.ids import key_of
 from shared.use_cases.firewalls.converge import converge
 from shared.use_cases.policies.apply import apply_policy
+from shared.use_cases.policies.findings import note_warnings
 from shared.use_cases.services import Services
 from shared.use_cases.timers import health as watch
 from shared.use_cases.timers.reindex import list_missing
@@ -44,6 +45,7 @@ def _compare(services: Services) -> int:
     open_ports: dict[str, int] = {}
     for firewall_id in sorted(reached):
         failed += not _try(services, firewall_id, partial(_count_open, open_ports))
+    failed += not _try(services, "warnings", lambda given, _: note_warnings(given))
     services.telemetry.event(
         "jit.reconcile.completed",
         firewalls=len(reached),

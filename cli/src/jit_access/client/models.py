@@ -118,6 +118,7 @@ class PortStatus(PortRequest):
     """A port of a request with its state on each firewall."""
 
     firewalls: tuple[FirewallProgress, ...]
+    connect_to: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
