@@ -7,6 +7,8 @@ import pytest
 
 from shared.domain.audit import Operation
 from shared.domain.model import CloseBy, PolicyState, Status
+from shared.ports import OutsideError
+from shared.use_cases.policies import apply as protection
 from shared.use_cases.reports.machines import Category, report_machines
 from shared.use_cases.timers import health
 from shared.use_cases.timers.reconcile import reconcile
@@ -41,7 +43,7 @@ class HubApp(WebApp):
     def __init__(self, world: HubWorld) -> None:
         super().__init__(world)
         self.settings = world.app.settings
-        self.inventory = world.app.inventory  # type: ignore[assignment]
+        self.inventory = world.app.inventory
 
 
 # --- opening and closing -----------------------------------------------------------------------
@@ -375,7 +377,7 @@ def test_an_ip_group_is_preferred_and_opens_its_own_port_alone() -> None:
     opened = world.ask(VM, 22, minutes=30)
     other = world.ask(VM, 3389, minutes=30)
     world.pass_time(6)
-    assert [f.firewall_id for f in world.request(opened.id).ports[0].fronts or ()][0] == GROUP
+    assert next(f.firewall_id for f in world.request(opened.id).ports[0].fronts or ()) == GROUP
     assert world.get(OURS) is None
     refused = world.request(other.id).ports[0]
     assert refused.status is Status.FAILED
@@ -431,3 +433,46 @@ def test_the_limit_of_translations_is_told_in_health_before_it_is_hit() -> None:
         getattr(provider, "_warnings", {}).clear()
     warnings = " ".join(health.report(world.services).warnings)
     assert "231 of 250 translations and public addresses are in use" in warnings
+    world.edit({**theirs, **hub.group(*rules[:10])})
+    reconcile(world.services)
+    reconcile(world.services)
+    assert "of 250" not in " ".join(health.report(world.services).warnings)
+
+
+def test_a_policy_that_is_exposed_waits_for_a_busy_firewall() -> None:
+    """Whether a foreign translation leaves a port open is judged once the firewall has settled."""
+    world = HubWorld()
+    world.protect_vm()
+    foreign = hub.nat_rule("theirs", 2222, sourceAddresses=["198.51.100.0/24"])
+    theirs = {"id": f"{hub.POLICY}/ruleCollectionGroups/theirs", "name": "theirs"}
+    world.edit({**theirs, **hub.group(foreign)})
+    reconcile(world.services)
+    world.switch(busy={"id": hub.POLICY, "seconds": 120})
+    protection.apply_policy(world.services, POLICY)
+    assert [m.kind for m in world.queues.waiting if m.kind == "policy"] == ["policy"]
+    assert world.policy().state is PolicyState.SUCCEEDED
+
+
+def test_a_message_that_cannot_be_sent_leaves_a_busy_firewall_to_the_sweep() -> None:
+    """Polling only makes work prompt: without it the sweep sees that the write has settled."""
+    world = HubWorld()
+    world.protect_vm()
+    request = world.ask(VM, minutes=30, work=False)
+
+    def fail(*_: object, **__: object) -> None:
+        raise OutsideError("the queue is away")
+
+    world.queues.send_firewall = fail  # type: ignore[method-assign]
+    world.pass_time(8)
+    assert world.status(request.id) is Status.INITIATED
+    world.pass_time(30)
+    assert world.status(request.id) is Status.REVOKED
+    assert not world.reaches(ALICE)
+
+
+def test_a_firewall_takes_as_many_grants_as_its_kind() -> None:
+    """The lower of the kind's limit and the installation's counts; an unknown kind has the latter."""
+    services = HubWorld().services
+    assert services.capacity(GROUP) == 40
+    assert services.capacity(hub.NSG) == 750
+    assert services.capacity("unknown:one") == services.most_grants

@@ -81,6 +81,7 @@ def test_conditions_are_answered_only_where_there_are_some(web: WebApp) -> None:
         "maxTotalDuration": "P1D",
         "approvalTimeout": "PT30M",
         "flushConnections": False,
+        "closeBy": "begin",
     }
 
 

@@ -189,9 +189,7 @@ def _protections(
     machine = machines.get(key_of(vm.id))
     ports = tuple(sorted(rule.number for rule in vm.ports or usual_ports(machine)))
     attachments: tuple[Attachment, ...] = machine.attachments if machine else ()
-    for each in attachments:
-        if not each.closes:
-            continue
+    for each in (attachment for attachment in attachments if attachment.closes):
         yield Protection(each.firewall_id, policy.id, vm.id, ports, each.addresses)
 
 

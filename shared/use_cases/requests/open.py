@@ -240,8 +240,6 @@ def _too_short(
     """Say that an access is too short for its firewalls, which its policy did not know before."""
     end_at = port.end_at or request.requested_at
     length = end_at - request.requested_at if port.duration is None else port.duration
-    if policy is None:
-        return ""
     return why_too_short(services, policy, port.vm_id, opened_on(attachments), length)
 
 

@@ -31,7 +31,7 @@ def check_lengths(
 
 def why_too_short(
     services: Services,
-    policy: Policy,
+    policy: Policy | None,
     vm_id: str,
     firewall_ids: Iterable[str],
     length: timedelta,
