@@ -23,6 +23,36 @@ param principalId string = ''
 @minLength(51)
 param scopes string
 
+@description('Where Azure Firewalls, their policies and networks are read beside scopes, and policies written: the hub. Same form as scopes. Empty, and no classic scopes: no Azure Firewall is looked for.')
+param firewallScopes string = ''
+
+@description('Azure Firewalls whose classic rules the app may write, by id. That is power over the whole firewall.')
+param firewallClassicScopes string = ''
+
+@description('First and last mapped port on a firewall: what callers connect to.')
+param firewallPorts string = '20000-29999'
+
+@description('Priority of the app\'s rule collection group in a firewall policy.')
+@minValue(100)
+@maxValue(65000)
+param firewallGroupPriority int = 150
+
+@description('What becomes of that group when no grant is left: delete, or keep it empty.')
+@allowed(['delete', 'keep'])
+param firewallEmptyGroup string = 'delete'
+
+@description('One mapped port for all grants of a port of a VM. Whether Azure takes that is not known.')
+param firewallSharePorts bool = false
+
+@description('Public address of a firewall that is the entry where it has several. Empty: the first.')
+param firewallPublicAddress string = ''
+
+@description('How long after a write a firewall is read again (ISO 8601).')
+param firewallPoll string = 'PT10S'
+
+@description('Shortest access behind an Azure Firewall (ISO 8601): a write takes minutes.')
+param firewallMinDuration string = 'PT15M'
+
 @description('Name of the resource group to create. Empty: rg-jit-{environmentName}.')
 param resourceGroupName string = ''
 
@@ -199,6 +229,10 @@ var tags = {
 var scopeList = split(replace(scopes, ' ', ''), ',')
 // In lower case, because union() compares letters, and ARM refuses a subscription that is named twice.
 var scopeSubscriptions = [for scope in scopeList: empty(scope) ? toLower(subscription().id) : toLower('/subscriptions/${split(scope, '/')[2]}')]
+var firewallList = empty(firewallScopes) ? [] : split(replace(firewallScopes, ' ', ''), ',')
+var classicList = empty(firewallClassicScopes) ? [] : split(replace(firewallClassicScopes, ' ', ''), ',')
+var firewallSubscriptions = [for scope in concat(firewallList, classicList): empty(scope) ? toLower(subscription().id) : toLower('/subscriptions/${split(scope, '/')[2]}')]
+var readsFirewalls = !empty(firewallSubscriptions)
 var moreClients = empty(allowedClients) ? [] : split(replace(allowedClients, ' ', ''), ',')
 var networkRoleName = nsgWrite == 'rules' ? roles.outputs.networkRulesRoleName : roles.outputs.networkRoleName
 var closerRight = closer ? ' ${identities.outputs.closerPrincipalId}=${roles.outputs.closerRoleName}' : ''
@@ -238,6 +272,14 @@ module roles 'modules/roles.bicep' = {
   params: {
     mark: mark
     assignableScopes: union([toLower(subscription().id)], scopeSubscriptions)
+  }
+}
+
+module firewallRoles 'modules/roles-firewall.bicep' = if (readsFirewalls) {
+  name: 'jit-roles-firewall-${mark}'
+  params: {
+    mark: mark
+    assignableScopes: union([toLower(subscription().id)], scopeSubscriptions, firewallSubscriptions)
   }
 }
 
@@ -338,6 +380,15 @@ module app 'modules/app.bicep' = {
     widestIpv4: widestIpv4
     widestIpv6: widestIpv6
     maxOpenPerCaller: maxOpenPerCaller
+    firewallScopes: join(firewallList, ',')
+    firewallClassicScopes: join(classicList, ',')
+    firewallPorts: firewallPorts
+    firewallGroupPriority: firewallGroupPriority
+    firewallEmptyGroup: firewallEmptyGroup
+    firewallSharePorts: firewallSharePorts
+    firewallPublicAddress: firewallPublicAddress
+    firewallPoll: firewallPoll
+    firewallMinDuration: firewallMinDuration
     callsPerMinute: callsPerMinute
     activityDays: activityDays
     requestDays: requestDays
@@ -452,6 +503,11 @@ output JIT_SCOPES string = join(scopeList, ',')
 // One identity and its role a word. No module is deployed into a scope: `azd down` before 1.24.1 deletes
 // every resource group that its deployment wrote to.
 output JIT_SCOPE_RIGHTS string = '${identities.outputs.networkPrincipalId}=${networkRoleName} ${identities.outputs.authorizerPrincipalId}=${roles.outputs.authorizerRoleName}${closerRight}'
+output JIT_FIREWALL_SCOPES string = join(firewallList, ',')
+output JIT_FIREWALL_CLASSIC_SCOPES string = join(classicList, ',')
+output JIT_FIREWALL_READS string = readsFirewalls ? '${identities.outputs.networkPrincipalId}=${firewallRoles.outputs.readerRoleName}' : ''
+output JIT_FIREWALL_RIGHTS string = readsFirewalls ? '${identities.outputs.networkPrincipalId}=${firewallRoles.outputs.policyRoleName}' : ''
+output JIT_FIREWALL_CLASSIC_RIGHTS string = readsFirewalls ? '${identities.outputs.networkPrincipalId}=${firewallRoles.outputs.classicRoleName}' : ''
 output JIT_WATCH_SILENCE string = watchSilence ? 'true' : 'false'
 output JIT_STORAGE_ACCOUNT string = storage.outputs.accountName
 output JIT_WORKSPACE_ID string = monitoring.outputs.workspaceId

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Run by postprovision.sh: assigns each role of JIT_SCOPE_RIGHTS at each scope of JIT_SCOPES, and at
-# nothing wider. A scope is a subscription, a resource group or one resource.
+# Run by postprovision.sh: assigns each role of JIT_SCOPE_RIGHTS at each scope of JIT_SCOPES, those for
+# Azure Firewall where firewall scopes are named, and nothing wider. A scope is a subscription, a resource group or one resource.
 #
 # It is no part of azd's deployment, because `azd down` before 1.24.1 deletes every resource group
 # that its deployment wrote to. It takes Microsoft.Authorization/roleAssignments/write at the scopes
@@ -43,24 +43,38 @@ assign() {
     done
 }
 
-scopes=$(printf '%s' "$JIT_SCOPES" | tr -d ' \t\r' | tr ',' '\n' | sed 's#\(.\)/*$#\1#' | sed '/^$/d' | sort -u -f)
+# List the scopes in $1, one a line.
+listed() {
+    printf '%s' "$1" | tr -d ' \t\r' | tr ',' '\n' | sed 's#\(.\)/*$#\1#' | sed '/^$/d' | sort -u -f
+}
+
+# Assign the rights in $2 at each scope of $1.
+assign_at() {
+    for scope in $1; do
+        subscription=$(printf '%s' "$scope" | cut -d / -f 3)
+        for right in $2; do
+            role=/subscriptions/$subscription/providers/Microsoft.Authorization/roleDefinitions/${right#*=}
+            if assign "$role" "${right%%=*}" "$scope" "$subscription"; then
+                say "${right%%=*} holds role ${right#*=} at $scope"
+            else
+                say "role ${right#*=} could not be assigned to ${right%%=*} at $scope:" >&2
+                cat "$work/error" >&2
+                failed=yes
+            fi
+        done
+    done
+}
+
+scopes=$(listed "$JIT_SCOPES")
+hubs=$(listed "${JIT_FIREWALL_SCOPES:-}")
+firewalls=$(listed "${JIT_FIREWALL_CLASSIC_SCOPES:-}")
 [ -n "$scopes" ] || stop 'JIT_SCOPES names no scope'
-for scope in $scopes; do
+for scope in $scopes $hubs $firewalls; do
     printf '%s\n' "$scope" | grep -q -E "$scope_form" || stop "$scope is not a subscription, resource group or resource id"
 done
 
 failed=no
-for scope in $scopes; do
-    subscription=$(printf '%s' "$scope" | cut -d / -f 3)
-    for right in $JIT_SCOPE_RIGHTS; do
-        role=/subscriptions/$subscription/providers/Microsoft.Authorization/roleDefinitions/${right#*=}
-        if assign "$role" "${right%%=*}" "$scope" "$subscription"; then
-            say "${right%%=*} holds role ${right#*=} at $scope"
-        else
-            say "role ${right#*=} could not be assigned to ${right%%=*} at $scope:" >&2
-            cat "$work/error" >&2
-            failed=yes
-        fi
-    done
-done
+assign_at "$scopes" "$JIT_SCOPE_RIGHTS ${JIT_FIREWALL_READS:-}"
+assign_at "$hubs" "${JIT_FIREWALL_READS:-} ${JIT_FIREWALL_RIGHTS:-}"
+assign_at "$firewalls" "${JIT_FIREWALL_READS:-} ${JIT_FIREWALL_CLASSIC_RIGHTS:-}"
 [ "$failed" = no ] || stop 'the app cannot close where its role is missing: give yourself roleAssignments/write there and run azd provision again'

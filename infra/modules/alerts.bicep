@@ -111,8 +111,10 @@ jit
 var expiryLag = '''
 jit
 | where event == 'jit.rule.closed' and isnotnull(e.lateness_seconds)
-| summarize p95 = percentile(todouble(e.lateness_seconds), 95), closes = count()
-| where p95 > 120
+| extend allowed = coalesce(todouble(e.allowed_seconds), 120.0)
+| extend share = todouble(e.lateness_seconds) / allowed
+| summarize p95 = percentile(share, 95), closes = count() by allowed
+| where p95 > 1
 '''
 var breakGlass = '''
 jit

@@ -105,6 +105,33 @@ param widestIpv4 int
 @description('JIT_WIDEST_IPV6.')
 param widestIpv6 int
 
+@description('JIT_FIREWALL_SCOPES; empty where no hub is read.')
+param firewallScopes string
+
+@description('JIT_FIREWALL_CLASSIC_SCOPES; empty where no classic rules are written.')
+param firewallClassicScopes string
+
+@description('JIT_FIREWALL_PORTS.')
+param firewallPorts string
+
+@description('JIT_FIREWALL_GROUP_PRIORITY.')
+param firewallGroupPriority int
+
+@description('JIT_FIREWALL_EMPTY_GROUP.')
+param firewallEmptyGroup string
+
+@description('JIT_FIREWALL_SHARE_PORTS.')
+param firewallSharePorts bool
+
+@description('JIT_FIREWALL_PUBLIC_ADDRESS; empty for the first address of a firewall.')
+param firewallPublicAddress string
+
+@description('JIT_FIREWALL_POLL.')
+param firewallPoll string
+
+@description('JIT_FIREWALL_MIN_DURATION.')
+param firewallMinDuration string
+
 @description('JIT_MAX_OPEN_PER_CALLER.')
 param maxOpenPerCaller int
 
@@ -356,6 +383,42 @@ resource site 'Microsoft.Web/sites@2024-04-01' = {
         {
           name: 'JIT_MAX_OPEN_PER_CALLER'
           value: string(maxOpenPerCaller)
+        }
+        {
+          name: 'JIT_FIREWALL_SCOPES'
+          value: firewallScopes
+        }
+        {
+          name: 'JIT_FIREWALL_CLASSIC_SCOPES'
+          value: firewallClassicScopes
+        }
+        {
+          name: 'JIT_FIREWALL_PORTS'
+          value: firewallPorts
+        }
+        {
+          name: 'JIT_FIREWALL_GROUP_PRIORITY'
+          value: string(firewallGroupPriority)
+        }
+        {
+          name: 'JIT_FIREWALL_EMPTY_GROUP'
+          value: firewallEmptyGroup
+        }
+        {
+          name: 'JIT_FIREWALL_SHARE_PORTS'
+          value: string(firewallSharePorts)
+        }
+        {
+          name: 'JIT_FIREWALL_PUBLIC_ADDRESS'
+          value: firewallPublicAddress
+        }
+        {
+          name: 'JIT_FIREWALL_POLL'
+          value: firewallPoll
+        }
+        {
+          name: 'JIT_FIREWALL_MIN_DURATION'
+          value: firewallMinDuration
         }
         {
           name: 'JIT_ACTIVITY_DAYS'

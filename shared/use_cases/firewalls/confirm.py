@@ -126,6 +126,7 @@ class Prover:
             firewall=front.firewall_id,
             reason=fact.reason,
             lateness_seconds=fact.lateness_seconds,
+            allowed_seconds=self._services.pace(front.firewall_id).overdue.total_seconds(),
         )
 
     def _prove_protection(self, protection: Protection) -> None:
