@@ -24,7 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     options, rest = _parser().parse_known_args(arguments)
     if options.command == "demo":
-        return int(importlib.import_module("local.demo").main(rest) or 0)
+        scene = "local.demo_firewall" if "firewall" in rest else "local.demo"
+        return int(importlib.import_module(scene).main(rest) or 0)
     if rest:
         _parser().error(f"unknown arguments: {' '.join(rest)}")
     try:
@@ -145,7 +146,11 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--directory", type=Path, default=ROOT / ".stack", help="holds stack.json and logs"
         )
-    commands.add_parser("demo", help="play one access end to end", add_help=False)
+    commands.add_parser(
+        "demo",
+        help="play one access end to end; `demo firewall`: through Azure Firewalls",
+        add_help=False,
+    )
     return parser
 
 

@@ -355,7 +355,10 @@ def _late(at: datetime, end_at: datetime) -> str:
     return f"{(at - end_at).total_seconds():4.1f} s"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+Play = Callable[[Teller, int, Path], None]
+
+
+def main(arguments: Sequence[str] | None = None, play: Play | None = None) -> int:
     """Play the demo and return its exit code: 0 only if everything happened as told."""
     parser = argparse.ArgumentParser(prog="python -m local demo", description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="port of the app; 0: any free one")
@@ -363,7 +366,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     directory = Path(tempfile.mkdtemp(prefix="jit-demo-"))
     try:
-        _play(Teller(sys.stdout), options.port, directory)
+        (play or _play)(Teller(sys.stdout), options.port, directory)
     except KeyboardInterrupt:
         print("demo: interrupted", file=sys.stderr)
         return 130
