@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -59,7 +60,7 @@ class FirewallStory:
             self._tell.say(f"   {kind + '-1':<10} {_SHOWN[kind]}")
             self._protect(kind)
         for kind in KINDS:
-            self._wait_for(lambda kind=kind: self._is_applied(kind), f"{kind}: not protected")
+            self._wait_for(partial(self._is_applied, kind), f"{kind}: not protected")
         self._see(she=False)
         locations = self._ask()
         ends = self._see_open(locations)
