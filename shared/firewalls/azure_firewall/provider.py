@@ -5,7 +5,6 @@ what was just read, the write is guarded by the etag, and everything foreign is 
 and after by a digest. A difference raises an alarm and is never repaired from a copy.
 """
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -116,7 +115,7 @@ class AzureFirewallProvider:
         self._warnings[key_of(firewall_id)] = (text,) if text else ()
         version = version_of([body, fronts.bodies, ip_groups])
         own = tuple(rule.own for rule in book.own.values())
-        return Observed(firewall_id, version, State(copy.deepcopy(body), book), own=own)
+        return Observed(firewall_id, version, State(body, book), own=own)
 
     def _compare(self, firewall_id: str, body: Body) -> None:
         """Raise an alarm where something foreign is not as it was when we wrote."""

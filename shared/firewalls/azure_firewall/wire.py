@@ -1,6 +1,5 @@
 """A firewall with classic rules as JSON: our two collections, and every foreign byte. Pure."""
 
-import copy
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -175,7 +174,8 @@ def foreign_hash(firewall: Mapping[str, Any], settings: AzureSettings) -> str:
 
 def without_owned(firewall: Mapping[str, Any]) -> Json:
     """Leave out what the service owns, where it stands, and nothing of the same name elsewhere."""
-    body: Json = copy.deepcopy({k: v for k, v in firewall.items() if k != "etag"})
+    # The body came as JSON, so that this copies it exactly, and much faster than copy.deepcopy.
+    body: Json = json.loads(json.dumps({k: v for k, v in firewall.items() if k != "etag"}))
     properties = body["properties"]
     for name in _OWNED:
         properties.pop(name, None)
