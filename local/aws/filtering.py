@@ -4,6 +4,7 @@ import base64
 import fnmatch
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from local.aws.errors import AwsError, invalid
@@ -24,13 +25,18 @@ def select(
     found = list(items)
     for each in filters or ():
         values_of = _matcher(str(each.get("Name", "")), matchers, tags)
-        wanted = [re.compile(fnmatch.translate(value)) for value in each.get("Values") or ()]
+        wanted = [_pattern(value) for value in each.get("Values") or ()]
         found = [
             item
             for item in found
             if any(pattern.fullmatch(value) for value in values_of(item) for pattern in wanted)
         ]
     return found
+
+
+@lru_cache(maxsize=4096)
+def _pattern(value: str) -> re.Pattern[str]:
+    return re.compile(fnmatch.translate(value))
 
 
 def _matcher(

@@ -63,6 +63,7 @@ class Block:
     wanted: bool = True
     memory: str = ""
     ends_sessions: bool = False  # re-evaluate live sessions, where the provider can
+    revoke_foreign: bool = False  # the policy allows to take foreign rules away (EC2, mode revoke)
 
 
 @dataclass(frozen=True)

@@ -119,7 +119,7 @@ def test_a_group_holds_sixty_rules(account: Account, refused: Refused) -> None:
 def test_an_unknown_group_is_not_found(account: Account, refused: Refused) -> None:
     """Authorizing into, deleting, or describing an unknown group by id is an error."""
     unknown = "sg-00000000000000fff"
-    calls = (
+    calls: tuple[tuple[Any, dict[str, Any]], ...] = (
         (account.ec2.authorize_security_group_ingress, {"IpPermissions": [PERMISSION]}),
         (account.ec2.delete_security_group, {}),
     )
