@@ -9,9 +9,14 @@ from azure.core.exceptions import ClientAuthenticationError
 from shared.adapters.aws import identity_token
 from shared.domain.machine_ids import Ec2Instance, parse_machine_id
 from shared.firewalls.ec2.discovery import list_machines
-from shared.ports import OutsideError, RefusedError
+from shared.ports import Machine, OutsideError, RefusedError
 from tests.aws_cloud import CONNECTOR, REGION, VPC, accounts, permission
 from tests.contract.ec2_scene import ENI, GROUP, INSTANCE, Scene, firewall_of
+
+
+def instance(vm_id: str) -> Machine:
+    """Describe an instance as the use cases do before its provider is asked."""
+    return Machine(vm_id, location="", system="", attachments=())
 
 
 def test_attachments_come_from_two_lists_for_a_region() -> None:
@@ -20,7 +25,7 @@ def test_attachments_come_from_two_lists_for_a_region() -> None:
     scene.cloud.add_group("sg-plain")
     scene.cloud.region.interfaces[ENI].groups.append("sg-plain")
     scene.cloud.endpoint.log.clear()
-    found = scene.provider.attach([scene.firewall, "/subscriptions/x"])
+    found = scene.provider.attach([instance(scene.firewall), instance("/subscriptions/x")])
     own, theirs = found[scene.firewall]
     assert (own.firewall_id, own.opens, own.addresses) == (scene.firewall, True, ("10.0.1.4",))
     assert (theirs.firewall_id, theirs.opens, theirs.closes) == (scene.theirs, False, True)
@@ -34,7 +39,7 @@ def test_an_unconfigured_account_is_an_error() -> None:
     scene = Scene()
     other = scene.firewall.replace("eu-central-1", "us-east-1")
     with pytest.raises(OutsideError, match="configured"):
-        scene.provider.attach([other])
+        scene.provider.attach([instance(other)])
 
 
 def test_an_answer_cut_short_is_an_error() -> None:

@@ -4,7 +4,7 @@ Two kinds of firewall: an instance's ARN stands for the group of our own that ca
 a group's ARN for a foreign group, which is narrowed in mode revoke and never bears a grant.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +39,7 @@ from shared.firewalls.ec2.wire import (
     parse_firewall_id,
 )
 from shared.firewalls.ec2.writes import Writer
-from shared.ports import FirewallChangedError, OutsideError, SettlingError
+from shared.ports import FirewallChangedError, Machine, OutsideError, SettlingError
 
 _PACE = Pace()
 _UNSTEADY_SECONDS = 2.0
@@ -69,6 +69,14 @@ class Ec2Provider:
     def owns(self, firewall_id: str) -> bool:
         """Tell whether an id is the ARN of an instance or a security group."""
         return parse_firewall_id(firewall_id) is not None
+
+    def lane(self, firewall_id: str) -> str:  # noqa: ARG002 - each is alone
+        """Return nothing: no write to a group keeps off writes to another."""
+        return ""
+
+    def batches(self) -> bool:
+        """Tell that one call carries the rules of one grant: openings wait for no others."""
+        return False
 
     def read(self, firewall_id: str) -> Observed:
         """Read twice: EC2's answers lag, and only two equal ones are believed."""
@@ -106,9 +114,9 @@ class Ec2Provider:
         ours = openings(state.own, block.ports, ours=True) if state.own is not None else ()
         return (*foreign, *ours)
 
-    def attach(self, vm_ids: Iterable[str]) -> Mapping[str, tuple[Attachment, ...]]:
+    def attach(self, machines: Sequence[Machine]) -> Mapping[str, tuple[Attachment, ...]]:
         """Return the firewalls in front of each instance; complete, or raises OutsideError."""
-        return attach(self.api, self.accounts, vm_ids)
+        return attach(self.api, self.accounts, [each.id for each in machines])
 
     def find_ours(self, scope: str) -> list[str]:
         """Return the firewalls of the configured accounts that bear our mark, found by tag."""
