@@ -23,6 +23,9 @@ param principalId string = ''
 @minLength(51)
 param scopes string
 
+@description('AWS accounts as a JSON list: connector, role, regions, attach. Empty: no instance of EC2 is known.')
+param awsAccounts string = ''
+
 @description('Where Azure Firewalls, their policies and networks are read beside scopes, and policies written: the hub. Same form as scopes. Empty, and no classic scopes: no Azure Firewall is looked for.')
 param firewallScopes string = ''
 
@@ -380,6 +383,7 @@ module app 'modules/app.bicep' = {
     widestIpv4: widestIpv4
     widestIpv6: widestIpv6
     maxOpenPerCaller: maxOpenPerCaller
+    awsAccounts: awsAccounts
     firewallScopes: join(firewallList, ',')
     firewallClassicScopes: join(classicList, ',')
     firewallPorts: firewallPorts

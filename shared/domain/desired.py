@@ -295,6 +295,7 @@ def block_of(protection: Protection) -> Block:
         wanted=not protection.lifted,
         memory=protection.memory,
         ends_sessions=protection.flush_connections,
+        revoke_foreign=protection.revoke_foreign,
     )
 
 

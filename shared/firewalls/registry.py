@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from shared.domain.ids import name_of
 from shared.ports import FirewallProvider, Machine, PathNotes, UnknownFirewallError
 
+ListMachines = Callable[[str], Sequence[Machine]]
 ReadNotes = Callable[[Sequence[Machine]], Mapping[str, PathNotes]]
 
 
@@ -15,12 +16,19 @@ def no_notes(machines: Sequence[Machine]) -> Mapping[str, PathNotes]:
     return {}
 
 
+def no_machines(subscription: str) -> Sequence[Machine]:
+    """Return no machine: every one is in the lists of Azure Resource Manager."""
+    del subscription
+    return ()
+
+
 @dataclass(frozen=True)
 class Registry:
     """The providers of this installation, asked in order."""
 
     providers: tuple[FirewallProvider, ...]
     read_notes: ReadNotes = no_notes
+    list_machines: ListMachines = no_machines
 
     def of(self, firewall_id: str) -> FirewallProvider:
         """Return the provider of a firewall; raises UnknownFirewallError."""
@@ -36,3 +44,7 @@ class Registry:
     def notes(self, machines: Sequence[Machine]) -> Mapping[str, PathNotes]:
         """Return by its id what is to be known of the path to a machine; raises OutsideError."""
         return self.read_notes(machines)
+
+    def machines(self, subscription: str) -> Sequence[Machine]:
+        """Return the machines of a subscription that only a provider knows; raises OutsideError."""
+        return self.list_machines(subscription)

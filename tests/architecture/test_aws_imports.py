@@ -10,7 +10,7 @@ import function_app
 from shared.domain.aws_accounts import AwsAccounts
 from shared.firewalls.ec2.provider import Ec2Provider
 from shared.firewalls.ec2.wire import Ec2WhenUsed
-from shared.ports import OutsideError
+from shared.ports import Machine, OutsideError
 
 def loaded():
     return sorted({name.partition(".")[0] for name in sys.modules} & {"boto3", "botocore"})
@@ -21,7 +21,7 @@ def make():
 
 provider = Ec2Provider(Ec2WhenUsed(make), AwsAccounts(), "test1")
 provider.owns("/subscriptions/x")
-provider.attach(["/subscriptions/x"])
+provider.attach([Machine("/subscriptions/x", "", "", ())])
 before = loaded()
 try:
     provider.read("arn:aws:ec2:eu-central-1:123456789012:instance/i-0a1b2c3d")

@@ -19,10 +19,10 @@ from shared.domain.desired import (
     Plan,
     plan_without_firewall,
 )
-from shared.domain.ids import digest
+from shared.domain.ids import digest, is_within
 from shared.domain.model import Attachment
 from shared.firewalls.ec2 import taking
-from shared.firewalls.ec2.discovery import attach, find_ours
+from shared.firewalls.ec2.discovery import attach, find_ours, list_machines
 from shared.firewalls.ec2.exposure import openings
 from shared.firewalls.ec2.ledger import Held
 from shared.firewalls.ec2.plan import MAX_RULES, own_of_instance, plan_instance
@@ -118,6 +118,15 @@ class Ec2Provider:
         """Return the firewalls in front of each instance; complete, or raises OutsideError."""
         return attach(self.api, self.accounts, [each.id for each in machines])
 
+    def machines(self, subscription: str) -> list[Machine]:
+        """Return the instances of the accounts whose connector is in a subscription."""
+        inside = (a for a in self.accounts.listed if is_within(a.connector, _scope(subscription)))
+        found = (each for account in inside for each in list_machines(self.api, account))
+        return [
+            Machine(each.id, location=each.region, system=each.system, attachments=())
+            for each in found
+        ]
+
     def find_ours(self, scope: str) -> list[str]:
         """Return the firewalls of the configured accounts that bear our mark, found by tag."""
         return find_ours(self.api, self.accounts, self.deployment, scope)
@@ -195,6 +204,10 @@ class Ec2Provider:
 
     def _is_ours(self, group: Group) -> bool:
         return group.tag(DEPLOYMENT_TAG) == self.deployment
+
+
+def _scope(subscription: str) -> str:
+    return f"/subscriptions/{subscription}"
 
 
 def _in_order(interfaces: Iterable[Any]) -> tuple[Any, ...]:

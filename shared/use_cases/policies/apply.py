@@ -12,6 +12,7 @@ from shared.domain.model import (
     MINUTE,
     Attachment,
     CloseReason,
+    Conditions,
     Policy,
     PolicyState,
     PolicyVm,
@@ -171,6 +172,7 @@ class _Applied:
     governed: list[Governed] = field(default_factory=list)
     observed: dict[str, Observed] = field(default_factory=dict)
     flush_connections: bool = False
+    revoke_foreign: bool = False
 
     def saw(self, observed: Observed) -> None:
         """Keep the last settled read of a firewall that is there."""
@@ -218,8 +220,9 @@ def _apply(services: Services, policy_id: str, held: PolicyRow | None) -> _Appli
     deleting = held is None or held.policy.state is PolicyState.DELETING
     vms = () if held is None or deleting else held.policy.vms
     rows = {key_of(row.vm_id): row for row in services.policies.vm_rows(policy_id)}
+    conditions = held.policy.conditions if held else Conditions()
     applied = _Applied(
-        flush_connections=held is not None and held.policy.conditions.flush_connections
+        flush_connections=conditions.flush_connections, revoke_foreign=conditions.revoke_foreign
     )
 
     def protect(vm: PolicyVm) -> None:
@@ -269,6 +272,7 @@ def _protect(services: Services, row: VmRow, vm: PolicyVm, applied: _Applied) ->
             ports=numbers,
             addresses=attachment.addresses,
             flush_connections=applied.flush_connections,
+            revoke_foreign=applied.revoke_foreign,
         )
         _write_protection(services, wanted)
         applied.firewalls.add(attachment.firewall_id)
