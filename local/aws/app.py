@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import astuple
 from datetime import UTC, datetime
 from typing import Any
 
@@ -81,6 +82,7 @@ class Controls:
             ("GET", "faults"): lambda _: {"faults": self._endpoint.faults.shown()},
             ("POST", "faults"): self._order_faults,
             ("GET", "access"): self._judge_access,
+            ("GET", "rules"): self._rules,
             ("POST", "edit"): self._edit,
             ("POST", "settings"): self._set,
         }
@@ -126,6 +128,17 @@ class Controls:
 
     def _judge_access(self, given: Mapping[str, Any]) -> Json:
         return access.answer(self._region(given), given)
+
+    def _rules(self, given: Mapping[str, Any]) -> Json:
+        """Return the rules of a group as its owner reads them, ids apart, in a fixed order."""
+        group_id = str(given["group"])
+        regions = self._endpoint.simulator.regions.values()
+        region = next(each for each in regions if group_id in each.groups)
+        shown = [
+            {"rule": list(astuple(each.identity)), "text": each.description, "tags": each.tags}
+            for each in region.groups[group_id].rules.values()
+        ]
+        return {"rules": sorted(shown, key=str)}
 
     def _edit(self, given: Mapping[str, Any]) -> Json:
         """Change a region as its owner would, past all checks of the caller."""
