@@ -113,7 +113,12 @@ class App:
         settings = self.settings
         ec2 = Ec2Provider(Ec2WhenUsed(self._new_aws_api), settings.aws, settings.deployment_id)
         providers = (*registry.providers, ec2)
-        return replace(registry, providers=providers, list_machines=ec2.machines)
+        return replace(
+            registry,
+            providers=providers,
+            list_machines=ec2.machines,
+            name_machine=settings.aws.defender_id_of,
+        )
 
     def _new_aws_api(self) -> Any:
         """Return the client of EC2: keys come from STS for the network identity's token."""

@@ -108,6 +108,9 @@ param widestIpv6 int
 @description('JIT_AWS_ACCOUNTS; empty where no instance of EC2 is governed.')
 param awsAccounts string
 
+@description('JIT_AWS_AUDIENCE; empty for the network identity\'s client id.')
+param awsAudience string
+
 @description('JIT_FIREWALL_SCOPES; empty where no hub is read.')
 param firewallScopes string
 
@@ -390,6 +393,10 @@ resource site 'Microsoft.Web/sites@2024-04-01' = {
         {
           name: 'JIT_AWS_ACCOUNTS'
           value: awsAccounts
+        }
+        {
+          name: 'JIT_AWS_AUDIENCE'
+          value: awsAudience
         }
         {
           name: 'JIT_FIREWALL_SCOPES'

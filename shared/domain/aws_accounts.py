@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.domain.ids import key_of, parse_id
-from shared.domain.machine_ids import Ec2Instance, instance_arn
+from shared.domain.machine_ids import Ec2Instance, defender_id, instance_arn, parse_machine_id
 
 _CONNECTOR_TYPE = "microsoft.security/securityconnectors"
 _ROLE = re.compile(r"arn:aws:iam::(?P<account>\d{12}):role/[\w+=,.@/-]{1,512}", re.ASCII)
@@ -44,6 +44,16 @@ class AwsAccounts:
             key = key_of(instance.connector)
             found = next((each for each in self.listed if key_of(each.connector) == key), None)
         return found if found is not None and instance.region in found.regions else None
+
+    def defender_id_of(self, text: str) -> str:
+        """Return an ARN's instance in Defender's form; another id, or account, stays as it is."""
+        machine = parse_machine_id(text)
+        if not isinstance(machine, Ec2Instance) or machine.connector:
+            return text
+        account = self.of_instance(machine)
+        if account is None:
+            return text
+        return defender_id(account.connector, machine.instance_id, machine.region)
 
     def arn_of(self, instance: Ec2Instance) -> str:
         """Return an instance's ARN; raises ValueError where its account is not configured."""

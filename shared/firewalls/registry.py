@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from shared.domain.ids import name_of
 from shared.ports import FirewallProvider, Machine, PathNotes, UnknownFirewallError
 
+NameMachine = Callable[[str], str]
 ListMachines = Callable[[str], Sequence[Machine]]
 ReadNotes = Callable[[Sequence[Machine]], Mapping[str, PathNotes]]
 
@@ -29,6 +30,7 @@ class Registry:
     providers: tuple[FirewallProvider, ...]
     read_notes: ReadNotes = no_notes
     list_machines: ListMachines = no_machines
+    name_machine: NameMachine = str
 
     def of(self, firewall_id: str) -> FirewallProvider:
         """Return the provider of a firewall; raises UnknownFirewallError."""
@@ -48,3 +50,7 @@ class Registry:
     def machines(self, subscription: str) -> Sequence[Machine]:
         """Return the machines of a subscription that only a provider knows; raises OutsideError."""
         return self.list_machines(subscription)
+
+    def machine_id(self, text: str) -> str:
+        """Return the form of a machine's id that policies hold; another stays as it is."""
+        return self.name_machine(text)
