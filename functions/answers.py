@@ -63,6 +63,7 @@ def _conditions(held: Conditions) -> dict[str, Any]:
         "approvalTimeout": format_duration(held.time_to_approve),
         "flushConnections": held.flush_connections,
         "closeBy": held.close_by.value,
+        "revokeForeignRules": held.revoke_foreign,
     }
 
 

@@ -88,6 +88,7 @@ _CONDITIONS = _object(
         "approvalTimeout": _DURATION,
         "flushConnections": _FLAG,
         "closeBy": _one_of(*(each.value for each in CloseBy)),
+        "revokeForeignRules": _FLAG,
     }
 )
 _AUDIENCES = {"loginEndpoint": _TEXT, "audiences": {**_list(_TEXT), "minItems": 1}}

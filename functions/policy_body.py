@@ -58,6 +58,7 @@ def _conditions(wire: ConditionsWire | None) -> Conditions:
         extension_approval=asked,
         max_total_duration=wire.max_total_duration,
         close_by=wire.close_by,
+        revoke_foreign=wire.revoke_foreign_rules,
     )
 
 

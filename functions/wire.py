@@ -251,6 +251,7 @@ class ConditionsWire(Wire):
     extension_approval: ExtensionApproval | None = None
     max_total_duration: Annotated[Duration, AfterValidator(_total_duration)] = timedelta(days=1)
     close_by: CloseBy = CloseBy.BEGIN
+    revoke_foreign_rules: StrictBool = False
 
     @model_validator(mode="after")
     def _one_answer(self) -> "ConditionsWire":

@@ -23,6 +23,12 @@ param principalId string = ''
 @minLength(51)
 param scopes string
 
+@description('AWS accounts as a JSON list: connector, role, regions, attach. Empty: no instance of EC2 is known.')
+param awsAccounts string = ''
+
+@description('Audience of the network identity\'s token for AWS. Empty: its own client id.')
+param awsAudience string = ''
+
 @description('Where Azure Firewalls, their policies and networks are read beside scopes, and policies written: the hub. Same form as scopes. Empty, and no classic scopes: no Azure Firewall is looked for.')
 param firewallScopes string = ''
 
@@ -380,6 +386,8 @@ module app 'modules/app.bicep' = {
     widestIpv4: widestIpv4
     widestIpv6: widestIpv6
     maxOpenPerCaller: maxOpenPerCaller
+    awsAccounts: awsAccounts
+    awsAudience: awsAudience
     firewallScopes: join(firewallList, ',')
     firewallClassicScopes: join(classicList, ',')
     firewallPorts: firewallPorts

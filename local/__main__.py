@@ -24,7 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     options, rest = _parser().parse_known_args(arguments)
     if options.command == "demo":
-        scene = "local.demo_firewall" if "firewall" in rest else "local.demo"
+        scenes = {"firewall": "local.demo_firewall", "aws": "local.demo_aws"}
+        scene = next((scenes[each] for each in rest if each in scenes), "local.demo")
         return int(importlib.import_module(scene).main(rest) or 0)
     if rest:
         _parser().error(f"unknown arguments: {' '.join(rest)}")
@@ -48,6 +49,7 @@ def _up(options: argparse.Namespace) -> int:
             settle=options.settle,
             with_host=options.with_host,
             directory=options.directory,
+            aws=options.aws,
         ) as stack:
             if not options.with_host:
                 _write_local_settings(stack, options.app)
@@ -137,6 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     up.add_argument("--app", type=Path, default=ROOT, help="folder of function_app.py")
     up.add_argument("--settle", type=float, help="seconds that an ARM write stays Updating")
+    up.add_argument("--aws", action="store_true", help="with EC2 and STS of one account as well")
     token = commands.add_parser("token", help="print a bearer token")
     token.add_argument("--user", required=True, help="a name: the same name, the same object id")
     token.add_argument("--roles", default="", help="app roles, separated by commas")
@@ -148,7 +151,7 @@ def _parser() -> argparse.ArgumentParser:
         )
     commands.add_parser(
         "demo",
-        help="play one access end to end; `demo firewall`: through Azure Firewalls",
+        help="play one access end to end; `demo firewall`, `demo aws`: through those",
         add_help=False,
     )
     return parser

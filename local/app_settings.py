@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from local.arm.estate import read_estate
+from local.aws.identity import ROLE
 from local.issuer import AUDIENCE, TENANT_ID
 
 # Where an estate is empty or names no subscription.
 _SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"
 _PROBE_NSG = "jit-probe"
+AWS_AUDIENCE = "5d9c7f3e-2b1a-4c6d-8e0f-9a7b6c5d4e3f"  # a client id, as the role's trust names it
 # `func start` adds these itself, and stops where local.settings.json holds one as well
 # (StartHostAction.GetConfigurationSettings).
 ADDED_BY_CORE_TOOLS = frozenset(
@@ -31,6 +33,7 @@ class Addresses:
     storage: str
     arm: str
     issuer: str
+    aws: str = ""  # empty: the stack has none
 
 
 def app_environment(at: Addresses, estate: Path | Mapping[str, Any]) -> dict[str, str]:
@@ -59,6 +62,30 @@ def app_environment(at: Addresses, estate: Path | Mapping[str, Any]) -> dict[str
         "JIT_FIREWALL_CLASSIC_SCOPES": ",".join(_classic_firewalls(estate)),
         "JIT_FIREWALL_MIN_DURATION": "PT1S",
         "JIT_FIREWALL_POLL": "PT1S",
+        **(_aws_environment(at, _subscription(resources)) if at.aws else {}),
+    }
+
+
+def aws_connector(subscription: str) -> str:
+    """Return the id of the connector that stands for the AWS account."""
+    group = f"/subscriptions/{subscription}/resourceGroups/aws-rg"
+    return f"{group}/providers/Microsoft.Security/securityConnectors/aws-prod"
+
+
+def _aws_environment(at: Addresses, subscription: str) -> dict[str, str]:
+    """Return the settings of the AWS account, and where the platform gives out identities."""
+    account = {
+        "connector": aws_connector(subscription),
+        "role": ROLE,
+        "regions": ["eu-central-1", "eu-west-1"],
+        "attach": "app",
+    }
+    return {
+        "JIT_AWS_ACCOUNTS": json.dumps([account]),
+        "JIT_AWS_AUDIENCE": AWS_AUDIENCE,
+        "JIT_AWS_URL": at.aws,
+        "IDENTITY_ENDPOINT": f"{at.issuer}/msi/token",
+        "IDENTITY_HEADER": "local",
     }
 
 

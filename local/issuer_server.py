@@ -9,9 +9,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from local.aws.identity import web_identity_token
 from local.issuer import AUDIENCE, LIFETIME, TENANT_ID, Issuer, Version
 from local.serving import BackgroundServer
 from local.sign_in import SignIn
+
+IDENTITY_HEADER = "local"  # the platform gives each app a secret one
 
 
 class IssuerServer(BackgroundServer):
@@ -27,11 +30,11 @@ class IssuerServer(BackgroundServer):
     ) -> None:
         self.issuer = Issuer(tenant_id=tenant_id, audience=audience)
         self.sign_in = SignIn(self.issuer, clock)
-        super().__init__(_app(self.issuer, self.sign_in), port=port, name="token issuer")
+        super().__init__(_app(self.issuer, self.sign_in, clock), port=port, name="token issuer")
         self.issuer.url = self.url
 
 
-def _app(issuer: Issuer, sign_in: SignIn) -> Starlette:
+def _app(issuer: Issuer, sign_in: SignIn, clock: Callable[[], datetime]) -> Starlette:
     async def configuration(request: Request) -> JSONResponse:
         if not _is_known(issuer, request):
             return _unknown_tenant(request)
@@ -53,8 +56,23 @@ def _app(issuer: Issuer, sign_in: SignIn) -> Starlette:
             )
         return JSONResponse({"token_type": "Bearer", "access_token": bearer})
 
+    async def managed_identity(request: Request) -> JSONResponse:
+        """Answer as the platform's endpoint for managed identities, App Service 2019-08-01."""
+        if request.headers.get("x-identity-header") != IDENTITY_HEADER:
+            return JSONResponse({"statusCode": 401, "message": "no identity header"}, 401)
+        resource = request.query_params.get("resource", "")
+        return JSONResponse(
+            {
+                "access_token": web_identity_token(issuer, audience=resource),
+                "expires_on": str(int((clock() + LIFETIME).timestamp())),
+                "resource": resource,
+                "token_type": "Bearer",
+            }
+        )
+
     return Starlette(
         routes=[
+            Route("/msi/token", managed_identity),
             Route("/{tenant}/v2.0/.well-known/openid-configuration", configuration),
             Route("/{tenant}/.well-known/openid-configuration", configuration),
             Route("/{tenant}/discovery/v2.0/keys", keys),

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from local.app_settings import Addresses, app_environment
+from local.app_settings import AWS_AUDIENCE, Addresses, app_environment
 from local.arm.estate import EstateError, read_estate
 from local.arm.serve import ArmServer
 from local.arm.simulator import Settings
@@ -47,7 +47,9 @@ class Stack:
         with_host: bool = True,
         directory: Path | None = None,
         environment: Mapping[str, str] | None = None,
+        aws: bool = False,
     ) -> None:
+        self._with_aws = aws
         self._app = app.resolve()
         self._estate = _read_estate([estate] if isinstance(estate, Path) else estate)
         self._settle = settle
@@ -62,7 +64,9 @@ class Stack:
             self._require_free_port()
             self._start_services()
             self.environment = {
-                **app_environment(Addresses(self.storage, self.arm, self.issuer), self._estate),
+                **app_environment(
+                    Addresses(self.storage, self.arm, self.issuer, self.aws), self._estate
+                ),
                 **(environment or {}),
             }
             if with_host:
@@ -154,6 +158,7 @@ class Stack:
             "arm": self.arm,
             "issuer": self.issuer,
             "storage": self.storage,
+            **({"aws": self.aws} if self.aws else {}),
             "pid": os.getpid(),
         }
 
@@ -171,9 +176,19 @@ class Stack:
         self.arm = self._parts.enter_context(self._arm_server()).url
         self._issuer = self._parts.enter_context(IssuerServer())
         self.issuer = self._issuer.url
+        self.aws = self._start_aws() if self._with_aws else ""
         self._azurite = self._parts.enter_context(Azurite(log=azurite_log))
         self.storage = self._azurite.connection_string
         prepare(self.storage)
+
+    def _start_aws(self) -> str:
+        """Start EC2 and STS, which trust the local issuer's managed identity; return where."""
+        from local.aws.identity import trust_of  # noqa: PLC0415 - loads botocore's model of EC2
+        from local.aws.serve import AwsServer  # noqa: PLC0415
+
+        issuer = self._issuer.issuer
+        server = AwsServer(trusts=(trust_of(issuer, audience=AWS_AUDIENCE),), keys=issuer.jwks)
+        return self._parts.enter_context(server).url
 
     def _arm_server(self) -> ArmServer:
         settings = Settings() if self._settle is None else Settings(settle=self._settle)

@@ -98,13 +98,40 @@ class App:
         )
 
     def _registry(self, groups: NsgProvider) -> Registry:
-        """Return the providers of this installation; Azure Firewalls where scopes name some."""
-        if not self.settings.reads_azure_firewalls:
-            return Registry((groups,))
-        from shared.adapters.azure_firewalls import azure_firewalls
+        """Return the providers of this installation, as far as settings name some."""
+        registry = Registry((groups,))
+        if self.settings.reads_azure_firewalls:
+            from shared.adapters.azure_firewalls import azure_firewalls
 
-        azure = azure_firewalls(self.settings, self._arm_network_client)
-        return Registry((groups, *azure.providers), azure.read_notes)
+            azure = azure_firewalls(self.settings, self._arm_network_client)
+            registry = Registry((groups, *azure.providers), azure.read_notes)
+        if not self.settings.aws.listed:
+            return registry
+        from shared.firewalls.ec2.provider import Ec2Provider
+        from shared.firewalls.ec2.wire import Ec2WhenUsed
+
+        settings = self.settings
+        ec2 = Ec2Provider(Ec2WhenUsed(self._new_aws_api), settings.aws, settings.deployment_id)
+        providers = (*registry.providers, ec2)
+        return replace(
+            registry,
+            providers=providers,
+            list_machines=ec2.machines,
+            name_machine=settings.aws.defender_id_of,
+        )
+
+    def _new_aws_api(self) -> Any:
+        """Return the client of EC2: keys come from STS for the network identity's token."""
+        from shared.adapters.aws import AwsApi, identity_token
+
+        settings = self.settings
+        audience = settings.aws_audience or settings.network_client_id
+        return AwsApi(
+            settings.aws,
+            identity_token(self._identity(settings.network_client_id), audience),
+            session_name=f"jit-{settings.deployment_id}",
+            endpoint_url=settings.aws_url,
+        )
 
     @cached_property
     def audit_export(self) -> AuditExport | None:

@@ -323,6 +323,14 @@ class Firewalls(Protocol):
         """Return by its id what is to be known of the path to a machine; raises OutsideError."""
         ...
 
+    def machine_id(self, text: str) -> str:
+        """Return the form of a machine's id that policies hold; another stays as it is."""
+        ...
+
+    def machines(self, subscription: str) -> "Sequence[Machine]":
+        """Return the machines of a subscription that only a provider knows; raises OutsideError."""
+        ...
+
 
 class Firewall(Protocol):
     """A kind of firewall: read whole, written by plan."""

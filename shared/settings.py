@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from shared.domain.aws_accounts import AwsAccounts, read_accounts
 from shared.domain.ids import NSG_TYPE, is_scope, parse_id
 from shared.domain.network import network
 from shared.domain.times import format_duration, parse_duration
@@ -98,6 +99,11 @@ class Settings(BaseSettings):
     firewall_min_duration: Duration = timedelta(minutes=15)
     firewall_poll: Duration = timedelta(seconds=10)
 
+    # AWS: docs/aws.md. Without accounts no instance of EC2 is known.
+    aws_accounts: str = ""
+    aws_audience: str = ""
+    aws_url: str = ""
+
     # The Functions host's own naming: one connection string locally, addresses and an identity
     # in Azure.
     storage: str = Field("", validation_alias="JitStorage")
@@ -138,6 +144,20 @@ class Settings(BaseSettings):
         if not timedelta(seconds=1) <= length <= longest:
             raise ValueError(f"must be from PT1S to {format_duration(longest)}")
         return length
+
+    @field_validator("aws_accounts")
+    @classmethod
+    def _accounts_are_whole(cls, text: str) -> str:
+        read_accounts(text)
+        return text
+
+    @field_validator("aws_url")
+    @classmethod
+    def _simulator_of_aws(cls, url: str) -> str:
+        """Accept an address of this machine: EC2's own addresses come from the SDK."""
+        if url and urlsplit(url).hostname not in _LOOPBACK:
+            raise ValueError("must be empty, or a simulator on the local machine")
+        return url.rstrip("/")
 
     @field_validator("probe_nsg")
     @classmethod
@@ -208,6 +228,11 @@ class Settings(BaseSettings):
         if 0 < days < shortest:
             raise ValueError(f"must be 0, which means for ever, or at least {shortest}")
         return days
+
+    @property
+    def aws(self) -> AwsAccounts:
+        """Return the AWS accounts of this installation."""
+        return read_accounts(self.aws_accounts)
 
     @property
     def reads_azure_firewalls(self) -> bool:

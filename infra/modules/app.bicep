@@ -105,6 +105,12 @@ param widestIpv4 int
 @description('JIT_WIDEST_IPV6.')
 param widestIpv6 int
 
+@description('JIT_AWS_ACCOUNTS; empty where no instance of EC2 is governed.')
+param awsAccounts string
+
+@description('JIT_AWS_AUDIENCE; empty for the network identity\'s client id.')
+param awsAudience string
+
 @description('JIT_FIREWALL_SCOPES; empty where no hub is read.')
 param firewallScopes string
 
@@ -383,6 +389,14 @@ resource site 'Microsoft.Web/sites@2024-04-01' = {
         {
           name: 'JIT_MAX_OPEN_PER_CALLER'
           value: string(maxOpenPerCaller)
+        }
+        {
+          name: 'JIT_AWS_ACCOUNTS'
+          value: awsAccounts
+        }
+        {
+          name: 'JIT_AWS_AUDIENCE'
+          value: awsAudience
         }
         {
           name: 'JIT_FIREWALL_SCOPES'

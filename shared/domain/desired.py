@@ -63,6 +63,7 @@ class Block:
     wanted: bool = True
     memory: str = ""
     ends_sessions: bool = False  # re-evaluate live sessions, where the provider can
+    revoke_foreign: bool = False  # the policy allows to take foreign rules away (EC2, mode revoke)
 
 
 @dataclass(frozen=True)
@@ -294,6 +295,7 @@ def block_of(protection: Protection) -> Block:
         wanted=not protection.lifted,
         memory=protection.memory,
         ends_sessions=protection.flush_connections,
+        revoke_foreign=protection.revoke_foreign,
     )
 
 

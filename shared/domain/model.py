@@ -136,6 +136,7 @@ class Conditions:
     extension_approval: ExtensionApproval = ExtensionApproval.AS_OPENING
     max_total_duration: timedelta = timedelta(days=1)  # of an access with all its extensions
     close_by: CloseBy = CloseBy.BEGIN
+    revoke_foreign: bool = False  # take foreign rules away where their owner agrees (EC2)
 
     @property
     def time_to_approve(self) -> timedelta:
@@ -343,6 +344,7 @@ class Protection:
     blocked: str = ""
     flush_connections: bool = False  # re-evaluate live sessions when rules change
     memory: str = ""  # what the firewall's provider needs to restore the earlier state
+    revoke_foreign: bool = False  # take foreign rules away where their owner agrees (EC2)
     version: str = ""
 
 

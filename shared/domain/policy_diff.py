@@ -23,6 +23,7 @@ CONDITIONS: Mapping[str, Callable[[Conditions], object]] = {
     "ownAddressOnly": lambda c: str(c.own_address_only).lower(),
     "flushConnections": lambda c: str(c.flush_connections).lower(),
     "closeBy": lambda c: c.close_by.value,
+    "revokeForeignRules": lambda c: str(c.revoke_foreign).lower(),
 }
 
 

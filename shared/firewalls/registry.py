@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from shared.domain.ids import name_of
 from shared.ports import FirewallProvider, Machine, PathNotes, UnknownFirewallError
 
+NameMachine = Callable[[str], str]
+ListMachines = Callable[[str], Sequence[Machine]]
 ReadNotes = Callable[[Sequence[Machine]], Mapping[str, PathNotes]]
 
 
@@ -15,12 +17,20 @@ def no_notes(machines: Sequence[Machine]) -> Mapping[str, PathNotes]:
     return {}
 
 
+def no_machines(subscription: str) -> Sequence[Machine]:
+    """Return no machine: every one is in the lists of Azure Resource Manager."""
+    del subscription
+    return ()
+
+
 @dataclass(frozen=True)
 class Registry:
     """The providers of this installation, asked in order."""
 
     providers: tuple[FirewallProvider, ...]
     read_notes: ReadNotes = no_notes
+    list_machines: ListMachines = no_machines
+    name_machine: NameMachine = str
 
     def of(self, firewall_id: str) -> FirewallProvider:
         """Return the provider of a firewall; raises UnknownFirewallError."""
@@ -36,3 +46,11 @@ class Registry:
     def notes(self, machines: Sequence[Machine]) -> Mapping[str, PathNotes]:
         """Return by its id what is to be known of the path to a machine; raises OutsideError."""
         return self.read_notes(machines)
+
+    def machines(self, subscription: str) -> Sequence[Machine]:
+        """Return the machines of a subscription that only a provider knows; raises OutsideError."""
+        return self.list_machines(subscription)
+
+    def machine_id(self, text: str) -> str:
+        """Return the form of a machine's id that policies hold; another stays as it is."""
+        return self.name_machine(text)

@@ -26,9 +26,9 @@ PLATFORM = {
     "PYTHON_THREADPOOL_THREAD_COUNT",
     "JitStorage__credential",
 }
-# What is set on a developer's machine only: a connection string, and the language, which the plan
+# What is set on a developer's machine only: a connection string, the simulator of AWS, and the language, which the plan
 # says on Flex Consumption.
-LOCAL_ONLY = {"AzureWebJobsStorage", "JitStorage", "FUNCTIONS_WORKER_RUNTIME"}
+LOCAL_ONLY = {"AzureWebJobsStorage", "JitStorage", "FUNCTIONS_WORKER_RUNTIME", "JIT_AWS_URL"}
 
 
 def _settings_of_the_code() -> set[str]:

@@ -39,6 +39,13 @@ def describe_instance(instance: Ec2Instance) -> Machine:
     return Machine(instance.text, location=instance.region, system="", attachments=())
 
 
+def describe_instances(vm_ids: Iterable[str]) -> list[Machine]:
+    """Describe the EC2 instances among some machines, each once; no list of Azure holds them."""
+    parsed = map(parse_machine_id, vm_ids)
+    unique = {each.key: each for each in parsed if isinstance(each, Ec2Instance)}
+    return [describe_instance(each) for each in unique.values()]
+
+
 def with_firewalls(firewalls: Firewalls, machines: Sequence[Machine]) -> list[Machine]:
     """Return machines with the attachments of every provider, the outermost firewalls first.
 

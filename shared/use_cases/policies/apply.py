@@ -12,6 +12,7 @@ from shared.domain.model import (
     MINUTE,
     Attachment,
     CloseReason,
+    Conditions,
     Policy,
     PolicyState,
     PolicyVm,
@@ -166,11 +167,13 @@ class _Applied:
     """What one pass over a policy did and found wrong."""
 
     firewalls: set[str] = field(default_factory=set)
+    after_them: set[str] = field(default_factory=set)  # where nothing is opened, only closed
     problems: dict[str, str] = field(default_factory=dict)
     errors: list[Exception] = field(default_factory=list)
     governed: list[Governed] = field(default_factory=list)
     observed: dict[str, Observed] = field(default_factory=dict)
     flush_connections: bool = False
+    revoke_foreign: bool = False
 
     def saw(self, observed: Observed) -> None:
         """Keep the last settled read of a firewall that is there."""
@@ -186,9 +189,7 @@ def apply_policy(services: Services, policy_id: str) -> None:
     for _ in range(_TRIES):
         held = services.policies.get(policy_id)
         applied = _apply(services, policy_id, held)
-        outcomes = services.workers(
-            partial(_converge, services, applied), sorted(applied.firewalls)
-        )
+        outcomes = _converge_all(services, applied)
         after = services.policies.get(policy_id)
         if (after.version if after else "") != (held.version if held else ""):
             continue  # another PUT or DELETE came meanwhile: what was written may be stale
@@ -205,6 +206,16 @@ def apply_policy(services: Services, policy_id: str) -> None:
     services.queues.send_policy(policy_id, delay=_SOON)
 
 
+def _converge_all(services: Services, applied: _Applied) -> list[Outcome]:
+    """Converge every firewall; those that are only closed come after those that carry grants.
+
+    A group of EC2 gives up a foreign rule once our own group is on the same interfaces.
+    """
+    run = partial(_converge, services, applied)
+    first, then = sorted(applied.firewalls), sorted(applied.after_them - applied.firewalls)
+    return [*services.workers(run, first), *services.workers(run, then)]
+
+
 def _converge(services: Services, applied: _Applied, firewall_id: str) -> Outcome:
     try:
         return converge(services, firewall_id, settled=applied.saw)
@@ -218,8 +229,9 @@ def _apply(services: Services, policy_id: str, held: PolicyRow | None) -> _Appli
     deleting = held is None or held.policy.state is PolicyState.DELETING
     vms = () if held is None or deleting else held.policy.vms
     rows = {key_of(row.vm_id): row for row in services.policies.vm_rows(policy_id)}
+    conditions = held.policy.conditions if held else Conditions()
     applied = _Applied(
-        flush_connections=held is not None and held.policy.conditions.flush_connections
+        flush_connections=conditions.flush_connections, revoke_foreign=conditions.revoke_foreign
     )
 
     def protect(vm: PolicyVm) -> None:
@@ -269,9 +281,10 @@ def _protect(services: Services, row: VmRow, vm: PolicyVm, applied: _Applied) ->
             ports=numbers,
             addresses=attachment.addresses,
             flush_connections=applied.flush_connections,
+            revoke_foreign=applied.revoke_foreign,
         )
         _write_protection(services, wanted)
-        applied.firewalls.add(attachment.firewall_id)
+        (applied.firewalls if attachment.opens else applied.after_them).add(attachment.firewall_id)
     _lift(services, row, gone, applied)
     _end_what_is_blocked(services, vm.id, attachments)
 

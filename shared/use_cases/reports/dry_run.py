@@ -22,7 +22,7 @@ from shared.domain.model import (
 from shared.domain.policy import PolicyDecision
 from shared.domain.request import begin_opening
 from shared.ports import FirewallProvider, Machine
-from shared.use_cases.firewalls.paths import find_machine, with_firewalls
+from shared.use_cases.firewalls.paths import describe_instances, find_machine, with_firewalls
 from shared.use_cases.firewalls.planning import intents
 from shared.use_cases.grants import grant_of
 from shared.use_cases.policies.apply import standing, succeeding, unprotectable, usual_ports
@@ -152,8 +152,8 @@ def _with_grants(rows: FirewallRows, grants: list[Grant], policy: Policy) -> Fir
         vm = policy.vm(grant.vm_id)
         if vm and (key_of(grant.vm_id), key_of(policy.id)) not in covered:
             ports = tuple(sorted(rule.number for rule in vm.ports))
-            missing[key_of(grant.vm_id)] = Protection(
-                grant.firewall_id, policy.id, grant.vm_id, ports, grant.addresses
+            missing[key_of(grant.vm_id)] = _protection(
+                policy, vm, ports, Attachment(grant.firewall_id, grant.addresses)
             )
     return FirewallRows((*rows.protections, *missing.values()), (*rows.grants, *grants))
 
@@ -165,7 +165,8 @@ def explain_policy(
     held = services.policies.get(policy.id)
     policy = succeeding(held, policy, keep_conditions=keep_conditions)
     listed = inventory.read(places_in(services.scopes, policy.id.split("/")[2]))
-    composed = with_firewalls(services.firewalls, listed.machines)
+    instances = describe_instances(vm.id for vm in policy.vms)
+    composed = with_firewalls(services.firewalls, [*listed.machines, *instances])
     machines = {key_of(machine.id): machine for machine in composed}
     problems = [
         Reason("CannotBeProtected", f"{name_of(vm.id)}: {why}", vm.id)
@@ -190,7 +191,20 @@ def _protections(
     ports = tuple(sorted(rule.number for rule in vm.ports or usual_ports(machine)))
     attachments: tuple[Attachment, ...] = machine.attachments if machine else ()
     for each in (attachment for attachment in attachments if attachment.closes):
-        yield Protection(each.firewall_id, policy.id, vm.id, ports, each.addresses)
+        yield _protection(policy, vm, ports, each)
+
+
+def _protection(
+    policy: Policy, vm: PolicyVm, ports: tuple[int, ...], here: Attachment
+) -> Protection:
+    return Protection(
+        here.firewall_id,
+        policy.id,
+        vm.id,
+        ports,
+        here.addresses,
+        revoke_foreign=policy.conditions.revoke_foreign,
+    )
 
 
 def _policy_change(

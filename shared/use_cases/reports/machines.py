@@ -9,12 +9,11 @@ from functools import partial
 from shared.domain.desired import Observed
 from shared.domain.exposure import Exposure
 from shared.domain.ids import is_within, key_of, name_of
-from shared.domain.machine_ids import Ec2Instance, parse_machine_id
 from shared.domain.model import Policy, PolicyVm, PortRule
 from shared.ports import Machine, SettlingError
 from shared.store.policies import VmRow
 from shared.use_cases.firewalls.paths import (
-    describe_instance,
+    describe_instances,
     find_exposures,
     observed_of,
     with_firewalls,
@@ -76,18 +75,21 @@ def report_machines(
     for subscription in subscriptions:
         listed = inventory.read(places_in(services.scopes, subscription))
         known = _what_is_kept(services, subscription)
-        found = with_firewalls(services.firewalls, [*listed.machines, *_instances(known)])
+        found = with_firewalls(
+            services.firewalls, [*listed.machines, *_instances(services, known, subscription)]
+        )
         machines = [m for m in found if any(is_within(m.id, scope) for scope in wanted)]
         observed = _observe(services, listed, machines)
         reports += [_judge(services, machine, observed, known) for machine in machines]
     return sorted(reports, key=lambda report: key_of(report.machine.id))
 
 
-def _instances(known: _Known) -> list[Machine]:
-    """Describe the EC2 instances that policies list; ARM's lists hold none."""
-    found = [parse_machine_id(vm.id) for listed in known.policies.values() for vm in _vms(listed)]
-    unique = {each.key: each for each in found if isinstance(each, Ec2Instance)}
-    return [describe_instance(each) for each in unique.values()]
+def _instances(services: Services, known: _Known, subscription: str) -> list[Machine]:
+    """Describe the EC2 instances that AWS or policies list; ARM's lists hold none."""
+    described = {key_of(each.id): each for each in services.firewalls.machines(subscription)}
+    governed = (vm.id for listed in known.policies.values() for vm in _vms(listed))
+    named = {key_of(each.id): each for each in describe_instances(governed)}
+    return list((named | described).values())
 
 
 def _vms(policies: Iterable[Policy]) -> list[PolicyVm]:

@@ -1,6 +1,6 @@
 """Submit an access request: permission first, then the policy, then its conditions."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shared.domain.model import AccessRequest, Principal
 from shared.domain.policy import Asked
@@ -38,6 +38,7 @@ def submit(services: Services, new: NewRequest) -> AccessRequest:
 
 def with_policy(services: Services, new: NewRequest) -> Wish:
     """Find the policy of a request. A caller without permission learns nothing about it."""
+    new = _with_ids_of_policies(services, new)
     enforce_initiate(services, new.requestor, new.asked, break_glass=new.break_glass)
     ports = new.asked.ports
     policy_id = new.policy_id or policy_covering(
@@ -54,3 +55,10 @@ def with_policy(services: Services, new: NewRequest) -> Wish:
         break_glass=new.break_glass,
         repeat=new.repeat,
     )
+
+
+def _with_ids_of_policies(services: Services, new: NewRequest) -> NewRequest:
+    """Name each machine as policies do: the ARN of an instance becomes Defender's form."""
+    name = services.firewalls.machine_id
+    ports = tuple(replace(port, vm_id=name(port.vm_id)) for port in new.asked.ports)
+    return replace(new, asked=replace(new.asked, ports=ports))

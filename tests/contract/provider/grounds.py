@@ -17,6 +17,7 @@ from tests.contract.provider.grounds_azure_firewall import (
     IpGroupGround,
     PolicyGround,
 )
+from tests.contract.provider.grounds_ec2 import Ec2Ground, Ec2RevokeGround
 from tests.fakes import NAMES, Clock, MemoryFirewall
 from tests.providers.serial.cloud import Cloud as SerialCloud
 from tests.providers.serial.cloud import Translation
@@ -38,6 +39,7 @@ class Ground(Protocol):
 
     clock: Clock
     restores: bool  # whether blocks take foreign openings away and restore them
+    busy_seconds: float  # when to come back to a busy firewall, as it tells
 
     @property
     def provider(self) -> FirewallProvider:
@@ -93,6 +95,7 @@ class NsgGround(Crashing):
     """Network security groups in memory."""
 
     restores = False
+    busy_seconds = 7.0
 
     def __init__(self) -> None:
         super().__init__()
@@ -176,6 +179,7 @@ class SharedGround(Crashing):
     """Groups without deny and priority."""
 
     restores = True
+    busy_seconds = 7.0
 
     def __init__(self) -> None:
         super().__init__()
@@ -238,6 +242,7 @@ class SerialGround(Crashing):
     """Firewalls whose writes take minutes."""
 
     restores = False
+    busy_seconds = 7.0
 
     def __init__(self) -> None:
         super().__init__()
@@ -307,4 +312,6 @@ GROUNDS: dict[str, Callable[[], Ground]] = {
     "firewall policy": PolicyGround,
     "IP group": IpGroupGround,
     "Azure Firewall": ClassicGround,
+    "ec2 report": Ec2Ground,
+    "ec2 revoke": Ec2RevokeGround,
 }

@@ -23,6 +23,7 @@ class _HubGround(Crashing):
     """What the three have in common."""
 
     restores = False
+    busy_seconds = 7.0
     tells_wait = False  # a read does not say how long another writer's write takes
     policy = True
     provider: FirewallProvider

@@ -22,6 +22,7 @@ class Subject:
         self.blocks: dict[str, Block] = {}
         self.refused: dict[str, str] = {}
         self.plan = Plan()
+        self.plan_from = Observed(self.id)
 
     # --- intents
 
@@ -88,7 +89,8 @@ class Subject:
 
     def look(self) -> Plan:
         """Read and plan; nothing is written."""
-        self.plan = self.provider.plan(self.read(), self.desired, self.refused)
+        self.plan_from = self.read()
+        self.plan = self.provider.plan(self.plan_from, self.desired, self.refused)
         return self.plan
 
     def remember(self, plan: Plan) -> None:

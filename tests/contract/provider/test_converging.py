@@ -118,11 +118,12 @@ def test_a_refused_edit_does_not_hide_a_later_removal(subject: Subject) -> None:
 
 def test_a_busy_firewall_raises_settling(subject: Subject) -> None:
     """A write under way is told with the time to come back, and nothing is read as proof."""
-    subject.ground.be_busy(7)
+    seconds = subject.ground.busy_seconds
+    subject.ground.be_busy(seconds)
     with pytest.raises(SettlingError) as caught:
         subject.provider.read(subject.id)
     if getattr(subject.ground, "tells_wait", True):
-        assert caught.value.retry_after == 7
+        assert caught.value.retry_after == seconds
     assert 0 < caught.value.retry_after <= subject.provider.pace.settle.total_seconds()
     subject.ground.be_busy(0)
 

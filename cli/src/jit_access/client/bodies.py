@@ -128,6 +128,7 @@ class NewConditions(Body):
     approval_timeout: str = "PT1H"
     flush_connections: bool = False
     close_by: CloseBy = "begin"
+    revoke_foreign_rules: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -196,6 +196,7 @@ class Conditions(Model):
     approval_timeout: str
     flush_connections: bool
     close_by: CloseBy
+    revoke_foreign_rules: bool
 
 
 @dataclass(frozen=True, kw_only=True)
