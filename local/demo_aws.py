@@ -115,7 +115,7 @@ class AwsStory:
         return request.end
 
     def _see_closed(self, location: str, end: datetime) -> None:
-        self._tell.chapter("4. Wait; nobody has to do anything")
+        self._tell.chapter("4. The end passes; no person does anything")
         request = self._poll(location, "Revoked")
         closed = datetime.fromisoformat(str(request.raw["closedAt"])).astimezone(UTC)
         late = (closed - end) / timedelta(seconds=1)
