@@ -1,5 +1,6 @@
 """The whole app with a VM behind a hub firewall: its policy, classic rules or an IP group."""
 
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -148,8 +149,10 @@ def test_an_access_whose_rows_are_lost_is_found_in_the_hub_and_closed(world: Hub
     for table in (world.tables.firewalls, world.tables.policies, world.tables.due):
         table.rows.clear()
     world.queues.waiting.clear()
+    assert ALICE in json.dumps(world.get(world.firewall_id))
     reconcile(world.services)
     world.pass_time(8)
+    assert ALICE not in json.dumps(world.get(world.firewall_id))
     assert not world.reaches(ALICE)
 
 
