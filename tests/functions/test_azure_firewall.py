@@ -1,5 +1,6 @@
 """The whole app with a VM behind a hub firewall: its policy, classic rules or an IP group."""
 
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -145,12 +146,13 @@ def test_an_access_whose_rows_are_lost_is_found_in_the_hub_and_closed(world: Hub
     """Reconciling lists the hub's subscription, which is in no scope of VMs."""
     world.ask(VM, minutes=60)
     world.pass_time(8)
-    for row in world.services.tables.firewalls.scan("", "\uffff"):
-        if "grant" in row.key or "grant" in row.partition:
-            world.services.tables.firewalls.delete(row)
-    world.services.due.until(world.clock())
+    for table in (world.tables.firewalls, world.tables.policies, world.tables.due):
+        table.rows.clear()
+    world.queues.waiting.clear()
+    assert ALICE in json.dumps(world.get(world.firewall_id))
     reconcile(world.services)
     world.pass_time(8)
+    assert ALICE not in json.dumps(world.get(world.firewall_id))
     assert not world.reaches(ALICE)
 
 
@@ -476,3 +478,15 @@ def test_a_firewall_takes_as_many_grants_as_its_kind() -> None:
     assert services.capacity(GROUP) == 40
     assert services.capacity(hub.NSG) == 750
     assert services.capacity("unknown:one") == services.most_grants
+
+
+def test_a_long_write_is_polled_by_one_message_at_a_time() -> None:
+    """Sweeps that meet the same write of minutes add no messages to the one that polls it."""
+    world = HubWorld()
+    world.protect_vm()
+    world.ask(VM, minutes=20)
+    world.pass_time(19)
+    world.switch(busy={"id": hub.POLICY, "seconds": 20 * 60})
+    world.pass_time(10)
+    polls = [m for m in world.queues.waiting if m.kind == "firewall" and m.subject == OURS]
+    assert len(polls) <= 2
