@@ -43,6 +43,7 @@ function state(request) {
 export async function one(id, current) {
   const request = await call(`/api/requests/${encodeURIComponent(id)}`);
   if (!current()) return;
+  /** @type {{vm: any, port: any}[]} */
   const ports = request.virtualMachines.flatMap((/** @type {any} */ vm) => vm.ports.map((/** @type {any} */ port) => ({ vm, port })));
   const problem = h("div");
   const act = async (/** @type {string} */ action) => {
