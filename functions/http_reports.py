@@ -89,5 +89,7 @@ def get_cloud_metadata(req: func.HttpRequest) -> func.HttpResponse:
 @handled
 def unknown_route(req: func.HttpRequest) -> func.HttpResponse:
     """Answer what no other route takes, in ARM's envelope."""
+    if req.method == "GET" and not req.route_params.get("path"):
+        return answer(HTTPStatus.FOUND, headers={"Location": absolute(req, "/ui/")})
     message = f"There is no {req.method} here; see docs/api.md for the routes."
     return answer(HTTPStatus.NOT_FOUND, envelope("NotFound", message))

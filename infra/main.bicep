@@ -134,6 +134,9 @@ param trustedProxies int = 0
 @description('Address, scheme and all, under which callers reach the app through a proxy of yours. Empty: the app\'s own.')
 param publicUrl string = ''
 
+@description('The client id of the public app registration with which the page signs people in; empty: the page is not set up.')
+param pageClientId string = ''
+
 @description('Address ranges of those proxies, such as 203.0.113.7/32. Only they reach the app then; the workflows and the availability test have to go through them too. Empty: everybody does.')
 param proxyAddresses array = []
 
@@ -403,6 +406,7 @@ module app 'modules/app.bicep' = {
     auditContainer: auditExport ? audit.outputs.containerUrl : ''
     trustedProxies: trustedProxies
     publicUrl: publicUrl
+    pageClientId: pageClientId
     proxyAddresses: proxyAddresses
     logicAppUrl: approval.outputs.triggerUrl
   }

@@ -14,6 +14,7 @@ from local.issuer import AUDIENCE, TENANT_ID
 _SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"
 _PROBE_NSG = "jit-probe"
 AWS_AUDIENCE = "5d9c7f3e-2b1a-4c6d-8e0f-9a7b6c5d4e3f"  # a client id, as the role's trust names it
+PAGE_CLIENT_ID = "0a9e0000-0000-4000-8000-000000000001"
 # `func start` adds these itself, and stops where local.settings.json holds one as well
 # (StartHostAction.GetConfigurationSettings).
 ADDED_BY_CORE_TOOLS = frozenset(
@@ -53,6 +54,8 @@ def app_environment(at: Addresses, estate: Path | Mapping[str, Any]) -> dict[str
         "JIT_AUDIENCE": AUDIENCE,
         "JIT_ISSUERS": f"{tenant}/v2.0,{tenant}/",
         "JIT_JWKS_URL": f"{tenant}/discovery/v2.0/keys",
+        "JIT_PAGE_CLIENT_ID": PAGE_CLIENT_ID,
+        "JIT_PAGE_AUTHORITY_METADATA": _authority_metadata(at.issuer),
         "JIT_SCOPES": f"/subscriptions/{_subscription(resources)}",
         "JIT_DEPLOYMENT_ID": "local1",
         "JIT_MIN_DURATION": "PT1S",
@@ -102,6 +105,19 @@ def local_settings(environment: Mapping[str, str], port: int) -> str:
         "Host": {"LocalHttpPort": port},
     }
     return json.dumps(content, indent=2) + "\n"
+
+
+def _authority_metadata(issuer: str) -> str:
+    """Return the issuer's endpoints, in the form that msal-browser takes for production's."""
+    tenant = f"{issuer}/{TENANT_ID}"
+    return json.dumps(
+        {
+            "issuer": f"{tenant}/v2.0",
+            "authorization_endpoint": f"{tenant}/oauth2/v2.0/authorize",
+            "token_endpoint": f"{tenant}/oauth2/v2.0/token",
+            "jwks_uri": f"{tenant}/discovery/v2.0/keys",
+        }
+    )
 
 
 def _resource_ids(estate: Path | Mapping[str, Any]) -> list[str]:

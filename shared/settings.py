@@ -78,6 +78,9 @@ class Settings(BaseSettings):
     logic_app_audience: str = "https://management.azure.com"
     trusted_proxies: int = Field(0, ge=0, le=5)
     public_url: str = ""
+    page_client_id: str = ""
+    page_authority: str = "https://login.microsoftonline.com"
+    page_authority_metadata: str = ""
     proxies_only: bool = False
     calls_per_minute: int = Field(120, ge=10, le=10_000)
     min_duration: Duration = timedelta(minutes=5)
@@ -166,13 +169,13 @@ class Settings(BaseSettings):
             parse_id(probe, NSG_TYPE)
         return probe
 
-    @field_validator("arm_url", "jwks_url", "logic_app_url")
+    @field_validator("arm_url", "jwks_url", "logic_app_url", "page_authority")
     @classmethod
     def _no_plain_http(cls, url: str, info: ValidationInfo) -> str:
         """Accept plain HTTP on this machine only: tokens and keys never cross a network so."""
         parts = urlsplit(url)
         if (
-            (url or info.field_name == "arm_url")
+            (url or info.field_name in {"arm_url", "page_authority"})
             and parts.scheme != "https"
             and parts.hostname not in _LOOPBACK
         ):

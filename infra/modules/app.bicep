@@ -159,6 +159,9 @@ param trustedProxies int
 @description('JIT_PUBLIC_URL; empty where callers use the app\'s own address.')
 param publicUrl string
 
+@description('JIT_PAGE_CLIENT_ID; empty where the page is not set up.')
+param pageClientId string
+
 @description('Address ranges of those proxies; nothing else reaches the app. Empty: everybody does.')
 param proxyAddresses array
 
@@ -167,9 +170,10 @@ param logicAppUrl string
 
 var tenantId = tenant().tenantId
 var login = environment().authentication.loginEndpoint
+var trimmedLogin = endsWith(login, '/') ? substring(login, 0, length(login) - 1) : login
 // Health is what the availability test calls, without a token; it tells counts and times only.
 // The list of endpoints holds nothing secret, and 'az cloud register' reads it without a token.
-var openPaths = ['/api/health', '/metadata/endpoints']
+var openPaths = ['/', '/ui', '/ui/*', '/api/health', '/metadata/endpoints']
 var readyHttp = alwaysReadyHttp > 0 ? [{ name: 'http', instanceCount: alwaysReadyHttp }] : []
 var readySweep = alwaysReadySweep > 0 ? [{ name: 'function:sweep_expired', instanceCount: alwaysReadySweep }] : []
 
@@ -377,6 +381,14 @@ resource site 'Microsoft.Web/sites@2024-04-01' = {
         {
           name: 'JIT_PUBLIC_URL'
           value: publicUrl
+        }
+        {
+          name: 'JIT_PAGE_CLIENT_ID'
+          value: pageClientId
+        }
+        {
+          name: 'JIT_PAGE_AUTHORITY'
+          value: trimmedLogin
         }
         {
           name: 'JIT_PROXIES_ONLY'

@@ -380,7 +380,7 @@ def test_an_unknown_policy_is_refused(play: Play, site: Site) -> None:
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("GET", "/"),
+        ("POST", "/"),
         ("GET", "/api/nothing"),
         ("POST", "/subscriptions"),
         ("DELETE", "/api/requests"),

@@ -69,6 +69,7 @@ get_health            o o o o o + + o o   o o o o o   + + + + + o o o o o + + o 
 list_machines         401 401 - + + + + + +   + - + + +   + + + - - + - + - - + + - + -
 get_cloud_metadata    + + + + + + + + +   + + + + +   + + + + + + + + + + + + + + +
 get_openapi           + + + + + + + + +   + + + + +   + + + + + + + + + + + + + + +
+ui_page               + + + + + + + + +   + + + + +   + + + + + + + + + + + + + + +
 unknown_route         404 404 404 404 404 404 404 404 404   404 404 404 404 404   404 404 404 404 404 404 404 404 404 404 404 404 404 404 404
 """
 BODY: dict[str, Any] = {
@@ -209,6 +210,7 @@ WAYS: Mapping[str, Way] = {
     "list_machines": Way("GET", "/api/machines", Action.READ_VM, ROOT),
     "get_cloud_metadata": Way("GET", "/metadata/endpoints"),
     "get_openapi": Way("GET", "/api/openapi.json"),
+    "ui_page": Way("GET", "/ui/"),
     "unknown_route": Way("GET", "/api/nothing"),
 }
 

@@ -17,7 +17,7 @@ from tests.functions.web_app import (
 )
 from tests.world import POLICY, WEB
 
-UNDOCUMENTED = {"/{*path}"}
+UNDOCUMENTED = {"/{*path}", "/ui/{*path}"}
 
 
 @pytest.fixture

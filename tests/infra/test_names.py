@@ -28,7 +28,13 @@ PLATFORM = {
 }
 # What is set on a developer's machine only: a connection string, the simulator of AWS, and the language, which the plan
 # says on Flex Consumption.
-LOCAL_ONLY = {"AzureWebJobsStorage", "JitStorage", "FUNCTIONS_WORKER_RUNTIME", "JIT_AWS_URL"}
+LOCAL_ONLY = {
+    "AzureWebJobsStorage",
+    "FUNCTIONS_WORKER_RUNTIME",
+    "JIT_AWS_URL",
+    "JIT_PAGE_AUTHORITY_METADATA",
+    "JitStorage",
+}
 
 
 def _settings_of_the_code() -> set[str]:
@@ -117,12 +123,13 @@ def test_always_ready_names_are_functions() -> None:
 
 
 def test_paths_without_authentication_are_routes_that_need_none() -> None:
-    """Platform authentication lets through health and the list of endpoints, and nothing else."""
+    """Platform authentication lets through the page, health and the list of endpoints alone."""
     paths = read(INFRA / "modules" / "app.bicep").variables["openPaths"]
     routes = {f"/{trigger.get('route')}" for trigger in _triggers().values()}
 
-    assert paths == ["/api/health", "/metadata/endpoints"]
-    assert set(paths) <= routes
+    assert paths == ["/", "/ui", "/ui/*", "/api/health", "/metadata/endpoints"]
+    assert {"/ui/{*path}", "/{*path}"} <= routes
+    assert set(paths) - {"/", "/ui", "/ui/*"} <= routes
 
 
 def test_the_runtime_is_the_one_the_code_is_for() -> None:
