@@ -217,7 +217,7 @@ def test_each_scope_of_a_subscription_that_cannot_be_listed_is_looked_through() 
         return []
 
     world.services.inventory.read = fail  # type: ignore[method-assign, assignment]
-    world.firewall.list_with_our_rules = list_ours  # type: ignore[method-assign, assignment]
+    world.firewall.list_with_our_rules = list_ours  # type: ignore[method-assign]
     assert reconcile(world.services) == 2
     assert sorted(asked) == sorted(world.services.scopes)
 
