@@ -169,9 +169,7 @@ def _compare_firewalls(services: Services, run: _Run) -> None:
     estate = run.estate
     run.due.update({key_of(each): each for each in missing_firewalls(estate)})
     for key in sorted(estate.marked | estate.firewalls_with_rows()):
-        observed = estate.observed.get(key)
-        if observed is None:
-            continue
+        observed = estate.observed[key]
         run.looked_at.add(key)
         compare = partial(is_converged, services, observed, estate)
         if not _holds(services, observed.firewall_id, compare):
