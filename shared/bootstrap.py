@@ -302,9 +302,9 @@ class App:
     @cached_property
     def _arm_as_network(self) -> Any:
         """Return the reader of VMs and what stands in front of them."""
-        from shared.adapters.arm import ArmReader
+        from shared.adapters.shared_reads import SharedArmReader
 
-        return ArmReader(self._arm_network_client(), patience=_QUOTA_WAITS)
+        return SharedArmReader(self._arm_network_client(), patience=_QUOTA_WAITS)
 
     def _arm_network_client(self) -> Any:
         """Return a client of ARM as the network's identity."""

@@ -36,7 +36,7 @@ def test_what_did_not_change_is_not_read(
     assert reconcile(world.services) == 0
     assert world.services.inventory.reads == 1  # type: ignore[attr-defined]
     assert counted.calls["arm"] == 0
-    assert counted.calls["tables"] <= 15
+    assert counted.calls["tables"] <= 16
     assert world.firewall.writes == {}
 
 
