@@ -26,7 +26,9 @@ from shared.firewalls.registry import Registry
 from shared.ports import (
     Authorizer,
     Firewall,
+    Inventory,
     Item,
+    Listed,
     Machines,
     Queues,
     Result,
@@ -35,7 +37,6 @@ from shared.ports import (
     Value,
 )
 from shared.settings import Settings, read_settings
-from shared.use_cases.reports.inventory import Inventory
 from shared.use_cases.services import Services
 from shared.use_cases.timers import health as watch
 from shared.use_cases.timers.export_audit import AuditExport
@@ -76,6 +77,7 @@ class App:
             firewall=groups,
             firewalls=self._registry(NsgProvider(groups, self.names, band)),
             machines=_MachinesWhenUsed(lambda: self._machines),
+            inventory=_InventoryWhenUsed(lambda: self.inventory),
             telemetry=LogTelemetry(self._measure),
             clock=lambda: datetime.now(UTC),
             sleep=time.sleep,
@@ -300,9 +302,9 @@ class App:
     @cached_property
     def _arm_as_network(self) -> Any:
         """Return the reader of VMs and what stands in front of them."""
-        from shared.adapters.arm import ArmReader
+        from shared.adapters.shared_reads import SharedArmReader
 
-        return ArmReader(self._arm_network_client(), patience=_QUOTA_WAITS)
+        return SharedArmReader(self._arm_network_client(), patience=_QUOTA_WAITS)
 
     def _arm_network_client(self) -> Any:
         """Return a client of ARM as the network's identity."""
@@ -358,6 +360,16 @@ class _MachinesWhenUsed:
 
     def shared_address(self, machine: Any) -> str:
         return self.made().shared_address(machine)
+
+
+@dataclass(frozen=True)
+class _InventoryWhenUsed:
+    """The lists, whose reader is made when they are first read."""
+
+    made: Callable[[], Inventory]
+
+    def read(self, places: tuple[str, ...]) -> Listed:
+        return self.made().read(places)
 
 
 def _days(count: int) -> timedelta | None:

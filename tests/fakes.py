@@ -7,13 +7,14 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from threading import RLock
 
-from shared.domain.ids import RuleNames, key_of, name_of
+from shared.domain.ids import RuleNames, is_within, key_of, name_of
 from shared.domain.model import Access, Attachment, SecurityRule
 from shared.domain.rules import Plan, in_order
 from shared.ports import (
     FirewallChangedError,
     FirewallRefusedError,
     Item,
+    Listed,
     Machine,
     OutsideError,
     Result,
@@ -333,6 +334,26 @@ class MemoryMachines:
             if key_of(other.id) != key_of(machine.id) and own & held:
                 return f"its address also belongs to '{name_of(other.id)}'"
         return ""
+
+
+class MemoryInventory:
+    """The lists of the cloud, over the machines and firewalls in memory; it counts its reads."""
+
+    def __init__(self, machines: MemoryMachines, firewall: MemoryFirewall) -> None:
+        self._machines, self._firewall = machines, firewall
+        self.unsettled: frozenset[str] = frozenset()
+        self.reads = 0
+
+    def read(self, places: tuple[str, ...]) -> Listed:
+        """Read everything in some places."""
+        self.reads += 1
+        machines = tuple(
+            machine
+            for machine in self._machines.machines.values()
+            if any(is_within(machine.id, place) for place in places)
+        )
+        firewalls = {key: MemoryFirewall.read(self._firewall, key) for key in self._firewall.groups}
+        return Listed(machines, firewalls, self.unsettled)
 
 
 class MemoryTelemetry:

@@ -9,11 +9,11 @@ from shared.adapters.nsg_rules import read_rule
 from shared.domain.ids import key_of, name_of
 from shared.domain.model import Attachment
 from shared.domain.network import canonical, is_address
-from shared.ports import Machine, Snapshot
-from shared.use_cases.reports.inventory import Listed
+from shared.ports import Listed, Machine, Snapshot
 
 Resource = Mapping[str, Any]
 AT_SUBNET, AT_INTERFACE = 1, 2  # stages on a packet's way: the subnet's group comes first
+UNSETTLED = frozenset({"Updating", "Deleting", "Creating"})
 
 
 def interface_ids(vm: Resource) -> list[str]:
@@ -97,6 +97,7 @@ def join(
     """
     nics = list(nics)
     membership = Membership(nics, complete=complete)
+    groups = list(groups)
     firewalls = {key_of(group["id"]): _snapshot(group, membership) for group in groups}
     fronts = FloatingFronts(balancers or ())
     by_id = {key_of(nic["id"]): nic for nic in nics}
@@ -105,7 +106,8 @@ def join(
     if balancers is None:
         told = "the subscription's load balancers could not be read, so what they do is not known"
         machines = tuple(replace(each, unreadable=told) for each in machines)
-    return Listed(machines, firewalls)
+    unsettled = frozenset(key_of(group["id"]) for group in groups if not is_settled(group))
+    return Listed(machines, firewalls, unsettled)
 
 
 def _joined(
@@ -141,7 +143,17 @@ def _whose_rules_are_known(machine: Machine, firewalls: Mapping[str, Snapshot]) 
 def _snapshot(group: Resource, membership: Membership) -> Snapshot:
     rules = group["properties"].get("securityRules") or ()
     read = tuple(read_rule(rule, membership) for rule in rules)
-    return Snapshot(group["id"], read, group.get("etag", ""))
+    flushes = group["properties"].get("flushConnection") is True
+    return Snapshot(group["id"], read, group.get("etag", ""), flushes_connections=flushes)
+
+
+def is_settled(group: Resource) -> bool:
+    """Tell whether a security group and its rules are in no write."""
+    held = group["properties"]
+    states = [
+        rule["properties"].get("provisioningState") for rule in held.get("securityRules") or ()
+    ]
+    return UNSETTLED.isdisjoint([held.get("provisioningState"), *states])
 
 
 def shared_address(machine: Machine, nics: Iterable[Resource], groups: Iterable[Resource]) -> str:

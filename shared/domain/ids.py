@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -101,6 +102,21 @@ def is_within(resource_id: str, scope: str) -> bool:
     """Tell whether an id lies at or below a scope."""
     key, root = key_of(resource_id), key_of(scope)
     return key == root or key.startswith(root + "/")
+
+
+def places_in(scopes: Iterable[str], subscription: str) -> tuple[str, ...]:
+    """Return where to list in a subscription: all of it, or the groups the app has rights in.
+
+    NB. All those groups, whichever is asked about: what stands in front of a VM may lie in another.
+    """
+    found: dict[str, str] = {}
+    for scope in scopes:
+        parts = scope.split("/")
+        if parts[2].lower() == subscription.lower():
+            place = "/".join(parts[:5])
+            found.setdefault(key_of(place), place)
+    whole = f"/subscriptions/{subscription}"
+    return (whole,) if key_of(whole) in found else tuple(found[key] for key in sorted(found))
 
 
 def row_key(resource_id: str) -> str:

@@ -116,6 +116,13 @@ class PolicyRows:
                 self._telemetry.fault("jit.row.unreadable", error, row=row.key)
         return found
 
+    def all_vm_rows(self) -> dict[str, list[VmRow]]:
+        """Read the rows of every policy's VMs, page by page, by key of policy id."""
+        found: dict[str, list[VmRow]] = {}
+        for row in self._decoded(self._table.scan("", LAST, kind="vm")):
+            found.setdefault(key_of(row.policy_id), []).append(row)
+        return found
+
     def vm_row(self, policy_id: str, vm_id: str) -> VmRow | None:
         """Read the row of one VM of a policy."""
         partition, key = _vm_place(policy_id, vm_id)

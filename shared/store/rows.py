@@ -198,10 +198,21 @@ class FirewallStore:
         A row that cannot be decoded is reported. A grant is left out: it is not wanted, so its
         rule goes. Of a protection the VM is named, so that its deny is kept.
         """
+        return self._decode(self._table.query(row_key(firewall_id)))
+
+    def read_all(self, subscription: str) -> dict[str, FirewallRows]:
+        """Read what is kept for every firewall of a subscription, page by page, by row key."""
+        start = row_key(f"/subscriptions/{subscription}/")
+        partitions: dict[str, list[Row]] = {}
+        for row in self._table.scan(start, start + "\x7e"):
+            partitions.setdefault(row.partition, []).append(row)
+        return {key: self._decode(rows) for key, rows in partitions.items()}
+
+    def _decode(self, rows: Iterable[Row]) -> FirewallRows:
         protections: list[Protection] = []
         undecoded: set[str] = set()
         grants: list[Grant] = []
-        for row in self._table.query(row_key(firewall_id)):
+        for row in rows:
             try:
                 if row.key.startswith("protection|"):
                     protections.append(protection_of(row))

@@ -13,6 +13,7 @@ from shared.ports import (
     Clock,
     Firewall,
     Firewalls,
+    Inventory,
     Machines,
     Queues,
     Sleep,
@@ -36,6 +37,7 @@ class Services:
     firewall: Firewall
     firewalls: Firewalls
     machines: Machines
+    inventory: Inventory
     telemetry: Telemetry
     clock: Clock
     sleep: Sleep

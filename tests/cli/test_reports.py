@@ -25,7 +25,7 @@ def test_vms_in_each_form(alice: Jit, vm: str, site: Site) -> None:
     table = alice.run("vm", "ls", "-o", "table", "--fail-on", "not-configured", code=8).out
     assert table.startswith("VM ")
     assert "\t" not in table
-    query = "[?contains(id, 'e2e')].{category: category, id: id}"
+    query = f"[?ends_with(id, '/{vm}')].{{category: category, id: id}}"
     assert alice.run("vm", "ls", "--query", query, "-o", "tsv").out.startswith("Configured\t/")
 
 

@@ -232,7 +232,11 @@ class SimulatedWorld(World):
         )
         reader = ArmReader(_reads(), patience=30, sleep=self.clock.advance)
         machines = VirtualMachines(reader)
-        self.rewire(firewall=_Interrupted(groups, self), machines=machines)
+        self.rewire(
+            firewall=_Interrupted(groups, self),
+            machines=machines,
+            inventory=ArmInventory(reader),
+        )
 
     # What a test does to the cloud.
 

@@ -510,7 +510,7 @@ def test_17_only_an_answered_404_means_gone(what: str, failure: str) -> None:
     world.protect(DB)
     request = world.ask(DB, minutes=60)
     before = world.ours(NSG_SUBNET)
-    world.order({**NOT_GONE[failure], "method": "GET", "path": f"/{what}/", "times": None})
+    world.order({**NOT_GONE[failure], "method": "GET", "path": f"/{what}", "times": None})
     try:
         assert reconcile(world.services) > 0
     except (OutsideError, ThrottledError, FirewallRefusedError):

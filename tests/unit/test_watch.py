@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from shared.domain.model import Access, CloseReason, Status
+from shared.domain.model import Access, Attachment, CloseReason, Status
 from shared.domain.request import change_ports, close
 from shared.ports import Machine, OutsideError, Snapshot
 from shared.use_cases.timers import health as watch
@@ -211,6 +211,9 @@ def test_what_cannot_be_reconciled_stops_no_other(world: World) -> None:
     orphan = replace(world.firewall.ours(NSG_NIC)[0], name="SecurityCenter-JITRule-test1-0")
     orphan = replace(orphan, access=Access.ALLOW, priority=200)
     world.firewall.edit(NSG_NIC, orphan)
+    # Both differ from what is stored: what does not is not read at all.
+    world.firewall.edit(NSG_SUBNET, remove=[rule.name for rule in world.firewall.ours(NSG_SUBNET)])
+    world.machines.add(DB, Attachment(NSG_SUBNET, ("10.0.0.6",)))
     read = world.firewall.read
 
     def unreadable(_vm_id: str) -> Machine | None:

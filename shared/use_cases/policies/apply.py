@@ -1,6 +1,6 @@
 """Policies: keep them, and close the ports they govern on every firewall in front of their VMs."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
@@ -436,8 +436,7 @@ def _conclude(services: Services, held: PolicyRow, applied: _Applied) -> bool:
             services.policies.delete(held)
             services.telemetry.event("jit.policy.deleted", policy=policy.id)
             return True
-        problems = sorted(applied.problems.items())
-        error = shorten("; ".join(f"{name_of(vm)}: {why}" for vm, why in problems))
+        error = describe_problems(applied.problems)
         state = PolicyState.FAILED if error else PolicyState.SUCCEEDED
         if error:
             note_finding(services, Finding(Kind.FAILED, policy.id, error, len(applied.problems)))
@@ -452,6 +451,11 @@ def _conclude(services: Services, held: PolicyRow, applied: _Applied) -> bool:
     except RowChangedError:
         return False
     return True
+
+
+def describe_problems(problems: Mapping[str, str]) -> str:
+    """Return the error of a policy whose VMs have some problems, by id; empty: none has one."""
+    return shorten("; ".join(f"{name_of(vm)}: {why}" for vm, why in sorted(problems.items())))
 
 
 def _with_ports(services: Services, policy: Policy) -> tuple[PolicyVm, ...]:

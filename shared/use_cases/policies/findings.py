@@ -1,6 +1,6 @@
 """What stands wrong and needs a person: policies that failed, governed ports that stand open.
 
-Applying a policy finds it, and reconciling applies every policy again. A row for each finding of
+Applying a policy finds it, and reconciling compares every policy again. A row for each finding of
 a policy lets the health report read them all with one short query, and no list of ARM's.
 """
 
@@ -95,10 +95,10 @@ def clear_finding(services: Services, kind: Kind, policy_id: str) -> None:
         services.tables.firewalls.delete(row)
 
 
-def read_findings(services: Services, kind: Kind) -> list[Finding]:
-    """Read the findings of a kind, as many as are worth telling."""
+def read_findings(services: Services, kind: Kind, *, limit: int = MOST_READ) -> list[Finding]:
+    """Read the findings of a kind, as many as are worth telling; limit 0: all."""
     rows = services.tables.firewalls.query(
-        _PARTITION, start=f"{kind}|", stop=f"{kind}}}", limit=MOST_READ
+        _PARTITION, start=f"{kind}|", stop=f"{kind}}}", limit=limit
     )
     return [
         Finding(kind, str(row.values["policy"]), str(row.values["text"]), int(row.values["count"]))
@@ -118,7 +118,22 @@ def note_exposure(
 
     Where not every VM and firewall could be read, what was found before is not taken back.
     """
+    found, judged_all = judge_exposure(services, policy_id, governed, observed)
+    if found:
+        note_finding(services, found)
+    elif complete and judged_all:
+        clear_finding(services, Kind.EXPOSED, policy_id)
+
+
+def judge_exposure(
+    services: Services,
+    policy_id: str,
+    governed: Iterable[Governed],
+    observed: Mapping[str, Observed],
+) -> tuple[Finding | None, bool]:
+    """Find governed ports of a policy that stand open, and tell whether every VM was judged."""
     reasons = []
+    complete = True
     for vm in governed:
         if any(key_of(each.firewall_id) not in observed for each in vm.attachments):
             complete = False
@@ -126,11 +141,9 @@ def note_exposure(
         reason = _why_exposed(services, vm, observed)
         if reason:
             reasons.append(reason)
-    if reasons:
-        first = min(reasons)
-        note_finding(services, Finding(Kind.EXPOSED, policy_id, first, len(reasons)))
-    elif complete:
-        clear_finding(services, Kind.EXPOSED, policy_id)
+    if not reasons:
+        return None, complete
+    return Finding(Kind.EXPOSED, policy_id, min(reasons), len(reasons)), complete
 
 
 def _why_exposed(services: Services, vm: Governed, observed: Mapping[str, Observed]) -> str:

@@ -1,6 +1,6 @@
 """Forget what has been kept for long enough, a bounded piece at a time.
 
-It comes after everything else, and its failure is told, never raised: no rule depends on it.
+Its failure is told, never raised: no rule depends on it.
 A request is found by walking over the partitions of its table, for a policy that was deleted is
 listed nowhere. Where a run stopped is noted; without that note the walk begins anew.
 """
