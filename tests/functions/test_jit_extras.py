@@ -82,6 +82,7 @@ def test_conditions_are_answered_only_where_there_are_some(web: WebApp) -> None:
         "approvalTimeout": "PT30M",
         "flushConnections": False,
         "closeBy": "begin",
+        "revokeForeignRules": False,
     }
 
 

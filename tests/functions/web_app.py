@@ -177,6 +177,8 @@ def _declared() -> Iterator[tuple[str, _Route]]:
         pattern = _PARAMETER.sub(
             lambda found: f"(?P<{found[2]}>{'.*' if found[1] else '[^/]+'})", re.escape(template)
         )
+        # A rest of the path may be empty, and its slash missing: `ui/{*path}` takes /ui as well.
+        pattern = re.sub(r"/(\(\?P<\w+>\.\*\))", r"(?:/\1)?", pattern)
         yield name, _Route(re.compile(pattern, re.IGNORECASE), methods, handler)
 
 
