@@ -133,6 +133,8 @@ def _settings(arm: str, kind: str, settings: dict[str, Any]) -> Settings:
             "firewall_classic_scopes": (hub.FIREWALL,) if kind == "classic" else (),
             "arm_url": arm,
             "nsg_write": "rules",
+            # The bound is of the real clock, and all tests of a process share it.
+            "calls_per_minute": 10_000,
             "JitStorage": "UseDevelopmentStorage=true",  # never reached: the tables are in memory
             **settings,
         }
