@@ -83,7 +83,16 @@ def test_every_file_is_needed(package: Path) -> None:
         ahead -= reached
     held = {path.relative_to(package).as_posix() for path in package.rglob("*") if path.is_file()}
 
-    assert {path for path in held if "__pycache__" not in path} == reached | READ_BY_AZURE
+    needed = reached | READ_BY_AZURE | _files_of_the_page(package)
+    assert {path for path in held if "__pycache__" not in path} == needed
+
+
+def _files_of_the_page(package: Path) -> set[str]:
+    """Name the page's index, what it asks a browser to load, and the licences of that."""
+    index = (package / "web" / "index.html").read_text(encoding="utf-8")
+    loaded = {f"web/{name}" for name in re.findall(r'="\{files\}/([^"]+)"', index)}
+    vendored = {name.removesuffix(".min.js") for name in loaded if "/vendor/" in name}
+    return {"web/index.html"} | loaded | {f"{name}.LICENSE.txt" for name in vendored}
 
 
 def _files_of(dotted: str) -> set[str]:
