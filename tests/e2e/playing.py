@@ -33,7 +33,7 @@ POLICIES = f"{APP_RG}/providers/Microsoft.Security/locations/westeurope/jitNetwo
 SOURCE = "203.0.113.7"
 ELSEWHERE = "203.0.113.8"
 # Generous: it is met only when something is wrong.
-PATIENCE = 30.0
+PATIENCE = 90.0
 _PAUSE = 0.1
 _numbers = itertools.count(1)
 # The names that carry the stack's own deployment id (local/app_settings.py).
