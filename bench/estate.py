@@ -6,7 +6,6 @@ from typing import Any
 
 from bench.place import SOURCE, Cloud, Door, Place
 from bench.tables import Collected
-from shared.adapters.nsg_rules import write_rule
 from shared.adapters.telemetry import LogTelemetry
 from shared.domain.ids import RuleNames
 from shared.domain.model import (
@@ -18,7 +17,8 @@ from shared.domain.model import (
     Protection,
     Status,
 )
-from shared.domain.rules import Band, allow_rules, deny_rules
+from shared.firewalls.nsg.rules import Band, allow_rules, deny_rules
+from shared.firewalls.nsg.wire import write_rule
 from shared.ports import Row
 from shared.store.rows import DueRows, FirewallStore, RequestRows, new_request_id
 from shared.use_cases.grants import grant_of

@@ -20,12 +20,12 @@ from shared.domain.ids import RuleNames
 from shared.domain.model import Principal
 from shared.domain.permissions import Action, Decision
 from shared.domain.policy import Limits
-from shared.domain.rules import Band
+from shared.firewalls.nsg.ports import Firewall
 from shared.firewalls.nsg.provider import NsgProvider
+from shared.firewalls.nsg.rules import Band
 from shared.firewalls.registry import Registry
 from shared.ports import (
     Authorizer,
-    Firewall,
     Inventory,
     Item,
     Listed,
@@ -44,7 +44,7 @@ from shared.use_cases.timers.export_audit import AuditExport
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from shared.domain.rules import Plan
+    from shared.firewalls.nsg.rules import Plan
 
 _SIDE_BY_SIDE = 8
 _HEALTH_KEPT = timedelta(seconds=5)
@@ -96,7 +96,6 @@ class App:
                 settings.widest_ipv4,
                 settings.widest_ipv6,
             ),
-            band=band,
         )
 
     def _registry(self, groups: NsgProvider) -> Registry:
@@ -265,7 +264,7 @@ class App:
     @cached_property
     def _network_security_groups(self) -> Firewall:
         from shared.adapters.arm_clients import network_client
-        from shared.adapters.nsg import NetworkSecurityGroups
+        from shared.firewalls.nsg.client import NetworkSecurityGroups
 
         credential = self._arm_credential("network", self.settings.network_client_id)
         whole_writes = watch.WholeWrites(lambda: self.services)

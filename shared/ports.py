@@ -8,7 +8,6 @@ from typing import Protocol, TypeVar
 from shared.domain import desired
 from shared.domain.model import Attachment, Principal, SecurityRule
 from shared.domain.permissions import Action, Decision
-from shared.domain.rules import Plan
 
 Value = str | int | bool | float
 Clock = Callable[[], datetime]
@@ -332,24 +331,8 @@ class Firewalls(Protocol):
         ...
 
 
-class Firewall(Protocol):
-    """A kind of firewall: read whole, written by plan."""
-
-    def read(self, firewall_id: str) -> Snapshot:
-        """Read a settled snapshot; raises SettlingError within seconds where it stays busy."""
-        ...
-
-    def write(self, snapshot: Snapshot, plan: Plan) -> None:
-        """Carry out a plan, or its first change; raises the errors above. Proves nothing."""
-        ...
-
-    def list_with_our_rules(self, scopes: Sequence[str]) -> list[str]:
-        """Find every firewall in reach that holds a rule of ours, from the service itself."""
-        ...
-
-    def writes_whole(self) -> bool:
-        """Tell whether several changes go in one guarded write, and properties can be set."""
-        ...
+class GuardProbe(Protocol):
+    """Proves that the service refuses a guarded write whose precondition fails."""
 
     def probe(self) -> str:
         """Ask whether guarded whole writes are honoured: honoured, ignored or unknown."""

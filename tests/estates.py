@@ -9,7 +9,7 @@ import pytest
 
 from shared.domain.ids import key_of
 from shared.domain.model import Attachment, Policy, PolicyState, PolicyVm, PortRule, Protection
-from shared.domain.rules import deny_rules
+from shared.firewalls.nsg.rules import deny_rules
 from shared.store.policies import VmRow
 from tests.fakes import NAMES
 from tests.world import GROUP, POLICY, World, vm_id

@@ -9,7 +9,7 @@ from threading import RLock
 
 from shared.domain.ids import RuleNames, is_within, key_of, name_of
 from shared.domain.model import Access, Attachment, SecurityRule
-from shared.domain.rules import Plan, in_order
+from shared.firewalls.nsg.rules import Plan, in_order
 from shared.ports import (
     FirewallChangedError,
     FirewallRefusedError,

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from shared.domain.exposure import PROTOCOLS
 from shared.domain.exposure import exposures as exposures_of
 from shared.domain.ids import RuleNames, key_of
-from shared.domain.judgement import WITHIN_NETWORK
 from shared.domain.model import Attachment, SecurityRule
 from shared.firewalls.nsg.discovery import in_sequence
 from shared.firewalls.nsg.exposure import openings_of
+from shared.firewalls.nsg.judgement import WITHIN_NETWORK
 
 Rules = Sequence[SecurityRule]
 

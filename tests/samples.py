@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from shared.domain.model import Access, FirewallRows, Grant, Protection, SecurityRule
-from shared.domain.rules import Band, Plan, allow_rules, deny_rules, plan
+from shared.firewalls.nsg.rules import Band, Plan, allow_rules, deny_rules, plan
 from tests.fakes import NAMES, START
 from tests.world import NSG_SUBNET, POLICY, SOURCE, WEB
 

@@ -3,7 +3,7 @@
 import itertools
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 from shared.domain.model import (
     AccessRequest,
@@ -17,7 +17,9 @@ from shared.domain.model import (
 )
 from shared.domain.permissions import Action, Decision, is_allowed
 from shared.domain.policy import Asked, AskedPort
+from shared.firewalls.nsg.ports import Firewall
 from shared.firewalls.nsg.provider import NsgProvider
+from shared.firewalls.nsg.rules import Band
 from shared.firewalls.registry import Registry
 from shared.ports import Workers
 from shared.use_cases.firewalls.converge import converge_on_message
@@ -100,8 +102,9 @@ class World:
 
     def rewire(self, **parts: Any) -> None:
         """Give the app other parts, such as names or a band, and its providers with them."""
+        band = parts.pop("band", Band())
         made = replace(self.services, **parts)
-        groups = NsgProvider(made.firewall, made.names, made.band)
+        groups = NsgProvider(cast("Firewall", made.firewall), made.names, band)
         others = (each for each in made.firewalls if not isinstance(each, NsgProvider))
         self.services = replace(made, firewalls=Registry((groups, *others)))
 

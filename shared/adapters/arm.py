@@ -10,9 +10,10 @@ from azure.core.exceptions import AzureError
 from azure.core.rest import HttpRequest, HttpResponse
 from azure.mgmt.core import ARMPipelineClient
 
-from shared.adapters.application_groups import Membership
 from shared.adapters.arm_clients import retry_after
-from shared.adapters.arm_network import (
+from shared.domain.ids import VM_TYPE, key_of, parse_id
+from shared.firewalls.nsg.application_groups import Membership
+from shared.firewalls.nsg.resources import (
     FloatingFronts,
     balancer_ids,
     describe,
@@ -23,7 +24,6 @@ from shared.adapters.arm_network import (
     stand_before_others,
     subnet_ids,
 )
-from shared.domain.ids import VM_TYPE, key_of, parse_id
 from shared.ports import Machine, OutsideError, Sleep, ThrottledError
 from shared.use_cases.reports.inventory import Listed, places_in
 

@@ -7,12 +7,11 @@ from datetime import timedelta
 from shared.domain.desired import Pace
 from shared.domain.ids import RuleNames
 from shared.domain.policy import Limits
-from shared.domain.rules import Band
 from shared.ports import (
     Authorizer,
     Clock,
-    Firewall,
     Firewalls,
+    GuardProbe,
     Inventory,
     Machines,
     Queues,
@@ -34,7 +33,7 @@ class Services:
 
     tables: Tables
     queues: Queues
-    firewall: Firewall
+    firewall: GuardProbe
     firewalls: Firewalls
     machines: Machines
     inventory: Inventory
@@ -52,7 +51,6 @@ class Services:
     keep_requests: timedelta | None = None
     export_audit: bool = False  # whether audit events are noted for the export
     limits: Limits = field(default_factory=Limits)
-    band: Band = field(default_factory=Band)
 
     def pace(self, firewall_id: str) -> Pace:
         """Return the pace of a firewall; the usual one where no provider knows it."""

@@ -8,7 +8,8 @@ ROOT = Path(__file__).parents[2]
 OUTSIDE = ("azure", "jwt", "requests", "boto3", "botocore")
 # The programming model of the platform is what a trigger is made of.
 TRIGGER_MODEL = "azure.functions"
-ADAPTERS = "shared/adapters/"
+# The client of security groups stands with its provider: one folder for each kind.
+ADAPTERS = ("shared/adapters/", "shared/firewalls/nsg/client.py")
 
 
 def test_the_import_contracts_hold() -> None:

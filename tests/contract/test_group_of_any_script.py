@@ -16,7 +16,7 @@ from shared.adapters.arm_clients import LocalName, arm_client
 from shared.adapters.tables import AzureTable
 from shared.domain.ids import key_of
 from shared.domain.model import Policy, PolicyVm
-from shared.domain.rules import Plan
+from shared.firewalls.nsg.rules import Plan
 from shared.ports import Table
 from shared.store.policies import PolicyRows, VmRow
 from tests.contract.firewall.grounds import SETTLE_SECONDS, AzureGround, allow, deny, foreign, held

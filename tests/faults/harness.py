@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Any
 
 from shared.domain.model import Access, SecurityRule, Status
-from shared.domain.rules import allow_rules, deny_rules
+from shared.firewalls.nsg.rules import allow_rules, deny_rules
 from shared.ports import OutsideError
 from shared.use_cases.timers.reconcile import reconcile
 from tests.fakes import NAMES, MemoryTables, Message

@@ -13,11 +13,11 @@ from local.arm.serve import ArmServer
 from local.arm.simulator import Settings
 from shared.adapters.arm import ArmInventory, ArmReader, VirtualMachines, read_membership
 from shared.adapters.arm_clients import LocalName, arm_client, network_client
-from shared.adapters.nsg import NetworkSecurityGroups
-from shared.adapters.nsg_rules import read_rule, write_rule
 from shared.domain.model import Access, AccessRequest, PortRequest, Principal, SecurityRule
 from shared.domain.policy import Asked, AskedPort
-from shared.domain.rules import Plan
+from shared.firewalls.nsg.client import NetworkSecurityGroups
+from shared.firewalls.nsg.rules import Plan
+from shared.firewalls.nsg.wire import read_rule, write_rule
 from shared.ports import Snapshot
 from shared.store.audit import Fact
 from shared.use_cases.policies import apply as protection

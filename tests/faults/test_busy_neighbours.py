@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from shared.adapters.nsg_rules import write_rule
 from shared.domain.model import Access, SecurityRule
+from shared.firewalls.nsg.wire import write_rule
 from tests.fakes import START
 from tests.faults.simulated import SimulatedWorld
 from tests.world import DB, NSG_NIC, NSG_SUBNET, WEB, World

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from shared.domain.model import GRACE, Access, SecurityRule, Status
-from shared.domain.rules import Plan
+from shared.firewalls.nsg.rules import Plan
 from shared.ports import OutsideError, Snapshot, ThrottledError
 from shared.use_cases.firewalls.converge import converge
 from shared.use_cases.timers.reconcile import reconcile

@@ -1,7 +1,7 @@
 """Groups that are full, and priorities that are taken: said plainly, and never in closing's way."""
 
 from shared.domain.model import Access, SecurityRule, Status
-from shared.domain.rules import Plan
+from shared.firewalls.nsg.rules import Plan
 from shared.ports import Snapshot
 from tests.faults.simulated import SimulatedWorld, assert_over
 from tests.world import BOB, DB, NSG_SUBNET

@@ -14,6 +14,7 @@ import pytest
 from shared.domain.errors import ConflictError
 from shared.domain.ids import RuleNames
 from shared.domain.model import Access, Conditions, Principal, SecurityRule, Status
+from shared.firewalls.nsg.rules import Band
 from shared.ports import (
     FirewallRefusedError,
     OutsideError,
@@ -392,7 +393,7 @@ def test_12_what_another_process_recorded_is_found_at_the_next_tick() -> None:
 def test_13_fifty_requests_at_once_and_a_band_that_is_full() -> None:
     """Fifty get a priority each; the one for whom there is none is told so in plain words."""
     world = World()
-    world.rewire(band=replace(world.services.band, allow_to=249))
+    world.rewire(band=Band(allow_to=249))
     world.protect()
     requests = [world.ask(DB, source=f"203.0.113.{number}", work=False) for number in range(51)]
     world.work()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from shared.domain.model import Access, SecurityRule, Status
-from shared.domain.rules import Plan
+from shared.firewalls.nsg.rules import Plan
 from shared.ports import Snapshot
 from shared.use_cases.timers import health as watch
 from shared.use_cases.timers.reconcile import reconcile

@@ -144,8 +144,6 @@ def test_the_policy_and_the_machines_give_one_answer(
         if any(rule.priority > 999 for rule in rules)
         else [*TAKEN, deny("x", 4096, ports=("1",))]
     )
-    services = web.world.services
-    object.__setattr__(services, "band", replace(services.band, most_rules=9000))
     web.world.firewall.edit(NSG_SUBNET, *rules, *full)
     web.call("PUT", POLICY, policy_body(DB), who=AS_ADMIN)
     web.world.work()

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from shared.adapters.nsg_rules import write_rule
+from shared.firewalls.nsg.wire import write_rule
 from tests.infra.azure_policy import Scope, holds
 from tests.infra.bicep import INFRA
 from tests.world import World

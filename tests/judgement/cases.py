@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from local.arm.access import Evaluator, Flow
 from local.arm.nsg import rule_from, written_group
 from local.arm.store import NIC, VM, Store
-from shared.adapters.arm_network import guarded_subnets, join
-from shared.adapters.nsg_rules import write_rule
 from shared.domain.ids import key_of
 from shared.domain.model import Attachment, Protection, SecurityRule
-from shared.domain.rules import Band, Plan, deny_rules, plan
+from shared.firewalls.nsg.resources import guarded_subnets, join
+from shared.firewalls.nsg.rules import Band, Plan, deny_rules, plan
+from shared.firewalls.nsg.wire import write_rule
 from tests.fakes import NAMES
 from tests.rule_exposure import Exposure, exposures
 from tests.world import POLICY

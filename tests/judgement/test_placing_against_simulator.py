@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from local.arm.access import Flow
 from shared.domain.model import SecurityRule
-from shared.domain.rules import allow_rules
+from shared.firewalls.nsg.rules import allow_rules
 from tests.fakes import NAMES, START
 from tests.judgement.cases import OWN, PORT, VM_ID, Case, cases
 from tests.judgement.packets import source_ports

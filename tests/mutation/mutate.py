@@ -1,6 +1,6 @@
 """Change the code a little, one place at a time, and see whether a test notices.
 
-    python -m tests.mutation.mutate shared/domain/rules.py shared/domain/policy.py
+    python -m tests.mutation.mutate shared/firewalls/nsg/rules.py shared/domain/policy.py
 
 Every comparison, `and`, `or`, `not`, number, truth value, sign, `min`, `max`, `any` and `all` of a
 file is changed in turn, and the unit tests of that file (`tests/unit/test_{name}*.py`) are run

@@ -6,7 +6,7 @@ import pytest
 
 from tests.mutation.mutate import ROOT, equivalents, is_noticed, mutants, unit_tests_of
 
-FILES = ("shared/domain/rules.py", "shared/domain/policy.py", "shared/domain/network.py")
+FILES = ("shared/firewalls/nsg/rules.py", "shared/domain/policy.py", "shared/domain/network.py")
 SAMPLE = '''
 def first(numbers: list[int | None], /) -> bool:
     """Say `not`, 1 < 2 and True."""

@@ -14,13 +14,7 @@ from shared.domain.model import (
     Protection,
     SecurityRule,
 )
-from shared.domain.rules import (
-    Band,
-    Plan,
-    allow_rules,
-    plan,
-    wanted,
-)
+from shared.firewalls.nsg.rules import Band, Plan, allow_rules, plan, wanted
 from tests.fakes import NAMES, START
 from tests.samples import MINUTE, OTHER_POLICY, grant, protection
 from tests.world import DB, POLICY, WEB, vm_id

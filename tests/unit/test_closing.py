@@ -17,7 +17,7 @@ from shared.domain.model import (
 )
 from shared.domain.policy import Asked, AskedPort
 from shared.domain.request import change_ports
-from shared.domain.rules import Plan
+from shared.firewalls.nsg.rules import Plan
 from shared.ports import (
     FirewallRefusedError,
     Machine,

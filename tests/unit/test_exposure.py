@@ -6,8 +6,8 @@ import pytest
 
 from shared.domain.exposure import Exposure
 from shared.domain.model import Attachment, SecurityRule
-from shared.domain.rules import allow_rules, deny_rules
 from shared.firewalls.nsg.exposure import openings_of
+from shared.firewalls.nsg.rules import allow_rules, deny_rules
 from tests.fakes import NAMES
 from tests.rule_exposure import exposed_by, exposures, openings
 from tests.samples import allow, deny, grant, protection

@@ -6,7 +6,10 @@ from ipaddress import ip_network
 import pytest
 
 from shared.domain.doubt import unresolved
-from shared.domain.judgement import (
+from shared.domain.model import Access, SecurityRule
+from shared.domain.network import Network
+from shared.domain.source_sets import Side
+from shared.firewalls.nsg.judgement import (
     WITHIN_NETWORK,
     admits_sources,
     meets,
@@ -14,10 +17,7 @@ from shared.domain.judgement import (
     selected,
     ways_in,
 )
-from shared.domain.model import Access, SecurityRule
-from shared.domain.network import Network
-from shared.domain.rules import allow_rules, deny_rules
-from shared.domain.source_sets import Side
+from shared.firewalls.nsg.rules import allow_rules, deny_rules
 from tests.fakes import NAMES
 from tests.samples import BAND, DENY, RULE, allow, deny, grant, plan_for, protection
 

@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from shared.domain.expiry import MARGIN, end_of, next_end, past_end
 from shared.domain.model import LONGEST_GRANT, Access, Status
-from shared.domain.rules import Plan, allow_rules
+from shared.firewalls.nsg.expiry import MARGIN, end_of, next_end, past_end
+from shared.firewalls.nsg.rules import Plan, allow_rules
 from shared.ports import (
     FirewallChangedError,
     FirewallRefusedError,

@@ -18,7 +18,7 @@ from shared.domain.model import (
     Status,
 )
 from shared.domain.request import change_ports, close
-from shared.domain.rules import Plan
+from shared.firewalls.nsg.rules import Plan
 from shared.ports import (
     FirewallChangedError,
     FirewallRefusedError,

@@ -6,8 +6,8 @@ from datetime import timedelta
 import pytest
 
 from shared.domain.desired import AGREES, Change, Plan
-from shared.domain.judgement import ways_in
 from shared.domain.model import FirewallRows
+from shared.firewalls.nsg.judgement import ways_in
 from shared.ports import RefusedError, Row
 from shared.use_cases.firewalls.confirm import Prover
 from shared.use_cases.firewalls.failures import Failures

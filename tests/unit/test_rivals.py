@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shared.domain.model import Access, SecurityRule, Status
-from shared.domain.rules import Plan
+from shared.firewalls.nsg.rules import Plan
 from shared.ports import Row, Snapshot
 from shared.use_cases.firewalls.converge import converge
 from tests.fakes import NAMES

@@ -6,6 +6,14 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from shared.domain.grants import (
+    current_grants,
+    first_end,
+    has_overdue,
+    is_covered,
+    is_held,
+    superseded,
+)
 from shared.domain.model import (
     LONGEST_GRANT,
     Access,
@@ -14,20 +22,7 @@ from shared.domain.model import (
     Protection,
     SecurityRule,
 )
-from shared.domain.rules import (
-    Plan,
-    Wanted,
-    allow_rules,
-    current_grants,
-    deny_rules,
-    first_end,
-    has_overdue,
-    is_covered,
-    is_held,
-    same_meaning,
-    superseded,
-    wanted,
-)
+from shared.firewalls.nsg.rules import Plan, Wanted, allow_rules, deny_rules, same_meaning, wanted
 from tests.fakes import NAMES, START
 from tests.samples import (
     BAND,

@@ -11,8 +11,8 @@ from random import Random
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
+from shared.domain.grants import current_grants, superseded
 from shared.domain.ids import key_of
-from shared.domain.judgement import meets
 from shared.domain.model import (
     LONGEST_GRANT,
     Access,
@@ -21,13 +21,8 @@ from shared.domain.model import (
     SecurityRule,
 )
 from shared.domain.network import canonical
-from shared.domain.rules import (
-    Band,
-    allow_rules,
-    current_grants,
-    superseded,
-    wanted,
-)
+from shared.firewalls.nsg.judgement import meets
+from shared.firewalls.nsg.rules import Band, allow_rules, wanted
 from tests.fakes import NAMES, START
 from tests.rule_exposure import openings
 from tests.samples import allow, carry_out, grant, protection

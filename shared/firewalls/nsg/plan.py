@@ -17,9 +17,9 @@ from shared.domain.desired import (
 )
 from shared.domain.ids import RuleNames, digest
 from shared.domain.model import Access, Grant, Protection, SecurityRule
-from shared.domain.rules import Band, allow_rules, deny_rules
-from shared.domain.rules import Plan as RulePlan
-from shared.domain.rules import plan as plan_rules
+from shared.firewalls.nsg.rules import Band, allow_rules, deny_rules
+from shared.firewalls.nsg.rules import Plan as RulePlan
+from shared.firewalls.nsg.rules import plan as plan_rules
 
 PUT, REMOVE, FLUSH = "put", "remove", "flush"
 _FAMILIES = (4, 6)

@@ -4,7 +4,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from shared.adapters.nsg_rules import write_rule
 from shared.domain.desired import (
     Block,
     Change,
@@ -16,15 +15,16 @@ from shared.domain.desired import (
     Plan,
     plan_without_firewall,
 )
-from shared.domain.expiry import MARGIN, end_of
 from shared.domain.ids import NSG_TYPE, RuleNames, parse_id
 from shared.domain.model import Access, Attachment, SecurityRule
-from shared.domain.rules import Band
 from shared.firewalls.nsg.discovery import in_sequence
+from shared.firewalls.nsg.expiry import MARGIN, end_of
 from shared.firewalls.nsg.exposure import openings_of
 from shared.firewalls.nsg.plan import REMOVE, Group, plan_group, rule_plan
+from shared.firewalls.nsg.ports import Firewall
+from shared.firewalls.nsg.rules import Band
+from shared.firewalls.nsg.wire import write_rule
 from shared.ports import (
-    Firewall,
     FirewallRefusedError,
     Machine,
     RefusedError,

@@ -9,8 +9,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from shared.domain.desired import Plan
+from shared.domain.grants import first_end
 from shared.domain.model import FirewallRows
-from shared.domain.rules import first_end
 from shared.domain.times import format_sortable
 from shared.ports import Row
 from shared.use_cases.messages import send_firewall

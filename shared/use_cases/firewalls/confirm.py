@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from shared.domain.audit import Operation
 from shared.domain.desired import Verdict
+from shared.domain.grants import current_grants
 from shared.domain.ids import key_of
 from shared.domain.model import (
     AccessRequest,
@@ -20,7 +21,6 @@ from shared.domain.model import (
     Protection,
 )
 from shared.domain.request import change_port, mark_closed, mark_open
-from shared.domain.rules import current_grants
 from shared.domain.texts import shorten
 from shared.ports import RowChangedError
 from shared.use_cases.audit import rule_fact

@@ -9,8 +9,8 @@ from datetime import timedelta
 from enum import Enum
 
 from shared.domain.desired import Observed, Plan
+from shared.domain.grants import first_end
 from shared.domain.model import MINUTE, FirewallRows
-from shared.domain.rules import first_end
 from shared.ports import (
     FirewallChangedError,
     OutsideError,

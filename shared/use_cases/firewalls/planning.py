@@ -21,9 +21,9 @@ from shared.domain.desired import (
     desired,
     impossible,
 )
+from shared.domain.grants import current_grants, other_vm_at, superseded
 from shared.domain.ids import digest, key_of, name_of
 from shared.domain.model import FirewallRows, Grant, Protection
-from shared.domain.rules import current_grants, other_vm_at, superseded
 from shared.ports import FirewallProvider, OutsideError, RowChangedError
 from shared.use_cases.firewalls.failures import Failures, Subject
 from shared.use_cases.firewalls.sync_grants import Aligner

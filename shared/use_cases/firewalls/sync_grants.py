@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
 
+from shared.domain.grants import is_covered, is_held, superseded
 from shared.domain.ids import key_of
 from shared.domain.model import (
     LONGEST_GRANT,
@@ -20,7 +21,6 @@ from shared.domain.model import (
     Status,
 )
 from shared.domain.request import change_ports, close
-from shared.domain.rules import is_covered, is_held, superseded
 from shared.ports import OutsideError, RowChangedError
 from shared.store.rows import RequestRow
 from shared.use_cases.firewalls.failures import Failures

@@ -6,6 +6,7 @@ from enum import Enum
 from functools import partial
 
 from shared.domain.approval import pending
+from shared.domain.grants import has_overdue
 from shared.domain.ids import digest, key_of
 from shared.domain.model import (
     GRACE,
@@ -19,7 +20,6 @@ from shared.domain.model import (
     Status,
 )
 from shared.domain.request import change_ports, close
-from shared.domain.rules import has_overdue
 from shared.ports import Row, UnknownFirewallError
 from shared.store.rows import Due
 from shared.use_cases.audit import record

@@ -17,7 +17,7 @@ from local.arm.serve import ArmServer
 from local.arm.simulator import Settings
 from shared.adapters.arm import ArmInventory, ArmReader
 from shared.adapters.arm_clients import LocalName, arm_client
-from shared.domain.rules import Plan as Changes
+from shared.firewalls.nsg.rules import Plan as Changes
 from shared.ports import Machine
 from tests.contract.firewall.grounds import AzureGround, allow, held
 

@@ -10,11 +10,11 @@ from typing import Any, Protocol
 
 from local.arm.client import ArmClient
 from shared.adapters.arm_clients import LocalName, network_client
-from shared.adapters.nsg import NetworkSecurityGroups
-from shared.adapters.nsg_rules import write_rule
 from shared.domain.model import Access, SecurityRule
-from shared.domain.rules import Plan
-from shared.ports import Firewall
+from shared.firewalls.nsg.client import NetworkSecurityGroups
+from shared.firewalls.nsg.ports import Firewall
+from shared.firewalls.nsg.rules import Plan
+from shared.firewalls.nsg.wire import write_rule
 from tests.fakes import NAMES, MemoryFirewall
 
 Json = dict[str, Any]

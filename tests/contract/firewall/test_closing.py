@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from shared.domain.model import Access
-from shared.domain.rules import Plan
+from shared.firewalls.nsg.rules import Plan
 from shared.ports import FirewallRefusedError
 from tests.contract.firewall.grounds import (
     AzureGround,

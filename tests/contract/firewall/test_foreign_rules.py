@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from shared.adapters import nsg, nsg_rules
-from shared.domain.rules import Band, Plan, plan
+from shared.firewalls.nsg import client, wire
+from shared.firewalls.nsg.rules import Band, Plan, plan
 from shared.ports import OutsideError
 from tests.contract.firewall.grounds import (
     GROUP,
@@ -201,14 +201,14 @@ def test_the_guard_sends_nothing_that_would_change_a_stranger(
     real: AzureGround, monkeypatch: pytest.MonkeyPatch, mistake: Callable[[Json], None]
 ) -> None:
     """Whatever goes wrong in making a whole write, the guard compares what would be sent."""
-    right = nsg_rules.changed_group
+    right = wire.changed_group
 
     def wrong(before: Json, changes: Plan) -> Json:
         body = right(before, changes)
         mistake(body)
         return body
 
-    monkeypatch.setattr(nsg, "changed_group", wrong)
+    monkeypatch.setattr(client, "changed_group", wrong)
     firewall_id = real.add_raw(
         [raw_rule("first", 300, description="not ours", sourceAddressPrefix="10.0.0.0/8")],
         tags={"owner": "shop"},

@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.domain.rules import Plan
+from shared.firewalls.nsg.rules import Plan
 from shared.ports import OutsideError, ThrottledError
 from tests.contract.firewall.grounds import (
     GONE,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.domain.rules import Band, Plan, plan
+from shared.firewalls.nsg.rules import Band, Plan, plan
 from shared.ports import (
     FirewallChangedError,
     FirewallRefusedError,

@@ -8,8 +8,8 @@ from typing import Protocol
 
 from shared.domain.model import Access, SecurityRule
 from shared.domain.network import covers, port_range
-from shared.domain.rules import Band
 from shared.firewalls.nsg.provider import NsgProvider
+from shared.firewalls.nsg.rules import Band
 from shared.ports import FirewallProvider
 from tests.contract.provider.crashing import Crashing, KilledError
 from tests.contract.provider.grounds_azure_firewall import (

@@ -15,12 +15,12 @@ from azure.core.exceptions import AzureError, HttpResponseError
 from azure.mgmt.network import NetworkManagementClient
 from azure.mgmt.network.models import NetworkSecurityGroup
 
-from shared.adapters.application_groups import Membership, names_groups
 from shared.adapters.arm_clients import retry_after
-from shared.adapters.nsg_rules import changed_group, foreign_part, read_rule, write_rule
 from shared.domain.ids import NSG_TYPE, RuleNames, is_within, parse_id
 from shared.domain.model import Access, SecurityRule
-from shared.domain.rules import Plan, in_order
+from shared.firewalls.nsg.application_groups import Membership, names_groups
+from shared.firewalls.nsg.rules import Plan, in_order
+from shared.firewalls.nsg.wire import changed_group, foreign_part, read_rule, write_rule
 from shared.ports import (
     FirewallChangedError,
     FirewallRefusedError,

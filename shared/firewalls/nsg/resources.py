@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from shared.adapters.application_groups import Membership
-from shared.adapters.nsg_rules import read_rule
 from shared.domain.ids import key_of, name_of
 from shared.domain.model import Attachment
 from shared.domain.network import canonical, is_address
+from shared.firewalls.nsg.application_groups import Membership
+from shared.firewalls.nsg.wire import read_rule
 from shared.ports import Listed, Machine, Snapshot
 
 Resource = Mapping[str, Any]

@@ -4,10 +4,10 @@ import copy
 from dataclasses import replace
 from typing import Any
 
-from shared.adapters.application_groups import Membership
 from shared.domain.ids import RuleNames
 from shared.domain.model import ANY, Access, SecurityRule
-from shared.domain.rules import Plan
+from shared.firewalls.nsg.application_groups import Membership
+from shared.firewalls.nsg.rules import Plan
 
 # What the service computes; it is not sent back.
 _READ_ONLY = frozenset(

@@ -1,0 +1,31 @@
+"""What the provider needs of a client that reads and writes network security groups."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from shared.firewalls.nsg.rules import Plan
+from shared.ports import Snapshot
+
+
+class Firewall(Protocol):
+    """A kind of firewall: read whole, written by plan."""
+
+    def read(self, firewall_id: str) -> Snapshot:
+        """Read a settled snapshot; raises SettlingError within seconds where it stays busy."""
+        ...
+
+    def write(self, snapshot: Snapshot, plan: Plan) -> None:
+        """Carry out a plan, or its first change; raises the errors above. Proves nothing."""
+        ...
+
+    def list_with_our_rules(self, scopes: Sequence[str]) -> list[str]:
+        """Find every firewall in reach that holds a rule of ours, from the service itself."""
+        ...
+
+    def writes_whole(self) -> bool:
+        """Tell whether several changes go in one guarded write, and properties can be set."""
+        ...
+
+    def probe(self) -> str:
+        """Ask whether guarded whole writes are honoured: honoured, ignored or unknown."""
+        ...
