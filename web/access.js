@@ -1,6 +1,7 @@
 // Requests: the caller's own, those that await a decision, and one in full.
 import { call } from "./api.js";
-import { clock, failure, h, nameOf, show, table } from "./ui.js";
+import { clock } from "./time.js";
+import { failure, h, nameOf, show, table } from "./ui.js";
 
 /** @type {Record<string, string>} */
 const ACTIONS = { approve: "Approve", deny: "Deny", extend: "Extend by 1 hour", revoke: "End now" };

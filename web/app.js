@@ -1,8 +1,9 @@
 // Sign in, then show the screen that the address names.
 import { approvals, mine, one } from "./access.js";
-import { call } from "./api.js";
+import { me } from "./api.js";
 import { machines } from "./machines.js";
 import { settings, signIn } from "./sign-in.js";
+import { runCountdowns } from "./time.js";
 import { failure, h, show } from "./ui.js";
 
 /** @type {[string, string, () => Promise<void>][]} */
@@ -31,7 +32,8 @@ async function start() {
   try {
     if (!(await signIn())) return;
     addEventListener("hashchange", route);
-    await Promise.all([route(), call("/api/me").then((me) => document.getElementById("person")?.replaceChildren(me.name))]);
+    runCountdowns();
+    await Promise.all([route(), me().then((person) => document.getElementById("person")?.replaceChildren(person.name))]);
   } catch (error) {
     show(failure(error), h("button", { onclick: () => location.reload() }, "Sign in again"));
   }
