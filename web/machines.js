@@ -3,8 +3,8 @@ import { call } from "./api.js";
 import { openForm } from "./request-form.js";
 import { h, nameOf, show, table } from "./ui.js";
 
-/** Show the machines by category, with a search. */
-export async function machines() {
+/** Show the machines by category, with a search. @param {() => boolean} current */
+export async function machines(current) {
   const found = (await call("/api/machines")).value;
   const categories = [...new Set(found.map((/** @type {any} */ each) => each.category))].sort();
   const search = /** @type {HTMLInputElement} */ (h("input", { type: "search", oninput: () => fill() }));

@@ -11,11 +11,11 @@ const LOOPBACK = /^(127\.|::1$)/;
 /**
  * Open the form, filled in.
  * @param {any} machine
- * @param {{ports?: number[], time?: string, reason?: string}} [before] what an earlier request said
+ * @param {{ports?: number[], time?: string, reason?: string, source?: string}} [before] what an earlier request said
  */
 export async function openForm(machine, before = {}) {
   const person = await me();
-  const source = sourceField(person.address);
+  const source = sourceField(person.address, before.source);
   const time = h("select", { name: "time" });
   const outcome = h("div", { class: "note", "aria-live": "polite" });
   const chosen = (/** @type {FormData} */ given) => bodyOf(machine, given);
@@ -46,12 +46,12 @@ function portField(port, checked) {
 /** @param {number} number */
 const usualName = (number) => ({ 22: " (SSH)", 3389: " (RDP)", 5985: " (WinRM)", 5986: " (WinRM)" })[number] ?? "";
 
-/** Return the field of the address that access is opened to. @param {string|null} address as the app sees it */
-function sourceField(address) {
+/** Return the field of the address that access is opened to. @param {string|null} address as the app sees it @param {string} [earlier] that of an earlier request */
+function sourceField(address, earlier = "") {
   const own = address && !LOOPBACK.test(address) ? address : "";
   const hint = own ? "Your address, as this service sees it. Change it if the machine sees another one, as behind a VPN."
     : `${address ? `This service sees you at ${address}, which means this computer itself` : "This service cannot tell your address"}. Enter the one that the machine sees, such as 203.0.113.7.`;
-  return [h("label", {}, "From address", h("input", { name: "source", value: own, required: true, autocomplete: "off", "aria-describedby": "source-hint" })),
+  return [h("label", {}, "From address", h("input", { name: "source", value: own || earlier, required: true, autocomplete: "off", "aria-describedby": "source-hint" })),
     h("p", { id: "source-hint", class: "muted" }, hint)];
 }
 
