@@ -20,12 +20,11 @@ export async function call(path, method = "GET", body) {
   return (await send(path, method, body)).json().catch(() => ({}));
 }
 
-/** Call the API for an answer with its headers. @param {string} path @param {string} [method] @param {any} [body] @param {Record<string, string>} [headers] */
-export async function send(path, method = "GET", body, headers = {}) {
+/** Call the API for its answer, whatever its status. @param {string} path @param {string} [method] @param {any} [body] @param {Record<string, string>} [headers] */
+export async function answerOf(path, method = "GET", body, headers = {}) {
   const bearer = await token();
-  let answer;
   try {
-    answer = await fetch(settings.base + path, {
+    return await fetch(settings.base + path, {
       method,
       headers: { Authorization: `Bearer ${bearer}`, ...(body ? { "Content-Type": "application/json" } : {}), ...headers },
       body: body ? JSON.stringify(body) : undefined,
@@ -33,6 +32,11 @@ export async function send(path, method = "GET", body, headers = {}) {
   } catch {
     throw Object.assign(new Error("The service does not answer."), { advice: "Check your connection, then try again. What is open closes on time all the same." });
   }
+}
+
+/** Call the API for an answer with its headers. @param {string} path @param {string} [method] @param {any} [body] @param {Record<string, string>} [headers] */
+export async function send(path, method = "GET", body, headers = {}) {
+  const answer = await answerOf(path, method, body, headers);
   if (answer.ok) return answer;
   const { error } = await answer.json().catch(() => ({}));
   throw Object.assign(new Error(error?.message ?? `The service answered ${answer.status}.`), {

@@ -109,6 +109,7 @@ export function rulesOf(firewalls) {
     ...each.remove.map((/** @type {string} */ name) => h("li", {}, `${nameOf(each.id)}: remove ${name}`)),
     ...each.blocked.map((/** @type {any} */ rule) => h("li", { class: "bad" }, `${nameOf(each.id)}: ${rule.rule} cannot be placed: ${rule.reason}`)),
   ]);
+  if (!lines.length) return h("p", { class: "muted" }, "No rule changes.");
   return h("details", {}, h("summary", {}, `Rules that are written (${lines.length})`), h("ul", {}, ...lines));
 }
 

@@ -83,6 +83,6 @@ function timelineOf(request, events) {
 function eventText(event) {
   const what = EVENTS[event.operation] ?? event.operation;
   const where = event.firewall ? ` ${nameOf(event.firewall)}${event.port === undefined ? "" : `, port ${event.port}`}` : "";
-  const late = event.latenessSeconds === undefined ? "" : ` ${Number(event.latenessSeconds).toFixed(1)} s after its end`;
+  const late = event.latenessSeconds === undefined ? "" : ` within ${Number(event.latenessSeconds).toFixed(1)} s`;
   return `${event.principalName && !["opened", "closed"].includes(event.operation) ? `${event.principalName} ` : ""}${what}${where}${late}${event.reason ? `: ${event.reason}` : ""}`;
 }

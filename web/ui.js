@@ -56,7 +56,7 @@ export function dialog(title, fields, action, send) {
     }
   };
   const box = /** @type {HTMLDialogElement} */ (h("dialog", { "aria-label": title, onclose: () => box.remove() },
-    h("form", { onsubmit: submit }, h("h1", {}, title), ...fields, problem, h("p", { class: "buttons" }, button, h("button", { type: "button", onclick: () => box.close() }, "Cancel")))));
+    h("form", { onsubmit: submit }, h("h2", {}, title), ...fields, problem, h("p", { class: "buttons" }, button, h("button", { type: "button", onclick: () => box.close() }, "Cancel")))));
   document.body.append(box);
   box.showModal();
   return box;
