@@ -52,7 +52,7 @@ function moveTab(event) {
 
 /** @param {any[]} members @param {() => Promise<void>} reload */
 function contents(members, reload) {
-  if (!members.length) return h("p", {}, view.search ? "No machine with this name is in this category." : "No machine is in this category.");
+  if (!members.length) return h("p", {}, view.search ? "No machine with this name is in this category." : view.tab === "Configured" ? "No machine is protected yet. An administrator selects machines under Not configured." : "No machine is in this category.");
   if (view.tab !== "Not configured") return table(["Machine", "Addresses", "Ports", "State", "Last access", "Access"], members.map(row));
   const rows = members.map((each) => [h("label", {}, h("input", { type: "checkbox", name: "vm", value: each.id }), " ", nameOf(each.id)), h("span", {}, addresses(each)), h("span", {}, each.system ?? ""), h("span", {}, each.id.split("/")[4])]);
   const problem = h("p", { role: "status" });
