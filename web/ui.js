@@ -65,7 +65,7 @@ export function dialog(title, fields, action, send) {
 /** Return a table. @param {string[]} heads @param {Node[][]} rows */
 export function table(heads, rows) {
   return h("table", {}, h("thead", {}, h("tr", {}, ...heads.map((head) => h("th", { scope: "col" }, head)))),
-    h("tbody", {}, ...rows.map((cells) => h("tr", {}, ...cells.map((cell) => h("td", {}, cell))))));
+    h("tbody", {}, ...rows.map((cells) => h("tr", {}, ...cells.map((cell, index) => h("td", { "data-head": heads[index] }, cell))))));
 }
 
 /** Return the last part of a resource id. @param {string} id */
