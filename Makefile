@@ -3,7 +3,7 @@
 # make test    set everything up, run all tests, in a new order each time; then again in the same:
 #              PYTEST_ADDOPTS=--randomly-seed=<the seed it printed> make test
 #              TEST_PROCESSES=0 make test runs them in one process
-# make check   formatting, linting, types, layers, words
+# make check   formatting, linting, types (of the page too), layers, words
 # make soak    the long form of the fault tests
 # make bench   measure against the obvious implementation
 # make lock    write the pinned requirements and their hashes anew from the input files
@@ -56,6 +56,7 @@ check: setup
 	@$(PYTHON) -m mypy
 	@$(VENV)/bin/lint-imports --no-cache
 	@$(PYTHON) -m tools.check_words
+	@node_modules/.bin/tsc --project .
 
 format: setup
 	@$(PYTHON) -m ruff format .

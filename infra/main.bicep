@@ -347,6 +347,7 @@ module approval 'modules/approval.bicep' = {
     teamsChannelId: teamsChannelId
     deployFrontDoor: deployFrontDoor
     apiUrl: apiUrl
+    pageUrl: empty(pageClientId) ? '' : '${empty(publicUrl) ? apiUrl : publicUrl}/ui/'
     clientId: clientId
     idUri: idUri
     hostPrincipalId: identities.outputs.hostPrincipalId

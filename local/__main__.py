@@ -13,6 +13,7 @@ from types import FrameType
 
 from local.app_settings import local_settings
 from local.json_calls import call
+from local.sign_in import SAMPLE_PEOPLE
 from local.stack import ESTATE, ROOT, Stack, StackError
 
 
@@ -74,8 +75,19 @@ def _announce(stack: Stack, described: Path, *, with_host: bool) -> None:
     fresh.replace(described)
     for name in ("api", "arm", "issuer"):
         print(f"{name:7} {getattr(stack, name)}", file=sys.stderr)
+    if with_host:
+        print(f"page    {stack.api}/ui/", file=sys.stderr)
+        print(f"people  {_sample_people()}", file=sys.stderr)
+        print("        protect machines as erin, request access as alice", file=sys.stderr)
     log = f"log of the app: {stack.host_log}; " if with_host else ""
     print(f"ready; {log}Ctrl-C stops all", file=sys.stderr)
+
+
+def _sample_people() -> str:
+    """Return the sample people of the issuer, each with its app roles."""
+    return "; ".join(
+        f"{n} ({', '.join(roles) or 'no roles'})" for n, roles in SAMPLE_PEOPLE.items()
+    )
 
 
 def _stack_file(options: argparse.Namespace) -> Path:

@@ -1,67 +1,43 @@
-// Requests: the caller's own, those that await a decision, and one in full.
-import { call } from "./api.js";
-import { clock, failure, h, nameOf, show, table } from "./ui.js";
+// The caller's own requests, and those that await the caller's decision.
+import { buttons } from "./actions.js";
+import { list } from "./api.js";
+import { follow } from "./follow.js";
+import { connectLines, sentence, shortestPause, state } from "./requests.js";
+import { clock } from "./time.js";
+import { h, table } from "./ui.js";
 
-/** @type {Record<string, string>} */
-const ACTIONS = { approve: "Approve", deny: "Deny", extend: "Extend by 1 hour", revoke: "End now" };
-
-/** Show what the caller requested. */
-export async function mine() {
-  show(h("h1", {}, "My access"), list((await call("/api/requests?mine=true")).value, "You have requested nothing yet. Choose a machine to begin."));
-}
-
-/** Show what the caller can decide. */
-export async function approvals() {
-  show(h("h1", {}, "Approvals"), list((await call("/api/requests?awaiting=me")).value, "No request awaits your decision."));
-}
-
-/** @param {any[]} requests @param {string} otherwise */
-function list(requests, otherwise) {
-  if (!requests.length) return h("p", {}, otherwise);
-  return table(["Request", "Made", "Status"], requests.map((each) => [
-    h("a", { href: `#/requests/${each.id}` }, sentence(each)), h("span", {}, clock(each.startTimeUtc)), h("span", {}, state(each)),
-  ]));
-}
+const DAYS_SHOWN = 30;
+const INBOX_PAUSE_MS = 10000;
 
 /** @param {any} request */
-function sentence(request) {
-  const targets = request.virtualMachines.map((/** @type {any} */ vm) => `${nameOf(vm.id)} port ${vm.ports.map((/** @type {any} */ port) => port.number).join(", ")}`);
-  return `${request.requestor}: ${targets.join("; ")}`;
+const link = (request) => h("a", { href: `#/requests/${encodeURIComponent(request.id)}`, id: `link-${request.id}` }, sentence(request));
+
+/** Show what the caller requested: what is open, what waits, and what has ended. @param {() => boolean} current */
+export async function mine(current) {
+  const since = new Date(Date.now() - DAYS_SHOWN * 86400000).toISOString();
+  await follow(() => list(`/api/requests?mine=true&from=${since}`, 200), (requests, refresh) => {
+    const within = (/** @type {string[]} */ ...statuses) => requests.filter((/** @type {any} */ each) => statuses.includes(each.status));
+    const [open, waiting, ended] = [within("Initiated"), within("PendingApproval", "Initiating"), within("Revoked", "Denied", "Failed")];
+    return [h("h1", {}, "My access"),
+      !requests.length && h("p", {}, "You have requested nothing in the last 30 days. ", h("a", { href: "#/machines" }, "Choose a machine"), " to begin."),
+      ...open.map((/** @type {any} */ each) => card(each, refresh)), ...waiting.map((/** @type {any} */ each) => card(each, refresh)),
+      ended.length && h("h2", {}, "The last 30 days"), ended.length && past(ended, refresh)].filter(Boolean);
+  }, shortestPause, current);
 }
 
-/** @param {any} request */
-function state(request) {
-  const ports = request.virtualMachines.flatMap((/** @type {any} */ vm) => vm.ports);
-  const end = ports.map((/** @type {any} */ port) => port.endTimeUtc).find(Boolean);
-  if (request.status === "Initiated") return end && !request.closedAt ? `Open until ${clock(end)}` : "Open";
-  if (request.status === "Initiating") return "Opening ...";
-  if (request.status === "PendingApproval") return `Waits for ${request.approval?.needed - request.approval?.agreed} more approvals, until ${clock(request.approval?.deadline)}`;
-  return request.status === "Revoked" ? "Closed" : request.status;
+/** @param {any} request @param {() => Promise<void>} refresh */
+function card(request, refresh) {
+  return h("section", { class: "card" }, h("p", {}, state(request)), h("p", {}, link(request)), request.justification && h("p", {}, `Reason: ${request.justification}`),
+    request.status === "Initiated" && connectLines(request), buttons(request, refresh));
 }
 
-/** Show one request, and follow it. @param {string} id @param {() => boolean} current whether the screen still shows it */
-export async function one(id, current) {
-  const request = await call(`/api/requests/${encodeURIComponent(id)}`);
-  if (!current()) return;
-  /** @type {{vm: any, port: any}[]} */
-  const ports = request.virtualMachines.flatMap((/** @type {any} */ vm) => vm.ports.map((/** @type {any} */ port) => ({ vm, port })));
-  const problem = h("div");
-  const act = async (/** @type {string} */ action) => {
-    try {
-      await call(`/api/requests/${encodeURIComponent(id)}/${action}`, "POST", action === "extend" ? { duration: "PT1H" } : {});
-      await one(id, current);
-    } catch (error) {
-      problem.replaceChildren(failure(error));
-    }
-  };
-  const errors = ports.filter(({ port }) => port.error).map(({ port }) => h("p", { class: "bad" }, port.error.message));
-  const rows = ports.flatMap(({ vm, port }) => port.firewalls.map((/** @type {any} */ each) => [
-    h("span", {}, nameOf(vm.id)), h("span", {}, port.number), h("span", {}, each.name), h("span", {}, each.state, each.reason && `: ${each.reason}`)]));
-  const votes = (request.approval?.decisions ?? []).map((/** @type {any} */ vote) => h("li", {}, `${vote.approver} ${vote.approved ? "approved" : "denied"} at ${clock(vote.at)} ${vote.comment}`));
-  show(h("h1", {}, sentence(request)), h("p", { class: request.status === "Initiated" ? "good" : "" }, state(request)), ...errors,
-    request.justification ? h("p", {}, "Reason: ", request.justification) : h("span"), h("ul", {}, ...votes),
-    h("p", {}, ...request.can.map((/** @type {string} */ action) => h("button", { onclick: () => act(action) }, ACTIONS[action] ?? action))), problem,
-    table(["Machine", "Port", "Firewall", "State"], rows));
-  const wait = request.status === "Initiating" ? 1500 : ["PendingApproval", "Initiated"].includes(request.status) ? 5000 : 0;
-  if (wait) setTimeout(() => current() && one(id, current).catch((error) => show(failure(error))), wait);
+/** @param {any[]} requests @param {() => Promise<void>} refresh */
+const past = (requests, refresh) => table(["Request", "Made", "Outcome", "Repeat"], requests.map((each) => [
+  link(each), h("span", {}, clock(each.startTimeUtc)), state(each), buttons(each, refresh)]));
+
+/** Show what the caller can decide. @param {() => boolean} current */
+export async function approvals(current) {
+  await follow(() => list("/api/requests?awaiting=me", 200), (requests, refresh) => [h("h1", {}, "Approvals"),
+    ...(requests.length ? requests.map((/** @type {any} */ each) => card(each, refresh)) : [h("p", {}, "No request awaits your decision.")])],
+  () => INBOX_PAUSE_MS, current);
 }

@@ -17,19 +17,55 @@ const ADVICE = {
  * @returns {Promise<any>}
  */
 export async function call(path, method = "GET", body) {
+  return (await send(path, method, body)).json().catch(() => ({}));
+}
+
+/** Call the API for its answer, whatever its status. @param {string} path @param {string} [method] @param {any} [body] @param {Record<string, string>} [headers] */
+export async function answerOf(path, method = "GET", body, headers = {}) {
   const bearer = await token();
-  let answer;
   try {
-    answer = await fetch(settings.base + path, {
+    return await fetch(settings.base + path, {
       method,
-      headers: { Authorization: `Bearer ${bearer}`, ...(body ? { "Content-Type": "application/json" } : {}) },
+      headers: { Authorization: `Bearer ${bearer}`, ...(body ? { "Content-Type": "application/json" } : {}), ...headers },
       body: body ? JSON.stringify(body) : undefined,
     });
   } catch {
     throw Object.assign(new Error("The service does not answer."), { advice: "Check your connection, then try again. What is open closes on time all the same." });
   }
-  const content = await answer.json().catch(() => ({}));
-  if (answer.ok) return content;
-  const error = content.error ?? { message: `The service answered ${answer.status}.` };
-  throw Object.assign(new Error(error.message), { code: error.code, details: error.details, advice: ADVICE[answer.status] ?? "Try again in a minute." });
+}
+
+/** Call the API for an answer with its headers. @param {string} path @param {string} [method] @param {any} [body] @param {Record<string, string>} [headers] */
+export async function send(path, method = "GET", body, headers = {}) {
+  const answer = await answerOf(path, method, body, headers);
+  if (answer.ok) return answer;
+  const { error } = await answer.json().catch(() => ({}));
+  throw Object.assign(new Error(error?.message ?? `The service answered ${answer.status}.`), {
+    status: answer.status, code: error?.code, details: error?.details, advice: ADVICE[answer.status] ?? "Try again in a minute.",
+  });
+}
+
+/** Return every entry of a list, page by page; at most some. @param {string} path @param {number} [most] @returns {Promise<any[]>} */
+export async function list(path, most = 1000) {
+  /** @type {any[]} */
+  const found = [];
+  for (let next = path; next && found.length < most;) {
+    const page = await call(next);
+    found.push(...page.value);
+    // A link is absolute, and may name another host than the one that the page came from.
+    const link = page.nextLink && new URL(page.nextLink);
+    next = link ? (link.pathname + link.search).slice(settings.base.length) : "";
+  }
+  return found;
+}
+
+/** @type {Promise<any>|undefined} */
+let person;
+
+/** Return who is signed in, as the API sees it; asked once. @returns {Promise<any>} */
+export function me() {
+  person ??= call("/api/me").catch((error) => {
+    person = undefined;
+    throw error;
+  });
+  return person;
 }

@@ -1,23 +1,33 @@
 // Sign in, then show the screen that the address names.
-import { approvals, mine, one } from "./access.js";
-import { call } from "./api.js";
-import { machines } from "./machines.js";
+import { approvals, mine } from "./access.js";
+import { activity } from "./activity.js";
+import { me } from "./api.js";
+import { machine, machines } from "./machines.js";
+import { operations } from "./operations.js";
+import { policies, policy } from "./policies.js";
+import { one } from "./request.js";
 import { settings, signIn } from "./sign-in.js";
-import { failure, h, show } from "./ui.js";
+import { runCountdowns } from "./time.js";
+import { announce, failure, h, show } from "./ui.js";
 
-/** @type {[string, string, () => Promise<void>][]} */
-const SCREENS = [["#/machines", "Machines", machines], ["#/access", "My access", mine], ["#/approvals", "Approvals", approvals]];
+/** @type {[string, string, (current: () => boolean, id: string) => Promise<void>][]} */
+const SCREENS = [["machines", "Machines", machines], ["access", "My access", mine], ["approvals", "Approvals", approvals],
+  ["policies", "Policies", policies], ["activity", "Activity", activity], ["operations", "Operations", operations]];
+/** Screens that show the one thing which the address names. @type {Record<string, (current: () => boolean, id: string) => Promise<void>>} */
+const SINGLE = { requests: one, machines: machine, policies: policy };
 let turn = 0;
 
 async function route() {
   const now = ++turn;
-  const hash = location.hash || "#/machines";
-  document.querySelector("nav")?.replaceChildren(...SCREENS.map(([href, name]) => h("a", { href, "aria-current": hash === href && "page" }, name)));
+  const [, name = "", id = ""] = location.hash.match(/^#\/([a-z]+)(?:\/(.+))?$/) ?? [];
+  const screen = (id && SINGLE[name]) || (SCREENS.find(([key]) => key === name) ?? SCREENS[0])[2];
+  document.querySelector("nav")?.replaceChildren(...SCREENS.map(([key, text, run]) => h("a", { href: `#/${key}`, "aria-current": key === name || (!name && run === screen) ? "page" : null }, text)));
+  announce("");
+  scrollTo(0, 0);
   show(h("p", {}, "Loading ..."));
   try {
-    const id = hash.match(/^#\/requests\/(.+)$/)?.[1];
-    if (id) await one(decodeURIComponent(id), () => now === turn);
-    else await (SCREENS.find(([href]) => href === hash) ?? SCREENS[0])[2]();
+    await screen(() => now === turn, decodeURIComponent(id));
+    if (now === turn && turn > 1) document.getElementById("main")?.focus({ preventScroll: true });
   } catch (error) {
     if (now === turn) show(failure(error), h("button", { onclick: route }, "Try again"));
   }
@@ -31,7 +41,8 @@ async function start() {
   try {
     if (!(await signIn())) return;
     addEventListener("hashchange", route);
-    await Promise.all([route(), call("/api/me").then((me) => document.getElementById("person")?.replaceChildren(me.name))]);
+    runCountdowns();
+    await Promise.all([route(), me().then((person) => document.getElementById("person")?.replaceChildren(person.name))]);
   } catch (error) {
     show(failure(error), h("button", { onclick: () => location.reload() }, "Sign in again"));
   }

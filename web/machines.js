@@ -1,60 +1,125 @@
-// The machines, and the form that requests access to one.
-import { call } from "./api.js";
-import { failure, h, nameOf, show, table } from "./ui.js";
+// The machines by category, one machine, and the protection of several at once.
+import { list } from "./api.js";
+import { applyChange, changeFor, groupsOf } from "./protect.js";
+import { openForm, rulesOf } from "./request-form.js";
+import { sentence, state } from "./requests.js";
+import { clock } from "./time.js";
+import { announce, dialog, h, nameOf, numbersOf, show, table } from "./ui.js";
 
-/** Show the machines by category, with a search. */
-export async function machines() {
-  const found = (await call("/api/machines")).value;
-  const categories = [...new Set(found.map((/** @type {any} */ each) => each.category))].sort();
-  const search = /** @type {HTMLInputElement} */ (h("input", { type: "search", oninput: () => fill() }));
-  const list = h("div");
+const CATEGORIES = ["Configured", "Not configured", "Exposed", "Unsupported", "Unknown"];
+
+/** What the person was looking at, kept while the page is open. */
+const view = { tab: "Configured", search: "" };
+
+/** Show the machines by category, with a search. @param {() => boolean} current */
+export async function machines(current) {
+  const found = await list("/api/machines", 5000);
+  if (!current()) return;
+  const panel = h("div", { role: "tabpanel", id: "panel", "aria-labelledby": "tab-chosen" });
+  const tabs = h("div", { role: "tablist", "aria-label": "Category", onkeydown: moveTab });
   const fill = () => {
-    const text = search.value.toLowerCase();
-    list.replaceChildren(...categories.map((category) => {
-      const shown = found.filter((/** @type {any} */ each) => each.category === category && each.id.toLowerCase().includes(text));
-      return h("section", {}, h("h2", {}, `${category} (${shown.length})`), table(["Machine", "Addresses", "State", "Access"], shown.map(row)));
-    }));
+    const shown = found.filter((each) => nameOf(each.id).toLowerCase().includes(view.search.toLowerCase()));
+    const counted = CATEGORIES.map((name) => ({ name, members: shown.filter((each) => each.category === name) })).filter(({ name, members }) => members.length || name !== "Unknown");
+    tabs.replaceChildren(...counted.map(({ name, members }) => tab(`${name} (${members.length})`, name, fill)));
+    const members = counted.find(({ name }) => name === view.tab)?.members ?? [];
+    panel.replaceChildren(contents(members, () => machines(current)));
+    announce(view.search ? `${members.length} machines found` : "");
   };
+  const search = /** @type {HTMLInputElement} */ (h("input", { type: "search", value: view.search, autocomplete: "off", oninput: () => {
+    view.search = search.value;
+    fill();
+  } }));
   fill();
-  show(h("h1", {}, "Machines"), h("label", {}, "Search machines", search), list);
+  show(h("h1", {}, "Machines"), h("label", { class: "narrow" }, "Search by name", search), tabs, panel);
+}
+
+/** @param {string} text @param {string} name @param {() => void} fill */
+function tab(text, name, fill) {
+  const chosen = name === view.tab;
+  return h("button", { role: "tab", "aria-selected": String(chosen), tabindex: chosen ? 0 : -1, id: chosen && "tab-chosen", "aria-controls": "panel", onclick: () => {
+    view.tab = name;
+    fill();
+    document.getElementById("tab-chosen")?.focus();
+  } }, text);
+}
+
+/** Let the arrow keys go from tab to tab. @param {KeyboardEvent} event */
+function moveTab(event) {
+  const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+  const tabs = [.../** @type {HTMLElement} */ (event.currentTarget).querySelectorAll("button")];
+  if (step) tabs[(tabs.findIndex((each) => each.id === "tab-chosen") + step + tabs.length) % tabs.length].click();
+}
+
+/** @param {any[]} members @param {() => Promise<void>} reload */
+function contents(members, reload) {
+  if (!members.length) return h("p", {}, view.search ? "No machine with this name is in this category." : view.tab === "Configured" ? "No machine is protected yet. An administrator selects machines under Not configured." : "No machine is in this category.");
+  if (view.tab !== "Not configured") return table(["Machine", "Addresses", "Ports", "State", "Last access", "Access"], members.map(row));
+  const rows = members.map((each) => [h("label", {}, h("input", { type: "checkbox", name: "vm", value: each.id }), " ", nameOf(each.id)), h("span", {}, addresses(each)), h("span", {}, each.system ?? ""), h("span", {}, each.id.split("/")[4])]);
+  const problem = h("p", { role: "status" });
+  const form = h("form", { onsubmit: (/** @type {Event} */ event) => {
+    event.preventDefault();
+    const ids = new FormData(/** @type {HTMLFormElement} */ (event.target)).getAll("vm");
+    problem.replaceChildren(ids.length ? "" : "Select at least one machine.");
+    if (ids.length) protect(members.filter((each) => ids.includes(each.id)), reload);
+  } }, h("p", { class: "buttons" }, h("button", { class: "primary" }, "Protect the selected machines"), h("button", { type: "button", onclick: () => form.querySelectorAll("input").forEach((/** @type {HTMLInputElement} */ each) => { each.checked = true; }) }, "Select all")), problem,
+  table(["Machine", "Addresses", "System", "Resource group"], rows));
+  return form;
 }
 
 /** @param {any} machine */
+const addresses = (machine) => machine.privateIpAddresses.join(", ");
+
+/** @param {any} machine */
 function row(machine) {
-  const ports = machine.ports ?? [];
-  const exposed = machine.exposedBy.map((/** @type {any} */ each) => h("p", { class: "bad" }, `Port ${each.port} is left open by rule ${each.rule} of ${nameOf(each.firewall)}`));
-  const ask = ports.length ? h("button", { onclick: () => form(machine) }, "Request access") : h("span", { class: "muted" }, "Not protected");
-  return [h("strong", { title: machine.id }, nameOf(machine.id)), h("span", {}, machine.privateIpAddresses.join(", ")), h("div", {}, machine.reason, ...exposed), ask];
+  const last = machine.lastAccess ? `${clock(machine.lastAccess)}, ${machine.lastRequestor ?? ""}` : "";
+  return [h("a", { href: `#/machines/${encodeURIComponent(machine.id)}` }, nameOf(machine.id)), h("span", {}, addresses(machine)), h("span", {}, numbersOf(machine.ports)),
+    h("div", { class: "wide" }, machine.exposedBy.length ? exposures(machine) : machine.reason), h("span", {}, last), ask(machine)];
 }
 
-/** Show the form, filled in. @param {any} machine */
-function form(machine) {
-  const port = h("select", { name: "port" }, ...machine.ports.map((/** @type {any} */ each) => h("option", { value: each.number }, `${each.number} (${each.protocol})`)));
-  const time = h("select", { name: "time" }, ...[["PT30M", "30 minutes"], ["PT1H", "1 hour"], ["PT3H", "3 hours"]].map(([value, text]) => h("option", { value }, text)));
-  const source = h("input", { name: "source", placeholder: "Your own address", autocomplete: "off" });
-  const reason = h("input", { name: "reason", maxlength: 1000, autocomplete: "off" });
-  const problem = h("div");
-  const send = h("button", { class: "primary" }, "Request access");
-  const dialog = /** @type {HTMLDialogElement} */ (h("dialog", { "aria-label": `Request access to ${nameOf(machine.id)}`, onclose: () => dialog.remove() },
-    h("form", {
-      onsubmit: async (/** @type {Event} */ event) => {
-        event.preventDefault();
-        send.setAttribute("disabled", "");
-        const given = new FormData(/** @type {HTMLFormElement} */ (event.target));
-        try {
-          const made = await call("/api/requests", "POST", {
-            virtualMachine: machine.id, ports: [Number(given.get("port"))], duration: given.get("time"), justification: given.get("reason"),
-            ...(given.get("source") ? { allowedSourceAddressPrefix: given.get("source") } : {}),
-          });
-          dialog.close();
-          location.hash = `#/requests/${made.id}`;
-        } catch (error) {
-          problem.replaceChildren(failure(error));
-          send.removeAttribute("disabled");
-        }
-      },
-    }, h("h1", {}, "Request access to ", nameOf(machine.id)), h("label", {}, "Port", port), h("label", {}, "Time", time),
-      h("label", {}, "From", source), h("label", {}, "Reason", reason), problem, send, h("button", { type: "button", onclick: () => dialog.close() }, "Cancel"))));
-  document.body.append(dialog);
-  dialog.showModal();
+/** @param {any} machine */
+const ask = (machine) => (machine.ports.length ? h("button", { onclick: () => openForm(machine) }, "Request access") : h("span", { class: "muted" }, "Not protected"));
+
+/** Name each rule that leaves a port open, and what to do about it. @param {any} machine */
+function exposures(machine) {
+  return h("div", {}, ...machine.exposedBy.map((/** @type {any} */ each) => h("p", { class: "bad" },
+    `Port ${each.port} is left open to ${each.sources.join(", ") || "unknown addresses"} by rule ${each.rule}${each.priority === undefined ? "" : ` (priority ${each.priority})`} of ${nameOf(each.firewall)}.`)),
+  h("p", {}, "Remove or narrow that rule, then look again."));
+}
+
+/** Show one machine: how it is protected, and the access that is open. @param {() => boolean} current @param {string} id */
+export async function machine(current, id) {
+  const [[found], open] = await Promise.all([list(`/api/machines?scope=${encodeURIComponent(id)}`), list(`/api/requests?status=Initiated&vm=${encodeURIComponent(id)}`, 200)]);
+  if (!current()) return;
+  if (!found) throw Object.assign(new Error("There is no such machine."), { advice: "Go back to Machines and choose another." });
+  const links = found.policies.map((/** @type {string} */ policy) => h("a", { href: `#/policies/${encodeURIComponent(policy)}` }, nameOf(policy)));
+  const facts = [["Category", found.category], ["Reason", found.reason], ["Addresses", addresses(found)], ["Ports", numbersOf(found.ports)], ["Policy", h("span", {}, ...links)],
+    ["Firewalls", found.firewalls.map(nameOf).join(", ")], ["System", found.system ?? ""], ["Resource id", found.id]];
+  show(h("h1", {}, nameOf(found.id)), ask(found), found.exposedBy.length ? exposures(found) : h("span"),
+    h("dl", {}, ...facts.flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])), h("h2", {}, "Open access"),
+    open.length ? table(["Request", "State"], open.map((each) => [h("a", { href: `#/requests/${encodeURIComponent(each.id)}` }, sentence(each)), state(each)])) : h("p", {}, "Nothing is open."));
+}
+
+/** Show what protecting some machines would change, and do it. @param {any[]} chosen @param {() => Promise<void>} reload */
+async function protect(chosen, reload) {
+  const outcome = h("div", { class: "note", "aria-live": "polite" }, "Looking at what would change ...");
+  /** @type {any[]} */
+  let changes = [];
+  dialog(`Protect ${chosen.length} ${chosen.length === 1 ? "machine" : "machines"}`, [
+    h("p", {}, "Their management ports are closed to every address. Access then needs a request. What reaches them today by those ports no longer will."),
+    h("p", {}, chosen.map((each) => nameOf(each.id)).join(", ")), outcome], "Protect", async () => {
+    if (!changes.length) throw Object.assign(new Error("It is not known yet what would change."), { advice: "Wait until the change is shown, then press Protect again." });
+    for (const change of changes) await applyChange(change);
+    view.tab = "Configured";
+    await reload();
+  });
+  try {
+    const found = [];
+    for (const group of groupsOf(chosen)) found.push(await changeFor(group));
+    const against = found.flatMap(({ explained }) => [...explained.reasons, ...explained.problems]);
+    outcome.replaceChildren(against.length ? h("ul", { class: "bad" }, ...against.map((each) => h("li", {}, each.message))) : "Every machine can be protected.", rulesOf(found.flatMap(({ explained }) => explained.firewalls)));
+    changes = found;
+  } catch (error) {
+    const { message, advice } = /** @type {any} */ (error);
+    outcome.replaceChildren(h("p", { class: "bad" }, `${message} ${advice ?? ""}`));
+  }
 }

@@ -22,26 +22,57 @@ function isolate(text) {
   return /[\u0590-\u08ff\u200e\u200f\u202a-\u202e\u2066-\u2069]/.test(text) ? h("bdi", {}, document.createTextNode(text)) : document.createTextNode(text);
 }
 
-/** Show a screen. @param {...Node} nodes */
+/** Show a screen. The focus stays on the element with the same id. @param {...Node} nodes */
 export function show(...nodes) {
+  const focused = document.activeElement?.id;
   document.getElementById("main")?.replaceChildren(...nodes);
+  if (focused) document.getElementById(focused)?.focus();
+}
+
+/** Tell a screen reader what has changed. @param {string} text */
+export function announce(text) {
+  const status = document.getElementById("status");
+  if (status && status.textContent !== text) status.textContent = text;
+}
+
+/**
+ * Open a dialog with a form. Closed, it leaves the document.
+ * @param {string} title @param {(Node|false|null|undefined)[]} fields @param {string} action the text of its button
+ * @param {(form: FormData) => Promise<void>} send what the button does; a failure is shown in the dialog
+ * @returns {HTMLDialogElement}
+ */
+export function dialog(title, fields, action, send) {
+  const problem = h("div");
+  const button = /** @type {HTMLButtonElement} */ (h("button", { class: "primary" }, action));
+  const submit = async (/** @type {Event} */ event) => {
+    event.preventDefault();
+    button.disabled = true;
+    try {
+      await send(new FormData(/** @type {HTMLFormElement} */ (event.target)));
+      box.close();
+    } catch (error) {
+      problem.replaceChildren(failure(error));
+      button.disabled = false;
+    }
+  };
+  const box = /** @type {HTMLDialogElement} */ (h("dialog", { "aria-label": title, onclose: () => box.remove() },
+    h("form", { onsubmit: submit }, h("h2", {}, title), ...fields, problem, h("p", { class: "buttons" }, button, h("button", { type: "button", onclick: () => box.close() }, "Cancel")))));
+  document.body.append(box);
+  box.showModal();
+  return box;
 }
 
 /** Return a table. @param {string[]} heads @param {Node[][]} rows */
 export function table(heads, rows) {
   return h("table", {}, h("thead", {}, h("tr", {}, ...heads.map((head) => h("th", { scope: "col" }, head)))),
-    h("tbody", {}, ...rows.map((cells) => h("tr", {}, ...cells.map((cell) => h("td", {}, cell))))));
+    h("tbody", {}, ...rows.map((cells) => h("tr", {}, ...cells.map((cell, index) => h("td", { "data-head": heads[index] }, cell))))));
 }
 
 /** Return the last part of a resource id. @param {string} id */
 export const nameOf = (id) => id.split("/").pop() ?? id;
 
-/** Return a time of day; with its date where that is not today. @param {string} instant */
-export function clock(instant) {
-  const at = new Date(instant);
-  const time = at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false });
-  return at.toDateString() === new Date().toDateString() ? time : `${at.toLocaleDateString()} ${time}`;
-}
+/** Return the port numbers of a list of ports. @param {any[]} ports */
+export const numbersOf = (ports) => ports.map((port) => port.number).join(", ");
 
 /** Say what went wrong and what to do. @param {any} error */
 export function failure(error) {

@@ -28,6 +28,9 @@ param deployFrontDoor bool
 @description('Where the app is.')
 param apiUrl string
 
+@description('Address of the page, to which mails and cards link. Empty: it is not set up.')
+param pageUrl string
+
 @description('Client id of the app registration: the audience in version 2 tokens.')
 param clientId string
 
@@ -176,7 +179,11 @@ resource approval 'Microsoft.Logic/workflows@2019-05-01' = {
   properties: {
     state: 'Enabled'
     definition: approvalDefinition
-    parameters: workflowParameters
+    parameters: union(workflowParameters, {
+      pageUrl: {
+        value: pageUrl
+      }
+    })
     accessControl: {
       triggers: hostOnly
     }

@@ -15,6 +15,7 @@ import pytest
 
 from local.json_calls import call
 from local.ports import free_ports, listen
+from local.sign_in import SAMPLE_PEOPLE
 from tests.contract.platform_app.harness import APP, until
 
 ROOT = Path(__file__).parents[2]
@@ -90,6 +91,8 @@ def test_up_until_asked_to_stop(folder: Path) -> None:
         code, errors = _ended(process)
     assert code == 0
     assert printed.stdout.strip() not in errors
+    assert f"page    {stack['api']}/ui/\n" in errors
+    assert all(f"{person} (" in errors for person in SAMPLE_PEOPLE)
     assert not (folder / "stack" / "stack.json").exists()
     assert all(_is_away(stack[part]) for part in ("api", "arm", "issuer"))
     assert not _children_of(stack["storage"])

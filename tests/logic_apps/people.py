@@ -155,7 +155,9 @@ class People:
         }
 
 
-def engine(name: str, app: Callable[[Call], Answer], people: People, channel: str) -> Engine:
+def engine(
+    name: str, app: Callable[[Call], Answer], people: People, channel: str, page: str = ""
+) -> Engine:
     """Make an engine for a workflow as the deployment configures it."""
     return Engine(
         definition(name),
@@ -170,6 +172,7 @@ def engine(name: str, app: Callable[[Call], Answer], people: People, channel: st
             "approverMail": "approvers@contoso.example",
             "teamsGroupId": "team",
             "teamsChannelId": "channel",
+            **({"pageUrl": page} if page else {}),
         },
         app,
         connectors=people.connectors(),

@@ -6,6 +6,7 @@ import pytest
 
 from tests.logic_apps.people import ALICE, BOB, NAMES, People, ScriptedApp, engine
 
+PAGE = "https://jit.example/ui/"
 NOTICE = {"requestId": "0123456789abcdef01234567-8236178123456abcdef01"}
 
 
@@ -62,3 +63,22 @@ def test_markup_is_shown_as_text() -> None:
             plain = [part for part in card["body"] if part["type"] != "RichTextBlock"]
             assert "evil.example" not in json.dumps(plain)
             assert "evil.example" in json.dumps(card["body"])
+
+
+@pytest.mark.parametrize("channel", ["outlook", "teams"])
+def test_mail_and_card_link_to_the_request_in_the_page(channel: str) -> None:
+    """Where the page is set up, the request's own address in it is linked."""
+    app = ScriptedApp()
+    people = People((BOB, "Approve"))
+    body = {"event": "approvalRequested", "isExtension": False, **NOTICE}
+    engine("approval", app, people, channel, page=PAGE).run(body, {})
+    told = json.dumps([people.mails, people.cards])
+    assert f"{PAGE}#/requests/{NOTICE['requestId']}" in told
+
+
+@pytest.mark.parametrize("channel", ["outlook", "teams"])
+def test_without_the_page_nothing_is_linked(channel: str) -> None:
+    """Where the page is not set up, mail and card name no address of it."""
+    _, told = _told(ScriptedApp(), channel)
+    assert "#/requests/" not in told
+    assert "Open the request" not in told
