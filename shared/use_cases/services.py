@@ -10,6 +10,7 @@ from shared.domain.policy import Limits
 from shared.domain.rules import Band
 from shared.ports import (
     Authorizer,
+    Bastions,
     Clock,
     Firewall,
     Firewalls,
@@ -38,6 +39,7 @@ class Services:
     firewalls: Firewalls
     machines: Machines
     inventory: Inventory
+    bastions: Bastions
     telemetry: Telemetry
     clock: Clock
     sleep: Sleep
