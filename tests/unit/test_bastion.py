@@ -198,6 +198,33 @@ def test_a_failed_look_up_opens_nothing_and_is_tried_again() -> None:
     assert app.status(request.id) is Status.INITIATED
 
 
+def test_a_port_from_an_address_opens_beside_one_through_bastion() -> None:
+    """The look-up at opening leaves the other ports of the request as they are."""
+    app = world(OWN)
+    length = app.services.limits.min_duration * 2
+    through = AskedPort("ports[0]", WEB, 22, (), duration=length, bastion="bastion")
+    direct = AskedPort("ports[1]", WEB, 3389, ("203.0.113.7",), duration=length)
+    new = submission.NewRequest(Asked((through, direct), "because", "203.0.113.7"), ALICE, POLICY)
+    request = submission.submit(app.services, new)
+    app.work()
+    assert [port.status for port in app.request(request.id).ports] == [Status.INITIATED] * 2
+    assert allowed_sources(app) == {OWN.prefixes, ("203.0.113.7",)}
+
+
+def test_an_ec2_instance_stands_behind_no_bastion() -> None:
+    """A machine of another cloud is refused before Azure is asked."""
+    app = world(OWN)
+    instance = (
+        f"{GROUP}/providers/Microsoft.Security/securityConnectors/aws/securityentitydata/"
+        "aws-ec2-instance-i-0123456789abcdef0-eu-west-1"
+    )
+    listed = PolicyVm(instance, (PortRule(22, "TCP"),))
+    held = app.services.policies.get(POLICY)
+    assert held is not None
+    app.services.policies.replace(held, replace(held.policy, vms=(listed,)))
+    assert refusals(app, vm=instance) == ["BastionNotFound"]
+
+
 def test_a_machine_has_no_networks_unless_azure_names_them() -> None:
     """A machine of another cloud stands in no virtual network."""
     assert Machine(WEB, "", "linux", ()).networks == ()
