@@ -56,6 +56,7 @@ def _conditions(held: Conditions) -> dict[str, Any]:
         "widestSourcePrefixIpv4": held.widest_ipv4 or None,
         "widestSourcePrefixIpv6": held.widest_ipv6 or None,
         "ownAddressOnly": held.own_address_only,
+        "onlyThroughBastion": held.only_through_bastion,
         "approversNeeded": held.approvers_needed,
         "extensionApproval": held.extension_approval.value,
         "approveExtensions": held.extension_approval is ExtensionApproval.AS_OPENING,
@@ -169,6 +170,7 @@ def _port_status(port: PortRequest) -> dict[str, Any]:
     entry = entry_of(port)
     return {
         **_port_request(port),
+        **({"bastion": port.bastion} if port.bastion else {}),
         **({"connectTo": f"{entry.address} port {entry.port}"} if entry else {}),
         "firewalls": [_firewall(port, each) for each in port.fronts or ()],
     }

@@ -130,7 +130,7 @@ def _new_request(
         ),
         end_texts=tuple(port.end_time_utc or "" for port in each),
         sources_listed=tuple(port.allowed_source_address_prefixes is not None for port in each),
-        sources_given=tuple(port.sources is not None for port in each),
+        sources_given=tuple(bool(port.sources or port.source) for port in each),
     )
 
 
@@ -139,8 +139,13 @@ def _asked_ports(asking: _Asking, body: InitiateWire) -> list[AskedPort]:
     for v, vm in enumerate(body.virtual_machines):
         for p, port in enumerate(vm.ports):
             at = f"virtualMachines[{v}].ports[{p}]"
-            sources = port.sources or _own_address(asking, at)
-            asked.append(AskedPort(at, vm.id, port.number, sources, port.end_at, port.duration))
+            named = port.sources or (() if port.source else _own_address(asking, at))
+            asked.append(
+                AskedPort(
+                    *(at, vm.id, port.number, named, port.end_at, port.duration),
+                    bastion=port.source or "",
+                )
+            )
     return asked
 
 

@@ -81,6 +81,7 @@ _CONDITIONS = _object(
         "widestSourcePrefixIpv4": _or_null(_COUNT),
         "widestSourcePrefixIpv6": _or_null(_COUNT),
         "ownAddressOnly": _FLAG,
+        "onlyThroughBastion": _FLAG,
         "approversNeeded": _COUNT,
         "extensionApproval": _one_of(*(each.value for each in ExtensionApproval)),
         "approveExtensions": _FLAG,
@@ -140,6 +141,7 @@ _PORT_STATUS: Schema = {
     **_PORT_REQUEST,
     "properties": {
         **_PORT_REQUEST["properties"],
+        "bastion": _ID,
         "connectTo": _TEXT,
         "firewalls": _list(
             _object(
@@ -313,8 +315,15 @@ REASON_CODES = (
     *("VirtualMachineNotInPolicy", "PortNotInPolicy", "DuplicatePort", "DuplicateVirtualMachine"),
     *("InvalidSubscription", "InvalidDuration", "DurationTooShort", "DurationTooLong"),
     *("TotalDurationTooLong", "ProtocolNotInPolicy"),
-    *("SourceNotAllowed", "SourceNotOwnAddress", "SourceTooWide", "SourcesTooWide"),
+    *(
+        "SourceNotAllowed",
+        "SourceNotOwnAddress",
+        "SourceNotBastion",
+        "SourceTooWide",
+        "SourcesTooWide",
+    ),
     *("JustificationRequired", "JustificationPattern", "NotHeld"),
+    *("BastionNotFound", "BastionAmbiguous", "BastionNotReadable", "PortNotThroughBastion"),
     *("CannotBeOpened", "CannotBeProtected"),
 )
 _LINE = _object(

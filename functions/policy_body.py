@@ -50,6 +50,7 @@ def _conditions(wire: ConditionsWire | None) -> Conditions:
         widest_ipv4=wire.widest_source_prefix_ipv4 or 0,
         widest_ipv6=wire.widest_source_prefix_ipv6 or 0,
         own_address_only=wire.own_address_only,
+        only_through_bastion=wire.only_through_bastion,
         approvers_needed=wire.approvers_needed,
         # What the version before this one reads: after a step back it still asks for approval.
         approve_extensions=asked is ExtensionApproval.AS_OPENING and wire.approvers_needed > 0,

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import Field, StrictBool, model_validator
+from pydantic import AfterValidator, Field, StrictBool, model_validator
 
 from functions.people import PersonWire
 from functions.wire import (
@@ -16,6 +16,8 @@ from functions.wire import (
     VmId,
     Wire,
 )
+from shared.domain.bastion import ANY_BASTION, BASTION_TYPE
+from shared.domain.ids import is_resource
 from shared.domain.policy import MAX_PORTS
 from shared.domain.times import parse_instant
 
@@ -26,6 +28,14 @@ _ONE_END = "Only one of fields 'EndTimeUtc' and 'Duration' can be set."
 # Answers name the address and port to connect to; sent back, they choose neither.
 IgnoredPort = Annotated[PortNumber | None, Field(exclude=True)]
 IgnoredAddress = Annotated[Prefix | None, Field(exclude=True)]
+
+
+def _bastion(value: str) -> str:
+    if value.lower() == ANY_BASTION:
+        return ANY_BASTION
+    if not is_resource(value, BASTION_TYPE):
+        raise ValueError("must be 'bastion', or the id of a Bastion host")
+    return value
 
 
 class _OneEnd(Wire):
@@ -44,7 +54,21 @@ class _OneEnd(Wire):
         return parse_instant(self.end_time_utc) if self.end_time_utc else None
 
 
-class PortRequestWire(OneSource, _OneEnd):
+class RequestSource(OneSource):
+    """A source of a request: prefixes, Azure Bastion, or none for the caller's own address."""
+
+    source: Annotated[str, AfterValidator(_bastion)] | None = Field(
+        None, description="`bastion`, or the id of a Bastion host, in place of a prefix"
+    )
+
+    @model_validator(mode="after")
+    def _bastion_alone(self) -> "RequestSource":
+        if self.source and self.sources:
+            raise ValueError("'source' names Bastion; no source address can be set beside it")
+        return self
+
+
+class PortRequestWire(RequestSource, _OneEnd):
     """One port asked for."""
 
     number: PortNumber
@@ -88,7 +112,7 @@ class InitiateWire(_Asking):
         return self.model_dump_json(by_alias=True, exclude_none=True)
 
 
-class ShortRequestWire(_Asking, OneSource, _OneEnd):
+class ShortRequestWire(_Asking, RequestSource, _OneEnd):
     """The body of the short form: one VM, some ports, one end."""
 
     virtual_machine: VmId
@@ -97,7 +121,8 @@ class ShortRequestWire(_Asking, OneSource, _OneEnd):
     def as_initiate(self) -> InitiateWire:
         """Say the same in the long form."""
         each: dict[str, Any] = {
-            name: getattr(self, name) for name in (*OneSource.model_fields, *_OneEnd.model_fields)
+            name: getattr(self, name)
+            for name in (*RequestSource.model_fields, *_OneEnd.model_fields)
         }
         whole = {name: getattr(self, name) for name in _Asking.model_fields}
         ports = [PortRequestWire.model_construct(number=number, **each) for number in self.ports]

@@ -242,6 +242,7 @@ class ConditionsWire(Wire):
     widest_source_prefix_ipv4: Annotated[WholeNumber, Field(ge=8, le=32)] | None = None
     widest_source_prefix_ipv6: Annotated[WholeNumber, Field(ge=16, le=128)] | None = None
     own_address_only: StrictBool = False
+    only_through_bastion: StrictBool = False
     approvers_needed: Annotated[WholeNumber, Field(ge=0, le=5)] = 0
     approve_extensions: StrictBool | None = Field(
         None, description="true: extensionApproval is asOpening; false: never"
@@ -252,6 +253,12 @@ class ConditionsWire(Wire):
     max_total_duration: Annotated[Duration, AfterValidator(_total_duration)] = timedelta(days=1)
     close_by: CloseBy = CloseBy.BEGIN
     revoke_foreign_rules: StrictBool = False
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "ConditionsWire":
+        if self.own_address_only and self.only_through_bastion:
+            raise ValueError("'ownAddressOnly' and 'onlyThroughBastion' contradict each other")
+        return self
 
     @model_validator(mode="after")
     def _one_answer(self) -> "ConditionsWire":

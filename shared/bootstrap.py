@@ -6,7 +6,7 @@ then: the HTTP path never loads the management SDK that the queue path needs.
 
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
@@ -16,6 +16,7 @@ from functools import cache, cached_property
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from shared.domain.bastion import BastionReach
 from shared.domain.ids import RuleNames
 from shared.domain.model import Principal
 from shared.domain.permissions import Action, Decision
@@ -26,6 +27,7 @@ from shared.firewalls.nsg.rules import Band
 from shared.firewalls.registry import Registry
 from shared.ports import (
     Authorizer,
+    Bastions,
     Inventory,
     Item,
     Listed,
@@ -79,6 +81,7 @@ class App:
             firewalls=self._registry(NsgProvider(groups, self.names, band)),
             machines=_MachinesWhenUsed(lambda: self._machines),
             inventory=_InventoryWhenUsed(lambda: self.inventory),
+            bastions=_BastionsWhenUsed(lambda: self._bastions),
             telemetry=LogTelemetry(self._measure),
             clock=lambda: datetime.now(UTC),
             sleep=time.sleep,
@@ -313,6 +316,12 @@ class App:
         return VirtualMachines(self._arm_as_network, self.settings.scopes)
 
     @cached_property
+    def _bastions(self) -> Bastions:
+        from shared.adapters.arm_bastion import ArmBastions
+
+        return ArmBastions(self._arm_as_network, self.settings.scopes)
+
+    @cached_property
     def inventory(self) -> Inventory:
         """Return the lists of what is in reach."""
         from shared.adapters.arm import ArmInventory
@@ -390,6 +399,16 @@ class _InventoryWhenUsed:
 
     def read(self, places: tuple[str, ...]) -> Listed:
         return self.made().read(places)
+
+
+@dataclass(frozen=True)
+class _BastionsWhenUsed:
+    """The Bastion hosts, whose reader is made when it is first used."""
+
+    made: Callable[[], Bastions]
+
+    def reach(self, networks: Sequence[str]) -> BastionReach:
+        return self.made().reach(networks)
 
 
 def _days(count: int) -> timedelta | None:

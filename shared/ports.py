@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
 from shared.domain import desired
+from shared.domain.bastion import BastionReach
 from shared.domain.model import Attachment, Principal, SecurityRule
 from shared.domain.notifications import Notification
 from shared.domain.permissions import Action, Decision
@@ -381,6 +382,7 @@ class Machine:
     bare_addresses: tuple[str, ...] = ()  # addresses with no firewall in front
     interfaces: tuple[str, ...] = ()  # ids of its network interfaces
     notes: PathNotes = PathNotes()
+    networks: tuple[str, ...] = ()  # ids of the virtual networks that its interfaces stand in
 
 
 class Machines(Protocol):
@@ -412,6 +414,14 @@ class Inventory(Protocol):
 
     def read(self, places: tuple[str, ...]) -> Listed:
         """Read a subscription or some groups of one, in so many lists however many VMs."""
+        ...
+
+
+class Bastions(Protocol):
+    """The Bastion hosts of the cloud."""
+
+    def reach(self, networks: Sequence[str]) -> BastionReach:
+        """Return the hosts that reach some virtual networks; raises OutsideError."""
         ...
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from threading import RLock
 
+from shared.domain.bastion import BastionReach
 from shared.domain.ids import RuleNames, is_within, key_of, name_of
 from shared.domain.model import Access, Attachment, SecurityRule
 from shared.firewalls.nsg.rules import Plan, in_order
@@ -354,6 +355,21 @@ class MemoryInventory:
         )
         firewalls = {key: MemoryFirewall.read(self._firewall, key) for key in self._firewall.groups}
         return Listed(machines, firewalls, self.unsettled)
+
+
+class MemoryBastions:
+    """The Bastion hosts in memory, by network."""
+
+    def __init__(self) -> None:
+        self.known = BastionReach()
+        self.error: Exception | None = None
+
+    def reach(self, networks: Sequence[str]) -> BastionReach:
+        """Return the hosts; a test may let Azure fail."""
+        del networks
+        if self.error:
+            raise self.error
+        return self.known
 
 
 class MemoryTelemetry:

@@ -31,6 +31,7 @@ from shared.use_cases.timers.sweep import sweep_expired
 from tests.fakes import (
     NAMES,
     Clock,
+    MemoryBastions,
     MemoryFirewall,
     MemoryInventory,
     MemoryMachines,
@@ -73,6 +74,7 @@ class World:
         self.queues = MemoryQueues(self.clock)
         self.firewall = MemoryFirewall()
         self.machines = MemoryMachines()
+        self.bastions = MemoryBastions()
         self.telemetry = MemoryTelemetry()
         self.poison: list[Message] = []
         self.unpermitted: set[str] = set()
@@ -84,6 +86,7 @@ class World:
             firewalls=Registry((NsgProvider(self.firewall, NAMES),)),
             machines=self.machines,
             inventory=MemoryInventory(self.machines, self.firewall),
+            bastions=self.bastions,
             telemetry=self.telemetry,
             clock=self.clock,
             sleep=self.clock.advance,

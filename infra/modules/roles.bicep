@@ -20,7 +20,9 @@ resource network 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
         actions: [
           'Microsoft.Compute/virtualMachines/read'
           'Microsoft.Network/networkInterfaces/read'
+          'Microsoft.Network/virtualNetworks/read'
           'Microsoft.Network/virtualNetworks/subnets/read'
+          'Microsoft.Network/bastionHosts/read'
           'Microsoft.Network/loadBalancers/read'
           'Microsoft.Network/networkSecurityGroups/read'
           'Microsoft.Network/networkSecurityGroups/write'
@@ -47,7 +49,9 @@ resource networkRules 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
         actions: [
           'Microsoft.Compute/virtualMachines/read'
           'Microsoft.Network/networkInterfaces/read'
+          'Microsoft.Network/virtualNetworks/read'
           'Microsoft.Network/virtualNetworks/subnets/read'
+          'Microsoft.Network/bastionHosts/read'
           'Microsoft.Network/loadBalancers/read'
           'Microsoft.Network/networkSecurityGroups/read'
           'Microsoft.Network/networkSecurityGroups/securityRules/read'

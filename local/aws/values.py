@@ -98,11 +98,14 @@ class Region:
         return next((rule for rule in self.rules() if rule.id == rule_id), None)
 
 
+_FIRST = 0x0_A000_0000_0000_0001  # far from the small numbers that an estate is written with
+
+
 class Ids:
     """Mint resource ids; a late write mints the ids that its answer has already told."""
 
     def __init__(self) -> None:
-        self._numbers = itertools.count(1)
+        self._numbers = itertools.count(_FIRST)
         self.minted: list[str] = []
         self.told: deque[str] = deque()
 

@@ -22,7 +22,7 @@ def without_details(request: AccessRequest) -> AccessRequest:
 
 def _without_sources(port: PortRequest) -> PortRequest:
     closing = replace(port.closing, message=HIDDEN) if port.closing else None
-    return replace(port, sources=(), closing=closing)
+    return replace(port, sources=(), bastion="", closing=closing)
 
 
 def _without_comments(approval: Approval) -> Approval:

@@ -129,6 +129,7 @@ class Conditions:
     widest_ipv4: int = 0  # shortest prefix length that may be asked for; 0: the deployment's
     widest_ipv6: int = 0
     own_address_only: bool = False
+    only_through_bastion: bool = False
     approvers_needed: int = 0
     approve_extensions: bool = False
     approval_timeout: timedelta = timedelta(hours=1)
@@ -233,6 +234,7 @@ class PortRequest:
     opened_at: datetime | None = None
     closed_at: datetime | None = None
     close_lead: timedelta = timedelta(0)  # how long before the end its close begins
+    bastion: str = ""  # id of the Bastion host whose prefixes are the sources
 
     @property
     def closes_at(self) -> datetime | None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from ipaddress import IPv4Network
 
+from shared.domain.bastion import DEVELOPER_PREFIX
 from shared.domain.errors import Reason
 from shared.domain.ids import key_of, name_of
 from shared.domain.model import (
@@ -58,6 +59,8 @@ class AskedPort:
     sources: tuple[str, ...]
     end_at: datetime | None = None
     duration: timedelta | None = None
+    bastion: str = ""  # `bastion` or the id of a Bastion host, in place of sources
+    refusal: Reason | None = None  # why no such host reaches the VM
 
     def length_at(self, now: datetime) -> timedelta:
         """Return how long the access lasts if it begins now."""
@@ -193,6 +196,8 @@ def check_extension(
 ) -> Iterable[Reason]:
     """Check a later end of open ports against what bounds opening and extensions together."""
     for port in ports:
+        if policy.conditions.only_through_bastion and not port.bastion:
+            yield Reason("SourceNotBastion", _only_through_bastion(policy), "source")
         asked = AskedPort("", port.vm_id, port.port, port.sources, end_at=until)
         yield from _check_total(policy, asked, until - began_at(request, port))
         vm = policy.vm(port.vm_id)
@@ -267,7 +272,15 @@ def _other_protocol(port: PortRequest, rule: PortRule) -> str:
 def _check_sources(
     policy: Policy, port: AskedPort, rule: PortRule, limits: Limits, asked: Asked
 ) -> Iterable[Reason]:
+    if port.refusal:
+        yield port.refusal
+        return
+    if port.bastion:
+        yield from _check_bastion(policy, port, rule, limits)
+        return
     target = f"{port.at}.allowedSourceAddressPrefix"
+    if policy.conditions.only_through_bastion:
+        yield Reason("SourceNotBastion", _only_through_bastion(policy), target)
     widest4, widest6 = _widest(policy, limits)
     for source in port.sources:
         problem = check_source(source, rule.sources, widest4, widest6)
@@ -277,6 +290,27 @@ def _check_sources(
             yield Reason("SourceNotOwnAddress", f"policy '{policy.name}' {problem}", target)
     if problem := check_together(policy, port.sources, limits):
         yield Reason("SourcesTooWide", problem, target)
+
+
+def _only_through_bastion(policy: Policy) -> str:
+    return f'policy \'{policy.name}\' opens to Azure Bastion alone; send "source": "bastion"'
+
+
+def _check_bastion(
+    policy: Policy, port: AskedPort, rule: PortRule, limits: Limits
+) -> Iterable[Reason]:
+    """Check the prefixes of a Bastion's subnet. Azure's platform address is allowed here alone."""
+    target = f"{port.at}.source"
+    if policy.conditions.own_address_only:
+        message = f"policy '{policy.name}' opens to the caller's own address only, not to Bastion"
+        yield Reason("SourceNotOwnAddress", message, target)
+    for source in port.sources:
+        problem = check_source(source, (ANY,), *_widest(policy, limits))
+        if problem and source != DEVELOPER_PREFIX:
+            yield Reason("SourceTooWide", problem, target)
+        elif not covers(rule.sources, source):
+            message = f"'{source}' of Bastion is not within the sources that the policy allows"
+            yield Reason("SourceNotAllowed", message, target)
 
 
 def _widest(policy: Policy, limits: Limits) -> tuple[int, int]:

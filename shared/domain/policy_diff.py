@@ -21,6 +21,7 @@ CONDITIONS: Mapping[str, Callable[[Conditions], object]] = {
     "widestSourcePrefixIpv4": lambda c: c.widest_ipv4 or "",
     "widestSourcePrefixIpv6": lambda c: c.widest_ipv6 or "",
     "ownAddressOnly": lambda c: str(c.own_address_only).lower(),
+    "onlyThroughBastion": lambda c: str(c.only_through_bastion).lower(),
     "flushConnections": lambda c: str(c.flush_connections).lower(),
     "closeBy": lambda c: c.close_by.value,
     "revokeForeignRules": lambda c: str(c.revoke_foreign).lower(),

@@ -9,6 +9,7 @@ from shared.domain.ids import RuleNames
 from shared.domain.policy import Limits
 from shared.ports import (
     Authorizer,
+    Bastions,
     Clock,
     Firewalls,
     GuardProbe,
@@ -38,6 +39,7 @@ class Services:
     firewalls: Firewalls
     machines: Machines
     inventory: Inventory
+    bastions: Bastions
     telemetry: Telemetry
     clock: Clock
     sleep: Sleep

@@ -75,6 +75,7 @@ def test_conditions_are_answered_only_where_there_are_some(web: WebApp) -> None:
         "widestSourcePrefixIpv4": 32,
         "widestSourcePrefixIpv6": None,
         "ownAddressOnly": False,
+        "onlyThroughBastion": False,
         "approversNeeded": 0,
         "extensionApproval": "asOpening",
         "approveExtensions": True,

@@ -82,6 +82,8 @@ PUBLISHED = {
     f"{_NSG}/securityRules/delete",
     "Microsoft.Network/publicIPAddresses/read",
     "Microsoft.Network/virtualNetworks/subnets/read",
+    "Microsoft.Network/virtualNetworks/read",
+    "Microsoft.Network/bastionHosts/read",
 }
 # The documented form of Defender's role; its wildcard is accepted as it stands.
 DOCUMENTED_WILDCARDS = {f"{_JIT}/*/read"}
@@ -145,7 +147,9 @@ class Played:
 
     def _look_around(self) -> None:
         self.app.inventory.read((SUBSCRIPTION,))
-        self.world.services.machines.find(BALANCED)
+        machine = self.world.services.machines.find(BALANCED)
+        assert machine is not None
+        self.world.services.bastions.reach(machine.networks)
 
     def _ask(self, number: int, minutes: int) -> None:
         length = timedelta(minutes=minutes)

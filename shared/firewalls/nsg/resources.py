@@ -31,6 +31,14 @@ def subnet_ids(nic: Resource) -> set[str]:
     }
 
 
+def networks_of(interfaces: Iterable[Resource]) -> tuple[str, ...]:
+    """Return the virtual networks that some interfaces stand in, each once."""
+    found = (
+        each.rsplit("/subnets/", 1)[0] for nic in interfaces for each in sorted(subnet_ids(nic))
+    )
+    return tuple({key_of(each): each for each in found}.values())
+
+
 def describe(
     vm: Resource, interfaces: Iterable[Resource], subnets: Mapping[str, Resource]
 ) -> Machine:
@@ -67,6 +75,7 @@ def describe(
         unreadable=unreadable,
         bare_addresses=tuple(bare),
         interfaces=tuple(nic["id"] for nic in read if "id" in nic),
+        networks=networks_of(read),
     )
 
 

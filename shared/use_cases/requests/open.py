@@ -31,6 +31,7 @@ from shared.use_cases.firewalls.paths import find_to_open
 from shared.use_cases.grants import close_early, grant_of
 from shared.use_cases.messages import send_firewall
 from shared.use_cases.policies.apply import apply_policy, standing
+from shared.use_cases.requests.bastion import refresh_bastion_sources
 from shared.use_cases.requests.last_access import note_access
 from shared.use_cases.requests.paces import close_lead, opened_on, why_too_short
 from shared.use_cases.requests.source_bounds import fail_ports_with_too_many_sources
@@ -47,16 +48,18 @@ def open_access(services: Services, request_id: str) -> None:
         services.telemetry.event("jit.request.unknown", request=request_id)
         return
     record(services, held.request)
-    request = _end_what_may_not(services, held.request)
+    request, unread = refresh_bastion_sources(services, held.request)
+    request = _end_what_may_not(services, request)
     request = _end_what_is_not_permitted(services, request)
     attachments, errors = _find_attachments(services, request)
+    attachments = {vm: found for vm, found in attachments.items() if key_of(vm) not in unread}
     request = _begin(services, request, attachments)
     policy = standing(services.policies.get(request.policy_id))
     request = fail_ports_with_too_many_sources(services, policy, request)
     firewalls = _insert_grants(services, request)
     outcomes = services.workers(partial(_try, services, request_id), firewalls)
     note_access(services, request)
-    for error in (*errors, *outcomes):
+    for error in (*unread.values(), *errors, *outcomes):
         if isinstance(error, ThrottledError):
             _come_back(services, request_id, error)
         elif error is not None:
@@ -103,7 +106,10 @@ def _end_what_may_not(services: Services, request: AccessRequest) -> AccessReque
             return close(port, CloseReason.EXPIRED, now)
         if held is None or held.policy.state is PolicyState.DELETING:
             return close(port, CloseReason.FAILED, now, message="the policy no longer exists")
-        asked = AskedPort("", port.vm_id, port.port, port.sources, port.end_at, port.duration)
+        asked = AskedPort(
+            *("", port.vm_id, port.port, port.sources, port.end_at, port.duration),
+            bastion=port.bastion,
+        )
         asking = Asked.again(request, (asked,))
         broken = check_request(held.policy, asking, services.limits, now).broken
         if broken:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from shared.domain.model import AccessRequest, Principal
 from shared.domain.policy import Asked
 from shared.use_cases.policies.apply import get_policy
+from shared.use_cases.requests.bastion import with_bastion_sources
 from shared.use_cases.requests.idempotency import Repeat
 from shared.use_cases.requests.submit import Wish, enforce_initiate, policy_covering, request_access
 from shared.use_cases.services import Services
@@ -44,9 +45,10 @@ def with_policy(services: Services, new: NewRequest) -> Wish:
     policy_id = new.policy_id or policy_covering(
         services, ports[0].vm_id, [port.number for port in ports]
     )
+    policy = get_policy(services, policy_id)
     return Wish(
-        get_policy(services, policy_id),
-        new.asked,
+        policy,
+        with_bastion_sources(services, policy, new.asked),
         new.requestor,
         end_texts=new.end_texts,
         sources_listed=new.sources_listed,

@@ -185,6 +185,7 @@ def new_request(services: Services, wish: Wish) -> AccessRequest:
                 end_text=wish.end_texts[number] if wish.end_texts else "",
                 sources_listed=bool(wish.sources_listed and wish.sources_listed[number]),
                 sources_given=not wish.sources_given or wish.sources_given[number],
+                bastion=asked.bastion,
             )
         )
     approval = None

@@ -317,3 +317,9 @@ def test_access_is_the_union_of_the_groups(
     simulated.ec2.modify_network_interface_attribute(NetworkInterfaceId="eni-1", Groups=GROUPS[:2])
     query = f"access?instance=i-00000001&port={port}&source={source}&protocol={protocol}"
     assert simulated.control(query)["allowed"] is allowed
+
+
+def test_an_estate_numbered_from_one_keeps_its_groups(simulated: Account) -> None:
+    """An id that the simulator mints is none of the small numbers an estate is written with."""
+    minted = simulated.ec2.create_security_group(GroupName="new", Description="new", VpcId=VPC)
+    assert int(minted["GroupId"].removeprefix("sg-"), 16) > 0xFFFF_FFFF

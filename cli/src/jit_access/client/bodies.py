@@ -25,6 +25,7 @@ class NewPort(Body):
     duration: str | None = None
     allowed_source_address_prefix: str | None = None
     allowed_source_address_prefixes: tuple[str, ...] | None = None
+    source: str | None = None
     mapped_port: int | None = None
     public_ip_address: str | None = None
 
@@ -58,6 +59,7 @@ class NewShortRequest(Body):
     duration: str | None = None
     allowed_source_address_prefix: str | None = None
     allowed_source_address_prefixes: tuple[str, ...] | None = None
+    source: str | None = None
     justification: str | None = None
     break_glass: bool = False
     on_behalf_of: Person | None = None
@@ -121,6 +123,7 @@ class NewConditions(Body):
     widest_source_prefix_ipv4: int | None = None
     widest_source_prefix_ipv6: int | None = None
     own_address_only: bool = False
+    only_through_bastion: bool = False
     approvers_needed: int = 0
     approve_extensions: bool | None = None
     extension_approval: ExtensionApproval | None = None

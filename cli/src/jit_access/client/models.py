@@ -118,6 +118,7 @@ class PortStatus(PortRequest):
     """A port of a request with its state on each firewall."""
 
     firewalls: tuple[FirewallProgress, ...]
+    bastion: str | None = None
     connect_to: str | None = None
 
 
@@ -189,6 +190,7 @@ class Conditions(Model):
     widest_source_prefix_ipv4: int | None
     widest_source_prefix_ipv6: int | None
     own_address_only: bool
+    only_through_bastion: bool
     approvers_needed: int
     approve_extensions: bool
     extension_approval: ExtensionApproval

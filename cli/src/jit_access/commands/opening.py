@@ -55,6 +55,7 @@ def new_request(session: Session, vm: Vm, options: RequestOptions) -> NewShortRe
         ports=ports,
         allowed_source_address_prefixes=_several(source),
         allowed_source_address_prefix=_one(source),
+        source=source if is_bastion(source) else None,
         justification=options.reason or None,
         break_glass=options.break_glass,
     )
@@ -72,7 +73,13 @@ def _duration(session: Session, vm: Vm, options: RequestOptions, ports: tuple[in
 
 
 def _one(source: str) -> str | None:
-    return source if source and source != "me" and "," not in source else None
+    others = source == "me" or "," in source or is_bastion(source)
+    return source if source and not others else None
+
+
+def is_bastion(source: str) -> bool:
+    """Tell whether a source names Azure Bastion: by the word, or by a host's id."""
+    return source == "bastion" or "/bastionhosts/" in source.lower()
 
 
 def _several(source: str) -> tuple[str, ...] | None:

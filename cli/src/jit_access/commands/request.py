@@ -18,8 +18,8 @@ def request_options(command: Any) -> Any:
         click.option("-j", "--reason", metavar="TEXT", help="Why; the policy may want it."),
         click.option(
             "--source",
-            metavar="CIDR",
-            help="'me', or addresses to open to; without it the service takes yours.",
+            metavar="SOURCE",
+            help="'me', 'bastion', or addresses; without it the service takes yours.",
         ),
         click.option(
             "--break-glass", is_flag=True, help="Skip the approval, with a reason; it is announced."

@@ -1,0 +1,145 @@
+"""Recorded answers about Azure Bastion, as the adapter reads them."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.adapters.arm import NotReadableError
+from shared.adapters.arm_bastion import ArmBastions
+from shared.domain.bastion import BastionHost
+from shared.domain.ids import key_of
+from shared.ports import OutsideError
+
+RECORDINGS = Path(__file__).parents[3] / "shared" / "recordings" / "bastion"
+pytestmark = pytest.mark.skipif(not RECORDINGS.exists(), reason="no recordings beside the checkout")
+SUBSCRIPTION = "/subscriptions/00000000-0000-0000-0000-000000000000"
+NETWORKS = (
+    f"{SUBSCRIPTION}/resourceGroups/test_network_bastion_host000001/providers/"
+    "Microsoft.Network/virtualNetworks"
+)
+VNET = f"{NETWORKS}/vnet"
+SPOKE = f"{NETWORKS}/spoke"
+
+
+class RecordedArm:
+    """Answers reads with recorded bodies; what a test names is not readable."""
+
+    def __init__(self) -> None:
+        shown, listed = (
+            json.loads((RECORDINGS / f"network_bastion_host_{name}.json").read_text("utf-8"))
+            for name in ("show", "list")
+        )
+        network = shown["exchanges"][0]["response"]["body"]
+        self.hosts: list[dict[str, Any]] = listed["exchanges"][0]["response"]["body"]["value"]
+        self.networks = {key_of(network["id"]): network}
+        self.forbidden: set[str] = set()
+
+    def get(self, path: str, api_version: str) -> dict[str, Any] | None:
+        """Return a network."""
+        del api_version
+        self._require(path)
+        return self.networks.get(key_of(path))
+
+    def list(self, path: str, api_version: str) -> Iterator[dict[str, Any]]:
+        """List the Bastion hosts of the subscription."""
+        del api_version
+        assert path == f"{SUBSCRIPTION}/providers/Microsoft.Network/bastionHosts"
+        self._require(path)
+        return iter(self.hosts)
+
+    def add_spoke(self, **peering: object) -> None:
+        """Add a network that is peered with the recorded one."""
+        held = {
+            "peeringState": "Connected",
+            "allowVirtualNetworkAccess": True,
+            "remoteVirtualNetwork": {"id": VNET},
+            **peering,
+        }
+        properties = {"subnets": [], "virtualNetworkPeerings": [{"properties": held}]}
+        self.networks[key_of(SPOKE)] = {"id": SPOKE, "properties": properties}
+
+    def _require(self, path: str) -> None:
+        if key_of(path) in self.forbidden:
+            raise NotReadableError(path)
+
+
+def hosts(arm: RecordedArm, network: str = VNET) -> tuple[BastionHost, ...]:
+    """Return the hosts that reach a network."""
+    return ArmBastions(arm).reach((network,)).hosts  # type: ignore[arg-type]
+
+
+def test_the_recorded_host_reaches_its_network_from_its_subnet() -> None:
+    """Of three recorded hosts the one of the VM's network is found, with its subnet's prefix."""
+    arm = RecordedArm()
+    assert hosts(arm) == (BastionHost(arm.hosts[0]["id"], "Standard", ("10.0.0.0/24",)),)
+
+
+def test_a_host_reaches_a_connected_peered_network() -> None:
+    """A peering counts while it is connected and lets virtual network traffic in."""
+    arm = RecordedArm()
+    arm.add_spoke()
+    assert [(each.prefixes, each.is_peered) for each in hosts(arm, SPOKE)] == [
+        (("10.0.0.0/24",), True)
+    ]
+    for gone in (
+        {"peeringState": "Disconnected"},
+        {"allowVirtualNetworkAccess": False},
+        {"remoteVirtualNetwork": None},
+    ):
+        arm.add_spoke(**gone)
+        assert hosts(arm, SPOKE) == ()
+
+
+def test_a_developer_host_uses_the_platform_address_in_its_own_network_alone() -> None:
+    """A Developer host has no subnet and reaches no peered network."""
+    arm = RecordedArm()
+    arm.hosts[:] = [
+        {
+            "id": f"{NETWORKS}-dev",
+            "sku": {"name": "Developer"},
+            "properties": {"virtualNetwork": {"id": VNET}},
+        }
+    ]
+    assert [each.prefixes for each in hosts(arm)] == [("168.63.129.16/32",)]
+    arm.add_spoke()
+    assert hosts(arm, SPOKE) == ()
+
+
+def test_a_subnet_may_list_several_prefixes() -> None:
+    """A subnet with `addressPrefixes` opens to each of them."""
+    arm = RecordedArm()
+    subnet = arm.networks[key_of(VNET)]["properties"]["subnets"][0]["properties"]
+    del subnet["addressPrefix"]
+    subnet["addressPrefixes"] = ["10.0.0.0/26", "10.0.0.64/26"]
+    assert hosts(arm)[0].prefixes == ("10.0.0.0/26", "10.0.0.64/26")
+
+
+def test_a_host_without_a_subnet_reaches_nothing() -> None:
+    """A host whose configuration names no subnet, as while it is made, is passed over."""
+    arm = RecordedArm()
+    arm.hosts[0]["properties"]["ipConfigurations"][0]["properties"].pop("subnet")
+    assert hosts(arm) == ()
+
+
+def test_what_may_not_be_read_is_told_with_its_action() -> None:
+    """A hub or a list that the app may not read names the missing action and hides no host."""
+    arm = RecordedArm()
+    arm.add_spoke()
+    arm.forbidden = {key_of(VNET)}
+    reach = ArmBastions(arm).reach((SPOKE,))  # type: ignore[arg-type]
+    assert reach.hosts == ()
+    assert "Microsoft.Network/virtualNetworks/read" in reach.unreadable
+    arm.forbidden = {key_of(SPOKE)}
+    assert SPOKE in ArmBastions(arm).reach((SPOKE,)).unreadable  # type: ignore[arg-type]
+    arm.forbidden = {key_of(f"{SUBSCRIPTION}/providers/Microsoft.Network/bastionHosts")}
+    reach = ArmBastions(arm).reach((VNET,))  # type: ignore[arg-type]
+    assert "Microsoft.Network/bastionHosts/read" in reach.unreadable
+
+
+def test_a_network_that_is_named_and_missing_proves_nothing() -> None:
+    """A missing network is an error of the moment, not the absence of a Bastion host."""
+    with pytest.raises(OutsideError):
+        hosts(RecordedArm(), SPOKE)
