@@ -126,6 +126,12 @@ param auditImmutableDays int = 365
 @description('Write the immutability policy of the audit record. Set it to false once you have locked the policy.')
 param auditWritePolicy bool = true
 
+@description('Where notifications are posted: a webhook, or the endpoint of an Event Grid topic. Empty: none are sent.')
+param eventsUrl string = ''
+
+@description('The URI of the Key Vault secret that signs notifications to a webhook. Empty for an Event Grid topic.')
+param eventsKeySecretUri string = ''
+
 @description('Proxies of yours in front of the app that append to X-Forwarded-For.')
 @minValue(0)
 @maxValue(5)
@@ -404,6 +410,8 @@ module app 'modules/app.bicep' = {
     activityDays: activityDays
     requestDays: requestDays
     auditContainer: auditExport ? audit.outputs.containerUrl : ''
+    eventsUrl: eventsUrl
+    eventsKeySecretUri: eventsKeySecretUri
     trustedProxies: trustedProxies
     publicUrl: publicUrl
     pageClientId: pageClientId

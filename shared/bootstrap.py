@@ -40,6 +40,7 @@ from shared.settings import Settings, read_settings
 from shared.use_cases.services import Services
 from shared.use_cases.timers import health as watch
 from shared.use_cases.timers.export_audit import AuditExport
+from shared.use_cases.timers.send_notifications import NotificationDelivery
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,6 +91,7 @@ class App:
             keep_activity=_days(settings.activity_days),
             keep_requests=_days(settings.request_days),
             export_audit=bool(settings.audit_container),
+            notify=bool(settings.events_url),
             limits=Limits(
                 settings.min_duration,
                 settings.max_duration,
@@ -150,6 +152,25 @@ class App:
             self.services.telemetry,
             self.services.clock,
             settings.deployment_id,
+        )
+
+    @cached_property
+    def notification_delivery(self) -> NotificationDelivery | None:
+        """Return the parts that send notifications. Return None without a notification channel."""
+        settings = self.settings
+        if not settings.events_url:
+            return None
+        from shared.adapters.cloud_events import CloudEvents
+
+        channel = CloudEvents(
+            settings.events_url,
+            settings.events_key,
+            f"/jit/{settings.deployment_id}",
+            lambda: self._identity(settings.storage_client_id),
+        )
+        services = self.services
+        return NotificationDelivery(
+            services.notifications, channel, services.telemetry, services.clock
         )
 
     @property

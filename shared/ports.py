@@ -7,6 +7,7 @@ from typing import Protocol, TypeVar
 
 from shared.domain import desired
 from shared.domain.model import Attachment, Principal, SecurityRule
+from shared.domain.notifications import Notification
 from shared.domain.permissions import Action, Decision
 from shared.domain.rules import Plan
 
@@ -155,6 +156,23 @@ class AuditBlobs(Protocol):
 
     def read(self, name: str, start: int, length: int) -> bytes:
         """Read bytes of a file, fewer where it ends before; none where it does not exist."""
+        ...
+
+
+class RejectedEventError(Exception):
+    """A subscriber rejects the content of a notification; others may still be accepted."""
+
+
+class NotificationChannel(Protocol):
+    """Where notifications are sent. A failed answer raises OutsideError; repeats do no harm."""
+
+    @property
+    def batch_size(self) -> int:
+        """Return how many notifications one call sends at most."""
+        ...
+
+    def send(self, notifications: Sequence[Notification]) -> None:
+        """Send notifications in one call; raises RejectedEventError."""
         ...
 
 

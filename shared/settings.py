@@ -91,6 +91,8 @@ class Settings(BaseSettings):
     activity_days: int = Field(365, ge=0, le=3650)
     request_days: int = Field(90, ge=0, le=3650)
     audit_container: str = ""
+    events_url: str = ""
+    events_key: str = Field("", repr=False)  # checked when it is used: it must not stop the app
     # Azure Firewall: docs/azure-firewall.md. Without scopes none is looked for.
     firewall_scopes: Listed = ()
     firewall_classic_scopes: Listed = ()
@@ -197,6 +199,17 @@ class Settings(BaseSettings):
                 "https://account.blob.core.windows.net/audit, without a query"
             )
         return url.rstrip("/")
+
+    @field_validator("events_url")
+    @classmethod
+    def _channel_address(cls, url: str) -> str:
+        """Accept an address as it is, without a user or fragment."""
+        parts = urlsplit(url)
+        if url and parts.scheme != "https" and parts.hostname not in _LOOPBACK:
+            raise ValueError("must be https, except on the local machine")
+        if url and (not parts.hostname or "@" in parts.netloc or parts.fragment):
+            raise ValueError("must be an address without a user or fragment")
+        return url
 
     @field_validator("public_url")
     @classmethod

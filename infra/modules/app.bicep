@@ -153,6 +153,12 @@ param requestDays int
 @description('JIT_AUDIT_CONTAINER; empty where audit events are not exported.')
 param auditContainer string
 
+@description('JIT_EVENTS_URL; empty where no notification is sent.')
+param eventsUrl string
+
+@description('The secret in Key Vault that JIT_EVENTS_KEY refers to; empty for an Event Grid topic.')
+param eventsKeySecretUri string
+
 @description('JIT_TRUSTED_PROXIES.')
 param trustedProxies int
 
@@ -215,6 +221,7 @@ resource site 'Microsoft.Web/sites@2024-04-01' = {
   }
   properties: {
     serverFarmId: plan.id
+    keyVaultReferenceIdentity: hostIdentityId
     httpsOnly: true
     clientAffinityEnabled: false
     publicNetworkAccess: 'Enabled'
@@ -457,6 +464,15 @@ resource site 'Microsoft.Web/sites@2024-04-01' = {
         {
           name: 'JIT_AUDIT_CONTAINER'
           value: auditContainer
+        }
+        {
+          name: 'JIT_EVENTS_URL'
+          value: eventsUrl
+        }
+        {
+          // The platform reads the secret; where it cannot, notifications fail and nothing else does.
+          name: 'JIT_EVENTS_KEY'
+          value: empty(eventsKeySecretUri) ? '' : '@Microsoft.KeyVault(SecretUri=${eventsKeySecretUri})'
         }
         {
           name: 'JIT_MIN_DURATION'

@@ -5,10 +5,11 @@ from datetime import datetime
 
 from shared.domain.audit import Operation
 from shared.domain.ids import digest
+from shared.domain.notifications import type_of
 from shared.domain.texts import MAX_NAME, MAX_TEXT, shorten
 from shared.domain.times import format_sortable
 from shared.ports import Row, RowExistsError, Table
-from shared.store.audit_export import ExportRows
+from shared.store.audit_export import PendingEvents
 from shared.store.codec import UnreadableRowError, pack, unpack
 from shared.store.rows import age_key
 
@@ -50,9 +51,15 @@ def _lateness_row(fact: Fact) -> Row:
 class ActivityRows:
     """Who did what, append only, a partition a day."""
 
-    def __init__(self, table: Table, exports: ExportRows | None = None) -> None:
+    def __init__(
+        self,
+        table: Table,
+        exports: PendingEvents | None = None,
+        notifications: PendingEvents | None = None,
+    ) -> None:
         self._table = table
         self._exports = exports  # None: audit events are not exported
+        self._notifications = notifications  # None: there is no notification channel
 
     def record(self, fact: Fact) -> None:
         """Record a fact once. Its day comes from its own time, so a repeat finds it again."""
@@ -62,6 +69,8 @@ class ActivityRows:
             self._insert(_lateness_row(fact))
         if self._exports is not None:
             self._exports.add(row.partition, row.key)
+        if self._notifications is not None and type_of(fact.operation, fact.reason):
+            self._notifications.add(row.partition, row.key)
         self._insert(row)
 
     def _insert(self, row: Row) -> None:

@@ -54,8 +54,11 @@ class ExportState:
         return Link(self.sequence, self.head)
 
 
-class ExportRows:
-    """The due rows of the export, the events they name, and the state of the export."""
+class PendingEvents:
+    """The due rows of one use of audit events, and the events that they name."""
+
+    partition = PARTITION
+    marked = EXPORTED
 
     def __init__(self, due: Table, activity: Table, clock: Clock) -> None:
         self._due = due
@@ -67,16 +70,16 @@ class ExportRows:
 
         A repeat is written anew, so that the row is not removed by its former version meanwhile.
         """
-        self._due.upsert(_due_row(ExportDue(partition, key, format_sortable(self._clock()))))
+        self._due.upsert(self._row(ExportDue(partition, key, format_sortable(self._clock()))))
 
     def due(self, limit: int, *, start: str = "") -> list[ExportDue]:
         """Read what has to be exported, events of the oldest days first."""
-        return [_due(row) for row in self._due.query(PARTITION, start=start, limit=limit)]
+        return [_due(row) for row in self._due.query(self.partition, start=start, limit=limit)]
 
     def remove(self, due: ExportDue) -> None:
         """Take off what is exported, unless it was noted again meanwhile."""
         try:
-            self._due.delete(_due_row(due))
+            self._due.delete(self._row(due))
         except RowChangedError:
             return
 
@@ -87,17 +90,24 @@ class ExportRows:
     def event(self, partition: str, key: str) -> tuple[StoredEvent, bool] | None:
         """Read an event and whether it is exported; None: it has no row."""
         row = self._activity.get(partition, key)
-        return (_event(row), EXPORTED in row.values) if row else None
+        return (_event(row), self.marked in row.values) if row else None
 
     def mark(self, name: str, sequence: int) -> None:
-        """Note on an event's row where it is in the chain, and take off its due row."""
+        """Note on an event's row that it is done with, by a number, and take off its due row."""
         partition, key = name[:_DAY], name[_DAY + 1 :]
         row = self._activity.get(partition, key)
-        if row is not None and EXPORTED not in row.values:
-            self._activity.replace(replace(row, values={**row.values, EXPORTED: sequence}))
-        due = self._due.get(PARTITION, name)
+        if row is not None and self.marked not in row.values:
+            self._activity.replace(replace(row, values={**row.values, self.marked: sequence}))
+        due = self._due.get(self.partition, name)
         if due is not None:
             self.remove(_due(due))
+
+    def _row(self, due: ExportDue) -> Row:
+        return Row(self.partition, due.name, {"noted": due.noted}, due.version)
+
+
+class ExportRows(PendingEvents):
+    """The due rows of the export, the events they name, and the state of the export."""
 
     def oldest_day(self) -> str:
         """Return the day of the oldest event that has to be exported; empty: there is none."""
@@ -146,10 +156,6 @@ class ExportRows:
 def _due(row: Row) -> ExportDue:
     noted = str(row.values.get("noted", ""))
     return ExportDue(row.key[:_DAY], row.key[_DAY + 1 :], noted, row.version)
-
-
-def _due_row(due: ExportDue) -> Row:
-    return Row(PARTITION, due.name, {"noted": due.noted}, due.version)
 
 
 def _event(row: Row) -> StoredEvent:

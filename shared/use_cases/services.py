@@ -24,6 +24,7 @@ from shared.ports import (
 )
 from shared.store.audit import ActivityRows
 from shared.store.audit_export import ExportRows
+from shared.store.notifications import NotificationRows
 from shared.store.policies import PolicyRows
 from shared.store.rows import DueRows, FirewallStore, RequestRows
 
@@ -51,6 +52,7 @@ class Services:
     keep_activity: timedelta | None = None  # None: for ever
     keep_requests: timedelta | None = None
     export_audit: bool = False  # whether audit events are noted for the export
+    notify: bool = False  # whether audit events are noted for the notification channel
     limits: Limits = field(default_factory=Limits)
     band: Band = field(default_factory=Band)
 
@@ -91,9 +93,18 @@ class Services:
     @property
     def activity(self) -> ActivityRows:
         """Return the record of who did what."""
-        return ActivityRows(self.tables.activity, self.exports if self.export_audit else None)
+        return ActivityRows(
+            self.tables.activity,
+            self.exports if self.export_audit else None,
+            self.notifications if self.notify else None,
+        )
 
     @property
     def exports(self) -> ExportRows:
         """Return the rows of the export of audit events."""
         return ExportRows(self.tables.due, self.tables.activity, self.clock)
+
+    @property
+    def notifications(self) -> NotificationRows:
+        """Return the rows of notifications that have to be sent."""
+        return NotificationRows(self.tables.due, self.tables.activity, self.clock)

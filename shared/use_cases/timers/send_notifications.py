@@ -1,0 +1,95 @@
+"""Send a notification for each audit event that has one, apart from every opening and close.
+
+An event's row is marked once the channel has accepted its notification, and its due row is taken
+off last. So a crash anywhere loses nothing. What was accepted and not marked is sent again under the
+same id. It runs on the timer of the audit export, and is bounded in time.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from shared.domain.model import GRACE
+from shared.domain.notifications import Notification
+from shared.ports import Clock, NotificationChannel, RejectedEventError, Telemetry
+from shared.store.notifications import NotificationRows, PendingNotification
+
+BUDGET = timedelta(seconds=30)
+BATCH = 100  # due rows in one read
+KEEP_REJECTED = timedelta(days=3)  # a rejected notification is tried again for that long
+
+
+@dataclass(frozen=True)
+class NotificationDelivery:
+    """The parts that notifications are sent with."""
+
+    rows: NotificationRows
+    channel: NotificationChannel
+    telemetry: Telemetry
+    clock: Clock
+
+
+def send_notifications(delivery: NotificationDelivery) -> int:
+    """Send what is due, a bounded time at once; return how many notifications were accepted.
+
+    A failure is reported, never raised: the next run tries again.
+    """
+    sent = 0
+    try:
+        for count in _batches(delivery):
+            sent += count
+    except Exception as error:  # noqa: BLE001 - whatever it is, the next run tries again
+        delivery.telemetry.fault("jit.notifications.failed", error)
+    if sent:
+        delivery.telemetry.event("jit.notifications.sent", notifications=sent)
+    return sent
+
+
+def _batches(delivery: NotificationDelivery) -> Iterable[int]:
+    """Send batch after batch until nothing is due or the time is over."""
+    until, start = delivery.clock() + BUDGET, ""
+    size = delivery.channel.batch_size
+    while True:
+        found = delivery.rows.due(BATCH, start=start)
+        for at in range(0, len(found), size):
+            if delivery.clock() >= until:
+                return
+            believed = delivery.clock() - GRACE
+            read = [delivery.rows.read(due, believed) for due in found[at : at + size]]
+            yield _send(delivery, [pending for pending in read if pending is not None])
+        if len(found) < BATCH:
+            return
+        start = f"{found[-1].name}!"
+
+
+def _send(delivery: NotificationDelivery, batch: Sequence[PendingNotification]) -> int:
+    """Send a batch and mark its events; drop due rows that lead to no notification."""
+    wanted: list[tuple[PendingNotification, Notification]] = []
+    for pending in batch:
+        if pending.notification is None:
+            delivery.rows.remove(pending.due)
+        else:
+            wanted.append((pending, pending.notification))
+    if not wanted:
+        return 0
+    try:
+        delivery.channel.send([notification for _, notification in wanted])
+    except RejectedEventError as error:
+        return _send_apart(delivery, [pending for pending, _ in wanted], error)
+    for pending, _ in wanted:
+        delivery.rows.done(pending.due)
+    return len(wanted)
+
+
+def _send_apart(
+    delivery: NotificationDelivery, batch: Sequence[PendingNotification], error: RejectedEventError
+) -> int:
+    """Send each notification of a rejected batch by itself, so that one delays no other."""
+    if len(batch) > 1:
+        return sum(_send(delivery, [pending]) for pending in batch)
+    (due,) = (pending.due for pending in batch)
+    dropped = delivery.rows.noted_before(due, delivery.clock() - KEEP_REJECTED)
+    delivery.telemetry.fault("jit.notifications.rejected", error, event=due.name, dropped=dropped)
+    if dropped:
+        delivery.rows.remove(due)
+    return 0
