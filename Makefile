@@ -6,13 +6,16 @@
 # make check   formatting, linting, types (of the page too), layers, words
 # make soak    the long form of the fault tests
 # make bench   measure against the obvious implementation
+# make live    deploy into a subscription, measure what only Azure can show, remove everything:
+#              make live SUBSCRIPTION=... LOCATION=...; without them: against the local stack
+# make live-clean   remove what a killed `make live` has left
 # make lock    write the pinned requirements and their hashes anew from the input files
 
 VENV ?= .venv
 PYTHON = $(VENV)/bin/python
 export JIT_VENV = $(VENV)
 
-.PHONY: setup demo run test check checkov bench lock soak format
+.PHONY: setup demo run test check checkov bench live live-clean lock soak format
 
 setup:
 	@sh local/setup.sh
@@ -45,6 +48,16 @@ checkov: setup
 
 bench: setup
 	@$(PYTHON) -m bench
+
+live: setup
+ifdef SUBSCRIPTION
+	@$(PYTHON) -m tools.live run --subscription "$(SUBSCRIPTION)" --location "$(LOCATION)"
+else
+	@$(PYTHON) -m local.live run
+endif
+
+live-clean: setup
+	@$(PYTHON) -m tools.live clean
 
 soak: setup
 	@JIT_SOAK=1 $(PYTHON) -m pytest tests/faults tests/clients/test_openapi_fuzz.py

@@ -146,6 +146,26 @@ param pageClientId string = ''
 @description('Address ranges of those proxies, such as 203.0.113.7/32. Only they reach the app then; the workflows and the availability test have to go through them too. Empty: everybody does.')
 param proxyAddresses array = []
 
+@description('Subnet that the app calls out from: delegated to Microsoft.App/environments, for this app alone. Empty: no virtual network.')
+param subnetId string = ''
+
+@description('Subnet of the private endpoints. Empty: none is made.')
+param endpointSubnetId string = ''
+
+@description('What gets private endpoints: the storage accounts, or the app as well.')
+@allowed(['none', 'storage', 'all'])
+param privateEndpoints string = 'none'
+
+@description('What public endpoints answer: all, the app alone, or none. The storage accounts close only with private endpoints and a subnet to call from, the app only with one of its own.')
+@allowed(['all', 'app', 'none'])
+param publicAccess string = 'all'
+
+@description('Address ranges and service tags that may call the app, comma separated, such as 203.0.113.0/24,ApplicationInsightsAvailability. Empty: everybody, or the proxies where they are named.')
+param callerAddresses string = ''
+
+@description('Address ranges that may deploy the package, comma separated. Empty: everybody with the right.')
+param scmAddresses string = ''
+
 @description('Memory of one instance in MB.')
 @allowed([512, 2048, 4096])
 param instanceMemoryMB int = 2048
@@ -248,6 +268,12 @@ var firewallList = empty(firewallScopes) ? [] : split(replace(firewallScopes, ' 
 var classicList = empty(firewallClassicScopes) ? [] : split(replace(firewallClassicScopes, ' ', ''), ',')
 var firewallSubscriptions = [for scope in concat(firewallList, classicList): empty(scope) ? toLower(subscription().id) : toLower('/subscriptions/${split(scope, '/')[2]}')]
 var readsFirewalls = !empty(firewallSubscriptions)
+var callerList = empty(callerAddresses) ? [] : split(replace(callerAddresses, ' ', ''), ',')
+var scmList = empty(scmAddresses) ? [] : split(replace(scmAddresses, ' ', ''), ',')
+var hasEndpoints = privateEndpoints != 'none' && !empty(endpointSubnetId)
+// Never closed without another way in: the app could not close then. private.sh stops with an error.
+var isStoragePrivate = publicAccess != 'all' && hasEndpoints && !empty(subnetId)
+var isAppPrivate = publicAccess == 'none' && isStoragePrivate && privateEndpoints == 'all'
 var moreClients = empty(allowedClients) ? [] : split(replace(allowedClients, ' ', ''), ',')
 var networkRoleName = nsgWrite == 'rules' ? roles.outputs.networkRulesRoleName : roles.outputs.networkRoleName
 var closerRight = closer ? ' ${identities.outputs.closerPrincipalId}=${roles.outputs.closerRoleName}' : ''
@@ -318,6 +344,7 @@ module storage 'modules/storage.bicep' = {
     tags: tags
     token: token
     sku: storageSku
+    isPrivate: isStoragePrivate
     hostPrincipalId: identities.outputs.hostPrincipalId
   }
 }
@@ -417,6 +444,10 @@ module app 'modules/app.bicep' = {
     publicUrl: publicUrl
     pageClientId: pageClientId
     proxyAddresses: proxyAddresses
+    callerAddresses: callerList
+    scmAddresses: scmList
+    subnetId: subnetId
+    isPrivate: isAppPrivate
     logicAppUrl: approval.outputs.triggerUrl
   }
 }
@@ -453,6 +484,7 @@ module alerts 'modules/alerts.bicep' = {
     tags: tags
     mark: mark
     email: alertEmail
+    watchHealth: !isAppPrivate
     watchSilence: watchSilence
     workspaceId: monitoring.outputs.workspaceId
     hostPrincipalId: identities.outputs.hostPrincipalId
@@ -470,6 +502,7 @@ module package 'modules/package.bicep' = {
     token: token
     mark: mark
     sku: storageSku
+    isPrivate: isStoragePrivate
     deployerPrincipalId: identities.outputs.deployerPrincipalId
     workspaceId: monitoring.outputs.workspaceId
     actionGroupId: alerts.outputs.actionGroupId
@@ -485,6 +518,7 @@ module audit 'modules/audit.bicep' = if (auditExport) {
     token: token
     mark: mark
     sku: storageSku
+    isPrivate: isStoragePrivate
     days: auditImmutableDays
     writePolicy: auditWritePolicy
     watchSilence: watchSilence
@@ -520,6 +554,10 @@ output JIT_API_URL string = app.outputs.url
 output JIT_API_AUDIENCE string = idUri
 output JIT_API_CLIENT_ID string = clientId
 output JIT_DEPLOYMENT_ID string = mark
+output JIT_PACKAGE_ACCOUNT string = package.outputs.accountName
+output JIT_AUDIT_ACCOUNT string = auditExport ? audit.outputs.accountName : ''
+output JIT_STORAGE_IS_PRIVATE bool = isStoragePrivate
+output JIT_APP_IS_PRIVATE bool = isAppPrivate
 output JIT_SCOPES string = join(scopeList, ',')
 // One identity and its role a word. No module is deployed into a scope: `azd down` before 1.24.1 deletes
 // every resource group that its deployment wrote to.

@@ -94,6 +94,8 @@ enable_alert() {
 watch_silence() {
     [ "${JIT_WATCH_SILENCE:-true}" != true ] || return 0
     for alert in jit-sweep-silent jit-health-failing; do
+        # No test calls an app whose public endpoint is closed.
+        [ "$alert" != jit-health-failing ] || [ "${JIT_APP_IS_PRIVATE:-false}" != true ] || continue
         enable_alert "$alert" || stop "the alert $alert could not be enabled; run azd deploy again"
     done
     # The next azd provision keeps them enabled.

@@ -12,12 +12,17 @@ need() {
     [ -n "$value" ] || { printf 'postprovision: %s is not set; run this through azd\n' "$1" >&2; exit 1; }
 }
 for name in AZURE_SUBSCRIPTION_ID AZURE_RESOURCE_GROUP AZURE_LOCATION AZURE_FUNCTION_NAME JIT_API_URL JIT_API_AUDIENCE \
-    JIT_DEPLOYMENT_ID JIT_SCOPES JIT_SCOPE_RIGHTS JIT_STORAGE_ACCOUNT JIT_WORKSPACE_ID JIT_INSIGHTS_ID; do
+    JIT_DEPLOYMENT_ID JIT_SCOPES JIT_SCOPE_RIGHTS JIT_STORAGE_ACCOUNT JIT_PACKAGE_ACCOUNT JIT_WORKSPACE_ID JIT_INSIGHTS_ID; do
     need "$name"
 done
 command -v az >/dev/null 2>&1 || { echo 'postprovision: the Azure CLI (az) is needed; no role is assigned and infra/extras is not deployed' >&2; exit 1; }
 
 sh infra/hooks/rights.sh
+sh infra/hooks/private.sh
+
+# The availability test calls over the Internet, which reaches no private app.
+health_test=true
+[ "${JIT_APP_IS_PRIVATE:-false}" != true ] || health_test=false
 
 # azd's subscription, whichever one az happens to be set to.
 az deployment group create \
@@ -28,7 +33,7 @@ az deployment group create \
     --parameters location="$AZURE_LOCATION" mark="$JIT_DEPLOYMENT_ID" \
         functionAppName="$AZURE_FUNCTION_NAME" apiUrl="$JIT_API_URL" \
         storageAccount="$JIT_STORAGE_ACCOUNT" workspaceId="$JIT_WORKSPACE_ID" \
-        insightsId="$JIT_INSIGHTS_ID" workbook=@infra/extras/workbook.json \
+        insightsId="$JIT_INSIGHTS_ID" healthTest="$health_test" workbook=@infra/extras/workbook.json \
     --output none
 
 cat <<EOF

@@ -31,6 +31,9 @@ param email string
 @description('Fire the alerts on silence. false until code is deployed.')
 param watchSilence bool
 
+@description('Fire the alert on the availability test. false: the app\'s public endpoint is closed, and there is no test.')
+param watchHealth bool
+
 @description('Workspace that holds the logs.')
 param workspaceId string
 
@@ -296,7 +299,7 @@ resource rules 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [for alert 
     displayName: alert.title
     description: '${alert.text} See docs/alerts.md#${alert.name}.'
     severity: alert.severity
-    enabled: watchSilence || !contains(silenceAlerts, alert.name)
+    enabled: (watchSilence || !contains(silenceAlerts, alert.name)) && (watchHealth || alert.name != 'jit-health-failing')
     scopes: [workspaceId]
     evaluationFrequency: alert.frequency
     windowSize: alert.window

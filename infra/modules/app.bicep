@@ -171,6 +171,18 @@ param pageClientId string
 @description('Address ranges of those proxies; nothing else reaches the app. Empty: everybody does.')
 param proxyAddresses array
 
+@description('Address ranges and service tags that may call the app beside the proxies. Both empty: everybody does.')
+param callerAddresses array
+
+@description('Address ranges that may deploy the package. Empty: everybody with the right.')
+param scmAddresses array
+
+@description('Subnet that the app calls out from. Empty: no virtual network.')
+param subnetId string
+
+@description('Close the public endpoint: only the private one answers then.')
+param isPrivate bool
+
 @description('JIT_LOGIC_APP_URL: the trigger that is told of requests that wait for people.')
 param logicAppUrl string
 
@@ -180,6 +192,21 @@ var trimmedLogin = endsWith(login, '/') ? substring(login, 0, length(login) - 1)
 // Health is what the availability test calls, without a token; it tells counts and times only.
 // The list of endpoints holds nothing secret, and 'az cloud register' reads it without a token.
 var openPaths = ['/', '/ui', '/ui/*', '/api/health', '/metadata/endpoints']
+var proxyRules = [for (range, i) in proxyAddresses: {
+  name: 'proxy-${i}'
+  ipAddress: range
+  action: 'Allow'
+  priority: 100 + i
+}]
+// A service tag has no slash.
+var callerRules = [for (range, i) in callerAddresses: {
+  name: 'caller-${i}'
+  ipAddress: range
+  tag: contains(range, '/') ? 'Default' : 'ServiceTag'
+  action: 'Allow'
+  priority: 1000 + i
+}]
+var isOpen = empty(proxyAddresses) && empty(callerAddresses)
 var readyHttp = alwaysReadyHttp > 0 ? [{ name: 'http', instanceCount: alwaysReadyHttp }] : []
 var readySweep = alwaysReadySweep > 0 ? [{ name: 'function:sweep_expired', instanceCount: alwaysReadySweep }] : []
 
@@ -199,7 +226,7 @@ resource plan 'Microsoft.Web/serverfarms@2024-04-01' = {
 }
 
 resource site 'Microsoft.Web/sites@2024-04-01' = {
-  // checkov:skip=CKV_AZURE_222: callers sit on the internet and bring a token; who may reach the API is a decision for the network in front
+  // checkov:skip=CKV_AZURE_222: callers sit on the internet and bring a token, unless the deployer closes the public endpoint by a parameter
   // checkov:skip=CKV_AZURE_17: callers are people and workflows with Entra tokens, none has a certificate
   // checkov:skip=CKV_AZURE_212: Flex Consumption keeps instances through alwaysReady, which this check does not know
   // checkov:skip=CKV_AZURE_78: Flex Consumption has no FTP, and newer regions refuse a site that names ftpsState at all
@@ -224,7 +251,8 @@ resource site 'Microsoft.Web/sites@2024-04-01' = {
     keyVaultReferenceIdentity: hostIdentityId
     httpsOnly: true
     clientAffinityEnabled: false
-    publicNetworkAccess: 'Enabled'
+    publicNetworkAccess: isPrivate ? 'Disabled' : 'Enabled'
+    virtualNetworkSubnetId: empty(subnetId) ? null : subnetId
     functionAppConfig: {
       deployment: {
         storage: {
@@ -255,9 +283,12 @@ resource site 'Microsoft.Web/sites@2024-04-01' = {
       minTlsVersion: '1.2'
       scmMinTlsVersion: '1.2'
       http20Enabled: true
-      ipSecurityRestrictionsDefaultAction: empty(proxyAddresses) ? 'Allow' : 'Deny'
-      ipSecurityRestrictions: [for (range, i) in proxyAddresses: {
-        name: 'proxy-${i}'
+      ipSecurityRestrictionsDefaultAction: isOpen ? 'Allow' : 'Deny'
+      ipSecurityRestrictions: concat(proxyRules, callerRules)
+      scmIpSecurityRestrictionsUseMain: false
+      scmIpSecurityRestrictionsDefaultAction: empty(scmAddresses) ? 'Allow' : 'Deny'
+      scmIpSecurityRestrictions: [for (range, i) in scmAddresses: {
+        name: 'scm-${i}'
         ipAddress: range
         action: 'Allow'
         priority: 100 + i
@@ -399,7 +430,7 @@ resource site 'Microsoft.Web/sites@2024-04-01' = {
         }
         {
           name: 'JIT_PROXIES_ONLY'
-          value: string(!empty(proxyAddresses))
+          value: string(!empty(proxyAddresses) && empty(callerAddresses))
         }
         {
           name: 'JIT_CALLS_PER_MINUTE'

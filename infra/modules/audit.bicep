@@ -16,6 +16,9 @@ param mark string
 @description('Redundancy. While this account is away events wait in the app\'s tables; closing does not need it.')
 param sku string
 
+@description('Close the public endpoint: only private endpoints answer then.')
+param isPrivate bool
+
 @description('Days after its last append during which a file cannot be changed or deleted.')
 param days int
 
@@ -149,11 +152,11 @@ resource account 'Microsoft.Storage/storageAccounts@2023-05-01' = {
     allowSharedKeyAccess: false
     defaultToOAuthAuthentication: true
     minimumTlsVersion: 'TLS1_2'
-    publicNetworkAccess: 'Enabled'
+    publicNetworkAccess: isPrivate ? 'Disabled' : 'Enabled'
     supportsHttpsTrafficOnly: true
     networkAcls: {
-      bypass: 'AzureServices'
-      defaultAction: 'Allow'
+      bypass: isPrivate ? 'None' : 'AzureServices'
+      defaultAction: isPrivate ? 'Deny' : 'Allow'
     }
   }
 }
@@ -281,3 +284,4 @@ resource rules 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [for alert 
 }]
 
 output containerUrl string = '${account.properties.primaryEndpoints.blob}${container.name}'
+output accountName string = account.name

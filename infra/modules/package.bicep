@@ -16,6 +16,9 @@ param mark string
 @description('Redundancy. A new instance of the app needs this account to start.')
 param sku string
 
+@description('Close the public endpoint: only private endpoints answer then.')
+param isPrivate bool
+
 @description('Object id of the deployer identity, which is for this container alone.')
 param deployerPrincipalId string
 
@@ -86,11 +89,11 @@ resource account 'Microsoft.Storage/storageAccounts@2023-05-01' = {
     allowSharedKeyAccess: false
     defaultToOAuthAuthentication: true
     minimumTlsVersion: 'TLS1_2'
-    publicNetworkAccess: 'Enabled'
+    publicNetworkAccess: isPrivate ? 'Disabled' : 'Enabled'
     supportsHttpsTrafficOnly: true
     networkAcls: {
-      bypass: 'AzureServices'
-      defaultAction: 'Allow'
+      bypass: isPrivate ? 'None' : 'AzureServices'
+      defaultAction: isPrivate ? 'Deny' : 'Allow'
     }
   }
 }
@@ -183,3 +186,4 @@ resource rules 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [for alert 
 
 // The package's address: one container in an account that holds nothing else.
 output containerUrl string = '${account.properties.primaryEndpoints.blob}${container.name}'
+output accountName string = account.name

@@ -13,6 +13,9 @@ param token string
 @description('Redundancy.')
 param sku string
 
+@description('Close the public endpoint: only private endpoints answer then.')
+param isPrivate bool
+
 @description('Object id of the host identity.')
 param hostPrincipalId string
 
@@ -46,11 +49,11 @@ resource account 'Microsoft.Storage/storageAccounts@2023-05-01' = {
     allowSharedKeyAccess: false
     defaultToOAuthAuthentication: true
     minimumTlsVersion: 'TLS1_2'
-    publicNetworkAccess: 'Enabled'
+    publicNetworkAccess: isPrivate ? 'Disabled' : 'Enabled'
     supportsHttpsTrafficOnly: true
     networkAcls: {
-      bypass: 'AzureServices'
-      defaultAction: 'Allow'
+      bypass: isPrivate ? 'None' : 'AzureServices'
+      defaultAction: isPrivate ? 'Deny' : 'Allow'
     }
   }
 }

@@ -19,6 +19,7 @@ from starlette.routing import Route
 
 from local.arm import ids
 from local.arm.controls import Controls
+from local.arm.deployments import answer_graph
 from local.arm.errors import ArmError
 from local.arm.estate import read_estate
 from local.arm.faults import Strike
@@ -54,6 +55,7 @@ def create_app(
     return Starlette(
         routes=[
             Route("/_sim/{control}", controls.answer, methods=METHODS),
+            Route("/v1.0/applications(uniqueName='{name}')", endpoint.graph, methods=METHODS),
             Route("/{path:path}", endpoint.answer, methods=METHODS),
         ]
     )
@@ -66,6 +68,11 @@ class Endpoint:
         self._controls = controls
         self._clock = clock
         self._sleep = sleep
+
+    async def graph(self, request: Request) -> Response:
+        """Answer a call of Microsoft Graph for an application."""
+        sim = self._controls.sim
+        return _response(answer_graph(sim, request.method, request.path_params["name"]))
 
     async def answer(self, request: Request) -> Response:
         """Answer one call."""

@@ -19,7 +19,7 @@ Control = Callable[[Mapping[str, Any]], Json]
 
 
 class Controls:
-    """Log, reset, faults, access, edit, quotas, firewalls and settings."""
+    """Log, reset, faults, access, edit, resources, quotas, firewalls and settings."""
 
     def __init__(self, sim: Simulator, estate: Mapping[str, Any], settings: Settings) -> None:
         self.sim = sim
@@ -34,6 +34,7 @@ class Controls:
             ("POST", "faults"): self._order_faults,
             ("GET", "access"): self._judge_access,
             ("POST", "edit"): self._edit,
+            ("GET", "resources"): self._list_resources,
             ("GET", "quotas"): self._show_quotas,
             ("POST", "quotas"): self._set_quotas,
             ("GET", "firewalls"): lambda _given: firewall_control.show(self.sim),
@@ -98,6 +99,14 @@ class Controls:
             store.remove(resource_id)
         store.link()
         return answer
+
+    def _list_resources(self, given: Mapping[str, Any]) -> Json:
+        """List the ids of all that exists, resource groups included."""
+        del given
+        store = self.sim.store
+        ids = [each["id"] for each in store.everything()]
+        ids += [group.group_id for group in store.groups.values()]
+        return {"ids": sorted([*ids, *store.resource_groups.values()])}
 
     def _show_quotas(self, given: Mapping[str, Any]) -> Json:
         del given

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 
 from local.arm import (
     authorization,
+    deployments,
     effective,
     errors,
     firewall_routes,
@@ -12,6 +13,7 @@ from local.arm import (
     nics,
     nsg_writes,
     reads,
+    resource_groups,
 )
 from local.arm.simulator import Answer, Call, Simulator
 
@@ -21,6 +23,7 @@ NOT_SIMULATED = "NotSimulated"
 
 _NSG = "microsoft.network/networksecuritygroups"
 _NIC = "microsoft.network/networkinterfaces"
+_DIAGNOSTICS = "microsoft.insights/diagnosticsettings"
 _LOCATION = "microsoft.network/locations"
 _READ_ONLY = (
     "microsoft.compute/virtualmachines",
@@ -63,6 +66,11 @@ RESOURCES: Mapping[tuple[str, str], Handler] = {
     ("GET", f"{_LOCATION}/operationresults"): reads.get_operation_result,
     **{("GET", kind): reads.get_resource for kind in _READ_ONLY},
     **{("GET", kind): authorization.get_by_id for kind in authorization.KINDS},
+    **{("PUT", kind): deployments.put_plain for kind in deployments.PLAIN},
+    **{("DELETE", kind): deployments.delete_plain for kind in deployments.PLAIN},
+    ("DELETE", authorization.DEFINITIONS): deployments.delete_definition,
+    ("GET", _DIAGNOSTICS): reads.get_resource,
+    ("DELETE", _DIAGNOSTICS): deployments.delete_plain,
     **firewall_routes.RESOURCES,
 }
 # Paths without a provider: method, the words in them, and how many parts there are.
@@ -71,6 +79,9 @@ SCOPES: Mapping[tuple[object, ...], Handler] = {
     ("GET", "subscriptions", 2): reads.get_subscription,
     ("GET", "subscriptions", "resourcegroups", 3): reads.list_resource_groups,
     ("GET", "subscriptions", "resourcegroups", 4): reads.get_resource_group,
+    ("PUT", "subscriptions", "resourcegroups", 4): resource_groups.put_resource_group,
+    ("DELETE", "subscriptions", "resourcegroups", 4): resource_groups.delete_resource_group,
+    ("GET", "subscriptions", "resourcegroups", "resources", 5): resource_groups.list_resources,
 }
 
 
@@ -85,7 +96,8 @@ def handle(sim: Simulator, call: Call) -> Answer:
     handler = _handler(call)
     if handler is None:
         raise unknown(call)
-    _check_scope(sim, call)
+    if handler is not resource_groups.put_resource_group:
+        _check_scope(sim, call)
     return handler(sim, call)
 
 

@@ -9,6 +9,7 @@ from local.arm import errors, ids
 from local.arm.nsg import NSG_TYPE, Group, written_defaults, written_rule
 from local.arm.nsg_writes import existing, shown
 from local.arm.operations import pause_headers
+from local.arm.resource_groups import resource_group
 from local.arm.simulator import Answer, Call, Simulator
 from local.arm.store import NSG, VM, Resource, subnets_of
 
@@ -135,13 +136,13 @@ def list_resource_groups(sim: Simulator, call: Call) -> Answer:
     """List the resource groups of a subscription, which the estate only implies."""
     around = ids.key(call.raw_path).rsplit("/", 1)[0]
     found = [scope for key, scope in sim.store.resource_groups.items() if key.startswith(around)]
-    return page(sim, call, [_resource_group(scope) for scope in found], indented=False)
+    return page(sim, call, [resource_group(sim, scope) for scope in found], indented=False)
 
 
 def get_resource_group(sim: Simulator, call: Call) -> Answer:
     """Return one resource group."""
     scope = sim.store.resource_groups[ids.key(call.raw_path)]
-    return Answer(200, _resource_group(scope), indented=False)
+    return Answer(200, resource_group(sim, scope), indented=False)
 
 
 def page(
@@ -207,14 +208,4 @@ def _subscription(name: str) -> dict[str, Any]:
         "subscriptionId": name,
         "displayName": "Local",
         "state": "Enabled",
-    }
-
-
-def _resource_group(scope: str) -> dict[str, Any]:
-    return {
-        "id": scope,
-        "name": ids.last_name(scope),
-        "type": "Microsoft.Resources/resourceGroups",
-        "location": "westeurope",
-        "properties": {"provisioningState": "Succeeded"},
     }

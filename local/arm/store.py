@@ -33,6 +33,8 @@ class Store:
         self.slow = SlowWrites()
         self.subscriptions: dict[str, str] = {}
         self.resource_groups: dict[str, str] = {}
+        self.group_tags: dict[str, dict[str, str]] = {}
+        self.leaving_groups: dict[str, float] = {}  # resource groups, and when they are gone
         for resource in resources:
             self.add(resource)
         self.link()
@@ -130,12 +132,23 @@ class Store:
 
     def settle(self, now: float) -> None:
         """End every write whose time has come."""
+        for key in [key for key, ends_at in self.leaving_groups.items() if now >= ends_at]:
+            self._remove_resource_group(key)
         self.slow.settle(self, now)
         for key, group in list(self.groups.items()):
             if group.pending:
                 group.settle(now)
             if group.is_removed:
                 del self.groups[key]
+
+    def _remove_resource_group(self, key: str) -> None:
+        """Remove a resource group with everything in it, writes under way included."""
+        for kept in (self._resources, self.groups, self.slow.old, self.slow.pending):
+            for each in [each for each in kept if each.startswith(f"{key}/")]:
+                del kept[each]
+        for table in (self.resource_groups, self.group_tags, self.leaving_groups):
+            table.pop(key, None)
+        self._attached = None
 
     def _note_scopes(self, resource_id: str) -> None:
         subscription = ids.segment(resource_id, "subscriptions")

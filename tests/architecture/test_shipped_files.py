@@ -20,6 +20,8 @@ LEFT_BEHIND = [
     ".import_linter_cache/CACHEDIR.TAG",
     ".coverage.host.1",
     ".package/app.zip",
+    ".azure/jit-live-abcd1234/.env",
+    ".live/abcd1234.json",
     "htmlcov/index.html",
 ]
 

@@ -91,6 +91,7 @@ def run(tmp_path: Path) -> Run:
                 "JIT_VERIFY_SECONDS": "2",
                 "JIT_VERIFY_PAUSE": "1",
                 "JIT_STORAGE_ACCOUNT": "stjitx",
+                "JIT_PACKAGE_ACCOUNT": "stjitpkgx",
                 "JIT_WORKSPACE_ID": "/workspace",
                 "JIT_INSIGHTS_ID": "/insights",
                 "JIT_DRAIN_SECONDS": "2",

@@ -247,8 +247,11 @@ def test_defaults_in_both_places_are_the_same() -> None:
 def test_proxies_that_are_named_are_the_only_way_to_the_app() -> None:
     """One parameter restricts access and tells the app so; without it nothing is restricted."""
     app = (INFRA / "modules" / "app.bicep").read_text(encoding="utf-8")
-    assert "ipSecurityRestrictionsDefaultAction: empty(proxyAddresses) ? 'Allow' : 'Deny'" in app
+    assert "var isOpen = empty(proxyAddresses) && empty(callerAddresses)" in app
+    assert "ipSecurityRestrictionsDefaultAction: isOpen ? 'Allow' : 'Deny'" in app
+    assert "ipSecurityRestrictions: concat(proxyRules, callerRules)" in app
     assert "for (range, i) in proxyAddresses" in app
     told = app.partition("name: 'JIT_PROXIES_ONLY'")[2].partition("}")[0]
-    assert "string(!empty(proxyAddresses))" in told
+    # Callers who reach the app directly could write the header that is believed.
+    assert "string(!empty(proxyAddresses) && empty(callerAddresses))" in told
     assert "proxyAddresses: proxyAddresses" in (INFRA / "main.bicep").read_text("utf-8")

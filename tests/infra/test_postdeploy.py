@@ -133,7 +133,10 @@ def test_alerts_on_silence_wait_for_the_first_deployment() -> None:
     hook = (INFRA / "hooks" / "postdeploy.sh").read_text(encoding="utf-8")
     (named,) = re.findall(r"for alert in ([\w -]+); do", hook)
 
-    assert enabled == "watchSilence || !contains(silenceAlerts, alert.name)"
+    assert enabled == (
+        "(watchSilence || !contains(silenceAlerts, alert.name))"
+        " && (watchHealth || alert.name != 'jit-health-failing')"
+    )
     assert alerts.variables["silenceAlerts"] == named.split() == ALERTS
     assert f"/scheduledQueryRules/$1-$JIT_DEPLOYMENT_ID?api-version={rule.version}" in hook
 

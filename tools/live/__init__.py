@@ -1,0 +1,1 @@
+"""The live suite: deploy into a subscription, measure what only Azure can show, remove everything."""

@@ -1,0 +1,81 @@
+"""Play the steps of a run in order, and clean up whatever happens."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from tools.live import building, living
+from tools.live.cleanup import Cleanup
+from tools.live.names import Journal
+from tools.live.report import FAILED, PASSED, SKIPPED, Line, Report
+from tools.live.session import Session
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: what it does, and the steps without which it makes no sense."""
+
+    name: str
+    play: Callable[[Session], str]
+    needs: tuple[str, ...] = ()
+
+
+STEPS = (
+    Step("prerequisites", building.check_prerequisites),
+    Step("resource group", building.create_group, ("prerequisites",)),
+    Step("If-Match", building.try_if_match, ("resource group",)),
+    Step("VM", building.create_machine, ("resource group",)),
+    Step("deployment", building.deploy, ("resource group",)),
+    Step("refusals", living.try_refusals, ("deployment",)),
+    Step("policy", living.protect, ("VM", "deployment")),
+    Step("whole life", living.try_whole_life, ("policy",)),
+    Step("revocation and flush", living.try_flush, ("policy",)),
+    Step("contract of security groups", building.run_contract_tests, ("resource group",)),
+    # Last: the app tests If-Match when it first wants to write a whole group.
+    Step("health", living.check_health, ("policy",)),
+)
+
+
+def play(
+    session: Session,
+    journal: Journal,
+    *,
+    steps: Sequence[Step] = STEPS,
+    say: Callable[[str], None] = print,
+) -> Report:
+    """Play all steps and clean up; the journal keeps the run until nothing is left of it."""
+    report = Report(session.run)
+    began = time.monotonic()
+    journal.open(session.run)
+    try:
+        for step in steps:
+            line = _play_step(step, session, report)
+            report.lines.append(line)
+            say(f"{line.verdict:8} {line.step}: {line.seen} ({line.seconds:.0f} s)")
+    finally:
+        report.left = clean(session, journal, say=say)
+        report.hours = (time.monotonic() - began) / 3600
+    return report
+
+
+def clean(session: Session, journal: Journal, *, say: Callable[[str], None] = print) -> list[str]:
+    """Remove everything of a run; return what is left, in a line each."""
+    say(f"removing everything of run {session.run.id}")
+    left = Cleanup(session.run, session.target, []).remove_all()
+    for each in left:
+        say(f"left: {each}")
+    if not left:
+        journal.close(session.run)
+    return left
+
+
+def _play_step(step: Step, session: Session, report: Report) -> Line:
+    missing = [name for name in step.needs if report.verdict_of(name) != PASSED]
+    if missing:
+        return Line(step.name, SKIPPED, 0.0, f"needs: {', '.join(missing)}")
+    began = time.monotonic()
+    try:
+        verdict, seen = PASSED, step.play(session)
+    except Exception as error:  # noqa: BLE001 - the report names it, and the clean-up follows
+        verdict, seen = FAILED, f"{type(error).__name__}: {error}"
+    return Line(step.name, verdict, time.monotonic() - began, seen.replace("|", "/"))
