@@ -22,6 +22,7 @@ from shared.domain.model import Principal
 from shared.domain.permissions import Action, Decision
 from shared.domain.policy import Limits
 from shared.firewalls.nsg.ports import Firewall
+from shared.firewalls.nsg.probe import WriteProbe
 from shared.firewalls.nsg.provider import NsgProvider
 from shared.firewalls.nsg.rules import Band
 from shared.firewalls.registry import Registry
@@ -36,6 +37,7 @@ from shared.ports import (
     Result,
     Snapshot,
     Tables,
+    Telemetry,
     Value,
 )
 from shared.settings import Settings, read_settings
@@ -69,21 +71,18 @@ class App:
     @cached_property
     def services(self) -> Services:
         """Return the parts the use cases work with."""
-        from shared.adapters.telemetry import LogTelemetry
-
         settings = self.settings
-        groups = _WhenUsed(lambda: self._network_security_groups)
+        groups = self._security_groups
         band = Band(allow_from=settings.allow_from)
         return Services(
             tables=self._tables,
             queues=self._queues,
-            firewall=groups,
             firewalls=self._registry(NsgProvider(groups, self.names, band)),
             machines=_MachinesWhenUsed(lambda: self._machines),
             inventory=_InventoryWhenUsed(lambda: self.inventory),
             bastions=_BastionsWhenUsed(lambda: self._bastions),
-            telemetry=LogTelemetry(self._measure),
-            clock=lambda: datetime.now(UTC),
+            telemetry=self._telemetry,
+            clock=_utc_now,
             sleep=time.sleep,
             new_id=lambda: secrets.token_hex(8),
             workers=side_by_side,
@@ -105,12 +104,13 @@ class App:
 
     def _registry(self, groups: NsgProvider) -> Registry:
         """Return the providers of this installation, as far as settings name some."""
-        registry = Registry((groups,))
+        registry = Registry((groups,), guard=self._write_probe)
         if self.settings.reads_azure_firewalls:
             from shared.adapters.azure_firewalls import azure_firewalls
 
             azure = azure_firewalls(self.settings, self._arm_network_client)
-            registry = Registry((groups, *azure.providers), azure.read_notes)
+            providers = (groups, *azure.providers)
+            registry = replace(registry, providers=providers, read_notes=azure.read_notes)
         if not self.settings.aws.listed:
             return registry
         from shared.firewalls.ec2.provider import Ec2Provider
@@ -118,10 +118,9 @@ class App:
 
         settings = self.settings
         ec2 = Ec2Provider(Ec2WhenUsed(self._new_aws_api), settings.aws, settings.deployment_id)
-        providers = (*registry.providers, ec2)
         return replace(
             registry,
-            providers=providers,
+            providers=(*registry.providers, ec2),
             list_machines=ec2.machines,
             name_machine=settings.aws.defender_id_of,
         )
@@ -241,6 +240,12 @@ class App:
         self._metrics.measure(name, facts)
 
     @cached_property
+    def _telemetry(self) -> Telemetry:
+        from shared.adapters.telemetry import LogTelemetry
+
+        return LogTelemetry(self._measure)
+
+    @cached_property
     def _metrics(self) -> Any:
         from shared.adapters.metrics import Metrics
 
@@ -291,17 +296,33 @@ class App:
         from shared.firewalls.nsg.client import NetworkSecurityGroups
 
         credential = self._arm_credential("network", self.settings.network_client_id)
-        whole_writes = watch.WholeWrites(lambda: self.services)
         return NetworkSecurityGroups(
             cache(
                 lambda subscription: network_client(self.settings.arm_url, credential, subscription)
             ),
             self.names,
             time.sleep,
-            whole_writes=lambda: self.settings.nsg_write == "auto" and whole_writes(),
+            whole_writes=self._may_write_whole,
             probe_nsg=self.settings.probe_nsg,
             membership=self._read_membership,
         )
+
+    @cached_property
+    def _security_groups(self) -> "_WhenUsed":
+        return _WhenUsed(lambda: self._network_security_groups)
+
+    @cached_property
+    def _write_probe(self) -> WriteProbe:
+        """Return the proof that whole writes are guarded; its answer stands in the tables."""
+        return WriteProbe(
+            self._security_groups.probe,
+            lambda: self._tables.firewalls,
+            self._telemetry,
+            _utc_now,
+        )
+
+    def _may_write_whole(self) -> bool:
+        return self.settings.nsg_write == "auto" and self._write_probe.allows()
 
     def _read_membership(self, subscription: str) -> Any:
         """Read the members of application security groups, for rules that name some."""
@@ -409,6 +430,10 @@ class _BastionsWhenUsed:
 
     def reach(self, networks: Sequence[str]) -> BastionReach:
         return self.made().reach(networks)
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _days(count: int) -> timedelta | None:

@@ -337,6 +337,11 @@ class Firewalls(Protocol):
         """Iterate over the providers."""
         ...
 
+    @property
+    def guard(self) -> "WriteGuard":
+        """Return the proof that the providers' guarded writes rest on."""
+        ...
+
     def notes(self, machines: "Sequence[Machine]") -> Mapping[str, "PathNotes"]:
         """Return by its id what is to be known of the path to a machine; raises OutsideError."""
         ...
@@ -350,11 +355,24 @@ class Firewalls(Protocol):
         ...
 
 
-class GuardProbe(Protocol):
-    """Proves that the service refuses a guarded write whose precondition fails."""
+@dataclass(frozen=True)
+class WriteProof:
+    """What was last found of guarded writes: honoured, ignored or unknown; `at` None: never."""
 
-    def probe(self) -> str:
-        """Ask whether guarded whole writes are honoured: honoured, ignored or unknown."""
+    state: str = "unknown"
+    at: datetime | None = None
+    warning: str = ""  # what an administrator should know of it
+
+
+class WriteGuard(Protocol):
+    """Proves that a service refuses a guarded write whose precondition fails."""
+
+    def renew(self) -> bool:
+        """Prove it again where the last proof is old; return whether it is proven."""
+        ...
+
+    def proof(self) -> WriteProof:
+        """Return the last proof, as stored."""
         ...
 
 

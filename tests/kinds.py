@@ -34,7 +34,7 @@ class ThreeKinds(World):
         self.serial.add(SERIAL)
         self.serial.add(NEIGHBOUR)
         providers = (*self.services.firewalls, SharedRules(self.shared), Serial(self.serial))
-        self.services = replace(self.services, firewalls=Registry(providers))
+        self.services = replace(self.services, firewalls=Registry(providers, guard=self.probe))
         for vm in (BEHIND_SHARED, BEHIND_SERIAL, BEHIND_NEIGHBOUR):
             self.machines.add(vm, Attachment(FIREWALLS[vm], (ADDRESSES[vm],)))
         self.protect(DB, BEHIND_SHARED, BEHIND_SERIAL, BEHIND_NEIGHBOUR)

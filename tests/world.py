@@ -3,7 +3,7 @@
 import itertools
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any
 
 from shared.domain.model import (
     AccessRequest,
@@ -18,6 +18,7 @@ from shared.domain.model import (
 from shared.domain.permissions import Action, Decision, is_allowed
 from shared.domain.policy import Asked, AskedPort
 from shared.firewalls.nsg.ports import Firewall
+from shared.firewalls.nsg.probe import WriteProbe
 from shared.firewalls.nsg.provider import NsgProvider
 from shared.firewalls.nsg.rules import Band
 from shared.firewalls.registry import Registry
@@ -78,12 +79,12 @@ class World:
         self.telemetry = MemoryTelemetry()
         self.poison: list[Message] = []
         self.unpermitted: set[str] = set()
+        self.probe = self._new_probe(self.firewall)
         ids = itertools.count(1)
         self.services = Services(
             tables=self.tables,
             queues=self.queues,
-            firewall=self.firewall,
-            firewalls=Registry((NsgProvider(self.firewall, NAMES),)),
+            firewalls=Registry((NsgProvider(self.firewall, NAMES),), guard=self.probe),
             machines=self.machines,
             inventory=MemoryInventory(self.machines, self.firewall),
             bastions=self.bastions,
@@ -106,10 +107,23 @@ class World:
     def rewire(self, **parts: Any) -> None:
         """Give the app other parts, such as names or a band, and its providers with them."""
         band = parts.pop("band", Band())
+        firewall = parts.pop("firewall", None)
         made = replace(self.services, **parts)
-        groups = NsgProvider(cast("Firewall", made.firewall), made.names, band)
+        before = next(each for each in made.firewalls if isinstance(each, NsgProvider))
+        groups = NsgProvider(firewall or before.groups, made.names, band)
+        self.probe = self._new_probe(groups.groups)
         others = (each for each in made.firewalls if not isinstance(each, NsgProvider))
-        self.services = replace(made, firewalls=Registry((groups, *others)))
+        registry = Registry((groups, *others), guard=self.probe)
+        self.services = replace(made, firewalls=registry)
+
+    def _new_probe(self, groups: Firewall) -> WriteProbe:
+        """Make the proof of whole writes over a client, in the tables that services then has."""
+        return WriteProbe(
+            lambda: groups.probe(),  # noqa: PLW0108 - a test may replace it
+            lambda: self.services.tables.firewalls,
+            self.telemetry,
+            self.clock,
+        )
 
     def authorize(self, principal: Principal, action: Action, scope: str) -> Decision:
         """Decide by app roles, unless a test has taken somebody's permission away."""

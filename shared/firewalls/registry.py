@@ -4,7 +4,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from shared.domain.ids import name_of
-from shared.ports import FirewallProvider, Machine, PathNotes, UnknownFirewallError
+from shared.ports import (
+    FirewallProvider,
+    Machine,
+    PathNotes,
+    UnknownFirewallError,
+    WriteGuard,
+    WriteProof,
+)
 
 NameMachine = Callable[[str], str]
 ListMachines = Callable[[str], Sequence[Machine]]
@@ -23,6 +30,18 @@ def no_machines(subscription: str) -> Sequence[Machine]:
     return ()
 
 
+class NoGuard:
+    """The guard of providers whose writes rest on no proof."""
+
+    def renew(self) -> bool:
+        """Return False: nothing is proven."""
+        return False
+
+    def proof(self) -> WriteProof:
+        """Return that nothing is known, and warn of nothing."""
+        return WriteProof()
+
+
 @dataclass(frozen=True)
 class Registry:
     """The providers of this installation, asked in order."""
@@ -31,6 +50,7 @@ class Registry:
     read_notes: ReadNotes = no_notes
     list_machines: ListMachines = no_machines
     name_machine: NameMachine = str
+    guard: WriteGuard = NoGuard()  # noqa: RUF009 - it holds nothing
 
     def of(self, firewall_id: str) -> FirewallProvider:
         """Return the provider of a firewall; raises UnknownFirewallError."""

@@ -12,7 +12,6 @@ from shared.ports import (
     Bastions,
     Clock,
     Firewalls,
-    GuardProbe,
     Inventory,
     Machines,
     Queues,
@@ -35,7 +34,6 @@ class Services:
 
     tables: Tables
     queues: Queues
-    firewall: GuardProbe
     firewalls: Firewalls
     machines: Machines
     inventory: Inventory

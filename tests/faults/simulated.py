@@ -22,7 +22,6 @@ from shared.ports import Snapshot
 from shared.store.audit import Fact
 from shared.use_cases.policies import apply as protection
 from shared.use_cases.requests import submit as access
-from shared.use_cases.timers import health as watch
 from tests.fakes import NAMES, Clock
 from tests.world import (
     ALICE,
@@ -226,7 +225,7 @@ class SimulatedWorld(World):
             _network,
             NAMES,
             self.clock.advance,
-            whole_writes=lambda: nsg_write == "auto" and watch.may_write_whole(self.services),
+            whole_writes=lambda: nsg_write == "auto" and self.probe.renew(),
             probe_nsg=probe_nsg,
             membership=lambda subscription: read_membership(reader, (), subscription),
         )

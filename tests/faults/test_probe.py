@@ -1,7 +1,7 @@
 """Whole writes rest on If-Match: proven on a group of the app's own, kept with its age, or not used."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -23,13 +23,19 @@ def probes(world: SimulatedWorld) -> list[int]:
     return [call["status"] for call in world.writes(PROBE)]
 
 
+def proven(world: SimulatedWorld) -> tuple[str, datetime | None]:
+    """Return what is stored of the last probe."""
+    proof = world.services.firewalls.guard.proof()
+    return proof.state, proof.at
+
+
 def test_the_probe_is_sent_to_a_group_of_our_own() -> None:
     """A PUT with an etag that cannot match, to the probe group and nowhere else; 412 is a yes."""
     world = SimulatedWorld()
-    assert watch.may_write_whole(world.services)
+    assert world.probe.renew()
     assert probes(world) == [412]
     assert not world.writes()
-    assert watch.probe_state(world.services) == ("honoured", START)
+    assert proven(world) == ("honoured", START)
 
 
 def test_the_answer_is_kept_with_its_age() -> None:
@@ -49,7 +55,7 @@ def test_the_answer_is_kept_with_its_age() -> None:
 def test_the_answer_is_asked_for_anew_after_a_day() -> None:
     """Reconciling asks once the kept answer is older than a day, and believes the new one."""
     world = SimulatedWorld()
-    watch.may_write_whole(world.services)
+    world.probe.renew()
     world.clock.advance(DAY.total_seconds())
     reconcile(world.services)
     assert probes(world) == [412]
@@ -57,7 +63,7 @@ def test_the_answer_is_asked_for_anew_after_a_day() -> None:
     world.order(kind="ignoreIfMatch", times=None)
     reconcile(world.services)
     assert probes(world) == [412, 200]
-    assert watch.probe_state(world.services) == ("ignored", START + DAY + timedelta(seconds=1))
+    assert proven(world) == ("ignored", START + DAY + timedelta(seconds=1))
     assert watch.report(world.services).warnings == ("whole writes are off: If-Match is ignored",)
 
 
@@ -95,23 +101,23 @@ def test_a_probe_that_fails_allows_nothing_and_stops_nothing(failure: str) -> No
     assert not world.whole_writes()
     world.order()
     world.clock.advance(10 * 60)
-    assert watch.may_write_whole(world.services)
+    assert world.probe.renew()
 
 
 def test_a_probe_group_that_is_gone_is_no_proof() -> None:
     """Without the group, or without its name in the settings, nothing is proven."""
     world = SimulatedWorld()
     world.remove(PROBE)
-    assert not watch.may_write_whole(world.services)
+    assert not world.probe.renew()
     unnamed = SimulatedWorld(probe_nsg="")
-    assert not watch.may_write_whole(unnamed.services)
-    assert watch.probe_state(unnamed.services)[0] == "unknown"
+    assert not unnamed.probe.renew()
+    assert proven(unnamed)[0] == "unknown"
 
 
 def test_the_setting_rules_never_writes_whole() -> None:
     """JIT_NSG_WRITE=rules is obeyed even where If-Match is proven."""
     world = SimulatedWorld(nsg_write="rules")
-    watch.may_write_whole(world.services)
+    world.probe.renew()
     world.protect()
     for who in (ALICE, BOB):
         world.ask(DB, who=who, minutes=5)
@@ -179,7 +185,7 @@ def test_where_if_match_is_ignored_no_foreign_change_is_lost() -> None:
 def test_the_meddling_colleague_would_be_hurt_by_whole_writes() -> None:
     """The test above can fail: with whole writes believed in, ignored If-Match loses changes."""
     world = SimulatedWorld()
-    watch.may_write_whole(world.services)
+    world.probe.renew()
     world.order(kind="ignoreIfMatch", times=None)
     done = meddle(world)
     world.protect()
@@ -190,7 +196,7 @@ def test_the_meddling_colleague_would_be_hurt_by_whole_writes() -> None:
 def test_where_if_match_is_honoured_no_foreign_change_is_lost() -> None:
     """The same colleague beside whole writes: each is refused until it knows all of theirs."""
     world = SimulatedWorld(*FOREIGN)
-    watch.may_write_whole(world.services)
+    world.probe.renew()
     done = meddle(world)
     edit, calls = world.before_write, iter(range(3))
 

@@ -32,7 +32,7 @@ def world() -> World:
     """Prove that If-Match is honoured, and let the sweep run, so that nothing else is amiss."""
     made = World()
     made.firewall.probe = lambda: "honoured"  # type: ignore[method-assign]
-    watch.probe(made.services)
+    made.probe.run()
     made.sweep()
     return made
 

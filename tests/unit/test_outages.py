@@ -21,7 +21,6 @@ from shared.ports import (
 from shared.use_cases.firewalls.converge import Outcome, converge, converge_on_message
 from shared.use_cases.firewalls.unread import close_past_ends
 from shared.use_cases.requests.decide import Caller, revoke
-from shared.use_cases.timers.health import WholeWrites
 from shared.use_cases.timers.overruns import note_overruns, overran_before
 from shared.use_cases.timers.reconcile import reconcile
 from shared.use_cases.timers.sweep import BUDGET, sweep_if_late
@@ -154,7 +153,7 @@ def test_a_late_sweep_that_fails_is_reported(world: BreakingWorld) -> None:
 
 def test_whole_writes_go_on_as_they_were_while_the_store_is_away(world: BreakingWorld) -> None:
     """The store is not asked again for half a minute: a close waits for the answer."""
-    ask = WholeWrites(lambda: world.services)
+    ask = world.probe.allows
     assert ask()
     take_tables_away(world)
     assert ask()

@@ -327,11 +327,11 @@ def test_it_comes_after_everything_else(world: World, monkeypatch: pytest.Monkey
     request = ended(world)
     world.clock.advance(91 * DAY)
 
-    def fail(_services: object) -> bool:
+    def fail() -> bool:
         assert kept(world) == {request}
         raise OutsideError("no answer")
 
-    monkeypatch.setattr("shared.use_cases.timers.health.may_write_whole", fail)
+    monkeypatch.setattr(world.probe, "renew", fail)
     with pytest.raises(OutsideError):
         reconcile(world.services)
     assert kept(world) == set()

@@ -8,6 +8,7 @@ import pytest
 
 from shared.domain.model import Access, Attachment, CloseReason, Status
 from shared.domain.request import change_ports, close
+from shared.firewalls.registry import Registry
 from shared.ports import Machine, OutsideError, Snapshot
 from shared.use_cases.timers import health as watch
 from shared.use_cases.timers.reconcile import reconcile
@@ -256,15 +257,25 @@ def test_the_probe_s_answer_is_believed_for_a_while(
 ) -> None:
     """A day for a yes; a quarter of an hour for what told nothing."""
     answered = probes(world, answer)
-    assert watch.probe_state(world.services) == ("unknown", None)
+    proof = world.services.firewalls.guard.proof()
+    assert (proof.state, proof.at) == ("unknown", None)
     for _ in range(2):
-        assert watch.may_write_whole(world.services) is (answer == "honoured")
+        assert world.probe.renew() is (answer == "honoured")
     world.clock.advance(holds.total_seconds())
-    watch.may_write_whole(world.services)
+    world.probe.renew()
     assert len(answered) == 1
     world.clock.advance(1)
-    watch.may_write_whole(world.services)
+    world.probe.renew()
     assert len(answered) == 2
+
+
+def test_firewalls_whose_writes_need_no_proof_are_not_warned_of(world: World) -> None:
+    """Without a provider whose writes rest on a proof, health tells of none and warns of none."""
+    world.sweep()
+    world.services = replace(world.services, firewalls=Registry(()))
+    said = watch.report(world.services)
+    assert (said.probe, said.probed_at, said.warnings) == ("unknown", None, ())
+    assert not world.services.firewalls.guard.renew()
 
 
 # --- health --------------------------------------------------------------------------------------
@@ -299,14 +310,14 @@ def test_what_keeps_doors_open_is_a_problem(
 ) -> None:
     """Health says so."""
     probes(world, "honoured")
-    watch.probe(world.services)
+    world.probe.run()
     trouble(world)
     assert watch.report(world.services).problems == (told,)
 
 
 def test_messages_that_nobody_could_handle_are_a_warning(world: World) -> None:
     """Not a failure of the app: what they were about stays due."""
-    watch.probe(world.services)
+    world.probe.run()
     world.sweep()
     world.queues.poison_count = 2
     said = watch.report(world.services)

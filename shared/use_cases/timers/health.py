@@ -1,6 +1,5 @@
 """What the app knows of itself: when it last swept, how late it closed, what is overdue."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -14,9 +13,6 @@ from shared.use_cases.services import Services
 LATE = timedelta(minutes=3)
 KEPT_CLOSES = 1000
 _PARTITION = "health"
-_PROBE_HOLDS = timedelta(hours=24)
-_UNKNOWN_HOLDS = timedelta(minutes=15)
-_AWAY_HOLDS = timedelta(seconds=30)
 
 
 @dataclass(frozen=True)
@@ -73,66 +69,11 @@ def claim_late_sweep(services: Services) -> bool:
     return True
 
 
-def may_write_whole(services: Services) -> bool:
-    """Tell whether If-Match on an NSG is proven to be honoured, and lately.
-
-    The answer is asked for anew once it is a day old, and sooner where it told nothing.
-    """
-    state, at = probe_state(services)
-    holds = _PROBE_HOLDS if state == "honoured" else _UNKNOWN_HOLDS
-    if at is None or services.clock() - at > holds:
-        state = probe(services)
-    return state == "honoured"
-
-
-class WholeWrites:
-    """Tell whether whole writes are allowed; while the store is away, as it was last known."""
-
-    def __init__(self, services: Callable[[], Services]) -> None:
-        self._services = services
-        self._known = False
-        self._away_since: datetime | None = None
-
-    def __call__(self) -> bool:
-        """Ask the store, and not again within half a minute of its failing: a close waits."""
-        services = self._services()
-        now = services.clock()
-        if self._away_since is not None and now - self._away_since < _AWAY_HOLDS:
-            return self._known
-        self._away_since = None
-        try:
-            self._known = may_write_whole(services)
-        except Exception as error:  # noqa: BLE001 - without the store, rules must still close
-            self._away_since = now
-            services.telemetry.fault("jit.probe.unread", error)
-        return self._known
-
-
-def probe_state(services: Services) -> tuple[str, datetime | None]:
-    """Return what the last probe found, and when."""
-    row = services.tables.firewalls.get(_PARTITION, "probe")
-    if row is None:
-        return "unknown", None
-    return str(row.values["state"]), parse_instant(str(row.values["at"]))
-
-
-def probe(services: Services) -> str:
-    """Ask the service whether it honours If-Match, and keep the answer with its age.
-
-    Only a 412 to an etag that cannot match allows whole writes; anything else does not.
-    """
-    state = services.firewall.probe()
-    values = {"state": state, "at": format_sortable(services.clock())}
-    services.tables.firewalls.upsert(Row(_PARTITION, "probe", values))
-    services.telemetry.event("jit.probe.completed", state=state)
-    return state
-
-
 def report(services: Services) -> Health:
     """Read how the app is."""
     now = services.clock()
     swept = last_sweep(services)
-    state, probed_at = probe_state(services)
+    proof = services.firewalls.guard.proof()
     overdue = sum(_is_overdue(services, due, now) for due in services.due.until(now - MINUTE))
     poisoned = services.queues.poisoned()
     problems, warnings = [], []
@@ -144,14 +85,14 @@ def report(services: Services) -> Health:
         warnings.append(f"{poisoned} messages could not be handled")
     warnings += _findings(services)
     warnings += read_warnings(services)
-    if state != "honoured":
-        warnings.append(f"whole writes are off: If-Match is {state}")
+    if proof.warning:
+        warnings.append(proof.warning)
     return Health(
         swept,
         overdue,
         poisoned,
-        state,
-        probed_at,
+        proof.state,
+        proof.at,
         lateness(services),
         tuple(problems),
         tuple(warnings),

@@ -27,7 +27,6 @@ from shared.use_cases.policies.findings import (
     read_findings,
 )
 from shared.use_cases.services import Services
-from shared.use_cases.timers import health as watch
 from shared.use_cases.timers.compare import (
     Estate,
     count_open,
@@ -78,7 +77,7 @@ def reconcile(services: Services) -> int:
         _compare_policies(services, run, run.policies)
         waiting = {key_of(each.id) for each in run.differ} - {stopped_at}
         _converge_apart(services, run, waiting)
-        watch.may_write_whole(services)  # asks the service again once the stored answer is old
+        services.firewalls.guard.renew()
     finally:
         forget_old(services)
         list_missing(services)
