@@ -202,6 +202,11 @@ param logRetentionDays int = 90
 @description('Mail address that alerts go to. Empty: alerts fire without telling anybody.')
 param alertEmail string = ''
 
+@description('How many identities read VMs and write rules: ARM counts calls for each of them. docs/limits.md has the formula.')
+@minValue(1)
+@maxValue(4)
+param networkIdentities int = 1
+
 @description('Deploy the independent closer, which removes our overdue allow rules from NSGs without the app.')
 param closer bool = true
 
@@ -275,6 +280,7 @@ var hasEndpoints = privateEndpoints != 'none' && !empty(endpointSubnetId)
 var isStoragePrivate = publicAccess != 'all' && hasEndpoints && !empty(subnetId)
 var isAppPrivate = publicAccess == 'none' && isStoragePrivate && privateEndpoints == 'all'
 var moreClients = empty(allowedClients) ? [] : split(replace(allowedClients, ' ', ''), ',')
+var networkPrincipalIds = concat([identities.outputs.networkPrincipalId], identities.outputs.moreNetworkPrincipalIds)
 var networkRoleName = nsgWrite == 'rules' ? roles.outputs.networkRulesRoleName : roles.outputs.networkRoleName
 var closerRight = closer ? ' ${identities.outputs.closerPrincipalId}=${roles.outputs.closerRoleName}' : ''
 var clientId = createAppRegistration ? appRegistration.outputs.clientId : appClientId
@@ -294,6 +300,7 @@ module identities 'modules/identities.bicep' = {
     location: location
     tags: tags
     token: token
+    networkIdentities: networkIdentities
   }
 }
 
@@ -331,7 +338,7 @@ module probe 'modules/probe.bicep' = if (nsgWrite == 'auto') {
     location: location
     tags: tags
     token: token
-    networkPrincipalId: identities.outputs.networkPrincipalId
+    networkPrincipalIds: networkPrincipalIds
     networkRoleName: roles.outputs.networkRoleName
   }
 }
@@ -400,6 +407,8 @@ module app 'modules/app.bicep' = {
     hostClientId: identities.outputs.hostClientId
     networkIdentityId: identities.outputs.networkIdentityId
     networkClientId: identities.outputs.networkClientId
+    moreNetworkIdentityIds: identities.outputs.moreNetworkIdentityIds
+    moreNetworkClientIds: identities.outputs.moreNetworkClientIds
     authorizerIdentityId: identities.outputs.authorizerIdentityId
     authorizerClientId: identities.outputs.authorizerClientId
     blobEndpoint: storage.outputs.blobEndpoint
@@ -488,7 +497,7 @@ module alerts 'modules/alerts.bicep' = {
     watchSilence: watchSilence
     workspaceId: monitoring.outputs.workspaceId
     hostPrincipalId: identities.outputs.hostPrincipalId
-    networkPrincipalId: identities.outputs.networkPrincipalId
+    networkPrincipalIds: networkPrincipalIds
     closerPrincipalId: identities.outputs.closerPrincipalId
   }
 }
@@ -561,12 +570,12 @@ output JIT_APP_IS_PRIVATE bool = isAppPrivate
 output JIT_SCOPES string = join(scopeList, ',')
 // One identity and its role a word. No module is deployed into a scope: `azd down` before 1.24.1 deletes
 // every resource group that its deployment wrote to.
-output JIT_SCOPE_RIGHTS string = '${identities.outputs.networkPrincipalId}=${networkRoleName} ${identities.outputs.authorizerPrincipalId}=${roles.outputs.authorizerRoleName}${closerRight}'
+output JIT_SCOPE_RIGHTS string = '${join(networkPrincipalIds, '=${networkRoleName} ')}=${networkRoleName} ${identities.outputs.authorizerPrincipalId}=${roles.outputs.authorizerRoleName}${closerRight}'
 output JIT_FIREWALL_SCOPES string = join(firewallList, ',')
 output JIT_FIREWALL_CLASSIC_SCOPES string = join(classicList, ',')
-output JIT_FIREWALL_READS string = readsFirewalls ? '${identities.outputs.networkPrincipalId}=${firewallRoles.outputs.readerRoleName}' : ''
-output JIT_FIREWALL_RIGHTS string = readsFirewalls ? '${identities.outputs.networkPrincipalId}=${firewallRoles.outputs.policyRoleName}' : ''
-output JIT_FIREWALL_CLASSIC_RIGHTS string = readsFirewalls ? '${identities.outputs.networkPrincipalId}=${firewallRoles.outputs.classicRoleName}' : ''
+output JIT_FIREWALL_READS string = readsFirewalls ? '${join(networkPrincipalIds, '=${firewallRoles.outputs.readerRoleName} ')}=${firewallRoles.outputs.readerRoleName}' : ''
+output JIT_FIREWALL_RIGHTS string = readsFirewalls ? '${join(networkPrincipalIds, '=${firewallRoles.outputs.policyRoleName} ')}=${firewallRoles.outputs.policyRoleName}' : ''
+output JIT_FIREWALL_CLASSIC_RIGHTS string = readsFirewalls ? '${join(networkPrincipalIds, '=${firewallRoles.outputs.classicRoleName} ')}=${firewallRoles.outputs.classicRoleName}' : ''
 output JIT_WATCH_SILENCE string = watchSilence ? 'true' : 'false'
 output JIT_STORAGE_ACCOUNT string = storage.outputs.accountName
 output JIT_WORKSPACE_ID string = monitoring.outputs.workspaceId

@@ -295,7 +295,7 @@ class App:
         from shared.adapters.arm_clients import network_client
         from shared.firewalls.nsg.client import NetworkSecurityGroups
 
-        credential = self._arm_credential("network", self.settings.network_client_id)
+        credential = self._network_identity
         return NetworkSecurityGroups(
             cache(
                 lambda subscription: network_client(self.settings.arm_url, credential, subscription)
@@ -360,8 +360,20 @@ class App:
         """Return a client of ARM as the network's identity."""
         from shared.adapters.arm_clients import arm_client
 
-        credential = self._arm_credential("network", self.settings.network_client_id)
-        return arm_client(self.settings.arm_url, credential)
+        return arm_client(self.settings.arm_url, self._network_identity)
+
+    @cached_property
+    def _network_identity(self) -> Any:
+        """Return the identity for VMs and firewalls: one, or several that share the calls."""
+        from shared.adapters.arm_clients import identity_by_place
+
+        settings = self.settings
+        shared = settings.network_identities
+        usual = self._arm_credential("network", settings.network_client_id)
+        if not shared.all:
+            return usual
+        more = {each: self._arm_credential(f"network:{each}", each) for each in shared.all}
+        return identity_by_place(settings.arm_url, {"": usual, **more}, shared.choose)
 
     def _arm_credential(self, name: str, client_id: str) -> Any:
         """Return an identity for ARM; the simulator on this machine gets a name, no token."""

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, fi
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.domain.aws_accounts import AwsAccounts, read_accounts
+from shared.domain.identities import Identities, read_identities
 from shared.domain.ids import NSG_TYPE, is_scope, parse_id
 from shared.domain.network import network
 from shared.domain.times import format_duration, parse_duration
@@ -69,6 +70,7 @@ class Settings(BaseSettings):
     token_scope: str = "user_impersonation"  # noqa: S105 - a scope's name
     arm_url: str = "https://management.azure.com"
     network_client_id: str = ""
+    network_client_ids: str = ""
     authorizer_client_id: str = ""
     rule_prefix: str = Field("SecurityCenter-JITRule", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,27}$")
     allow_from: int = Field(200, ge=100, le=989)
@@ -154,6 +156,12 @@ class Settings(BaseSettings):
     @classmethod
     def _accounts_are_whole(cls, text: str) -> str:
         read_accounts(text)
+        return text
+
+    @field_validator("network_client_ids")
+    @classmethod
+    def _client_ids(cls, text: str) -> str:
+        read_identities(text)
         return text
 
     @field_validator("aws_url")
@@ -244,6 +252,11 @@ class Settings(BaseSettings):
         if 0 < days < shortest:
             raise ValueError(f"must be 0, which means for ever, or at least {shortest}")
         return days
+
+    @property
+    def network_identities(self) -> Identities:
+        """Return the identities that share the calls to ARM."""
+        return read_identities(self.network_client_ids)
 
     @property
     def aws(self) -> AwsAccounts:

@@ -40,8 +40,8 @@ param workspaceId string
 @description('Object id of the host identity: the only one that writes the tables and queues.')
 param hostPrincipalId string
 
-@description('Object id of the network identity: the only one that writes our rules.')
-param networkPrincipalId string
+@description('Object ids of the network identities: they alone write our rules.')
+param networkPrincipalIds array
 
 @description('Object id of the closer identity, which deletes our rules where the app does not.')
 param closerPrincipalId string
@@ -194,7 +194,7 @@ var alerts = [
     severity: 1
     frequency: 'PT15M'
     window: 'PT30M'
-    query: replace(replace(replace(foreignRule, '{mark}', mark), '{network}', networkPrincipalId), '{closer}', closerPrincipalId)
+    query: replace(replace(replace(foreignRule, '{mark}', mark), '{network}', join(networkPrincipalIds, '\', \'')), '{closer}', closerPrincipalId)
   }
   {
     name: 'jit-rule-repaired'

@@ -39,6 +39,12 @@ param networkIdentityId string
 @description('Client id of the network identity.')
 param networkClientId string
 
+@description('Resource ids of further network identities, which share the calls to ARM.')
+param moreNetworkIdentityIds array
+
+@description('Client ids of the further network identities.')
+param moreNetworkClientIds array
+
 @description('Resource id of the authorizer identity.')
 param authorizerIdentityId string
 
@@ -239,12 +245,12 @@ resource site 'Microsoft.Web/sites@2024-04-01' = {
   kind: 'functionapp,linux'
   identity: {
     type: 'UserAssigned'
-    userAssignedIdentities: {
+    userAssignedIdentities: union({
       '${hostIdentityId}': {}
       '${deployerIdentityId}': {}
       '${networkIdentityId}': {}
       '${authorizerIdentityId}': {}
-    }
+    }, empty(moreNetworkIdentityIds) ? {} : json('{"${join(moreNetworkIdentityIds, '":{},"')}":{}}'))
   }
   properties: {
     serverFarmId: plan.id
@@ -382,6 +388,10 @@ resource site 'Microsoft.Web/sites@2024-04-01' = {
         {
           name: 'JIT_NETWORK_CLIENT_ID'
           value: networkClientId
+        }
+        {
+          name: 'JIT_NETWORK_CLIENT_IDS'
+          value: empty(moreNetworkClientIds) ? '' : '${networkClientId},${join(moreNetworkClientIds, ',')}'
         }
         {
           name: 'JIT_AUTHORIZER_CLIENT_ID'

@@ -1,6 +1,6 @@
-// Six identities, so that no part can do another part's work: the host and its storage, the reader of
+// Identities, so that no part can do another part's work: the host and its storage, the reader of
 // role assignments, the writer of rules, the workflow that carries decisions, the writer of the package,
-// and the independent closer.
+// and the independent closer. The writer of rules can be several, which share its calls.
 @description('Region.')
 param location string
 
@@ -9,6 +9,11 @@ param tags object
 
 @description('Unique part of names.')
 param token string
+
+@description('How many identities read VMs and write rules. ARM counts calls for each.')
+@minValue(1)
+@maxValue(4)
+param networkIdentities int
 
 resource host 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31' = {
   name: 'id-jit-host-${token}'
@@ -27,6 +32,12 @@ resource network 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31' =
   location: location
   tags: tags
 }
+
+resource moreNetwork 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31' = [for number in range(2, networkIdentities - 1): {
+  name: 'id-jit-network-${number}-${token}'
+  location: location
+  tags: tags
+}]
 
 resource relay 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31' = {
   name: 'id-jit-relay-${token}'
@@ -59,6 +70,9 @@ output authorizerPrincipalId string = authorizer.properties.principalId
 output networkIdentityId string = network.id
 output networkClientId string = network.properties.clientId
 output networkPrincipalId string = network.properties.principalId
+output moreNetworkIdentityIds array = [for index in range(0, networkIdentities - 1): moreNetwork[index].id]
+output moreNetworkClientIds array = [for index in range(0, networkIdentities - 1): moreNetwork[index].properties.clientId]
+output moreNetworkPrincipalIds array = [for index in range(0, networkIdentities - 1): moreNetwork[index].properties.principalId]
 output relayClientId string = relay.properties.clientId
 output relayIdentityId string = relay.id
 output relayPrincipalId string = relay.properties.principalId

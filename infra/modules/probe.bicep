@@ -10,8 +10,8 @@ param tags object
 @description('Unique part of names.')
 param token string
 
-@description('Object id of the network identity.')
-param networkPrincipalId string
+@description('Object ids of the network identities.')
+param networkPrincipalIds array
 
 @description('Name (a GUID) of the network role.')
 param networkRoleName string
@@ -25,7 +25,7 @@ resource nsg 'Microsoft.Network/networkSecurityGroups@2024-05-01' = {
   }
 }
 
-resource network 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+resource network 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for networkPrincipalId in networkPrincipalIds: {
   name: guid(nsg.id, networkPrincipalId, networkRoleName)
   scope: nsg
   properties: {
@@ -33,6 +33,6 @@ resource network 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
     principalId: networkPrincipalId
     principalType: 'ServicePrincipal'
   }
-}
+}]
 
 output nsgId string = nsg.id

@@ -1,11 +1,13 @@
 """Clients for Azure Resource Manager: one place for identities, time-outs and retries."""
 
 import re
+from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from azure.core.credentials import TokenCredential
-from azure.core.pipeline import PipelineRequest
-from azure.core.pipeline.policies import SansIOHTTPPolicy
+from azure.core.pipeline import PipelineRequest, PipelineResponse
+from azure.core.pipeline.policies import HTTPPolicy
 from azure.core.rest import HttpRequest, HttpResponse
 from azure.mgmt.core import ARMPipelineClient
 
@@ -30,33 +32,75 @@ def retry_after(header: str | None, message: str) -> float:
     return float(seconds) if seconds else _DEFAULT_RETRY_SECONDS
 
 
-class LocalName(SansIOHTTPPolicy[Any, Any]):
+class LocalName(HTTPPolicy[Any, Any]):
     """Names an identity to the simulator on this machine, where no real token may go."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
         self._name = name
 
-    def on_request(self, request: PipelineRequest[Any]) -> None:
+    def send(self, request: PipelineRequest[Any]) -> PipelineResponse[Any, Any]:
         """Add the name where a token would stand."""
         request.http_request.headers["Authorization"] = f"Bearer local:{self._name}"
+        return self.next.send(request)
+
+
+class IdentityByPlace(HTTPPolicy[Any, Any]):
+    """Authenticates each call as the identity that is chosen for its path.
+
+    ARM counts calls for each identity and subscription, so that several have several quotas.
+    """
+
+    def __init__(
+        self, policies: Mapping[str, HTTPPolicy[Any, Any]], choose: Callable[[str], str]
+    ) -> None:
+        super().__init__()
+        self._policies = policies
+        self._choose = choose
+
+    def send(self, request: PipelineRequest[Any]) -> PipelineResponse[Any, Any]:
+        """Let the chosen identity authenticate the call."""
+        chosen = self._policies[self._choose(urlsplit(request.http_request.url).path)]
+        chosen.next = self.next
+        return chosen.send(request)
+
+
+Identity = TokenCredential | LocalName | IdentityByPlace
+
+
+def identity_by_place(
+    arm_url: str,
+    identities: Mapping[str, TokenCredential | LocalName],
+    choose: Callable[[str], str],
+) -> IdentityByPlace:
+    """Make one identity of several; `choose` returns the key of one of them for a path."""
+    policies = {key: _policy(arm_url, each) for key, each in identities.items()}
+    return IdentityByPlace(policies, choose)
+
+
+def _policy(arm_url: str, identity: Identity) -> HTTPPolicy[Any, Any]:
+    from azure.mgmt.core.policies import ARMChallengeAuthenticationPolicy
+
+    if isinstance(identity, LocalName | IdentityByPlace):
+        return identity
+    return ARMChallengeAuthenticationPolicy(identity, f"{arm_url}/.default")
 
 
 class _NoCredential:
-    """Satisfies clients that insist on a credential; the policy above is used instead."""
+    """Satisfies clients that insist on a credential; a policy above is used instead."""
 
     def get_token(self, *_scopes: str, **_options: Any) -> Any:
         """Refuse: it is never asked."""
         raise NotImplementedError
 
 
-def _authentication(credential: TokenCredential | LocalName) -> dict[str, Any]:
-    if isinstance(credential, LocalName):
+def _authentication(credential: Identity) -> dict[str, Any]:
+    if isinstance(credential, LocalName | IdentityByPlace):
         return {"credential": _NoCredential(), "authentication_policy": credential}
     return {"credential": credential}
 
 
-def network_client(arm_url: str, credential: TokenCredential | LocalName, subscription: str) -> Any:
+def network_client(arm_url: str, credential: Identity, subscription: str) -> Any:
     """Make Microsoft's network client for a subscription; imported here, on the worker path."""
     from azure.mgmt.network import NetworkManagementClient
 
@@ -70,7 +114,7 @@ def network_client(arm_url: str, credential: TokenCredential | LocalName, subscr
 
 
 def arm_client(
-    arm_url: str, credential: TokenCredential | LocalName, *, seconds: int = 60
+    arm_url: str, credential: Identity, *, seconds: int = 60
 ) -> ARMPipelineClient[HttpRequest, HttpResponse]:
     """Make a client for the few other reads; a slow answer is waited for so many seconds."""
     from azure.core.pipeline.policies import (
@@ -79,13 +123,7 @@ def arm_client(
         RetryPolicy,
         UserAgentPolicy,
     )
-    from azure.mgmt.core.policies import ARMChallengeAuthenticationPolicy
 
-    authentication: Any = (
-        credential
-        if isinstance(credential, LocalName)
-        else ARMChallengeAuthenticationPolicy(credential, f"{arm_url}/.default")
-    )
     return ARMPipelineClient(
         base_url=arm_url,
         policies=[
@@ -93,7 +131,7 @@ def arm_client(
             HeadersPolicy(),
             UserAgentPolicy("jit-vm-access"),
             RetryPolicy(retry_total=0),
-            authentication,
+            _policy(arm_url, credential),
         ],
         connection_timeout=min(10, seconds),
         read_timeout=seconds,

@@ -139,12 +139,16 @@ def test_the_hook_assigns_before_the_app_is_deployed(run: Run) -> None:
 
 def test_each_identity_gets_its_own_role() -> None:
     """The network identity gets a network role, the narrower one for `rules`, the authorizer its own."""
-    rights = re.findall(r"\$\{([\w.]+)\}=\$\{([\w.]+)\}", MAIN.outputs["JIT_SCOPE_RIGHTS"].source)
+    rights = MAIN.outputs["JIT_SCOPE_RIGHTS"].source
 
-    assert rights == [
-        ("identities.outputs.networkPrincipalId", "networkRoleName"),
-        ("identities.outputs.authorizerPrincipalId", "roles.outputs.authorizerRoleName"),
-    ]
+    assert rights.startswith(
+        # several network identities, each with the role: the join puts it behind all but the last
+        "'${join(networkPrincipalIds, '=${networkRoleName} ')}=${networkRoleName} "
+        "${identities.outputs.authorizerPrincipalId}=${roles.outputs.authorizerRoleName}$"
+    )
+    assert MAIN.variables["networkPrincipalIds"] == Text(
+        "concat([identities.outputs.networkPrincipalId], identities.outputs.moreNetworkPrincipalIds)"
+    )
     assert MAIN.variables["closerRight"] == Text(
         "closer ? ' ${identities.outputs.closerPrincipalId}=${roles.outputs.closerRoleName}' : ''"
     )
