@@ -16,6 +16,7 @@ from shared.domain.machine_ids import is_machine_id
 from shared.domain.model import Principal
 from shared.domain.permissions import Action
 from shared.use_cases.permission import is_permitted
+from shared.use_cases.reports.bastions import find_bastions
 from shared.use_cases.reports.machines import report_machines
 
 bp = func.Blueprint()
@@ -32,7 +33,8 @@ def list_machines(req: func.HttpRequest) -> func.HttpResponse:
     scopes = _scopes(req, principal)
     reports = report_machines(app().services, app().inventory, scopes)
     page = page_of(req, reports, lambda report: key_of(report.machine.id), most=_PAGE)
-    value = [machine_answer(report) for report in page.items]
+    bastions = find_bastions(app().services, [report.machine for report in page.items])
+    value = [machine_answer(report, bastions[key_of(report.machine.id)]) for report in page.items]
     return answer(HTTPStatus.OK, {"value": value, **page.link()})
 
 

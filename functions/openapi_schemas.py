@@ -273,6 +273,9 @@ _MACHINE = _object(
         "policies": _list(_ID),
         "ports": _list(_PORT_RULE),
         "firewalls": _list(_ID),
+        "bastions": _or_null(
+            _list(_object({"id": _ID, "name": _TEXT, "sku": _TEXT, "enableTunneling": _FLAG}))
+        ),
         "lastAccess": _or_null(_INSTANT),
         "lastRequestor": _or_null(_TEXT),
     }

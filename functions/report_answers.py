@@ -3,6 +3,7 @@
 from typing import Any
 
 from functions.answers import policy_answer, port_rule, request_answer
+from shared.domain.bastion import BastionHost
 from shared.domain.errors import Reason
 from shared.domain.exposure import Exposure
 from shared.domain.times import format_instant
@@ -49,8 +50,10 @@ def _change(change: FirewallChange) -> dict[str, Any]:
     }
 
 
-def machine_answer(report: MachineReport) -> dict[str, Any]:
-    """Write where a VM stands."""
+def machine_answer(
+    report: MachineReport, bastions: tuple[BastionHost, ...] | None
+) -> dict[str, Any]:
+    """Write where a VM stands, and the Bastion hosts that reach it; None: they are not known."""
     machine = report.machine
     return {
         "id": machine.id,
@@ -64,8 +67,18 @@ def machine_answer(report: MachineReport) -> dict[str, Any]:
         "policies": list(report.policies),
         "ports": [port_rule(rule) for rule in report.ports],
         "firewalls": [each.firewall_id for each in machine.attachments],
+        "bastions": None if bastions is None else [_bastion(host) for host in bastions],
         "lastAccess": format_instant(report.last_access_at) if report.last_access_at else None,
         "lastRequestor": report.last_requestor or None,
+    }
+
+
+def _bastion(host: BastionHost) -> dict[str, Any]:
+    return {
+        "id": host.id,
+        "name": host.name,
+        "sku": host.sku,
+        "enableTunneling": host.takes_tunnels,
     }
 
 

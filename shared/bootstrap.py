@@ -443,6 +443,9 @@ class _BastionsWhenUsed:
     def reach(self, networks: Sequence[str]) -> BastionReach:
         return self.made().reach(networks)
 
+    def reach_each(self, networks: Sequence[str]) -> Mapping[str, BastionReach]:
+        return self.made().reach_each(networks)
+
 
 def _utc_now() -> datetime:
     return datetime.now(UTC)

@@ -442,6 +442,10 @@ class Bastions(Protocol):
         """Return the hosts that reach some virtual networks; raises OutsideError."""
         ...
 
+    def reach_each(self, networks: Sequence[str]) -> Mapping[str, BastionReach]:
+        """Return the hosts that reach each of many virtual networks, by key; raises OutsideError."""
+        ...
+
 
 # --- people ------------------------------------------------------------------------------------
 

@@ -1,7 +1,8 @@
 """Azure Bastion as ARM describes it: which hosts reach a virtual network, and from which prefixes."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from contextlib import suppress
+from typing import Any, TypeVar
 
 from shared.adapters.arm import ArmReader, NotReadableError, list_all
 from shared.domain.bastion import DEVELOPER_PREFIX, BastionHost, BastionReach
@@ -12,6 +13,7 @@ from shared.use_cases.reports.inventory import places_in
 _NETWORK = "2024-05-01"
 _SUBNET = "azurebastionsubnet"
 Resource = Mapping[str, Any]
+Known = TypeVar("Known")
 
 
 class ArmBastions:
@@ -26,45 +28,94 @@ class ArmBastions:
 
         What the app may not read is told, and hides nothing that it may.
         """
+        return _Lookup(self._arm, self._scopes).reach(networks)
+
+    def reach_each(self, networks: Sequence[str]) -> dict[str, BastionReach]:
+        """Return the hosts that reach each of many networks, by key; raises OutsideError.
+
+        Networks and hosts are listed once for each subscription; a network that no list holds,
+        such as a hub in another subscription, is read by itself.
+        """
+        lookup = _Lookup(self._arm, self._scopes)
+        lookup.list_networks({each.split("/")[2].lower() for each in networks})
+        return {key_of(each): lookup.reach((each,)) for each in networks}
+
+
+class _Lookup:
+    """The networks and hosts of one look-up; each is read once."""
+
+    def __init__(self, arm: ArmReader, scopes: Sequence[str]) -> None:
+        self._arm = arm
+        self._scopes = scopes
+        self._networks: dict[str, Resource | str] = {}  # a text: why it cannot be read
+        self._hosts: dict[tuple[str, ...], Sequence[Resource] | str] = {}
+
+    def reach(self, networks: Sequence[str]) -> BastionReach:
+        """Return the hosts that reach some networks."""
         found: dict[str, BastionHost] = {}
         unreadable: list[str] = []
         for network_id in networks:
             for near, is_peered in self._around(network_id, unreadable):
-                for host in self._hosts(near, unreadable):
+                for host in _known(self._hosts_near(near), unreadable) or ():
                     made = _host(host, near, is_peered=is_peered)
                     if made is not None:
                         found.setdefault(key_of(made.id), made)
         return BastionReach(tuple(found.values()), "; ".join(dict.fromkeys(unreadable)))
 
+    def list_networks(self, subscriptions: Iterable[str]) -> None:
+        """List the networks of some subscriptions, as far as the app may."""
+        for subscription in sorted(subscriptions):
+            with suppress(NotReadableError):
+                for network in self._list(self._places(subscription), "virtualNetworks"):
+                    self._networks[key_of(network["id"])] = network
+
     def _around(self, network_id: str, unreadable: list[str]) -> list[tuple[Resource, bool]]:
         """Return a network, and those that are peered with it."""
-        own = self._read(network_id, unreadable)
+        own = _known(self._network(network_id), unreadable)
         if own is None:
             return []
-        peered = [self._read(each, unreadable) for each in peered_networks(own)]
+        peered = [_known(self._network(each), unreadable) for each in peered_networks(own)]
         return [(own, False), *((each, True) for each in peered if each is not None)]
 
-    def _read(self, network_id: str, unreadable: list[str]) -> Resource | None:
+    def _network(self, network_id: str) -> Resource | str:
+        key = key_of(network_id)
+        if key not in self._networks:
+            self._networks[key] = self._read(network_id)
+        return self._networks[key]
+
+    def _read(self, network_id: str) -> Resource | str:
         try:
             found = self._arm.get(network_id, _NETWORK)
         except NotReadableError:
-            action = "Microsoft.Network/virtualNetworks/read"
-            unreadable.append(f"the app needs {action} on {network_id}")
-            return None
+            return f"the app needs Microsoft.Network/virtualNetworks/read on {network_id}"
         if found is None:
             raise OutsideError(f"{network_id} is named by a subnet or peering and was not found")
         return found
 
-    def _hosts(self, network: Resource, unreadable: list[str]) -> list[dict[str, Any]]:
-        """List the hosts of the subscription of a network, or of those groups that are in scope."""
-        subscription = network["id"].split("/")[2]
-        places = places_in(self._scopes, subscription) or (f"/subscriptions/{subscription}",)
-        try:
-            return list_all(self._arm, places, "Microsoft.Network/bastionHosts", _NETWORK)
-        except NotReadableError:
-            action = "Microsoft.Network/bastionHosts/read"
-            unreadable.append(f"the app needs {action} in {', '.join(places)}")
-            return []
+    def _hosts_near(self, network: Resource) -> Sequence[Resource] | str:
+        """Return the hosts of the subscription of a network, or of those groups in scope."""
+        places = self._places(network["id"].split("/")[2].lower())
+        if places not in self._hosts:
+            try:
+                self._hosts[places] = self._list(places, "bastionHosts")
+            except NotReadableError:
+                action = "Microsoft.Network/bastionHosts/read"
+                self._hosts[places] = f"the app needs {action} in {', '.join(places)}"
+        return self._hosts[places]
+
+    def _places(self, subscription: str) -> tuple[str, ...]:
+        return places_in(self._scopes, subscription) or (f"/subscriptions/{subscription}",)
+
+    def _list(self, places: Iterable[str], kind: str) -> Sequence[Resource]:
+        return list_all(self._arm, places, f"Microsoft.Network/{kind}", _NETWORK)
+
+
+def _known(found: Known | str, unreadable: list[str]) -> Known | None:
+    """Return what was read; where it could not be read, keep the reason and return None."""
+    if isinstance(found, str):
+        unreadable.append(found)
+        return None
+    return found
 
 
 def peered_networks(network: Resource) -> list[str]:
@@ -87,6 +138,7 @@ def _host(host: Resource, network: Resource, *, is_peered: bool) -> BastionHost 
         if is_peered or key_of(own) != key_of(network["id"]):
             return None
         return BastionHost(host["id"], sku, (DEVELOPER_PREFIX,))
+    takes_tunnels = bool(held.get("enableTunneling"))  # an old host lacks the field
     named = {key_of(each) for each in _subnet_ids(held)}
     prefixes = tuple(
         prefix
@@ -94,7 +146,7 @@ def _host(host: Resource, network: Resource, *, is_peered: bool) -> BastionHost 
         if key_of(subnet["id"]) in named and subnet["name"].lower() == _SUBNET
         for prefix in _prefixes(subnet["properties"])
     )
-    return BastionHost(host["id"], sku, prefixes, is_peered) if prefixes else None
+    return BastionHost(host["id"], sku, prefixes, is_peered, takes_tunnels) if prefixes else None
 
 
 def _subnet_ids(held: Resource) -> Iterable[str]:

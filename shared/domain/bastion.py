@@ -22,6 +22,7 @@ class BastionHost:
     sku: str
     prefixes: tuple[str, ...]
     is_peered: bool = False  # it stands in a peered network, not in the VM's own
+    takes_tunnels: bool = False  # native clients can use it: `enableTunneling`
 
     @property
     def name(self) -> str:

@@ -1,12 +1,15 @@
 """Azure Bastion as a source over HTTP: both forms, their answers and what is refused."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from shared.domain.bastion import BastionHost, BastionReach
+from shared.domain.ids import key_of
+from shared.ports import OutsideError
 from tests.functions.web_app import AS_ADMIN, AS_ALICE, WebApp, asking, policy_body
-from tests.world import GROUP, POLICY, WEB
+from tests.world import DB, GROUP, POLICY, WEB
 
 HOST = f"{GROUP}/providers/Microsoft.Network/bastionHosts/own"
 PREFIX = "10.0.9.0/26"
@@ -74,6 +77,41 @@ def test_a_dry_run_says_the_same(bastion: WebApp) -> None:
         "BastionNotFound",
         "virtualMachines[0].ports[0].source",
     )
+
+
+def place_in_network(web: WebApp, vm: str) -> None:
+    """Let a VM stand in a virtual network."""
+    machines = web.world.machines.machines
+    network = f"{GROUP}/providers/Microsoft.Network/virtualNetworks/net"
+    machines[key_of(vm)] = replace(machines[key_of(vm)], networks=(network,))
+
+
+def bastions_of(web: WebApp, vm: str) -> Any:
+    """Return what `/api/machines` answers as the Bastion hosts of a VM."""
+    found = web.call("GET", "/api/machines", who=AS_ADMIN)
+    assert found.status == 200, found.text
+    return next(each["bastions"] for each in found.json["value"] if each["id"] == vm)
+
+
+def test_machines_names_the_hosts_that_reach_a_vm(bastion: WebApp) -> None:
+    """Each host is answered with its id, name, SKU and whether native clients can use it."""
+    place_in_network(bastion, WEB)
+    named = {"id": HOST, "name": "own", "sku": "Standard", "enableTunneling": False}
+    assert bastions_of(bastion, WEB) == [named]
+    assert bastions_of(bastion, DB) == []
+
+
+@pytest.mark.parametrize("reach", [BastionReach((), "needs x/read"), OutsideError("503")])
+def test_machines_answers_null_where_bastion_could_not_be_read(
+    bastion: WebApp, reach: BastionReach | OutsideError
+) -> None:
+    """A failure to read Bastion hosts hides no VM from the list, and denies no host."""
+    place_in_network(bastion, WEB)
+    if isinstance(reach, BastionReach):
+        bastion.world.bastions.known = reach
+    else:
+        bastion.world.bastions.error = reach
+    assert bastions_of(bastion, WEB) is None
 
 
 def test_a_policy_cannot_ask_for_bastion_and_for_one_s_own_address(web: WebApp) -> None:

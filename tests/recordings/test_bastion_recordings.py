@@ -10,7 +10,7 @@ import pytest
 from shared.adapters.arm import NotReadableError
 from shared.adapters.arm_bastion import ArmBastions
 from shared.domain.bastion import BastionHost
-from shared.domain.ids import key_of
+from shared.domain.ids import key_of, name_of
 from shared.ports import OutsideError
 
 RECORDINGS = Path(__file__).parents[3] / "shared" / "recordings" / "bastion"
@@ -24,31 +24,36 @@ VNET = f"{NETWORKS}/vnet"
 SPOKE = f"{NETWORKS}/spoke"
 
 
+def recorded(name: str) -> list[dict[str, Any]]:
+    """Return the bodies of a recording, in their order."""
+    text = (RECORDINGS / f"network_bastion_host_{name}.json").read_text("utf-8")
+    return [exchange["response"]["body"] for exchange in json.loads(text)["exchanges"]]
+
+
 class RecordedArm:
     """Answers reads with recorded bodies; what a test names is not readable."""
 
     def __init__(self) -> None:
-        shown, listed = (
-            json.loads((RECORDINGS / f"network_bastion_host_{name}.json").read_text("utf-8"))
-            for name in ("show", "list")
-        )
-        network = shown["exchanges"][0]["response"]["body"]
-        self.hosts: list[dict[str, Any]] = listed["exchanges"][0]["response"]["body"]["value"]
+        network = recorded("show")[0]
+        self.hosts: list[dict[str, Any]] = recorded("list")[0]["value"]
         self.networks = {key_of(network["id"]): network}
         self.forbidden: set[str] = set()
+        self.calls: list[str] = []
 
     def get(self, path: str, api_version: str) -> dict[str, Any] | None:
         """Return a network."""
         del api_version
+        self.calls.append(path)
         self._require(path)
         return self.networks.get(key_of(path))
 
     def list(self, path: str, api_version: str) -> Iterator[dict[str, Any]]:
         """List the Bastion hosts of the subscription."""
         del api_version
-        assert path == f"{SUBSCRIPTION}/providers/Microsoft.Network/bastionHosts"
+        self.calls.append(path)
         self._require(path)
-        return iter(self.hosts)
+        kind = path.removeprefix(f"{SUBSCRIPTION}/providers/Microsoft.Network/")
+        return iter({"bastionHosts": self.hosts, "virtualNetworks": self.networks.values()}[kind])
 
     def add_spoke(self, **peering: object) -> None:
         """Add a network that is peered with the recorded one."""
@@ -137,6 +142,42 @@ def test_what_may_not_be_read_is_told_with_its_action() -> None:
     arm.forbidden = {key_of(f"{SUBSCRIPTION}/providers/Microsoft.Network/bastionHosts")}
     reach = ArmBastions(arm).reach((VNET,))  # type: ignore[arg-type]
     assert "Microsoft.Network/bastionHosts/read" in reach.unreadable
+
+
+def test_many_networks_take_one_list_of_each_kind() -> None:
+    """Networks and hosts are listed once for a subscription; no listed network is read again."""
+    arm = RecordedArm()
+    arm.add_spoke()
+    found = ArmBastions(arm).reach_each((SPOKE, VNET.upper()))  # type: ignore[arg-type]
+    assert {key: [host.name for host in reach.hosts] for key, reach in found.items()} == {
+        key_of(SPOKE): [name_of(arm.hosts[0]["id"])],
+        key_of(VNET): [name_of(arm.hosts[0]["id"])],
+    }
+    assert sorted(arm.calls) == [
+        f"{SUBSCRIPTION}/providers/Microsoft.Network/{kind}"
+        for kind in ("bastionHosts", "virtualNetworks")
+    ]
+
+
+def test_networks_that_may_not_be_listed_are_read_one_by_one() -> None:
+    """Without the right to list networks each is read by itself."""
+    arm = RecordedArm()
+    arm.forbidden = {key_of(f"{SUBSCRIPTION}/providers/Microsoft.Network/virtualNetworks")}
+    found = ArmBastions(arm).reach_each((VNET,))  # type: ignore[arg-type]
+    assert [host.prefixes for host in found[key_of(VNET)].hosts] == [("10.0.0.0/24",)]
+    assert VNET in arm.calls
+
+
+@pytest.mark.parametrize(("exchange", "takes_tunnels"), [(1, True), (2, False)])
+def test_the_recorded_host_says_whether_native_clients_can_use_it(
+    exchange: int, takes_tunnels: bool
+) -> None:
+    """Before and after the recorded update `enableTunneling` decides; a missing field is a no."""
+    arm = RecordedArm()
+    arm.hosts[:] = [recorded("show")[exchange]]
+    assert [host.takes_tunnels for host in hosts(arm)] == [takes_tunnels]
+    del arm.hosts[0]["properties"]["enableTunneling"]
+    assert [host.takes_tunnels for host in hosts(arm)] == [False]
 
 
 def test_a_network_that_is_named_and_missing_proves_nothing() -> None:

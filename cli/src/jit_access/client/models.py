@@ -314,6 +314,16 @@ class Recommendation(Model):
 
 
 @dataclass(frozen=True, kw_only=True)
+class BastionHost(Model):
+    """A Bastion host that reaches a VM."""
+
+    id: str
+    name: str
+    sku: str
+    enable_tunneling: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Machine(Model):
     """A VM: whether a policy lists it, and whether its ports are closed."""
 
@@ -327,6 +337,7 @@ class Machine(Model):
     policies: tuple[str, ...]
     ports: tuple[PortRule, ...]
     firewalls: tuple[str, ...]
+    bastions: tuple[BastionHost, ...] | None
     last_access: datetime | None
     last_requestor: str | None
     private_ip_addresses: tuple[str, ...]

@@ -9,7 +9,7 @@ from jit_access.commands.exits import Exit
 from jit_access.commands.session import Session
 
 if TYPE_CHECKING:
-    from jit_access.client.models import Machine
+    from jit_access.client.models import BastionHost, Machine
 
 CATEGORIES = ("configured", "not-configured", "exposed", "unsupported", "unknown")
 
@@ -73,6 +73,12 @@ def _exposure(row: Any) -> str:
     )
 
 
+def bastion_text(host: "BastionHost") -> str:
+    """Return a Bastion host in words: its name, SKU, id, and whether `--via bastion` can use it."""
+    tunnels = "" if host.enable_tunneling else ", without native client support"
+    return f"{host.name} ({host.sku}{tunnels})  {host.id}"
+
+
 def _details(machine: "Machine") -> str:
     from jit_access.commands.output import printable
     from jit_access.commands.texts import now
@@ -90,6 +96,7 @@ def _details(machine: "Machine") -> str:
             ("port", f"{rule.number} {rule.protocol}, {longest} at most, from {','.join(sources)}")
         )
     lines += [("firewall", name_of(firewall)) for firewall in machine.firewalls]
+    lines += [("bastion", bastion_text(host)) for host in machine.bastions or ()]
     lines.append(("exposed", _exposure(machine.raw)))
     if machine.last_access:
         last = f"{clock(machine.last_access, now())} by {machine.last_requestor or 'an app'}"
