@@ -21,10 +21,7 @@ from shared.domain.ids import RuleNames
 from shared.domain.model import Principal
 from shared.domain.permissions import Action, Decision
 from shared.domain.policy import Limits
-from shared.firewalls.nsg.ports import Firewall
-from shared.firewalls.nsg.probe import WriteProbe
-from shared.firewalls.nsg.provider import NsgProvider
-from shared.firewalls.nsg.rules import Band
+from shared.firewalls.nsg.making import GroupParts, Groups
 from shared.firewalls.registry import Registry
 from shared.ports import (
     Authorizer,
@@ -35,7 +32,6 @@ from shared.ports import (
     Machines,
     Queues,
     Result,
-    Snapshot,
     Tables,
     Telemetry,
     Value,
@@ -48,8 +44,6 @@ from shared.use_cases.timers.send_notifications import NotificationDelivery
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from shared.firewalls.nsg.rules import Plan
 
 _SIDE_BY_SIDE = 8
 _HEALTH_KEPT = timedelta(seconds=5)
@@ -72,12 +66,10 @@ class App:
     def services(self) -> Services:
         """Return the parts the use cases work with."""
         settings = self.settings
-        groups = self._security_groups
-        band = Band(allow_from=settings.allow_from)
         return Services(
             tables=self._tables,
             queues=self._queues,
-            firewalls=self._registry(NsgProvider(groups, self.names, band)),
+            firewalls=self._registry,
             machines=_MachinesWhenUsed(lambda: self._machines),
             inventory=_InventoryWhenUsed(lambda: self.inventory),
             bastions=_BastionsWhenUsed(lambda: self._bastions),
@@ -102,14 +94,16 @@ class App:
             ),
         )
 
-    def _registry(self, groups: NsgProvider) -> Registry:
+    @cached_property
+    def _registry(self) -> Registry:
         """Return the providers of this installation, as far as settings name some."""
-        registry = Registry((groups,), guard=self._write_probe)
+        groups = self._groups
+        registry = Registry((groups.provider,), guard=groups.probe)
         if self.settings.reads_azure_firewalls:
             from shared.adapters.azure_firewalls import azure_firewalls
 
             azure = azure_firewalls(self.settings, self._arm_network_client)
-            providers = (groups, *azure.providers)
+            providers = (groups.provider, *azure.providers)
             registry = replace(registry, providers=providers, read_notes=azure.read_notes)
         if not self.settings.aws.listed:
             return registry
@@ -291,38 +285,34 @@ class App:
         return address, self._identity(self.settings.storage_client_id)
 
     @cached_property
-    def _network_security_groups(self) -> Firewall:
+    def _groups(self) -> Groups:
+        """Return the firewalls that this app has without further settings."""
+        settings = self.settings
+        return Groups(
+            GroupParts(
+                client=self._network_client,
+                membership=self._read_membership,
+                table=lambda: self._tables.firewalls,
+                names=self.names,
+                telemetry=self._telemetry,
+                clock=_utc_now,
+                whole_writes=settings.nsg_write == "auto",
+                probe_group=settings.probe_nsg,
+                allow_from=settings.allow_from,
+            )
+        )
+
+    def _network_client(self, subscription: str) -> Any:
+        """Return Microsoft's network client of a subscription."""
+        return self._network_clients(subscription)
+
+    @cached_property
+    def _network_clients(self) -> Callable[[str], Any]:
+        """Return how a network client is made, once for each subscription."""
         from shared.adapters.arm_clients import network_client
-        from shared.firewalls.nsg.client import NetworkSecurityGroups
 
-        credential = self._network_identity
-        return NetworkSecurityGroups(
-            cache(
-                lambda subscription: network_client(self.settings.arm_url, credential, subscription)
-            ),
-            self.names,
-            time.sleep,
-            whole_writes=self._may_write_whole,
-            probe_nsg=self.settings.probe_nsg,
-            membership=self._read_membership,
-        )
-
-    @cached_property
-    def _security_groups(self) -> "_WhenUsed":
-        return _WhenUsed(lambda: self._network_security_groups)
-
-    @cached_property
-    def _write_probe(self) -> WriteProbe:
-        """Return the proof that whole writes are guarded; its answer stands in the tables."""
-        return WriteProbe(
-            self._security_groups.probe,
-            lambda: self._tables.firewalls,
-            self._telemetry,
-            _utc_now,
-        )
-
-    def _may_write_whole(self) -> bool:
-        return self.settings.nsg_write == "auto" and self._write_probe.allows()
+        url, credential = self.settings.arm_url, self._network_identity
+        return cache(lambda subscription: network_client(url, credential, subscription))
 
     def _read_membership(self, subscription: str) -> Any:
         """Read the members of application security groups, for rules that name some."""
@@ -387,28 +377,6 @@ class App:
         from shared.adapters.identity import managed_identity
 
         return managed_identity(client_id)
-
-
-@dataclass(frozen=True)
-class _WhenUsed:
-    """A firewall that is made, and its SDK imported, when it is first used."""
-
-    made: Callable[[], Firewall]
-
-    def read(self, firewall_id: str) -> Snapshot:
-        return self.made().read(firewall_id)
-
-    def write(self, snapshot: Snapshot, plan: "Plan") -> None:
-        self.made().write(snapshot, plan)
-
-    def list_with_our_rules(self, scopes: Iterable[str]) -> list[str]:
-        return self.made().list_with_our_rules(tuple(scopes))
-
-    def writes_whole(self) -> bool:
-        return self.made().writes_whole()
-
-    def probe(self) -> str:
-        return self.made().probe()
 
 
 @dataclass(frozen=True)

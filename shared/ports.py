@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar
 
 from shared.domain import desired
 from shared.domain.bastion import BastionReach
-from shared.domain.model import Attachment, Principal, SecurityRule
+from shared.domain.model import Attachment, Principal
 from shared.domain.notifications import Notification
 from shared.domain.permissions import Action, Decision
 
@@ -179,16 +179,37 @@ class NotificationChannel(Protocol):
 # --- firewalls ---------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Snapshot:
-    """A firewall as one settled read showed it. `exists` False: the service says it is gone."""
+class NamedRule(Protocol):
+    """A rule of a firewall; its provider alone knows what it does."""
 
-    firewall_id: str
-    rules: tuple[SecurityRule, ...]
-    version: str = ""
-    exists: bool = True
-    flushes_connections: bool = False
-    raw: object = field(default=None, repr=False, compare=False)
+    @property
+    def name(self) -> str:
+        """Return its name, which may bear our mark."""
+        ...
+
+
+class ReadFirewall(Protocol):
+    """A firewall as one read or one list showed it; its provider alone knows what it holds."""
+
+    @property
+    def rules(self) -> Sequence[NamedRule]:
+        """Return the rules that it holds."""
+        ...
+
+    @property
+    def firewall_id(self) -> str:
+        """Return its id."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Return the version that was read."""
+        ...
+
+    @property
+    def exists(self) -> bool:
+        """Return False where the service says that it is gone."""
+        ...
 
 
 class FirewallChangedError(Exception):
@@ -224,7 +245,7 @@ class SettlingError(OutsideError):
         message: str,
         *,
         retry_after: float,
-        snapshot: Snapshot | None = None,
+        snapshot: "ReadFirewall | None" = None,
         observed: desired.Observed | None = None,
     ) -> None:
         super().__init__(message)
@@ -246,7 +267,7 @@ class FirewallProvider(Protocol):
 
     @property
     def label(self) -> str:
-        """Return what people call this kind of firewall, as in 'network security group'."""
+        """Return what people call this kind of firewall, as in 'Azure Firewall'."""
         ...
 
     @property
@@ -261,6 +282,10 @@ class FirewallProvider(Protocol):
 
     def owns(self, firewall_id: str) -> bool:
         """Tell whether an id names a firewall of this kind."""
+        ...
+
+    def guards(self, machine_id: str) -> bool:
+        """Tell whether a firewall of this kind has to stand at a machine to close its ports."""
         ...
 
     def lane(self, firewall_id: str) -> str:
@@ -335,6 +360,10 @@ class Firewalls(Protocol):
 
     def __iter__(self) -> Iterator[FirewallProvider]:
         """Iterate over the providers."""
+        ...
+
+    def label_at(self, machine_id: str) -> str:
+        """Return what people call the firewall that has to stand at a machine."""
         ...
 
     @property
@@ -423,7 +452,7 @@ class Listed:
     """
 
     machines: tuple[Machine, ...] = ()
-    firewalls: Mapping[str, Snapshot] = field(default_factory=dict)
+    firewalls: Mapping[str, ReadFirewall] = field(default_factory=dict)
     unsettled: frozenset[str] = frozenset()
 
 

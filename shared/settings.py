@@ -10,9 +10,10 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.domain.aws_accounts import AwsAccounts, read_accounts
 from shared.domain.identities import Identities, read_identities
-from shared.domain.ids import NSG_TYPE, is_scope, parse_id
+from shared.domain.ids import is_scope, parse_id
 from shared.domain.network import network
 from shared.domain.times import format_duration, parse_duration
+from shared.firewalls.nsg.model import NSG_TYPE
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -174,7 +175,7 @@ class Settings(BaseSettings):
 
     @field_validator("probe_nsg")
     @classmethod
-    def _probe_is_an_nsg(cls, probe: str) -> str:
+    def _probe_is_a_group(cls, probe: str) -> str:
         if probe:
             parse_id(probe, NSG_TYPE)
         return probe

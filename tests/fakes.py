@@ -9,7 +9,8 @@ from threading import RLock
 
 from shared.domain.bastion import BastionReach
 from shared.domain.ids import RuleNames, is_within, key_of, name_of
-from shared.domain.model import Access, Attachment, SecurityRule
+from shared.domain.model import Attachment
+from shared.firewalls.nsg.model import Access, SecurityRule, Snapshot
 from shared.firewalls.nsg.rules import Plan, in_order
 from shared.ports import (
     FirewallChangedError,
@@ -23,7 +24,6 @@ from shared.ports import (
     RowChangedError,
     RowExistsError,
     SettlingError,
-    Snapshot,
     Value,
 )
 

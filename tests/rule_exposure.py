@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from shared.domain.exposure import PROTOCOLS
 from shared.domain.exposure import exposures as exposures_of
 from shared.domain.ids import RuleNames, key_of
-from shared.domain.model import Attachment, SecurityRule
+from shared.domain.model import Attachment
 from shared.firewalls.nsg.discovery import in_sequence
 from shared.firewalls.nsg.exposure import openings_of
 from shared.firewalls.nsg.judgement import WITHIN_NETWORK
+from shared.firewalls.nsg.model import SecurityRule
 
 Rules = Sequence[SecurityRule]
 

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from shared.domain.model import Access, FirewallRows, Grant, Protection, SecurityRule
+from shared.domain.model import FirewallRows, Grant, Protection
+from shared.firewalls.nsg.model import Access, SecurityRule
 from shared.firewalls.nsg.rules import Band, Plan, allow_rules, deny_rules, plan
 from tests.fakes import NAMES, START
 from tests.world import NSG_SUBNET, POLICY, SOURCE, WEB

@@ -12,11 +12,11 @@ from shared.domain.model import (
     PolicyVm,
     PortRule,
     Principal,
-    SecurityRule,
     Status,
 )
 from shared.domain.permissions import Action, Decision, is_allowed
 from shared.domain.policy import Asked, AskedPort
+from shared.firewalls.nsg.model import SecurityRule
 from shared.firewalls.nsg.ports import Firewall
 from shared.firewalls.nsg.probe import WriteProbe
 from shared.firewalls.nsg.provider import NsgProvider

@@ -14,6 +14,7 @@ from shared.adapters.arm_clients import retry_after
 from shared.domain.ids import VM_TYPE, key_of, parse_id
 from shared.firewalls.nsg.application_groups import Membership
 from shared.firewalls.nsg.resources import (
+    GROUP_TYPE,
     FloatingFronts,
     balancer_ids,
     describe,
@@ -163,7 +164,7 @@ def _places(scopes: Sequence[str], subscription: str) -> tuple[str, ...]:
 
 
 class VirtualMachines:
-    """Finds a VM's way in: its interfaces, and the NSG on each and on its subnet.
+    """Finds a VM's way in: its interfaces, and the firewall on each and on its subnet.
 
     `scopes` is where the app has rights: what is listed, is listed there. Empty: all of the
     VM's subscription.
@@ -239,7 +240,7 @@ class ArmInventory:
         """Read the VMs, and everything in front of them."""
         vms = self._all(places, "Microsoft.Compute/virtualMachines", _COMPUTE)
         nics = self._all(places, "Microsoft.Network/networkInterfaces", _NETWORK)
-        groups = self._all(places, "Microsoft.Network/networkSecurityGroups", _NETWORK)
+        groups = self._all(places, GROUP_TYPE, _NETWORK)
         subnets: dict[str, dict[str, Any] | None] = {**guarded_subnets(groups)}
         if not is_whole(places):
             named = {key_of(each): each for nic in nics for each in subnet_ids(nic)}

@@ -166,7 +166,7 @@ def impossible(reason: str) -> Finding:
 class Change:
     """One change to a firewall; only its provider understands the body.
 
-    The id is stable across rounds: it holds no etag and no priority.
+    The id is stable across rounds: it holds no version of a firewall and no place of a rule.
     """
 
     verb: str

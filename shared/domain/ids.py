@@ -1,4 +1,4 @@
-"""Resource ids, and the names and texts of the security rules that are ours."""
+"""Resource ids, and the names and texts of the rules that are ours."""
 
 import hashlib
 import re
@@ -25,7 +25,6 @@ _RESOURCE = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 VM_TYPE = "microsoft.compute/virtualmachines"
-NSG_TYPE = "microsoft.network/networksecuritygroups"
 MAX_DESCRIPTION = 140
 MAX_ID = 1024
 

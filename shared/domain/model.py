@@ -399,35 +399,3 @@ class FirewallRows:
     # The VMs, by the digest of their key, of which a protection's row cannot be decoded: their
     # deny rules are kept.
     undecoded: frozenset[str] = frozenset()
-
-
-class Access(StrEnum):
-    """What a security rule does."""
-
-    ALLOW = "Allow"
-    DENY = "Deny"
-
-
-@dataclass(frozen=True)
-class SecurityRule:
-    """What a firewall holds. Priority 0: not placed yet.
-
-    `source_groups` and `destination_groups` are the application security groups that it names.
-    Their members' addresses are among `sources` and `destinations`; `unresolved` says that the
-    members are not known.
-    """
-
-    name: str
-    access: Access
-    protocol: str
-    sources: tuple[str, ...]
-    destinations: tuple[str, ...]
-    ports: tuple[str, ...]
-    description: str = ""
-    priority: int = 0
-    inbound: bool = True
-    source_ports: tuple[str, ...] = (ANY,)
-    unresolved_sources: bool = False
-    unresolved_destinations: bool = False
-    source_groups: tuple[str, ...] = ()
-    destination_groups: tuple[str, ...] = ()

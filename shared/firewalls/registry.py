@@ -59,6 +59,11 @@ class Registry:
                 return provider
         raise UnknownFirewallError(f"no provider is configured for '{name_of(firewall_id)}'")
 
+    def label_at(self, machine_id: str) -> str:
+        """Return what people call the firewall that has to stand at a machine."""
+        labels = (each.label for each in self.providers if each.guards(machine_id))
+        return next(labels, "firewall")
+
     def __iter__(self) -> Iterator[FirewallProvider]:
         """Iterate over the providers."""
         return iter(self.providers)

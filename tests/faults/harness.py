@@ -6,7 +6,8 @@ from datetime import timedelta
 from enum import Enum
 from typing import Any
 
-from shared.domain.model import Access, SecurityRule, Status
+from shared.domain.model import Status
+from shared.firewalls.nsg.model import Access, SecurityRule
 from shared.firewalls.nsg.rules import allow_rules, deny_rules
 from shared.ports import OutsideError
 from shared.use_cases.timers.reconcile import reconcile

@@ -13,12 +13,12 @@ from local.arm.serve import ArmServer
 from local.arm.simulator import Settings
 from shared.adapters.arm import ArmInventory, ArmReader, VirtualMachines, read_membership
 from shared.adapters.arm_clients import LocalName, arm_client, network_client
-from shared.domain.model import Access, AccessRequest, PortRequest, Principal, SecurityRule
+from shared.domain.model import AccessRequest, PortRequest, Principal
 from shared.domain.policy import Asked, AskedPort
 from shared.firewalls.nsg.client import NetworkSecurityGroups
+from shared.firewalls.nsg.model import Access, SecurityRule, Snapshot
 from shared.firewalls.nsg.rules import Plan
 from shared.firewalls.nsg.wire import read_rule, write_rule
-from shared.ports import Snapshot
 from shared.store.audit import Fact
 from shared.use_cases.policies import apply as protection
 from shared.use_cases.requests import submit as access

@@ -2,7 +2,8 @@
 
 import pytest
 
-from shared.domain.model import Access, PolicyState, SecurityRule, Status
+from shared.domain.model import PolicyState, Status
+from shared.firewalls.nsg.model import Access, SecurityRule
 from shared.use_cases.firewalls.converge import converge
 from shared.use_cases.reports.machines import Category, report_machines
 from shared.use_cases.timers.reconcile import reconcile

@@ -5,7 +5,7 @@ from itertools import product
 
 import pytest
 
-from shared.domain.model import Access
+from shared.firewalls.nsg.model import Access
 from shared.ports import (
     OutsideError,
     RowChangedError,

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from shared.domain.errors import JitError
-from shared.domain.model import Access, AccessRequest, ExtensionApproval, Principal, Status
+from shared.domain.model import AccessRequest, ExtensionApproval, Principal, Status
+from shared.firewalls.nsg.model import Access
 from shared.ports import RowChangedError
 from shared.use_cases.policies import apply as protection
 from shared.use_cases.requests import decide as approval

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from shared.domain.model import Access, SecurityRule
+from shared.firewalls.nsg.model import Access, SecurityRule
 from shared.firewalls.nsg.wire import write_rule
 from tests.fakes import START
 from tests.faults.simulated import SimulatedWorld

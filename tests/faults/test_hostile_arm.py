@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from shared.domain.model import GRACE, Access, SecurityRule, Status
+from shared.domain.model import GRACE, Status
+from shared.firewalls.nsg.model import Access, SecurityRule, Snapshot
 from shared.firewalls.nsg.rules import Plan
-from shared.ports import OutsideError, Snapshot, ThrottledError
+from shared.ports import OutsideError, ThrottledError
 from shared.use_cases.firewalls.converge import converge
 from shared.use_cases.timers.reconcile import reconcile
 from tests.faults.simulated import (

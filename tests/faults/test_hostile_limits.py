@@ -1,8 +1,8 @@
 """Groups that are full, and priorities that are taken: said plainly, and never in closing's way."""
 
-from shared.domain.model import Access, SecurityRule, Status
+from shared.domain.model import Status
+from shared.firewalls.nsg.model import Access, SecurityRule, Snapshot
 from shared.firewalls.nsg.rules import Plan
-from shared.ports import Snapshot
 from tests.faults.simulated import SimulatedWorld, assert_over
 from tests.world import BOB, DB, NSG_SUBNET
 

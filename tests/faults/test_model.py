@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from shared.domain.errors import JitError
-from shared.domain.model import Access, Conditions, Principal, Status
+from shared.domain.model import Conditions, Principal, Status
+from shared.firewalls.nsg.model import Access
 from shared.use_cases.policies import apply as protection
 from shared.use_cases.requests import decide as approval
 from shared.use_cases.timers.reconcile import reconcile

@@ -13,7 +13,8 @@ import pytest
 
 from shared.domain.errors import ConflictError
 from shared.domain.ids import RuleNames
-from shared.domain.model import Access, Conditions, Principal, SecurityRule, Status
+from shared.domain.model import Conditions, Principal, Status
+from shared.firewalls.nsg.model import Access, SecurityRule
 from shared.firewalls.nsg.rules import Band
 from shared.ports import (
     FirewallRefusedError,

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from shared.domain.model import Access, SecurityRule, Status
+from shared.domain.model import Status
+from shared.firewalls.nsg.model import Access, SecurityRule, Snapshot
 from shared.firewalls.nsg.rules import Plan
-from shared.ports import Snapshot
 from shared.use_cases.timers import health as watch
 from shared.use_cases.timers.reconcile import reconcile
 from tests.fakes import NAMES, START

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from shared.domain.model import Access, SecurityRule, Status
+from shared.domain.model import Status
+from shared.firewalls.nsg.model import Access, SecurityRule
 from shared.use_cases.reports.machines import Category, report_machines
 from shared.use_cases.timers.reconcile import reconcile
 from tests.fakes import NAMES

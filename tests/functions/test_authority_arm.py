@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from local.arm.client import ArmClient
-from shared.domain.model import Access
+from shared.firewalls.nsg.model import Access
 from tests.functions.authority_app import ROOT, Authority, GuardedApp, authority, governed
 from tests.functions.test_authority_table import BODY, SHORT
 from tests.functions.web_app import nothing_changes

@@ -1,6 +1,6 @@
 """Dry runs where something stands in the way, or is not there yet."""
 
-from shared.domain.model import Access
+from shared.firewalls.nsg.model import Access
 from tests.functions.web_app import AS_ADMIN, AS_ALICE, WebApp, asking, nothing_changes, policy_body
 from tests.world import DB, NSG_NIC, NSG_SUBNET, POLICY, WEB
 

@@ -5,7 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from shared.domain.model import Access, Attachment, PolicyState, SecurityRule
+from shared.domain.model import Attachment, PolicyState
+from shared.firewalls.nsg.model import Access, SecurityRule
 from shared.ports import Machine, OutsideError
 from shared.use_cases.policies import apply as protection
 from shared.use_cases.policies import findings

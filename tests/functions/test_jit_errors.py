@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from shared.domain.model import Access
+from shared.firewalls.nsg.model import Access
 from tests.functions.web_app import (
     AS_ADMIN,
     AS_ALICE,

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from shared.domain.model import Access
+from shared.firewalls.nsg.model import Access
 from tests.functions.web_app import (
     AS_ADMIN,
     AS_ALICE,

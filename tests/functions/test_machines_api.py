@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from shared.domain.model import Attachment, SecurityRule
+from shared.domain.model import Attachment
+from shared.firewalls.nsg.model import SecurityRule
 from shared.ports import Machine
 from tests.fakes import NAMES
 from tests.functions.web_app import (

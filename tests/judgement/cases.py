@@ -11,7 +11,8 @@ from local.arm.access import Evaluator, Flow
 from local.arm.nsg import rule_from, written_group
 from local.arm.store import NIC, VM, Store
 from shared.domain.ids import key_of
-from shared.domain.model import Attachment, Protection, SecurityRule
+from shared.domain.model import Attachment, Protection
+from shared.firewalls.nsg.model import SecurityRule
 from shared.firewalls.nsg.resources import guarded_subnets, join
 from shared.firewalls.nsg.rules import Band, Plan, deny_rules, plan
 from shared.firewalls.nsg.wire import write_rule

@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from shared.domain import exposure
-from shared.domain.model import SecurityRule
 from shared.domain.network import Network, canonical_ports, is_any, network
 from shared.domain.source_sets import Box, Boxes, Side, box_of, whole
 from shared.firewalls.nsg import judgement
+from shared.firewalls.nsg.model import SecurityRule
 from tests.judgement import test_against_simulator as exposing
 from tests.judgement import test_placing_against_simulator as placing
 from tests.judgement.cases import Case, cases

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from local.arm.access import Flow
-from shared.domain.model import SecurityRule
+from shared.firewalls.nsg.model import SecurityRule
 from shared.firewalls.nsg.rules import allow_rules
 from tests.fakes import NAMES, START
 from tests.judgement.cases import OWN, PORT, VM_ID, Case, cases

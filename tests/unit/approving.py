@@ -10,7 +10,8 @@ import pytest
 from shared.domain.errors import (
     JitError,
 )
-from shared.domain.model import Access, AccessRequest, Principal
+from shared.domain.model import AccessRequest, Principal
+from shared.firewalls.nsg.model import Access
 from shared.store.audit import Fact
 from shared.use_cases.policies import apply as protection
 from shared.use_cases.requests import decide as approval

@@ -6,14 +6,8 @@ from datetime import timedelta
 
 from hypothesis import strategies as st
 
-from shared.domain.model import (
-    LONGEST_GRANT,
-    Access,
-    FirewallRows,
-    Grant,
-    Protection,
-    SecurityRule,
-)
+from shared.domain.model import LONGEST_GRANT, FirewallRows, Grant, Protection
+from shared.firewalls.nsg.model import Access, SecurityRule
 from shared.firewalls.nsg.rules import Band, Plan, allow_rules, plan, wanted
 from tests.fakes import NAMES, START
 from tests.samples import MINUTE, OTHER_POLICY, grant, protection

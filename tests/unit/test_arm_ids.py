@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from shared.domain.ids import (
     MAX_DESCRIPTION,
     MAX_ID,
-    NSG_TYPE,
     VM_TYPE,
     ResourceId,
     RuleNames,
@@ -23,6 +22,7 @@ from shared.domain.ids import (
     parse_id,
     row_key,
 )
+from shared.firewalls.nsg.model import NSG_TYPE
 from tests.fakes import NAMES
 from tests.world import DB, GROUP, NSG_NIC, SUBSCRIPTION, WEB
 

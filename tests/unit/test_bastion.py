@@ -6,16 +6,9 @@ import pytest
 
 from shared.domain.bastion import DEVELOPER_PREFIX, BastionHost, BastionReach, choose_bastion
 from shared.domain.errors import OutsidePolicyError, Reason
-from shared.domain.model import (
-    Access,
-    AccessRequest,
-    Conditions,
-    Policy,
-    PolicyVm,
-    PortRule,
-    Status,
-)
+from shared.domain.model import AccessRequest, Conditions, Policy, PolicyVm, PortRule, Status
 from shared.domain.policy import Asked, AskedPort, check_extension
+from shared.firewalls.nsg.model import Access
 from shared.ports import Machine, OutsideError
 from shared.use_cases.policies import apply as protection
 from shared.use_cases.requests import submission

@@ -7,16 +7,10 @@ import pytest
 
 from shared.domain.desired import AGREES, desired
 from shared.domain.desired import Plan as Planned
-from shared.domain.model import (
-    LONGEST_GRANT,
-    Access,
-    AccessRequest,
-    Attachment,
-    PolicyState,
-    Status,
-)
+from shared.domain.model import LONGEST_GRANT, AccessRequest, Attachment, PolicyState, Status
 from shared.domain.policy import Asked, AskedPort
 from shared.domain.request import change_ports
+from shared.firewalls.nsg.model import Access, Snapshot
 from shared.firewalls.nsg.rules import Plan
 from shared.ports import (
     FirewallRefusedError,
@@ -24,7 +18,6 @@ from shared.ports import (
     OutsideError,
     Row,
     RowChangedError,
-    Snapshot,
     ThrottledError,
 )
 from shared.use_cases.firewalls.confirm import Prover

@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shared.domain.model import GRACE, Access, AccessRequest
+from shared.domain.model import GRACE, AccessRequest
+from shared.firewalls.nsg.model import Access
 from shared.ports import Row
 from shared.store.rows import DueRows, slot_of
 from shared.use_cases.requests import decide as approval

@@ -5,8 +5,9 @@ from dataclasses import FrozenInstanceError, replace
 import pytest
 
 from shared.domain.exposure import Exposure
-from shared.domain.model import Attachment, SecurityRule
+from shared.domain.model import Attachment
 from shared.firewalls.nsg.exposure import openings_of
+from shared.firewalls.nsg.model import SecurityRule
 from shared.firewalls.nsg.rules import allow_rules, deny_rules
 from tests.fakes import NAMES
 from tests.rule_exposure import exposed_by, exposures, openings

@@ -11,25 +11,17 @@ from shared.domain import desired
 from shared.domain.desired import Desired
 from shared.domain.ids import digest, key_of
 from shared.domain.model import (
-    Access,
     CloseReason,
     FirewallRows,
     Policy,
     PolicyVm,
     PortRule,
     Protection,
-    SecurityRule,
     Status,
 )
 from shared.domain.policy import Asked, AskedPort
-from shared.ports import (
-    Machine,
-    OutsideError,
-    Row,
-    RowChangedError,
-    Snapshot,
-    ThrottledError,
-)
+from shared.firewalls.nsg.model import Access, SecurityRule, Snapshot
+from shared.ports import Machine, OutsideError, Row, RowChangedError, ThrottledError
 from shared.use_cases.firewalls.converge import Outcome, converge, converge_on_message
 from shared.use_cases.grants import close_early
 from shared.use_cases.policies import apply as protection

@@ -6,7 +6,6 @@ from ipaddress import ip_network
 import pytest
 
 from shared.domain.doubt import unresolved
-from shared.domain.model import Access, SecurityRule
 from shared.domain.network import Network
 from shared.domain.source_sets import Side
 from shared.firewalls.nsg.judgement import (
@@ -17,6 +16,7 @@ from shared.firewalls.nsg.judgement import (
     selected,
     ways_in,
 )
+from shared.firewalls.nsg.model import Access, SecurityRule
 from shared.firewalls.nsg.rules import allow_rules, deny_rules
 from tests.fakes import NAMES
 from tests.samples import BAND, DENY, RULE, allow, deny, grant, plan_for, protection

@@ -5,16 +5,9 @@ from datetime import timedelta
 
 import pytest
 
-from shared.domain.model import (
-    GRACE,
-    Access,
-    Policy,
-    PolicyState,
-    PolicyVm,
-    PortRule,
-    Status,
-)
+from shared.domain.model import GRACE, Policy, PolicyState, PolicyVm, PortRule, Status
 from shared.domain.request import change_ports
+from shared.firewalls.nsg.model import Access
 from shared.ports import Machine, RowChangedError
 from shared.use_cases.firewalls.converge import Outcome, converge
 from shared.use_cases.policies import apply as protection

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.model import Access, Grant, SecurityRule
+from shared.domain.model import Grant
 from shared.firewalls.nsg.judgement import WITHIN_NETWORK
+from shared.firewalls.nsg.model import Access, SecurityRule
 from shared.firewalls.nsg.rules import allow_rules, deny_rules
 from shared.use_cases.reports.inventory import places_in
 from tests.fakes import NAMES

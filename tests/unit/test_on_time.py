@@ -4,9 +4,10 @@ from datetime import timedelta
 
 import pytest
 
-from shared.domain.model import Access, Status
+from shared.domain.model import Status
 from shared.domain.times import format_sortable
-from shared.ports import Row, Snapshot
+from shared.firewalls.nsg.model import Access, Snapshot
+from shared.ports import Row
 from shared.use_cases.firewalls.converge import Outcome, converge, converge_on_message
 from shared.use_cases.requests.decide import Caller, revoke
 from shared.use_cases.timers.health import lateness

@@ -6,7 +6,6 @@ from datetime import timedelta
 import pytest
 
 from shared.domain.model import (
-    Access,
     AccessRequest,
     Attachment,
     CloseReason,
@@ -16,6 +15,7 @@ from shared.domain.model import (
 )
 from shared.domain.permissions import Action, Decision
 from shared.domain.policy import Asked, AskedPort
+from shared.firewalls.nsg.model import Access
 from shared.ports import Machine, OutsideError
 from shared.use_cases.policies import apply as protection
 from shared.use_cases.requests import open as opening

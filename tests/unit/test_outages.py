@@ -6,8 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from shared.domain.model import LONGEST_GRANT, Access, Status
+from shared.domain.model import LONGEST_GRANT, Status
 from shared.firewalls.nsg.expiry import MARGIN, end_of, next_end, past_end
+from shared.firewalls.nsg.model import Access, Snapshot
 from shared.firewalls.nsg.rules import Plan, allow_rules
 from shared.ports import (
     FirewallChangedError,
@@ -16,7 +17,6 @@ from shared.ports import (
     RefusedError,
     Row,
     SettlingError,
-    Snapshot,
 )
 from shared.use_cases.firewalls.converge import Outcome, converge, converge_on_message
 from shared.use_cases.firewalls.unread import close_past_ends

@@ -6,17 +6,10 @@ import pytest
 
 from shared.domain.desired import Allow, Block, Desired, Entry
 from shared.domain.machine_ids import defender_id
-from shared.domain.model import (
-    Access,
-    Attachment,
-    Policy,
-    PolicyVm,
-    PortRule,
-    SecurityRule,
-    Status,
-)
+from shared.domain.model import Attachment, Policy, PolicyVm, PortRule, Status
 from shared.domain.request import entry_of
 from shared.firewalls.nsg.discovery import in_sequence
+from shared.firewalls.nsg.model import Access, SecurityRule
 from shared.firewalls.nsg.provider import NsgProvider
 from shared.firewalls.registry import Registry
 from shared.ports import Machine

@@ -8,16 +8,15 @@ import pytest
 from shared.domain.errors import ConflictError, NotPermittedError
 from shared.domain.model import (
     GRACE,
-    Access,
     AccessRequest,
     Attachment,
     CloseReason,
     Conditions,
     Principal,
-    SecurityRule,
     Status,
 )
 from shared.domain.request import change_ports, close
+from shared.firewalls.nsg.model import Access, SecurityRule, Snapshot
 from shared.firewalls.nsg.rules import Plan
 from shared.ports import (
     FirewallChangedError,
@@ -26,7 +25,6 @@ from shared.ports import (
     OutsideError,
     Row,
     RowChangedError,
-    Snapshot,
 )
 from shared.use_cases import audit as facts
 from shared.use_cases.firewalls.converge import Outcome, converge

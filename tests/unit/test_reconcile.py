@@ -8,12 +8,8 @@ from typing import Any
 import pytest
 
 from shared.domain.ids import key_of
-from shared.domain.model import (
-    Access,
-    Attachment,
-    PolicyState,
-    SecurityRule,
-)
+from shared.domain.model import Attachment, PolicyState
+from shared.firewalls.nsg.model import Access, SecurityRule
 from shared.ports import Machine, OutsideError
 from shared.store.policies import VmRow
 from shared.use_cases.firewalls.converge import converge

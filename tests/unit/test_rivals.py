@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from shared.domain.model import Access, SecurityRule, Status
+from shared.domain.model import Status
+from shared.firewalls.nsg.model import Access, SecurityRule, Snapshot
 from shared.firewalls.nsg.rules import Plan
-from shared.ports import Row, Snapshot
+from shared.ports import Row
 from shared.use_cases.firewalls.converge import converge
 from tests.fakes import NAMES
 from tests.world import BOB, DB, NSG_SUBNET, World

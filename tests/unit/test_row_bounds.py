@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from shared.domain.errors import ConflictError, InvalidInputError
 from shared.domain.model import (
-    Access,
     AccessRequest,
     Approval,
     Attachment,
@@ -30,6 +29,7 @@ from shared.domain.model import (
 )
 from shared.domain.policy import Asked, AskedPort
 from shared.domain.texts import MAX_TEXT, as_json, shorten, stored_bytes, units_of
+from shared.firewalls.nsg.model import Access
 from shared.ports import Row
 from shared.store.audit import Fact
 from shared.store.codec import MAX_DOCUMENT, MOST_UNITS, RowTooLargeError, pack, size_of

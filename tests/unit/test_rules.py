@@ -14,14 +14,8 @@ from shared.domain.grants import (
     is_held,
     superseded,
 )
-from shared.domain.model import (
-    LONGEST_GRANT,
-    Access,
-    FirewallRows,
-    Grant,
-    Protection,
-    SecurityRule,
-)
+from shared.domain.model import LONGEST_GRANT, FirewallRows, Grant, Protection
+from shared.firewalls.nsg.model import Access, SecurityRule
 from shared.firewalls.nsg.rules import Plan, Wanted, allow_rules, deny_rules, same_meaning, wanted
 from tests.fakes import NAMES, START
 from tests.samples import (

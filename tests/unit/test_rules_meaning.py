@@ -13,15 +13,10 @@ from hypothesis import strategies as st
 
 from shared.domain.grants import current_grants, superseded
 from shared.domain.ids import key_of
-from shared.domain.model import (
-    LONGEST_GRANT,
-    Access,
-    FirewallRows,
-    Grant,
-    SecurityRule,
-)
+from shared.domain.model import LONGEST_GRANT, FirewallRows, Grant
 from shared.domain.network import canonical
 from shared.firewalls.nsg.judgement import meets
+from shared.firewalls.nsg.model import Access, SecurityRule
 from shared.firewalls.nsg.rules import Band, allow_rules, wanted
 from tests.fakes import NAMES, START
 from tests.rule_exposure import openings

@@ -5,11 +5,8 @@ from dataclasses import replace
 import pytest
 
 from shared.domain.desired import block_of
-from shared.domain.model import (
-    Access,
-    SecurityRule,
-)
 from shared.firewalls.nsg.judgement import meets
+from shared.firewalls.nsg.model import Access, SecurityRule
 from shared.firewalls.nsg.plan import first_priorities
 from shared.firewalls.nsg.rules import Band, Plan, deny_rules, in_order
 from tests.fakes import NAMES

@@ -9,11 +9,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from shared.domain.ids import RuleNames
-from shared.domain.model import (
-    Access,
-    SecurityRule,
-)
 from shared.firewalls.nsg.judgement import meets
+from shared.firewalls.nsg.model import Access, SecurityRule
 from shared.firewalls.nsg.rules import Band, Plan, allow_rules, in_order, plan, same_meaning, wanted
 from tests.fakes import NAMES, START, assert_legal
 from tests.samples import MINUTE, allow, carry_out, deny, grant

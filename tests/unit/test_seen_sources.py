@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from shared.domain.grants import superseded
-from shared.domain.model import Access, Attachment, FirewallRows, Grant, Status
+from shared.domain.model import Attachment, FirewallRows, Grant, Status
+from shared.firewalls.nsg.model import Access
 from shared.store.codec import encode, unpack
 from shared.store.room import _bare_front
 from tests.fakes import START

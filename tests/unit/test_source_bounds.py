@@ -5,9 +5,10 @@ from datetime import timedelta
 import pytest
 
 from shared.domain.errors import OutsidePolicyError
-from shared.domain.model import Access, AccessRequest, CloseReason, Principal, Status
+from shared.domain.model import AccessRequest, CloseReason, Principal, Status
 from shared.domain.network import network
 from shared.domain.policy import Asked, AskedPort
+from shared.firewalls.nsg.model import Access
 from shared.use_cases.grants import close_early
 from shared.use_cases.reports.dry_run import explain_request
 from shared.use_cases.requests import open as opening

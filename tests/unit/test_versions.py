@@ -12,7 +12,6 @@ import pytest
 
 from shared.domain import request as lifecycle
 from shared.domain.model import (
-    Access,
     AccessRequest,
     CloseReason,
     Closing,
@@ -23,6 +22,7 @@ from shared.domain.model import (
     Protection,
     Status,
 )
+from shared.firewalls.nsg.model import Access
 from shared.ports import Row
 from shared.store.audit import Fact
 from shared.store.codec import encode, unpack

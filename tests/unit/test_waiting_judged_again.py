@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from shared.domain.model import ANY, Access, Conditions, PolicyVm, PortRule, Status
+from shared.domain.model import ANY, Conditions, PolicyVm, PortRule, Status
 from shared.domain.policy import check_extension, narrow_protocol
+from shared.firewalls.nsg.model import Access
 from shared.use_cases.policies import apply as protection
 from tests.unit.approving import APPROVER, decide
 from tests.world import NSG_NIC, WEB, World

@@ -6,10 +6,11 @@ from datetime import timedelta
 
 import pytest
 
-from shared.domain.model import Access, Attachment, CloseReason, Status
+from shared.domain.model import Attachment, CloseReason, Status
 from shared.domain.request import change_ports, close
+from shared.firewalls.nsg.model import Access, Snapshot
 from shared.firewalls.registry import Registry
-from shared.ports import Machine, OutsideError, Snapshot
+from shared.ports import Machine, OutsideError
 from shared.use_cases.timers import health as watch
 from shared.use_cases.timers.reconcile import reconcile
 from shared.use_cases.timers.sweep import sweep_if_late

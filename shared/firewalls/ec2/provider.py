@@ -20,6 +20,7 @@ from shared.domain.desired import (
     plan_without_firewall,
 )
 from shared.domain.ids import digest, is_within
+from shared.domain.machine_ids import Ec2Instance, parse_machine_id
 from shared.domain.model import Attachment
 from shared.firewalls.ec2 import taking
 from shared.firewalls.ec2.discovery import attach, find_ours, list_machines
@@ -69,6 +70,10 @@ class Ec2Provider:
     def owns(self, firewall_id: str) -> bool:
         """Tell whether an id is the ARN of an instance or a security group."""
         return parse_firewall_id(firewall_id) is not None
+
+    def guards(self, machine_id: str) -> bool:
+        """Tell whether an id names an EC2 instance."""
+        return isinstance(parse_machine_id(machine_id), Ec2Instance)
 
     def lane(self, firewall_id: str) -> str:  # noqa: ARG002 - each is alone
         """Return nothing: no write to a group keeps off writes to another."""

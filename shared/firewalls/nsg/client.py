@@ -16,9 +16,9 @@ from azure.mgmt.network import NetworkManagementClient
 from azure.mgmt.network.models import NetworkSecurityGroup
 
 from shared.adapters.arm_clients import retry_after
-from shared.domain.ids import NSG_TYPE, RuleNames, is_within, parse_id
-from shared.domain.model import Access, SecurityRule
+from shared.domain.ids import RuleNames, is_within, parse_id
 from shared.firewalls.nsg.application_groups import Membership, names_groups
+from shared.firewalls.nsg.model import NSG_TYPE, Access, SecurityRule, Snapshot
 from shared.firewalls.nsg.rules import Plan, in_order
 from shared.firewalls.nsg.wire import changed_group, foreign_part, read_rule, write_rule
 from shared.ports import (
@@ -27,7 +27,6 @@ from shared.ports import (
     OutsideError,
     SettlingError,
     Sleep,
-    Snapshot,
     ThrottledError,
 )
 

@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from shared.domain.ids import RuleNames
-from shared.domain.model import LONGEST_GRANT, Access, SecurityRule
+from shared.domain.model import LONGEST_GRANT
 from shared.domain.times import parse_instant
+from shared.firewalls.nsg.model import Access, SecurityRule
 
 MARGIN = timedelta(seconds=2)  # for clocks that disagree, and texts that are cut to the second
 _TEXT = re.compile(r"JIT access request \S+ until (\S+)(?: .*)?", re.DOTALL)

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from shared.domain.desired import Opening
 from shared.domain.exposure import PROTOCOLS
 from shared.domain.ids import RuleNames
-from shared.domain.model import SecurityRule
 from shared.firewalls.nsg.judgement import Way, ways_in
+from shared.firewalls.nsg.model import SecurityRule
 
 
 def openings_of(

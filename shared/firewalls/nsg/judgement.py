@@ -10,7 +10,7 @@ from functools import lru_cache
 from ipaddress import ip_network
 
 from shared.domain.doubt import GROUP, TAG
-from shared.domain.model import ANY, Access, SecurityRule
+from shared.domain.model import ANY
 from shared.domain.network import (
     Network,
     canonical_ports,
@@ -28,6 +28,7 @@ from shared.domain.source_sets import (
     subtract_all,
     whole,
 )
+from shared.firewalls.nsg.model import Access, SecurityRule
 
 PORT_PROTOCOLS = frozenset({"tcp", "udp"})
 _WITHOUT_PORTS = frozenset({"icmp", "icmpv6", "esp", "ah"})

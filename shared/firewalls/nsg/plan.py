@@ -16,7 +16,8 @@ from shared.domain.desired import (
     impossible,
 )
 from shared.domain.ids import RuleNames, digest
-from shared.domain.model import Access, Grant, Protection, SecurityRule
+from shared.domain.model import Grant, Protection
+from shared.firewalls.nsg.model import Access, SecurityRule
 from shared.firewalls.nsg.rules import Band, allow_rules, deny_rules
 from shared.firewalls.nsg.rules import Plan as RulePlan
 from shared.firewalls.nsg.rules import plan as plan_rules

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from shared.firewalls.nsg.model import Snapshot
 from shared.firewalls.nsg.rules import Plan
-from shared.ports import Snapshot
 
 
 class Firewall(Protocol):

@@ -15,22 +15,17 @@ from shared.domain.desired import (
     Plan,
     plan_without_firewall,
 )
-from shared.domain.ids import NSG_TYPE, RuleNames, parse_id
-from shared.domain.model import Access, Attachment, SecurityRule
+from shared.domain.ids import VM_TYPE, RuleNames, is_resource, parse_id
+from shared.domain.model import Attachment
 from shared.firewalls.nsg.discovery import in_sequence
 from shared.firewalls.nsg.expiry import MARGIN, end_of
 from shared.firewalls.nsg.exposure import openings_of
+from shared.firewalls.nsg.model import NSG_TYPE, Access, SecurityRule, Snapshot
 from shared.firewalls.nsg.plan import REMOVE, Group, plan_group, rule_plan
 from shared.firewalls.nsg.ports import Firewall
 from shared.firewalls.nsg.rules import Band
 from shared.firewalls.nsg.wire import write_rule
-from shared.ports import (
-    FirewallRefusedError,
-    Machine,
-    RefusedError,
-    SettlingError,
-    Snapshot,
-)
+from shared.ports import FirewallRefusedError, Machine, RefusedError, SettlingError
 
 _TEXT = re.compile(r"JIT access request (?P<request>\S+) until ")
 _PACE = Pace(margin=MARGIN)
@@ -47,6 +42,10 @@ class NsgProvider:
     label: str = "network security group"
 
     pace: Pace = _PACE
+
+    def guards(self, machine_id: str) -> bool:
+        """Tell whether an id names an Azure VM: a group stands at its interface or subnet."""
+        return is_resource(machine_id, VM_TYPE)
 
     def lane(self, firewall_id: str) -> str:
         """Return nothing: groups are written independently of each other."""
@@ -70,7 +69,7 @@ class NsgProvider:
         try:
             return self.observe(self.groups.read(firewall_id))
         except SettlingError as busy:
-            if busy.snapshot is not None:
+            if isinstance(busy.snapshot, Snapshot):
                 busy.observed = self.observe(busy.snapshot)
             raise
 

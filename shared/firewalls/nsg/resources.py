@@ -8,10 +8,12 @@ from shared.domain.ids import key_of, name_of
 from shared.domain.model import Attachment
 from shared.domain.network import canonical, is_address
 from shared.firewalls.nsg.application_groups import Membership
+from shared.firewalls.nsg.model import Snapshot
 from shared.firewalls.nsg.wire import read_rule
-from shared.ports import Listed, Machine, Snapshot
+from shared.ports import Listed, Machine
 
 Resource = Mapping[str, Any]
+GROUP_TYPE = "Microsoft.Network/networkSecurityGroups"
 AT_SUBNET, AT_INTERFACE = 1, 2  # stages on a packet's way: the subnet's group comes first
 UNSETTLED = frozenset({"Updating", "Deleting", "Creating"})
 

@@ -11,20 +11,14 @@ from itertools import groupby
 
 from shared.domain.grants import current_grants, other_vm_at
 from shared.domain.ids import RuleNames, allow_description, deny_description, key_of, name_of
-from shared.domain.model import (
-    ANY,
-    Access,
-    FirewallRows,
-    Grant,
-    Protection,
-    SecurityRule,
-)
+from shared.domain.model import ANY, FirewallRows, Grant, Protection
 from shared.domain.network import (
     canonical,
     canonical_ports,
     of_family,
 )
 from shared.firewalls.nsg.judgement import admits_sources, meets
+from shared.firewalls.nsg.model import Access, SecurityRule
 
 _WIRE_PROTOCOL = {"tcp": "Tcp", "udp": "Udp"}
 _FAMILIES = (4, 6)

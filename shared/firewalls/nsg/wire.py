@@ -5,8 +5,9 @@ from dataclasses import replace
 from typing import Any
 
 from shared.domain.ids import RuleNames
-from shared.domain.model import ANY, Access, SecurityRule
+from shared.domain.model import ANY
 from shared.firewalls.nsg.application_groups import Membership
+from shared.firewalls.nsg.model import Access, SecurityRule
 from shared.firewalls.nsg.rules import Plan
 
 # What the service computes; it is not sent back.

@@ -8,7 +8,7 @@ from shared.domain.exposure import Exposure, exposures
 from shared.domain.ids import key_of
 from shared.domain.machine_ids import AzureVm, Ec2Instance, parse_machine_id
 from shared.domain.model import Attachment
-from shared.ports import Firewalls, Machine, Machines, Snapshot
+from shared.ports import Firewalls, Machine, Machines, ReadFirewall
 
 
 def find_machine(machines: Machines, firewalls: Firewalls, vm_id: str) -> Machine | None:
@@ -78,8 +78,8 @@ def _is_behind_translators(attachment: Attachment) -> bool:
     return attachment.stage > 0
 
 
-def observed_of(snapshot: Snapshot) -> Observed:
-    """Return a listed or settled snapshot as an observed state, for judging what it lets in."""
+def observed_of(snapshot: ReadFirewall) -> Observed:
+    """Return a listed or settled firewall as an observed state, for judging what it lets in."""
     return Observed(snapshot.firewall_id, snapshot.version, snapshot, snapshot.exists)
 
 

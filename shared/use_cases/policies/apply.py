@@ -23,7 +23,7 @@ from shared.domain.model import (
 from shared.domain.network import overlaps
 from shared.domain.policy import USUAL_PORTS
 from shared.domain.texts import shorten
-from shared.ports import Machine, RowChangedError, RowExistsError, SettlingError
+from shared.ports import Firewalls, Machine, RowChangedError, RowExistsError, SettlingError
 from shared.store.codec import UnreadableRowError
 from shared.store.policies import PolicyRow, VmRow
 from shared.store.room import policy_has_room
@@ -258,7 +258,7 @@ def _try_to_lift(services: Services, row: VmRow, applied: _Applied) -> None:
 
 def _protect(services: Services, row: VmRow, vm: PolicyVm, applied: _Applied) -> None:
     machine = _found(services, vm.id)
-    problem = unprotectable(machine)
+    problem = unprotectable(services.firewalls, machine)
     if problem:
         applied.problems[vm.id] = problem
     attachments = machine.attachments if machine else ()
@@ -312,17 +312,18 @@ def _end_what_is_blocked(services: Services, vm_id: str, attachments: Iterable[A
             close_early(services, request_id, is_blocked, CloseReason.FAILED, message=told)
 
 
-def unprotectable(machine: Machine | None) -> str:
+def unprotectable(firewalls: Firewalls, machine: Machine | None) -> str:
     """Say why the ports of a VM cannot be closed for certain; empty: they can."""
     if machine is None:
         return "the VM does not exist"
     if machine.unreadable:
         return machine.unreadable
+    label = firewalls.label_at(machine.id)
     if not machine.attachments:
-        return "no network security group stands in front of it, on its network interface or subnet"
+        return f"no {label} stands in front of it, on its network interface or subnet"
     if machine.bare_addresses:
         bare = ", ".join(machine.bare_addresses)
-        return f"no network security group stands in front of its address {bare}"
+        return f"no {label} stands in front of its address {bare}"
     return ""
 
 

@@ -98,7 +98,7 @@ def explain_request(services: Services, wish: Wish) -> Explained:
     problems = [
         Reason("CannotBeOpened", f"{name_of(vm_id)}: {why}", vm_id)
         for vm_id, machine in machines.items()
-        if (why := _unopenable(machine) or _shared_address(services, machine))
+        if (why := _unopenable(services, machine) or _shared_address(services, machine))
     ]
     grants = _grants(services, policy, request, machines, now)
     firewalls = {key_of(grant.firewall_id): grant.firewall_id for grant in grants}
@@ -114,9 +114,9 @@ def explain_request(services: Services, wish: Wish) -> Explained:
     return Explained(decision, tuple(changes), tuple(problems), request=request)
 
 
-def _unopenable(machine: Machine | None) -> str:
+def _unopenable(services: Services, machine: Machine | None) -> str:
     if machine is None or machine.unreadable or not machine.attachments:
-        return unprotectable(machine)
+        return unprotectable(services.firewalls, machine)
     return ""
 
 
@@ -134,7 +134,7 @@ def _grants(
     grants = []
     for port in request.ports:
         machine = machines[port.vm_id]
-        if machine is None or _unopenable(machine):
+        if machine is None or _unopenable(services, machine):
             continue
         # An approval that is still to come changes nothing about the rules.
         approved = replace(port, status=Status.INITIATING)
@@ -171,7 +171,7 @@ def explain_policy(
     problems = [
         Reason("CannotBeProtected", f"{name_of(vm.id)}: {why}", vm.id)
         for vm in policy.vms
-        if (why := unprotectable(machines.get(key_of(vm.id))))
+        if (why := unprotectable(services.firewalls, machines.get(key_of(vm.id))))
     ]
     protections = [each for vm in policy.vms for each in _protections(policy, vm, machines)]
     firewalls = {key_of(each.firewall_id): each.firewall_id for each in protections}

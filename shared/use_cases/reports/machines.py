@@ -148,7 +148,11 @@ def _judge(
     policies = known.policies.get(key_of(machine.id), [])
     ports = _ports(machine, policies)
     open_by = _openings(services, machine, observed, ports)
-    category, reason = _categorise(machine, policies, open_by, _why_unknown(machine, observed))
+    category, reason = _with_remark(
+        machine,
+        _judged_without_policy(services, machine, observed)
+        or _judged_by_policies(policies, open_by),
+    )
     state, state_reason = _recommend(machine, category, reason)
     row = known.rows.get(key_of(machine.id))
     return MachineReport(
@@ -195,23 +199,27 @@ def _why_unknown(machine: Machine, observed: Mapping[str, Observed]) -> str:
     return f"'{name_of(written[0].firewall_id)}' is being written; ask again in some minutes"
 
 
-def _categorise(
-    machine: Machine, policies: Sequence[Policy], open_by: Sequence[Exposure], unknown: str
-) -> tuple[Category, str]:
+def _with_remark(machine: Machine, found: tuple[Category, str]) -> tuple[Category, str]:
     """Return where a machine stands and why, with what limits callers on its path."""
-    category, reason = _category(machine, policies, open_by, unknown)
+    category, reason = found
     remark = machine.notes.remark
     return category, f"{reason}; {remark}" if remark else reason
 
 
-def _category(
-    machine: Machine, policies: Sequence[Policy], open_by: Sequence[Exposure], unknown: str
-) -> tuple[Category, str]:
-    problem = unprotectable(machine) or machine.notes.unsupported
+def _judged_without_policy(
+    services: Services, machine: Machine, observed: Mapping[str, Observed]
+) -> tuple[Category, str] | None:
+    """Return why a machine cannot be judged or governed; None: it can be both."""
+    unknown = _why_unknown(machine, observed)
     if unknown:
         return Category.UNKNOWN, unknown
-    if problem:
-        return Category.UNSUPPORTED, problem
+    problem = unprotectable(services.firewalls, machine) or machine.notes.unsupported
+    return (Category.UNSUPPORTED, problem) if problem else None
+
+
+def _judged_by_policies(
+    policies: Sequence[Policy], open_by: Sequence[Exposure]
+) -> tuple[Category, str]:
     if not policies:
         return Category.NOT_CONFIGURED, "no policy lists this VM"
     if open_by:
@@ -232,7 +240,7 @@ def _doubt(exposure: Exposure) -> str:
 def _recommend(machine: Machine, category: Category, reason: str) -> tuple[State, str]:
     """Say what Defender's recommendation would; only what its documentation says in words.
 
-    It recommends a VM of a known system behind a network security group that no policy lists.
+    It recommends a VM of a known system behind a firewall that no policy lists.
     Where a port stays open although a policy lists it, we do not call that healthy.
     """
     if category in {Category.UNSUPPORTED, Category.UNKNOWN}:

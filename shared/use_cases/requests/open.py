@@ -189,7 +189,8 @@ def _find_attachments(
             found[vm_id] = shared
         else:
             found[vm_id] = machine.attachments or (
-                "no network security group stands in front of the VM, so there is nothing to open"
+                f"no {services.firewalls.label_at(vm_id)} stands in front of the VM, "
+                "so there is nothing to open"
             )
     return found, errors
 

@@ -122,7 +122,7 @@ def is_applied(services: Services, policy: Policy, rows: Iterable[VmRow], estate
             if stored is None or not _is_in_force(stored, attachment, ports, policy):
                 return False
             blocked = blocked or stored.blocked
-        problem = unprotectable(machine)
+        problem = unprotectable(services.firewalls, machine)
         if not problem and blocked and not _is_closed(services, vm.id, attachments, ports, estate):
             problem = blocked
         if problem:

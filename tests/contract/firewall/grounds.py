@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 from local.arm.client import ArmClient
 from shared.adapters.arm_clients import LocalName, network_client
-from shared.domain.model import Access, SecurityRule
 from shared.firewalls.nsg.client import NetworkSecurityGroups
+from shared.firewalls.nsg.model import Access, SecurityRule
 from shared.firewalls.nsg.ports import Firewall
 from shared.firewalls.nsg.rules import Plan
 from shared.firewalls.nsg.wire import write_rule

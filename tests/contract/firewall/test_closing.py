@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from shared.domain.model import Access
+from shared.firewalls.nsg.model import Access
 from shared.firewalls.nsg.rules import Plan
 from shared.ports import FirewallRefusedError
 from tests.contract.firewall.grounds import (

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from shared.domain.model import Access
+from shared.firewalls.nsg.model import Access
 from shared.firewalls.nsg.rules import Band, Plan, plan
 from shared.ports import FirewallChangedError, FirewallRefusedError
 from tests.contract.firewall.grounds import (

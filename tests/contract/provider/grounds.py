@@ -6,8 +6,8 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Protocol
 
-from shared.domain.model import Access, SecurityRule
 from shared.domain.network import covers, port_range
+from shared.firewalls.nsg.model import Access, SecurityRule
 from shared.firewalls.nsg.provider import NsgProvider
 from shared.firewalls.nsg.rules import Band
 from shared.ports import FirewallProvider

@@ -144,6 +144,10 @@ class Both:
         """Tell whether an id names an instance."""
         return self.ec2.owns(firewall_id)
 
+    def guards(self, machine_id: str) -> bool:
+        """Tell whether an id names an instance."""
+        return self.ec2.guards(machine_id)
+
     def read(self, firewall_id: str) -> Observed:
         """Read both."""
         own = self.ec2.read(firewall_id)
