@@ -86,7 +86,7 @@ def test_nothing_is_noted_where_the_setting_or_the_channel_is_off(world: World) 
     """With 0 minutes, or without a channel, an end costs no row."""
     services = world.services
     for change in ({"closing_soon": timedelta(0)}, {"notify": False}):
-        world.services = replace(services, **change)  # type: ignore[arg-type]
+        world.services = replace(services, **change)
         world.ask(minutes=60)
     assert world.tables.due.query(LATER) == []
 
