@@ -129,6 +129,11 @@ param auditWritePolicy bool = true
 @description('Where notifications are posted: a webhook, or the endpoint of an Event Grid topic. Empty: none are sent.')
 param eventsUrl string = ''
 
+@description('Minutes before its end at which an access is notified as closing soon. 0: not at all.')
+@minValue(0)
+@maxValue(1440)
+param closingSoonMinutes int = 15
+
 @description('The URI of the Key Vault secret that signs notifications to a webhook. Empty for an Event Grid topic.')
 param eventsKeySecretUri string = ''
 
@@ -448,6 +453,7 @@ module app 'modules/app.bicep' = {
     requestDays: requestDays
     auditContainer: auditExport ? audit.outputs.containerUrl : ''
     eventsUrl: eventsUrl
+    closingSoonMinutes: closingSoonMinutes
     eventsKeySecretUri: eventsKeySecretUri
     trustedProxies: trustedProxies
     publicUrl: publicUrl

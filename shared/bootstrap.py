@@ -86,6 +86,7 @@ class App:
             keep_requests=_days(settings.request_days),
             export_audit=bool(settings.audit_container),
             notify=bool(settings.events_url),
+            closing_soon=timedelta(minutes=settings.closing_soon_minutes),
             limits=Limits(
                 settings.min_duration,
                 settings.max_duration,
@@ -147,6 +148,7 @@ class App:
             self.services.telemetry,
             self.services.clock,
             settings.deployment_id,
+            self.services.notifications if settings.events_url else None,
         )
 
     @cached_property
@@ -165,7 +167,11 @@ class App:
         )
         services = self.services
         return NotificationDelivery(
-            services.notifications, channel, services.telemetry, services.clock
+            services.notifications,
+            services.requests,
+            channel,
+            services.telemetry,
+            services.clock,
         )
 
     @property

@@ -95,6 +95,7 @@ class Settings(BaseSettings):
     request_days: int = Field(90, ge=0, le=3650)
     audit_container: str = ""
     events_url: str = ""
+    closing_soon_minutes: int = Field(15, ge=0, le=1440)
     events_key: str = Field("", repr=False)  # checked when it is used: it must not stop the app
     # Azure Firewall: docs/azure-firewall.md. Without scopes none is looked for.
     firewall_scopes: Listed = ()

@@ -50,7 +50,9 @@ def record_event(world: World, name: str, operation: str = "requested", **values
 def delivery_of(world: World, channel: MemoryChannel) -> NotificationDelivery:
     """Return the parts that send a world's notifications."""
     services = world.services
-    return NotificationDelivery(services.notifications, channel, services.telemetry, services.clock)
+    return NotificationDelivery(
+        services.notifications, services.requests, channel, services.telemetry, services.clock
+    )
 
 
 def run_delivery(world: World, channel: MemoryChannel) -> int:

@@ -16,6 +16,7 @@
 // jit-refusals            jit.access.refused, jit.permission.refused
 // jit-policy-failed       jit.policy.applied
 // jit-row-unreadable      jit.row.unreadable
+// jit-notifications-failing  jit.notifications.failed, jit.notifications.rejected, jit.notifications.unnoted
 @description('Region.')
 param location string
 
@@ -139,6 +140,12 @@ var rowUnreadable = '''
 jit
 | where event == 'jit.row.unreadable'
 | project TimeGenerated, row = tostring(e.row), error = tostring(e.error)
+'''
+var notificationsFailing = '''
+jit
+| where event in ('jit.notifications.failed', 'jit.notifications.unnoted') or (event == 'jit.notifications.rejected' and tobool(e.dropped))
+| summarize failures = count(), last = max(TimeGenerated), errors = make_set(tostring(e.error), 5) by event
+| where failures >= 3 or event != 'jit.notifications.failed'
 '''
 
 var alerts = [
@@ -267,6 +274,15 @@ var alerts = [
     frequency: 'PT15M'
     window: 'PT30M'
     query: '${events}${rowUnreadable}'
+  }
+  {
+    name: 'jit-notifications-failing'
+    title: 'Notifications do not arrive'
+    text: 'The notification channel failed in three runs of half an hour, or notifications were dropped or not noted. No opening and no close waits for them.'
+    severity: 2
+    frequency: 'PT15M'
+    window: 'PT30M'
+    query: '${events}${notificationsFailing}'
   }
 ]
 

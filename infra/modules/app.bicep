@@ -162,6 +162,9 @@ param auditContainer string
 @description('JIT_EVENTS_URL; empty where no notification is sent.')
 param eventsUrl string
 
+@description('JIT_CLOSING_SOON_MINUTES.')
+param closingSoonMinutes int
+
 @description('The secret in Key Vault that JIT_EVENTS_KEY refers to; empty for an Event Grid topic.')
 param eventsKeySecretUri string
 
@@ -509,6 +512,10 @@ resource site 'Microsoft.Web/sites@2024-04-01' = {
         {
           name: 'JIT_EVENTS_URL'
           value: eventsUrl
+        }
+        {
+          name: 'JIT_CLOSING_SOON_MINUTES'
+          value: string(closingSoonMinutes)
         }
         {
           // The platform reads the secret; where it cannot, notifications fail and nothing else does.

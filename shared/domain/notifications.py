@@ -23,11 +23,14 @@ class EventType(StrEnum):
     REVOKED = "jit.revoked"
     BREAK_GLASS = "jit.breakGlass"
     POLICY_CHANGED = "jit.policyChanged"
+    CLOSING_SOON = "jit.closingSoon"
+    EXPOSED = "jit.exposed"
+    AUDIT_ANCHORED = "jit.auditAnchored"
 
 
 @dataclass(frozen=True)
 class Notification:
-    """One audit event for a subscriber. A repeat carries the same id."""
+    """What happened, or will happen soon, for a subscriber. A repeat carries the same id."""
 
     id: str
     type: EventType
@@ -65,6 +68,17 @@ _TYPES_BY_REASON: Mapping[tuple[Operation, str], EventType] = {
     (Operation.ENDED, CloseReason.FAILED.value): EventType.FAILED,
     (Operation.ENDED, CloseReason.DENIED.value): EventType.DENIED,
 }
+
+
+def types_of(operation: str, reason: str, *, approvals_needed: int = 0) -> tuple[EventType, ...]:
+    """Return the types of the notifications of an audit event.
+
+    A request that waits for approval is requested, and approval is needed.
+    """
+    kind = type_of(operation, reason)
+    if kind is EventType.REQUESTED and approvals_needed:
+        return kind, EventType.APPROVAL_NEEDED
+    return (kind,) if kind else ()
 
 
 def type_of(operation: str, reason: str) -> EventType | None:

@@ -37,6 +37,7 @@ class Fact:
     old_digest: str = ""  # of a policy before and after a change
     new_digest: str = ""
     changes: str = ""  # the fields of a policy that differ
+    approvals_needed: int = 0  # of a request that waits for approval
 
 
 MAX_REASON = MAX_TEXT + 128  # a close's own word comes before what was said about it

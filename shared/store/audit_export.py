@@ -9,7 +9,7 @@ from datetime import datetime
 from shared.domain.audit_chain import Link, StoredEvent
 from shared.domain.times import format_sortable
 from shared.ports import Clock, Row, RowChangedError, RowExistsError, Table
-from shared.store.codec import pack, text_of, unpack
+from shared.store.codec import pack, pack_json, text_of, unpack
 
 PARTITION = "audit-export"
 _STATE = ("audit-export-state", "state")
@@ -28,6 +28,7 @@ class ExportDue:
     key: str
     noted: str
     version: str = ""
+    content: str = ""  # of a notification that no audit event leads to
 
     @property
     def name(self) -> str:
@@ -103,7 +104,8 @@ class PendingEvents:
             self.remove(_due(due))
 
     def _row(self, due: ExportDue) -> Row:
-        return Row(self.partition, due.name, {"noted": due.noted}, due.version)
+        values = pack_json(due.content) if due.content else {}
+        return Row(self.partition, due.name, {"noted": due.noted, **values}, due.version)
 
 
 class ExportRows(PendingEvents):
@@ -155,7 +157,8 @@ class ExportRows(PendingEvents):
 
 def _due(row: Row) -> ExportDue:
     noted = str(row.values.get("noted", ""))
-    return ExportDue(row.key[:_DAY], row.key[_DAY + 1 :], noted, row.version)
+    content = text_of(row.values) if "doc" in row.values else ""
+    return ExportDue(row.key[:_DAY], row.key[_DAY + 1 :], noted, row.version, content)
 
 
 def _event(row: Row) -> StoredEvent:

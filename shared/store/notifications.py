@@ -1,23 +1,53 @@
-"""The due rows of notifications. They name audit events, as those of the audit export do."""
+"""The due rows of notifications. They name audit events, as those of the audit export do.
 
+What is no audit event, such as an access that closes soon, stands in its due row with its content.
+The version before finds no event of such a row, and takes it off.
+"""
+
+import json
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
-from shared.domain.notifications import Notification, type_of
+from shared.domain.ids import digest, key_of
+from shared.domain.notifications import EventType, Notification, types_of
+from shared.domain.texts import as_json
+from shared.domain.times import format_sortable
+from shared.ports import Row, RowChangedError
 from shared.store.audit import Fact
 from shared.store.audit_export import ExportDue, PendingEvents
-from shared.store.codec import UnreadableRowError, pack_json, unpack
+from shared.store.codec import UnreadableRowError, pack, pack_json, unpack
 
 PARTITION = "notifications"
-NOTIFIED = "notified"  # on an event's row: its notification was accepted
+NOTIFIED = "notified"  # on an event's row: its notifications were accepted
+
+_LATER = "notifications-later"
+_Data = dict[str, str | int | float]
 
 
 @dataclass(frozen=True)
 class PendingNotification:
-    """A due row, and the notification of its event. None: there is nothing to be sent."""
+    """A due row, and the notifications of its event. Empty: there is nothing to be sent."""
 
     due: ExportDue
-    notification: Notification | None
+    notifications: tuple[Notification, ...]
+
+
+@dataclass(frozen=True)
+class ClosingSoon:
+    """An end of a port's access, which is notified a while before."""
+
+    request_id: str
+    vm_id: str
+    port: int
+    end_at: datetime
+
+    @property
+    def id(self) -> str:
+        """Return the id of the notification."""
+        end = format_sortable(self.end_at)
+        return digest("closingSoon", self.request_id, key_of(self.vm_id), str(self.port), end)
 
 
 class NotificationRows(PendingEvents):
@@ -26,37 +56,98 @@ class NotificationRows(PendingEvents):
     partition = PARTITION
     marked = NOTIFIED
 
+    def note(self, notification: Notification) -> None:
+        """Note a notification that no audit event leads to. A repeat replaces it."""
+        at = notification.at
+        noted = format_sortable(self._clock())
+        key = f"{format_sortable(at)}|{notification.id}"
+        due = ExportDue(f"{at:%Y-%m-%d}", key, noted, content=_content_of(notification))
+        self._due.upsert(self._row(due))
+
+    def note_later(self, at: datetime, soon: ClosingSoon) -> None:
+        """Note an end that has to be notified at an instant. A repeat changes nothing."""
+        self._due.upsert(Row(_LATER, f"{format_sortable(at)}|{soon.id}", pack(soon)))
+
+    def later(self, until: datetime, limit: int) -> list[tuple[Row, ClosingSoon | None]]:
+        """Read the ends that are notified by an instant; None: the row cannot be decoded."""
+        rows = self._due.query(_LATER, stop=format_sortable(until) + "~", limit=limit)
+        return [(row, _closing_soon(row)) for row in rows]
+
+    def remove_later(self, row: Row) -> None:
+        """Take off an end that is notified, or needs no notification any more."""
+        with suppress(RowChangedError):
+            self._due.delete(row)
+
     def read(self, due: ExportDue, believed_from: datetime) -> PendingNotification | None:
-        """Read a notification. Return None while the event's writer may not have written it.
+        """Read the notifications of an event. Return None while it may not be written yet.
 
         A due row is written before its event. One that leads to no event is believed once the
         longest stall of its writer has passed.
         """
+        if due.content:
+            return PendingNotification(due, _parse_content(due.content))
         stored = self.event(due.partition, due.key)
         if stored is None and not self.noted_before(due, believed_from):
             return None
         if stored is None or stored[1]:
-            return PendingNotification(due, None)
-        return PendingNotification(due, _notification(due.key, stored[0].text))
+            return PendingNotification(due, ())
+        return PendingNotification(due, tuple(_notifications(due.key, stored[0].text)))
 
     def done(self, due: ExportDue) -> None:
-        """Note on the event's row that its notification was accepted, and take off its due row."""
-        self.mark(due.name, 1)
+        """Note on the event's row that its notifications were accepted; take off the due row."""
+        if due.content:
+            self.remove(due)
+        else:
+            self.mark(due.name, 1)
 
 
-def _notification(key: str, text: str) -> Notification | None:
+def _closing_soon(row: Row) -> ClosingSoon | None:
+    try:
+        return unpack(ClosingSoon, row.values)
+    except UnreadableRowError:
+        return None
+
+
+def _content_of(notification: Notification) -> str:
+    return as_json(
+        {
+            "id": notification.id,
+            "type": notification.type,
+            "at": notification.at.isoformat(),
+            "subject": notification.subject,
+            "data": dict(notification.data),
+        }
+    )
+
+
+def _parse_content(text: str) -> tuple[Notification, ...]:
+    """Read the content of a due row. A type of a newer version sends nothing."""
+    try:
+        held = json.loads(text)
+        at = datetime.fromisoformat(held["at"])
+        found = Notification(
+            held["id"], EventType(held["type"]), at, held["subject"], dict(held["data"])
+        )
+    except (ValueError, TypeError, KeyError):
+        return ()
+    return (found,)
+
+
+def _notifications(key: str, text: str) -> Iterable[Notification]:
+    """Make the notifications of an event. The first has the event's id."""
     try:
         fact = unpack(Fact, pack_json(text))
     except UnreadableRowError:
-        return None
-    kind = type_of(fact.operation, fact.reason)
-    if kind is None:
-        return None
+        return
     subject = fact.request_id or fact.policy_id or fact.vm_id
-    return Notification(key.rpartition("|")[2], kind, fact.at, subject, _data(fact))
+    event_id = key.rpartition("|")[2]
+    types = types_of(fact.operation, fact.reason, approvals_needed=fact.approvals_needed)
+    for number, kind in enumerate(types):
+        sent_as = digest(event_id, kind) if number else event_id
+        yield Notification(sent_as, kind, fact.at, subject, _data(fact))
 
 
-def _data(fact: Fact) -> dict[str, str | int | float]:
+def _data(fact: Fact) -> _Data:
     """Return what a subscriber reads, under the names that the activity uses; no empty field."""
     values = {
         "operation": fact.operation,
@@ -71,5 +162,6 @@ def _data(fact: Fact) -> dict[str, str | int | float]:
         "sourceAddress": fact.source_address,
         "reason": fact.reason,
         "latenessSeconds": fact.lateness_seconds,
+        "approvalsNeeded": fact.approvals_needed or None,
     }
     return {name: value for name, value in values.items() if value is not None and value != ""}

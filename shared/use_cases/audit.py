@@ -68,6 +68,7 @@ def _asked(request: AccessRequest) -> Fact:
         _fact(request, "requested", request.requested_at, operation, reason=told),
         relayed_by=request.relayed_by.key if request.relayed_by else "",
         authorized_by=request.authorized_by,
+        approvals_needed=request.approval.needed if request.approval else 0,
     )
 
 

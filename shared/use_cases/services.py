@@ -52,6 +52,7 @@ class Services:
     keep_requests: timedelta | None = None
     export_audit: bool = False  # whether audit events are noted for the export
     notify: bool = False  # whether audit events are noted for the notification channel
+    closing_soon: timedelta = timedelta(0)  # how long before its end an access is notified; 0: not
     limits: Limits = field(default_factory=Limits)
 
     def pace(self, firewall_id: str) -> Pace:

@@ -22,7 +22,7 @@ def fragile(batch_size: int) -> tuple[FragileWorld, MemoryChannel, NotificationD
     services = world.services
     breakable: Any = Breakable(channel, world.faults, frozenset({"send"}))
     delivery = NotificationDelivery(
-        services.notifications, breakable, services.telemetry, services.clock
+        services.notifications, services.requests, breakable, services.telemetry, services.clock
     )
     return world, channel, delivery
 

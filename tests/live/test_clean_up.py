@@ -1,13 +1,18 @@
 """Whatever a run got to, its clean-up removes everything, and nothing that is not the run's."""
 
 import contextlib
-from collections.abc import Iterator
+import os
+import signal
+from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import pytest
 
 from local import azd as local_azd
+from local.live import LOCATION, SUBSCRIPTION
 from tests.live.playing import BUILDING, Cloud, Fate, Killed
+from tools.live import __main__ as command
 from tools.live.outside import RESOURCES, LiveError
 from tools.live.report import FAILED, PASSED, SKIPPED
 from tools.live.session import Session
@@ -52,6 +57,52 @@ def test_a_run_killed_at_any_call_is_removed_by_the_next_clean_up(
         if not fate.is_dead:
             assert at > 40
             return
+    pytest.fail("the run never ends")
+
+
+class _Signalled(Fate):
+    """Sends a signal to this process after one of its calls, and ends nothing itself."""
+
+    def around(self, call: Callable[[], Any]) -> Any:
+        """Make a call."""
+        self.calls += 1
+        result = call()
+        if self.calls == self.at:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return result
+
+
+@pytest.fixture
+def signals() -> Iterator[None]:
+    """Give the handlers of signals back that the command sets."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("signals")
+def test_a_run_stopped_at_any_call_removes_everything_and_says_so(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGTERM after any call, within a step or the clean-up, ends with nothing left and code 130."""
+    monkeypatch.setattr(command, "play", _play)
+    monkeypatch.setattr(command, "clean", _clean)
+    before = cloud.ids()
+    for at in range(1, 500):
+        fate = _Signalled(at)
+        code = command.main(
+            ["run", "--subscription", SUBSCRIPTION, "--location", LOCATION],
+            connect=lambda run, fate=fate: cloud.session(fate, run.id).target,  # type: ignore[misc]
+            journal=cloud.journal,
+        )
+
+        assert cloud.ids() == before, f"stopped at call {at}"
+        assert cloud.journal.unfinished() == []
+        if fate.calls < at:
+            assert code == 0
+            return
+        assert code == 130
     pytest.fail("the run never ends")
 
 

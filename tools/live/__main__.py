@@ -1,7 +1,7 @@
 """Run the live suite: `python -m tools.live run`, or remove what a killed run left: `... clean`.
 
 Exit code 0: every step passed and nothing is left; 1: a step failed or something is left; 2: the
-suite could not begin.
+suite could not begin; 130: it was stopped by a signal, and cleaned up.
 """
 
 import argparse
@@ -25,8 +25,8 @@ _ARM, _GRAPH = "https://management.azure.com", "https://graph.microsoft.com"
 _LETTERS = string.ascii_lowercase + string.digits
 
 
-class _StopError(Exception):
-    """The suite was asked to stop."""
+class StopRequested(BaseException):
+    """A signal asked the suite to stop."""
 
 
 def main(
@@ -47,8 +47,10 @@ def main(
     except LiveError as error:
         print(f"live: {error}", file=sys.stderr)
         return 2
-    except _StopError:
+    except StopRequested:
         print("live: stopped", file=sys.stderr)
+        if options.command == "run":  # the signal may have cut the clean-up short
+            _clean_all(kept, connect or connect_azure)
         return 130
 
 
@@ -92,10 +94,10 @@ def connect_azure(_run: Run) -> Target:
 
 
 def _stop(_number: int, _frame: FrameType | None) -> None:
-    # The clean-up follows; a second signal must not cut it short.
+    # The clean-up follows. A second signal must not cut it short, nor end the azd that it starts.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
-    raise _StopError
+    raise StopRequested
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -8,6 +8,7 @@ from shared.domain.desired import Observed, Verdict
 from shared.domain.model import MINUTE, CloseReason, Grant, PortRequest
 from shared.domain.request import change_ports
 from shared.use_cases.audit import extension_refused
+from shared.use_cases.closing_soon import note_closing_soon
 from shared.use_cases.firewalls.planning import Judged, key_of_intent
 from shared.use_cases.grants import close_early, copy_ends
 from shared.use_cases.services import Services
@@ -95,6 +96,7 @@ def _give_back_end(services: Services, grant: Grant, until: datetime, reason: st
         chosen = each.names(grant.vm_id, grant.port) and _ends_after(each, until)
         return replace(each, end_at=until + each.close_lead) if chosen else each
 
+    note_closing_soon(services, held.request, port, until + port.close_lead)
     request = services.requests.change(grant.request_id, lambda r: change_ports(r, give_back))
     copy_ends(services, request or held.request)
     return True

@@ -6,11 +6,13 @@ a policy lets the health report read them all with one short query, and no list 
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from shared.domain.desired import Observed
-from shared.domain.ids import key_of, name_of
+from shared.domain.ids import digest, key_of, name_of
 from shared.domain.model import Attachment
+from shared.domain.notifications import EventType, Notification
 from shared.domain.times import format_sortable
 from shared.ports import Row, Value
 from shared.store.rows import policy_key
@@ -82,10 +84,23 @@ def note_finding(services: Services, finding: Finding) -> None:
     if row is not None and {name: row.values.get(name) for name in said} == said:
         return
     since = row.values["since"] if row is not None else format_sortable(services.clock())
+    if finding.kind is Kind.EXPOSED and services.notify:
+        services.notifications.note(_exposed(finding, services.clock()))
     services.tables.firewalls.upsert(Row(partition, key, {**said, "since": since}))
     services.telemetry.event(
         f"jit.policy.{finding.kind}", policy=finding.policy_id, what=finding.text
     )
+
+
+def _exposed(finding: Finding, now: datetime) -> Notification:
+    """Return the notification of a finding. A change of the finding has a notification of its own."""
+    data: dict[str, str | int | float] = {
+        "policyId": finding.policy_id,
+        "reason": finding.text[:_LONGEST_TEXT],
+        "machines": finding.count,
+    }
+    sent_as = digest("exposed", key_of(finding.policy_id), format_sortable(now))
+    return Notification(sent_as, EventType.EXPOSED, now, finding.policy_id, data)
 
 
 def clear_finding(services: Services, kind: Kind, policy_id: str) -> None:

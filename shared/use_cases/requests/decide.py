@@ -46,6 +46,7 @@ from shared.domain.times import format_instant
 from shared.ports import OutsideError, RowChangedError
 from shared.store.room import as_stored, require_room_to_extend, require_short
 from shared.use_cases.audit import record_change
+from shared.use_cases.closing_soon import note_closing_soon
 from shared.use_cases.grants import By, close_early, copy_ends
 from shared.use_cases.permission import (
     enforce,
@@ -316,6 +317,8 @@ def _note(services: Services, request: AccessRequest, until: datetime | None) ->
     ends = {(f.firewall_id, port.close_lead) for port in request.ports for f in port.fronts or ()}
     for firewall_id, close_lead in sorted(ends):
         services.due.add(until - close_lead, "firewall", firewall_id, since=now)
+    for port in request.ports:
+        note_closing_soon(services, request, port, until)
 
 
 def _own_request(services: Services, request_id: str, person: Principal) -> AccessRequest:

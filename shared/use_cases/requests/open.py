@@ -25,6 +25,7 @@ from shared.domain.request import begin_opening, change_ports, close
 from shared.ports import OutsideError, ThrottledError
 from shared.store.room import has_room
 from shared.use_cases.audit import record
+from shared.use_cases.closing_soon import note_closing_soon
 from shared.use_cases.firewalls.converge import Outcome, converge
 from shared.use_cases.firewalls.lanes import leave_to_message
 from shared.use_cases.firewalls.paths import find_to_open
@@ -272,6 +273,8 @@ def _insert_grants(services: Services, request: AccessRequest) -> list[str]:
             services.rows.insert_grant(grant)
             ends.add((front.firewall_id, grant.expires_at))
             firewalls.add(front.firewall_id)
+        if port.end_at:
+            note_closing_soon(services, request, port, port.end_at)
     for firewall_id, end in sorted(ends):
         send_firewall(services, firewall_id, delay=end - now)
     return sorted(firewalls)

@@ -19,9 +19,12 @@ from shared.domain.audit_chain import (
     event_lines,
     follow,
 )
+from shared.domain.ids import digest
 from shared.domain.model import GRACE
+from shared.domain.notifications import EventType, Notification
 from shared.ports import AuditBlobs, Clock, PositionError, RowChangedError, Telemetry
 from shared.store.audit_export import ExportDue, ExportRows, ExportState
+from shared.store.notifications import NotificationRows
 
 BUDGET = timedelta(seconds=60)
 BATCH = 100  # events in one append
@@ -39,6 +42,7 @@ class AuditExport:
     telemetry: Telemetry
     clock: Clock
     deployment: str
+    notifications: NotificationRows | None = None  # None: there is no notification channel
 
 
 def export_audit(export: AuditExport) -> int:
@@ -171,6 +175,20 @@ def _anchor(export: AuditExport, state: ExportState) -> None:
     export.telemetry.event(
         "jit.audit.anchored", day=state.day, sequence=state.sequence, head=state.head
     )
+    if export.notifications is not None:
+        export.notifications.note(_anchored(export, state))
+
+
+def _anchored(export: AuditExport, state: ExportState) -> Notification:
+    """Return the notification of the head of the chain, up to the file that begins."""
+    sent_as = digest("auditAnchored", export.deployment, state.day, state.head)
+    data: dict[str, str | int | float] = {
+        "day": state.day,
+        "sequence": state.sequence,
+        "head": state.head,
+    }
+    begins = datetime.fromisoformat(f"{state.day}T00:00:00+00:00")
+    return Notification(sent_as, EventType.AUDIT_ANCHORED, begins, state.day, data)
 
 
 def _waiting_seconds(export: AuditExport) -> float | None:

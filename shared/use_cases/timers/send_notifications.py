@@ -1,4 +1,4 @@
-"""Send a notification for each audit event that has one, apart from every opening and close.
+"""Send notifications of audit events and of ends that come soon, apart from every access.
 
 An event's row is marked once the channel has accepted its notification, and its due row is taken
 off last. So a crash anywhere loses nothing. What was accepted and not marked is sent again under the
@@ -9,13 +9,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from shared.domain.model import GRACE
-from shared.domain.notifications import Notification
+from shared.domain.model import GRACE, AccessRequest
 from shared.ports import Clock, NotificationChannel, RejectedEventError, Telemetry
-from shared.store.notifications import NotificationRows, PendingNotification
+from shared.store.codec import UnreadableRowError
+from shared.store.notifications import ClosingSoon, NotificationRows, PendingNotification
+from shared.store.rows import RequestRows
+from shared.use_cases.closing_soon import closing_soon
 
 BUDGET = timedelta(seconds=30)
 BATCH = 100  # due rows in one read
+PERIOD = timedelta(minutes=5)  # of the timer: what would be late with its next run is sent now
 KEEP_REJECTED = timedelta(days=3)  # a rejected notification is tried again for that long
 
 
@@ -24,6 +27,7 @@ class NotificationDelivery:
     """The parts that notifications are sent with."""
 
     rows: NotificationRows
+    requests: RequestRows
     channel: NotificationChannel
     telemetry: Telemetry
     clock: Clock
@@ -48,6 +52,7 @@ def send_notifications(delivery: NotificationDelivery) -> int:
 def _batches(delivery: NotificationDelivery) -> Iterable[int]:
     """Send batch after batch until nothing is due or the time is over."""
     until, start = delivery.clock() + BUDGET, ""
+    _note_ends(delivery)
     size = delivery.channel.batch_size
     while True:
         found = delivery.rows.due(BATCH, start=start)
@@ -62,23 +67,45 @@ def _batches(delivery: NotificationDelivery) -> Iterable[int]:
         start = f"{found[-1].name}!"
 
 
+def _note_ends(delivery: NotificationDelivery) -> None:
+    """Note the notifications of accesses that close soon."""
+    now = delivery.clock()
+    for row, soon in delivery.rows.later(now + PERIOD, BATCH):
+        request = _read_request(delivery, soon) if soon else None
+        notification = closing_soon(soon, request, now) if soon else None
+        if notification is not None:
+            delivery.rows.note(notification)
+        delivery.rows.remove_later(row)
+
+
+def _read_request(delivery: NotificationDelivery, soon: ClosingSoon) -> AccessRequest | None:
+    """Read the request of an end; None: there is none, or its row cannot be decoded."""
+    try:
+        held = delivery.requests.get(soon.request_id)
+    except UnreadableRowError as error:
+        delivery.telemetry.fault("jit.row.unreadable", error, row=soon.request_id)
+        return None
+    return held.request if held else None
+
+
 def _send(delivery: NotificationDelivery, batch: Sequence[PendingNotification]) -> int:
     """Send a batch and mark its events; drop due rows that lead to no notification."""
-    wanted: list[tuple[PendingNotification, Notification]] = []
+    wanted: list[PendingNotification] = []
     for pending in batch:
-        if pending.notification is None:
-            delivery.rows.remove(pending.due)
+        if pending.notifications:
+            wanted.append(pending)
         else:
-            wanted.append((pending, pending.notification))
+            delivery.rows.remove(pending.due)
     if not wanted:
         return 0
+    notifications = [each for pending in wanted for each in pending.notifications]
     try:
-        delivery.channel.send([notification for _, notification in wanted])
+        delivery.channel.send(notifications)
     except RejectedEventError as error:
-        return _send_apart(delivery, [pending for pending, _ in wanted], error)
-    for pending, _ in wanted:
+        return _send_apart(delivery, wanted, error)
+    for pending in wanted:
         delivery.rows.done(pending.due)
-    return len(wanted)
+    return len(notifications)
 
 
 def _send_apart(
