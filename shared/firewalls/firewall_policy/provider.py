@@ -1,6 +1,7 @@
 """Firewall Policy as a firewall provider: one rule collection group of our own."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -38,8 +39,8 @@ from shared.firewalls.azure_rules.warning import (
 )
 from shared.firewalls.firewall_policy import exposure, wire
 from shared.firewalls.firewall_policy.plan import plan_policy
-from shared.firewalls.firewall_policy.reading import read_policies
-from shared.ports import FirewallChangedError, Machine, RefusedError
+from shared.firewalls.firewall_policy.reading import read_policies, read_tree
+from shared.ports import FirewallChangedError, Machine, OutsideError, RefusedError
 
 PACE = Pace(
     settle=timedelta(minutes=7),
@@ -69,6 +70,7 @@ class FirewallPolicyProvider:
     label: str = "firewall policy"
     pace: Pace = PACE
     _warnings: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    _roots: dict[str, str] = field(default_factory=dict)  # key of a policy -> key of its root
 
     def owns(self, firewall_id: str) -> bool:
         """Tell whether an id names our group on a policy."""
@@ -80,8 +82,27 @@ class FirewallPolicyProvider:
         return False
 
     def lane(self, firewall_id: str) -> str:
-        """Return the policy, whose groups are written one at a time."""
-        return key_of(wire.policy_of(firewall_id, self.settings))
+        """Return the root of the policy's tree, in which one group is written at a time.
+
+        Where the tree cannot be read it is the policy itself, until the next read: a close must
+        not fail for that, and a write beside one of a neighbour is refused as busy and comes again.
+        """
+        policy_id = wire.policy_of(firewall_id, self.settings)
+        key = key_of(policy_id)
+        if key not in self._roots:
+            self._roots[key] = key
+            with suppress(OutsideError):
+                self._note_root(self.cloud.get(policy_id))
+        return self._roots[key]
+
+    def _note_root(self, policy: Body | None) -> None:
+        if policy is not None:
+            self._note_tree(read_tree(self.cloud, policy))
+
+    def _note_tree(self, policies: Sequence[Body]) -> None:
+        """Remember the root of each policy from the root to a child."""
+        root = key_of(policies[0]["id"])
+        self._roots.update({key_of(each["id"]): root for each in policies})
 
     def batches(self) -> bool:
         """Tell that one write carries several openings."""
@@ -97,6 +118,7 @@ class FirewallPolicyProvider:
             return Observed(firewall_id, exists=False)
         parts = read_policies(self.cloud, policy)
         policies, groups = parts.policies, parts.groups
+        self._note_tree(policies)
         named = [existing(self.cloud, each) for each in parts.firewall_ids]
         for body in (*policies, *(g for each in groups for g in each), *named):
             raise_if_under_way(body)

@@ -22,13 +22,19 @@ class PolicyParts:
         return [str(each["id"]) for each in attached]
 
 
-def read_policies(cloud: FirewallCloud, policy: Body) -> PolicyParts:
-    """Read the parents of a policy, and every group."""
+def read_tree(cloud: FirewallCloud, policy: Body) -> list[Body]:
+    """Read a policy and its parents, the outermost first."""
     policies = [policy]
     for _ in range(_MOST_PARENTS):
         base = (policies[0]["properties"].get("basePolicy") or {}).get("id")
         if not base:
             break
         policies.insert(0, existing(cloud, base))
+    return policies
+
+
+def read_policies(cloud: FirewallCloud, policy: Body) -> PolicyParts:
+    """Read the parents of a policy, and every group."""
+    policies = read_tree(cloud, policy)
     groups = [list(cloud.list(f"{each['id']}/ruleCollectionGroups")) for each in policies]
     return PolicyParts(policies, groups)
