@@ -35,6 +35,7 @@ from shared.use_cases.policies.manage import (
     enforce_write,
 )
 from shared.use_cases.reports.inventory import Inventory, Listed, places_in
+from shared.use_cases.requests.open import why_refused
 from shared.use_cases.requests.paces import close_lead, opened_on
 from shared.use_cases.requests.submission import NewRequest, with_policy
 from shared.use_cases.requests.submit import Wish, judge, new_request, permitted
@@ -100,7 +101,15 @@ def explain_request(services: Services, wish: Wish) -> Explained:
         for vm_id, machine in machines.items()
         if (why := _unopenable(services, machine) or _shared_address(services, machine))
     ]
-    grants = _grants(services, policy, request, machines, now)
+    refused = _refused(services, policy, request, machines)
+    problems += [
+        Reason("CannotBeOpened", f"{name_of(vm_id)}: {why}", vm_id)
+        for (vm_id, _), why in refused.items()
+    ]
+    opened = replace(
+        request, ports=tuple(p for p in request.ports if (p.vm_id, p.port) not in refused)
+    )
+    grants = _grants(services, policy, opened, machines, now)
     firewalls = {key_of(grant.firewall_id): grant.firewall_id for grant in grants}
 
     def change(firewall_id: str) -> FirewallChange:
@@ -118,6 +127,24 @@ def _unopenable(services: Services, machine: Machine | None) -> str:
     if machine is None or machine.unreadable or not machine.attachments:
         return unprotectable(services.firewalls, machine)
     return ""
+
+
+def _refused(
+    services: Services,
+    policy: Policy,
+    request: AccessRequest,
+    machines: Mapping[str, Machine | None],
+) -> dict[tuple[str, int], str]:
+    """Return the ports that the firewalls in front of a VM cannot open, with the reason."""
+    found = {}
+    for port in request.ports:
+        machine = machines[port.vm_id]
+        if machine is None or _unopenable(services, machine):
+            continue
+        why = why_refused(services, policy, request, port, machine.attachments)
+        if why:
+            found[port.vm_id, port.port] = why
+    return found
 
 
 def _shared_address(services: Services, machine: Machine | None) -> str:

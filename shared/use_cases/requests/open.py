@@ -210,7 +210,7 @@ def _begin(
             return port
         if isinstance(found, str):
             return close(port, CloseReason.FAILED, now, message=found)
-        problem = _unreachable(port, found) or _too_short(services, policy, request, port, found)
+        problem = why_refused(services, policy, request, port, found)
         if problem:
             return close(port, CloseReason.FAILED, now, message=problem)
         lead = close_lead(services, policy, opened_on(found))
@@ -225,6 +225,19 @@ def _begin(
         return close(port, CloseReason.FAILED, now, message=message) if _is_new(port) else port
 
     return services.requests.change(request.id, begin_all) or request
+
+
+def why_refused(
+    services: Services,
+    policy: Policy | None,
+    request: AccessRequest,
+    port: PortRequest,
+    attachments: tuple[Attachment, ...],
+) -> str:
+    """Say why a port is not opened on the firewalls in front of its VM; empty: it is."""
+    return _unreachable(port, attachments) or _too_short(
+        services, policy, request, port, attachments
+    )
 
 
 def _unreachable(port: PortRequest, attachments: tuple[Attachment, ...]) -> str:
