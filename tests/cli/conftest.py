@@ -2,12 +2,13 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from local.stack import Stack
+from tests.cli.listener import Listener
 from tests.cli.terminal import Jit, install
 from tests.e2e.playing import SOURCE, Azure, Play, Site
 from tests.package import ROOT
@@ -75,3 +76,20 @@ def site(play: Play) -> Site:
 def vm(site: Site) -> str:
     """Return its name."""
     return site.vm.rpartition("/")[2]
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    """Listen in place of a VM's sshd."""
+    listening = Listener()
+    yield listening
+    listening.close()
+
+
+@pytest.fixture
+def near(play: Play, listener: Listener) -> Site:
+    """Protect a VM that the policy says is reached on this machine, on the listener's port."""
+    site = play.azure.build()
+    vms = [{**vm, "publicIpAddress": "127.0.0.1"} for vm in site.listed(listener.port)]
+    play.admin.put_policy(site.policy_id, vms)
+    return site

@@ -7,8 +7,7 @@ import json
 import shutil
 import socket
 import subprocess
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,60 +16,12 @@ from jit_access.client.models import RequestStatus
 from jit_access.commands.connecting import Entry, entry_of
 from jit_access.commands.exits import CommandError
 from jit_access.commands.vms import Vm
+from tests.cli.listener import Listener
 from tests.cli.terminal import Jit, run_on_terminal
 from tests.e2e.playing import Play, Site
 
 Person = Callable[..., Jit]
 needs_ssh = pytest.mark.skipif(shutil.which("ssh") is None, reason="not installed: ssh")
-
-
-class Listener:
-    """Takes connections on a port of this machine, keeps the first line, and answers."""
-
-    def __init__(self) -> None:
-        self.lines: list[bytes] = []
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._socket.getsockname()[1]
-        self._thread = threading.Thread(target=self._serve)
-        self._thread.start()
-
-    def _serve(self) -> None:
-        while True:
-            connection, _ = self._socket.accept()
-            with connection, connection.makefile("rwb") as stream:
-                line = stream.readline()
-                if line == b"stop\n":
-                    return
-                if line:
-                    self.lines.append(line)
-                # ssh waits for a greeting; it gets none.
-                if line and not line.startswith(b"SSH-"):
-                    stream.write(b"seen\n" + stream.read())
-                    stream.flush()
-
-    def close(self) -> None:
-        """Stop listening."""
-        with socket.create_connection(("127.0.0.1", self.port)) as last:
-            last.sendall(b"stop\n")
-        self._thread.join()
-        self._socket.close()
-
-
-@pytest.fixture
-def listener() -> Iterator[Listener]:
-    """Listen in place of a VM's sshd."""
-    listening = Listener()
-    yield listening
-    listening.close()
-
-
-@pytest.fixture
-def near(play: Play, listener: Listener) -> Site:
-    """Protect a VM that the policy says is reached on this machine, on the listener's port."""
-    site = play.azure.build()
-    vms = [{**vm, "publicIpAddress": "127.0.0.1"} for vm in site.listed(listener.port)]
-    play.admin.put_policy(site.policy_id, vms)
-    return site
 
 
 def name_of(site: Site) -> str:

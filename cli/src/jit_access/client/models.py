@@ -152,7 +152,7 @@ class RequestStatus(Request):
         return self.status in {"PendingApproval", "Initiating"}
 
     @property
-    def ports(self) -> tuple[tuple[str, PortRequest], ...]:
+    def ports(self) -> tuple[tuple[str, PortStatus], ...]:
         """Return each port with the id of its VM."""
         return tuple((vm.id, port) for vm in self.virtual_machines for port in vm.ports)
 

@@ -66,6 +66,14 @@ def entry_of(request: RequestStatus | None, vm: Vm, port: int) -> Entry:
     return Entry("", port)
 
 
+def bastion_of(request: RequestStatus, vm: Vm, port: int) -> str:
+    """Return the id of the Bastion host that a request is open to; empty: to an address."""
+    for vm_id, asked in request.ports:
+        if vm_id.lower() == vm.id.lower() and asked.number == port:
+            return asked.bastion or ""
+    return ""
+
+
 def probe_seconds(timeout: str) -> float:
     """Return how long an open port is tried: 15 s, or less where --timeout says so."""
     if not timeout:

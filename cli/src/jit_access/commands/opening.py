@@ -149,27 +149,36 @@ def require_open(session: Session, vm: Vm, request: RequestStatus) -> RequestSta
     return request
 
 
-def live_request(session: Session, vm: Vm, port: int) -> RequestStatus | None:
+def live_request(session: Session, vm: Vm, port: int, bastion: str = "") -> RequestStatus | None:
     """Return the caller's request for a port that lasts longest, an open one before others.
 
-    One that still waits counts: another would wait beside it. None: the caller has none.
+    What is open to a Bastion host is of no use to a direct connection, nor the reverse. `bastion`
+    is empty for a direct one, else `bastion` or a host's id. One that still waits counts: another would wait beside it. None: the caller has none.
     """
     page = session.client.list_requests(mine=True, vm=vm.id, since=now() - _LONGEST_LIFE)
     found = [
         request
         for request in session.client.every(page)
-        if is_mine(session, request) and _is_live(request, vm, port)
+        if is_mine(session, request) and _is_live(request, vm, port, bastion)
     ]
     return max(found, key=_worth, default=None)
 
 
-def _is_live(request: RequestStatus, vm: Vm, port: int) -> bool:
+def _is_live(request: RequestStatus, vm: Vm, port: int, bastion: str) -> bool:
     return any(
         vm_id.lower() == vm.id.lower()
         and asked.number == port
+        and _is_same_way(asked.bastion or "", bastion)
         and (asked.status in _UNDECIDED or _is_worth_reusing(asked))
         for vm_id, asked in request.ports
     )
+
+
+def _is_same_way(opened_to: str, wanted: str) -> bool:
+    """Tell whether a request is open to the wanted Bastion host; both empty: to an address."""
+    if wanted == "bastion":
+        return bool(opened_to)
+    return opened_to.lower() == wanted.lower()
 
 
 def _is_worth_reusing(port: PortRequest) -> bool:

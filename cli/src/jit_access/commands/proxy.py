@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from jit_access.commands.base import JitCommand
+from jit_access.commands.exits import CommandError
 from jit_access.commands.request import request_options
 from jit_access.commands.session import Session
 from jit_access.commands.ssh import reach_options
@@ -28,13 +29,19 @@ def proxy(session: Session, /, host: str, port: int, **given: Any) -> None:
     """
     from jit_access.commands.connecting import connect
     from jit_access.commands.piping import ask_on_tty, hand_over, pump
-    from jit_access.commands.reaching import ReachOptions, reach
+    from jit_access.commands.reaching import ReachOptions, reached
     from jit_access.commands.vms import find_vm
 
     vm = find_vm(session, host.removesuffix(given["suffix"]))
-    reached = reach(session, vm, port, ReachOptions.read(given, prompt=ask_on_tty))
-    connection = connect(reached.entry, 15.0)
-    if given["fdpass"]:
-        hand_over(connection)
-    else:
-        pump(connection)
+    options = ReachOptions.read(given, prompt=ask_on_tty)
+    if given["fdpass"] and options.is_through_bastion(session.profile.source):
+        raise CommandError(
+            "a tunnel ends with jit, so that its connection cannot be handed over",
+            "Write the lines with: jit ssh-config --via bastion",
+        )
+    with reached(session, vm, port, options) as way:
+        connection = connect(way.entry, 15.0)
+        if given["fdpass"]:
+            hand_over(connection)
+        else:
+            pump(connection)

@@ -3,14 +3,19 @@
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from jit_access.commands.base import JitCommand, vm_argument
+from jit_access.commands.exits import CommandError
 from jit_access.commands.request import ask_on_terminal, request_options
 from jit_access.commands.session import Session
 from jit_access.commands.ssh import reach_options
+
+if TYPE_CHECKING:
+    from jit_access.commands.reaching import Reached
+    from jit_access.commands.vms import Vm
 
 
 @click.command("rdp", cls=JitCommand)
@@ -31,24 +36,37 @@ from jit_access.commands.ssh import reach_options
 @click.pass_obj
 def rdp(session: Session, /, vm: str, **given: Any) -> int:
     """Connect with Remote Desktop; request access first if none is open."""
-    from jit_access.commands.output import Result
-    from jit_access.commands.reaching import ReachOptions, reach
-    from jit_access.commands.running import run_then_end
+    from jit_access.commands.reaching import ReachOptions, reached
     from jit_access.commands.vms import find_vm
 
     found = find_vm(session, vm)
     options = ReachOptions.read(given, prompt=ask_on_terminal if sys.stdin.isatty() else None)
-    reached = reach(session, found, given["port"], options)
+    if given["file"] and options.is_through_bastion(session.profile.source):
+        raise CommandError("a tunnel ends with jit, so that no file can name it", "Omit --file.")
     user = given["user"] or session.profile.user
-    text = rdp_file(reached.entry.host, reached.entry.port, user)
-    if given["file"]:
-        given["file"].write_text(text, encoding="utf-8")
-        session.show(Result({"file": str(given["file"])}, f"wrote {given['file']}"))
-        return 0
+    with reached(session, found, given["port"], options) as way:
+        text = rdp_file(way.entry.host, way.entry.port, user)
+        if given["file"]:
+            return _write(session, given["file"], text)
+        return _run(session, found, way, text, end_after=given["end_after"])
+
+
+def _write(session: Session, file: Path, text: str) -> int:
+    from jit_access.commands.output import Result
+
+    file.write_text(text, encoding="utf-8")
+    session.show(Result({"file": str(file)}, f"wrote {file}"))
+    return 0
+
+
+def _run(session: Session, vm: "Vm", way: "Reached", text: str, *, end_after: bool) -> int:
+    """Run this system's client with a file that is removed afterwards."""
+    from jit_access.commands.running import run_then_end
+
     with tempfile.TemporaryDirectory(prefix="jit-") as folder:
-        path = Path(folder) / f"{found.name}.rdp"
+        path = Path(folder) / f"{vm.name}.rdp"
         path.write_text(text, encoding="utf-8")
-        return run_then_end(session, _command(path), reached, end_after=given["end_after"])
+        return run_then_end(session, _command(path), way, end_after=end_after)
 
 
 def rdp_file(host: str, port: int, user: str) -> str:

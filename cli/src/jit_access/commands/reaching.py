@@ -1,6 +1,7 @@
 """Make sure that a port is open and answers; shared by ssh, rdp and proxy."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -11,6 +12,7 @@ from jit_access.commands.opening import (
     Prompt,
     RequestOptions,
     follow,
+    is_bastion,
     live_request,
     open_access,
     require_open,
@@ -29,6 +31,7 @@ class ReachOptions:
     new: bool = False
     probe: bool = True
     prompt: Prompt | None = None
+    via: str = ""  # direct or bastion; empty: as the source says
 
     @classmethod
     def read(cls, given: Mapping[str, Any], prompt: Prompt | None = None) -> Self:
@@ -43,7 +46,24 @@ class ReachOptions:
             new=given.get("new", False),
             probe=not given.get("no_probe", False),
             prompt=prompt,
+            via=given.get("via") or "",
         )
+
+    def with_source(self, source: str) -> Self:
+        """Return the options with another source to request."""
+        return replace(self, request=replace(self.request, source=source))
+
+    def is_through_bastion(self, usual_source: str) -> bool:
+        """Tell whether the way leads through Bastion; raises CommandError for a contradiction."""
+        source = self.request.source
+        if self.via == "bastion" and source and not is_bastion(source):
+            raise CommandError("--via bastion opens to Bastion alone", "Leave out --source.")
+        if self.via == "direct" and is_bastion(source):
+            raise CommandError("--source bastion opens to Bastion alone", "Leave out --via direct.")
+        is_through = self.via == "bastion" or (not self.via and is_bastion(source or usual_source))
+        if is_through and self.address:
+            raise CommandError("--address is for a direct connection", "Leave it out.")
+        return is_through
 
 
 @dataclass(frozen=True)
@@ -54,9 +74,21 @@ class Reached:
     entry: Entry
 
 
-def reach(session: Session, vm: Vm, port: int, options: ReachOptions) -> Reached:
+@contextmanager
+def reached(session: Session, vm: Vm, port: int, options: ReachOptions) -> Iterator[Reached]:
+    """Yield where a VM is reached, directly or through a tunnel that ends afterwards."""
+    if not options.is_through_bastion(session.profile.source):
+        yield _reach(session, vm, port, options)
+        return
+    from jit_access.commands.bastion import reached_through_bastion
+
+    with reached_through_bastion(session, vm, port, options) as found:
+        yield found
+
+
+def _reach(session: Session, vm: Vm, port: int, options: ReachOptions) -> Reached:
     """Return an open port that answers; requests access only if none is open."""
-    request = _open_request(session, vm, port, options)
+    request = open_request(session, vm, port, options)
     entry = address_of(session, request, vm, port, options.address)
     if entry is None:
         raise CommandError(
@@ -69,9 +101,11 @@ def reach(session: Session, vm: Vm, port: int, options: ReachOptions) -> Reached
     return Reached(request, entry)
 
 
-def _open_request(session: Session, vm: Vm, port: int, options: ReachOptions) -> RequestStatus:
+def open_request(session: Session, vm: Vm, port: int, options: ReachOptions) -> RequestStatus:
     """Return the open request to use: the caller's own, once it is open, else a new one."""
-    current = None if options.new else live_request(session, vm, port)
+    source = options.request.source or session.profile.source
+    through = source if is_bastion(source) else ""
+    current = None if options.new else live_request(session, vm, port, through)
     if current is None:
         wanted = replace(options.request, ports=(port,))
         return open_access(session, vm, wanted, options.prompt)

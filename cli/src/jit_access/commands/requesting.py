@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from jit_access.client.models import DryRun, RequestDryRun, RequestStatus
-from jit_access.commands.connecting import address_of, answers, probe_seconds
+from jit_access.commands.connecting import address_of, answers, bastion_of, probe_seconds
 from jit_access.commands.exits import Exit
 from jit_access.commands.opening import Prompt, RequestOptions, dry_run, follow, send_request
 from jit_access.commands.output import Result, printable
@@ -68,15 +68,14 @@ def _reached(
             session.say(f"still waiting; go on with: jit wait {request.id}")
         return OUTCOMES[request.status]
     port = request.ports[0][1].number
-    entry = address_of(session, request, vm, port)
-    session.say(f"connect with: {_command(vm, port)}    end with: jit end {request.id}")
-    if (
-        entry is None
-        or not following.probe
-        or (options.source or session.profile.source) not in {"", "me"}
-    ):
+    through = bastion_of(request, vm, port)
+    command = f"{_command(vm, port)}{' --via bastion' if through else ''}"
+    session.say(f"connect with: {command}    end with: jit end {request.id}")
+    is_own = (options.source or session.profile.source) in {"", "me"}
+    if not following.probe or through or not is_own:
         return Exit.DONE
-    if answers(entry, probe_seconds(options.timeout)):
+    entry = address_of(session, request, vm, port)
+    if entry is None or answers(entry, probe_seconds(options.timeout)):
         return Exit.DONE
     session.complain(
         f"open at Azure, but {vm.name} at {entry.host}:{entry.port} does not answer",

@@ -13,6 +13,11 @@ from jit_access.commands.session import Session
 def reach_options(command: Any) -> Any:
     """Add the options that say where to connect."""
     options = (
+        click.option(
+            "--via",
+            type=click.Choice(("direct", "bastion")),
+            help="How to connect; 'bastion' opens a tunnel with az.",
+        ),
         click.option("--address", default="", metavar="HOST", help="Connect to this address."),
         click.option("--new", is_flag=True, help="Request access even if some is open."),
         click.option("--no-probe", is_flag=True, help="Do not wait until the port answers."),
@@ -39,12 +44,12 @@ def ssh(session: Session, /, vm: str, arguments: tuple[str, ...], **given: Any) 
     What follows `--` is given to ssh after the host: options, or a command to run there. The
     exit code is ssh's.
     """
-    from jit_access.commands.reaching import ReachOptions, reach
+    from jit_access.commands.reaching import ReachOptions, reached
     from jit_access.commands.running import run_ssh
     from jit_access.commands.vms import find_vm
 
     found = find_vm(session, vm)
     options = ReachOptions.read(given, prompt=ask_on_terminal if sys.stdin.isatty() else None)
-    reached = reach(session, found, given["port"], options)
     user = given["user"] or session.profile.user
-    return run_ssh(session, found, reached, user, arguments, end_after=given["end_after"])
+    with reached(session, found, given["port"], options) as way:
+        return run_ssh(session, found, way, user, arguments, end_after=given["end_after"])

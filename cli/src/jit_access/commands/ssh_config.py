@@ -14,8 +14,14 @@ from jit_access.commands.session import Session
 @click.command("ssh-config", cls=JitCommand)
 @click.option("--write", is_flag=True, help="Write it to ~/.ssh/jit.config and include that.")
 @click.option("--suffix", default=".jit", show_default=True, help="End of the host names.")
+@click.option(
+    "--via",
+    type=click.Choice(("direct", "bastion")),
+    default="direct",
+    help="How to connect; 'bastion' opens a tunnel with az for each connection.",
+)
 @click.pass_obj
-def ssh_config(session: Session, *, write: bool, suffix: str) -> None:
+def ssh_config(session: Session, *, write: bool, suffix: str, via: str) -> None:
     """Print or write the configuration for plain ssh.
 
     With it ssh, scp, rsync, Ansible and VS Code reach a VM as NAME.jit, or NAME.GROUP.jit where
@@ -26,7 +32,7 @@ def ssh_config(session: Session, *, write: bool, suffix: str) -> None:
 
     if not suffix.startswith(".") or not suffix[1:].replace("-", "").replace(".", "").isalnum():
         raise CommandError(f"'{suffix}' cannot end a host name", "Write one such as .jit")
-    text = config_text(suffix, session.profile_option)
+    text = config_text(suffix, session.profile_option, via)
     if not write:
         session.show(Result({"config": text}, text.rstrip("\n")))
         return
@@ -35,17 +41,22 @@ def ssh_config(session: Session, *, write: bool, suffix: str) -> None:
     session.show(Result({"path": str(path)}, f"wrote {path}; try: ssh NAME{suffix}"))
 
 
-def config_text(suffix: str, profile: str) -> str:
-    """Return the lines for ssh's configuration."""
-    passes = hasattr(os, "fork")  # Windows hands no descriptors from process to process
+def config_text(suffix: str, profile: str, via: str = "direct") -> str:
+    """Return the lines for ssh's configuration.
+
+    A connection through a tunnel is not handed over: its jit stays and ends the tunnel.
+    """
+    is_posix = hasattr(os, "fork")  # Windows hands no descriptors from process to process
+    passes = is_posix and via == "direct"
     words = [_own_command(), "proxy"]
     words += ["--suffix", suffix] if suffix != ".jit" else []
     words += ["--profile", profile] if profile else []
+    words += ["--via", via] if via != "direct" else []
     words += ["--fdpass"] if passes else []
-    quote = shlex.quote if passes else _quoted_for_windows
+    quote = shlex.quote if is_posix else _quoted_for_windows
     command = " ".join(quote(word).replace("%", "%%") for word in words)
     # ssh puts the name into a shell's command line; old versions take any character in it.
-    host = "'%h'" if passes else "%h"
+    host = "'%h'" if is_posix else "%h"
     lines = [
         "# Written by `jit ssh-config`; written anew each time.",
         f"Host *{suffix}",

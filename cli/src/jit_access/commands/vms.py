@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jit_access.client.errors import NotPermittedError
-from jit_access.client.models import Machine
+from jit_access.client.models import BastionHost, Machine
 from jit_access.commands import cache
 from jit_access.commands.exits import CommandError, Exit
 from jit_access.commands.session import Session
@@ -31,6 +31,16 @@ class Vm:
         usual = _RDP if is_windows else _SSH
         ports = [rule.number for rule in self.machine.ports] if self.machine else []
         return ports[0] if len(ports) == 1 and usual not in ports else usual
+
+    @property
+    def bastions(self) -> tuple[BastionHost, ...]:
+        """Return the Bastion hosts that reach it; empty where they are not known, too."""
+        return (self.machine.bastions or ()) if self.machine else ()
+
+    @property
+    def has_no_bastion(self) -> bool:
+        """Tell whether it is known that no Bastion host reaches it."""
+        return self.machine is not None and self.machine.bastions == ()
 
     def longest(self, ports: Sequence[int]) -> str:
         """Return the shortest of the policy's longest times for these ports; empty if unknown."""
