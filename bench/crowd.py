@@ -17,7 +17,7 @@ from bench.stacks import bench_stack
 from local.arm.client import ArmClient
 from shared.adapters.tables import AzureTables
 from shared.domain.model import AccessRequest, Status
-from shared.store.rows import RequestRows
+from shared.store.requests import RequestRows
 
 NAME = "network"  # the identity that writes to network security groups
 _AT_ONCE = 24

@@ -20,7 +20,10 @@ from shared.domain.model import (
 from shared.firewalls.nsg.rules import Band, allow_rules, deny_rules
 from shared.firewalls.nsg.wire import write_rule
 from shared.ports import Row
-from shared.store.rows import DueRows, FirewallStore, RequestRows, new_request_id
+from shared.store.due import DueRows
+from shared.store.firewalls import FirewallStore
+from shared.store.keys import new_request_id
+from shared.store.requests import RequestRows
 from shared.use_cases.grants import grant_of
 
 _ASKED_BEFORE = timedelta(hours=1)

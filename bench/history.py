@@ -15,7 +15,8 @@ from bench.place import SOURCE, Cloud, Door, Place
 from bench.tables import Collected, load_azure
 from local.stack import Stack
 from shared.domain.model import AccessRequest, PortRequest, Principal, Status
-from shared.store.rows import RequestRows, new_request_id
+from shared.store.keys import new_request_id
+from shared.store.requests import RequestRows
 
 PAST = (0, 1_000, 10_000)
 TIMES = 30

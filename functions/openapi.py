@@ -1,4 +1,4 @@
-"""The OpenAPI document: bodies from the models that read them, answers from openapi_schemas."""
+"""The OpenAPI document: bodies from the models that read them, answers from schemas."""
 
 from collections.abc import Mapping
 from copy import deepcopy
@@ -8,7 +8,8 @@ from typing import Any
 from pydantic.json_schema import models_json_schema
 
 from functions.openapi_paths import OPERATIONS, Operation
-from functions.openapi_schemas import PARAMETERS, SCHEMAS
+from functions.schemas import SCHEMAS
+from functions.schemas.parameters import PARAMETERS
 
 _REFERENCE = "#/components/schemas/{model}"
 _REFUSALS = {

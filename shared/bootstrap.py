@@ -6,17 +6,15 @@ then: the HTTP path never loads the management SDK that the queue path needs.
 
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import copy_context
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache, cached_property
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from shared.domain.bastion import BastionReach
+from shared.adapters.threads import side_by_side
 from shared.domain.ids import RuleNames
 from shared.domain.model import Principal
 from shared.domain.permissions import Action, Decision
@@ -27,11 +25,8 @@ from shared.ports import (
     Authorizer,
     Bastions,
     Inventory,
-    Item,
-    Listed,
     Machines,
     Queues,
-    Result,
     Tables,
     Telemetry,
     Value,
@@ -41,11 +36,8 @@ from shared.use_cases.services import Services
 from shared.use_cases.timers import health as watch
 from shared.use_cases.timers.export_audit import AuditExport
 from shared.use_cases.timers.send_notifications import NotificationDelivery
+from shared.when_used import when_used
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-_SIDE_BY_SIDE = 8
 _HEALTH_KEPT = timedelta(seconds=5)
 _SOMEBODY_WAITS = 15  # seconds for an answer that a caller waits for
 _QUOTA_WAITS, _CALLER_WAITS = 30, 3  # seconds for a quota of ARM to fill up again
@@ -70,9 +62,9 @@ class App:
             tables=self._tables,
             queues=self._queues,
             firewalls=self._registry,
-            machines=_MachinesWhenUsed(lambda: self._machines),
-            inventory=_InventoryWhenUsed(lambda: self.inventory),
-            bastions=_BastionsWhenUsed(lambda: self._bastions),
+            machines=when_used(lambda: self._machines),
+            inventory=when_used(lambda: self.inventory),
+            bastions=when_used(lambda: self._bastions),
             telemetry=self._telemetry,
             clock=_utc_now,
             sleep=time.sleep,
@@ -214,27 +206,16 @@ class App:
             now = self.services.clock()
             at, kept = self._health or (now, None)
             if kept is None or not timedelta(0) <= now - at < _HEALTH_KEPT:
-                warnings = self._unguarded_proxies()
-                kept = watch.report(self.services)
-                kept = replace(kept, warnings=(*kept.warnings, *warnings))
+                found = watch.report(self.services)
+                warnings = (*found.warnings, *self.settings.warnings)
+                kept = replace(found, warnings=warnings)
                 self._health = (now, kept)
             return kept
 
-    def _unguarded_proxies(self) -> tuple[str, ...]:
-        """Say that nothing tells whether callers can pass the proxies by."""
-        count = self.settings.trusted_proxies
-        if not count or self.settings.proxies_only:
-            return ()
-        told = (
-            f"JIT_TRUSTED_PROXIES is {count}, and nothing says that only these proxies reach the "
-            "app: a caller who reaches it directly chooses their own address"
-        )
-        return (told,)
-
     def announce(self) -> None:
         """Log what is wrong with the settings, as far as the app can tell."""
-        for told in self._unguarded_proxies():
-            self.services.telemetry.event("jit.proxies.unguarded", reason=told)
+        for warning in self.settings.warnings:
+            self.services.telemetry.event("jit.proxies.unguarded", reason=warning)
 
     def _measure(self, name: str, facts: Mapping[str, Value | None]) -> None:
         self._metrics.measure(name, facts)
@@ -385,62 +366,12 @@ class App:
         return managed_identity(client_id)
 
 
-@dataclass(frozen=True)
-class _MachinesWhenUsed:
-    """An inventory that is made when it is first used."""
-
-    made: Callable[[], Machines]
-
-    def find(self, vm_id: str) -> Any:
-        return self.made().find(vm_id)
-
-    def shared_address(self, machine: Any) -> str:
-        return self.made().shared_address(machine)
-
-
-@dataclass(frozen=True)
-class _InventoryWhenUsed:
-    """The lists, whose reader is made when they are first read."""
-
-    made: Callable[[], Inventory]
-
-    def read(self, places: tuple[str, ...]) -> Listed:
-        return self.made().read(places)
-
-
-@dataclass(frozen=True)
-class _BastionsWhenUsed:
-    """The Bastion hosts, whose reader is made when it is first used."""
-
-    made: Callable[[], Bastions]
-
-    def reach(self, networks: Sequence[str]) -> BastionReach:
-        return self.made().reach(networks)
-
-    def reach_each(self, networks: Sequence[str]) -> Mapping[str, BastionReach]:
-        return self.made().reach_each(networks)
-
-
 def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
 def _days(count: int) -> timedelta | None:
     return timedelta(days=count) if count else None
-
-
-def side_by_side(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """Run pieces of work in a few threads; the first error is raised once all have run.
-
-    NB. The Functions host drops a log record whose thread does not carry the context of the
-    invocation, so each piece runs in a copy of it.
-    """
-    pieces = list(items)
-    if len(pieces) <= 1:
-        return [work(piece) for piece in pieces]
-    with ThreadPoolExecutor(min(_SIDE_BY_SIDE, len(pieces))) as pool:
-        futures = [pool.submit(copy_context().run, work, piece) for piece in pieces]
-    return [future.result() for future in futures]
 
 
 _given: list[App] = []
@@ -459,7 +390,7 @@ def app() -> App:
 
 
 @contextmanager
-def using(given: App) -> "Iterator[App]":
+def using(given: App) -> Iterator[App]:
     """Let the triggers work with another app: how tests hand in theirs."""
     _given.append(given)
     try:

@@ -290,6 +290,17 @@ class Settings(BaseSettings):
         """Tell whether ARM is the simulator on this machine, which takes no real token."""
         return urlsplit(self.arm_url).scheme == "http"
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Return what is wrong with the settings, as far as they tell."""
+        if not self.trusted_proxies or self.proxies_only:
+            return ()
+        warning = (
+            f"JIT_TRUSTED_PROXIES is {self.trusted_proxies}, and nothing says that only these "
+            "proxies reach the app: a caller who reaches it directly chooses their own address"
+        )
+        return (warning,)
+
 
 class SettingsError(Exception):
     """A setting is missing or wrong."""

@@ -11,7 +11,7 @@ from shared.domain.times import format_sortable
 from shared.ports import Row, RowExistsError, Table
 from shared.store.audit_export import PendingEvents
 from shared.store.codec import UnreadableRowError, pack, unpack
-from shared.store.rows import age_key
+from shared.store.keys import age_key
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,11 @@ from shared.ports import (
 )
 from shared.store.audit import ActivityRows
 from shared.store.audit_export import ExportRows
+from shared.store.due import DueRows
+from shared.store.firewalls import FirewallStore
 from shared.store.notifications import NotificationRows
 from shared.store.policies import PolicyRows
-from shared.store.rows import DueRows, FirewallStore, RequestRows
+from shared.store.requests import RequestRows
 
 
 @dataclass(frozen=True)

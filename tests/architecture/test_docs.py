@@ -7,7 +7,7 @@ from pathlib import Path
 import pathspec
 import pytest
 
-from functions.openapi_schemas import REASON_CODES, REFUSAL_CODES
+from functions.schemas.errors import REASON_CODES, REFUSAL_CODES
 from shared.domain.audit import Operation
 
 ROOT = Path(__file__).parents[2]

@@ -12,7 +12,7 @@ LEFT_BEHIND = [
     ".stack/stack.json",
     "local.settings.json",
     "functions/__pycache__/web.cpython-313.pyc",
-    "shared/domain/model.pyc",
+    "shared/domain/model/requests.pyc",
     ".mypy_cache/CACHEDIR.TAG",
     ".ruff_cache/CACHEDIR.TAG",
     ".pytest_cache/README.md",

@@ -11,7 +11,7 @@ from azure.storage.queue import QueueServiceClient, TextBase64DecodePolicy
 
 from shared.adapters.queues import NAMES as QUEUES
 from shared.adapters.tables import NAMES as TABLES
-from shared.store.rows import policy_key
+from shared.store.keys import policy_key
 from tests.e2e.playing import APP_RG, SOURCE, Answer, Json, Play, Site, utc
 
 PORT = "virtualMachines[0].ports[0]"

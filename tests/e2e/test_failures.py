@@ -6,7 +6,7 @@ import pytest
 from azure.data.tables import TableClient, TableServiceClient
 
 from shared.adapters.tables import AzureTable
-from shared.store.rows import DueRows
+from shared.store.due import DueRows
 from tests.e2e.playing import Json, Play, Site, ending_in, until, utc
 from tests.fakes import MemoryTelemetry
 

@@ -22,7 +22,8 @@ from shared.domain.ids import key_of, name_of, row_key
 from shared.domain.model import AccessRequest, Front, PortRequest, Status
 from shared.domain.times import format_sortable
 from shared.store.audit import ActivityRows
-from shared.store.rows import DueRows, RequestRows
+from shared.store.due import DueRows
+from shared.store.requests import RequestRows
 from tests.e2e.playing import Json, Play, Rules, Site, until
 from tests.fakes import MemoryTelemetry
 

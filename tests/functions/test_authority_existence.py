@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from shared.store.rows import policy_key
+from shared.store.keys import policy_key
 from tests.functions.authority_app import ROOT, Authority, GuardedApp, governed, known
 from tests.functions.test_authority_table import (
     CELLS,

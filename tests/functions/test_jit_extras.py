@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from shared.domain.times import format_instant
-from shared.store.rows import policy_key
+from shared.store.keys import policy_key
 from tests.functions.web_app import (
     AS_ADMIN,
     AS_ALICE,

@@ -8,7 +8,7 @@ import pytest
 from shared.domain.model import GRACE, AccessRequest
 from shared.firewalls.nsg.model import Access
 from shared.ports import Row
-from shared.store.rows import DueRows, slot_of
+from shared.store.due import DueRows, slot_of
 from shared.use_cases.requests import decide as approval
 from shared.use_cases.requests.decide import Caller
 from tests.fakes import START, Clock, MemoryTable, MemoryTelemetry

@@ -16,6 +16,7 @@ from shared.ports import Machine
 from shared.use_cases.firewalls.paths import find_exposures, find_machine, find_to_open
 from shared.use_cases.policies import apply
 from shared.use_cases.policies.findings import Governed
+from shared.use_cases.policies.protect import Applied
 from shared.use_cases.reports.inventory import Listed
 from shared.use_cases.reports.machines import Category, report_machines
 from tests.fakes import NAMES
@@ -243,7 +244,7 @@ def test_a_deny_without_place_is_no_fault_where_another_firewall_closes(kinds: K
     )
     kinds.firewall.edit(NSG_NIC, blocking)
     kinds.firewall.edit(NSG_SUBNET, blocking)
-    applied = apply._Applied()
+    applied = Applied()
     kinds.serial.attached[WEB] = (Attachment(EDGE, (ADDRESS,), stage=0),)
     path = kinds.found().attachments
     applied.governed.append(Governed(WEB, (22,), path))

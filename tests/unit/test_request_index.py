@@ -18,7 +18,7 @@ from shared.store.index import (
     status_partition,
     vm_partition,
 )
-from shared.store.rows import RequestRows
+from shared.store.requests import RequestRows
 from shared.use_cases.requests.decide import Caller, decide
 from shared.use_cases.requests.listing import RequestFilter, RequestPage, list_requests
 from shared.use_cases.requests.view import Viewer

@@ -441,8 +441,8 @@ def test_a_damaged_time_of_a_reservation_counts_as_long_ago(world: World) -> Non
 
 def live_reserved(world: World) -> Any:
     """Make the reservation of a call that stopped long ago."""
+    from shared.store.keys import new_request_id  # noqa: PLC0415
     from shared.store.live import Reserved  # noqa: PLC0415 - used once
-    from shared.store.rows import new_request_id  # noqa: PLC0415
 
     old = world.clock() - 2 * GRACE
     return Reserved(new_request_id(POLICY, old, "0" * 16), 1, old)

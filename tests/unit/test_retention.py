@@ -193,7 +193,7 @@ def test_a_request_that_changes_meanwhile_is_kept(world: World) -> None:
         )
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("shared.store.rows.RequestRows.forget_live", change_first)
+        patch.setattr("shared.store.requests.RequestRows.forget_live", change_first)
         forget_old(world.services)
     assert world.request(request).justification == "changed"
 

@@ -8,7 +8,7 @@ from threading import Barrier, get_ident
 
 import pytest
 
-from shared.bootstrap import side_by_side
+from shared.adapters.threads import side_by_side
 
 ROOT = Path(__file__).parents[2]
 # What begins a thread. Its log records are lost in Azure unless a context is handed on.
@@ -57,7 +57,7 @@ def test_no_other_part_of_the_product_begins_a_thread() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Call) and _called(node.func) in STARTS_THREADS
     }
-    assert found == {"shared/bootstrap.py"}
+    assert found == {"shared/adapters/threads.py"}
 
 
 def test_no_poller_of_the_sdk_begins_a_thread() -> None:

@@ -9,7 +9,7 @@ from shared.domain.errors import InvalidInputError, NotFoundError, TooManyReques
 from shared.domain.model import GRACE, AccessRequest, Status
 from shared.domain.policy import Asked, AskedPort
 from shared.ports import Row, RowChangedError
-from shared.store.rows import policy_key
+from shared.store.keys import policy_key
 from shared.use_cases.requests import decide as approval
 from shared.use_cases.requests import submit as access
 from shared.use_cases.requests.idempotency import REMEMBERED, REPEATS, Repeat

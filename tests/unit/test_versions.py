@@ -26,9 +26,9 @@ from shared.firewalls.nsg.model import Access
 from shared.ports import Row
 from shared.store.audit import Fact
 from shared.store.codec import encode, unpack
+from shared.store.firewalls import protection_of
 from shared.store.index import INDEX
 from shared.store.room import pack_request, unpack_request
-from shared.store.rows import protection_of
 from shared.use_cases.requests import decide as approval
 from shared.use_cases.requests.decide import Caller
 from tests.fakes import START

@@ -22,7 +22,7 @@ from shared.domain.model import (
 )
 from shared.domain.request import change_ports, close
 from shared.ports import OutsideError, RowChangedError
-from shared.store.rows import RequestRow
+from shared.store.requests import RequestRow
 from shared.use_cases.firewalls.failures import Failures
 from shared.use_cases.grants import close_early, grant_of, seal_row
 from shared.use_cases.services import Services

@@ -15,7 +15,7 @@ from shared.domain.model import Attachment
 from shared.domain.notifications import EventType, Notification
 from shared.domain.times import format_sortable
 from shared.ports import Row, Value
-from shared.store.rows import policy_key
+from shared.store.keys import policy_key
 from shared.use_cases.firewalls.paths import find_exposures
 from shared.use_cases.services import Services
 

@@ -25,7 +25,7 @@ from shared.ports import FirewallProvider, Machine
 from shared.use_cases.firewalls.paths import describe_instances, find_machine, with_firewalls
 from shared.use_cases.firewalls.planning import intents
 from shared.use_cases.grants import grant_of
-from shared.use_cases.policies.apply import standing, succeeding, unprotectable, usual_ports
+from shared.use_cases.policies.apply import standing, succeeding
 from shared.use_cases.policies.manage import (
     ANYTHING,
     Changer,
@@ -34,6 +34,7 @@ from shared.use_cases.policies.manage import (
     enforce_on_replaced,
     enforce_write,
 )
+from shared.use_cases.policies.protect import unprotectable, usual_ports
 from shared.use_cases.reports.inventory import Inventory, Listed, places_in
 from shared.use_cases.requests.open import why_refused
 from shared.use_cases.requests.paces import close_lead, opened_on

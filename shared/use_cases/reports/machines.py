@@ -18,7 +18,8 @@ from shared.use_cases.firewalls.paths import (
     observed_of,
     with_firewalls,
 )
-from shared.use_cases.policies.apply import list_policies, unprotectable, usual_ports
+from shared.use_cases.policies.apply import list_policies
+from shared.use_cases.policies.protect import unprotectable, usual_ports
 from shared.use_cases.reports.inventory import Inventory, Listed, places_in
 from shared.use_cases.services import Services
 

@@ -22,7 +22,7 @@ from shared.domain.model import AccessRequest
 from shared.domain.request import has_ended_in_part
 from shared.ports import Row, RowChangedError, RowExistsError
 from shared.store.codec import pack, unpack
-from shared.store.rows import policy_key
+from shared.store.keys import policy_key
 from shared.use_cases.services import Services
 
 REMEMBERED = timedelta(hours=24)

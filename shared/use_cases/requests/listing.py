@@ -24,7 +24,7 @@ from shared.store.index import (
     status_partition,
     vm_partition,
 )
-from shared.store.rows import age_key, asked_before
+from shared.store.keys import age_key, asked_before
 from shared.use_cases.policies.apply import policies_in_reach
 from shared.use_cases.requests.submit import parties_of
 from shared.use_cases.requests.view import Viewer

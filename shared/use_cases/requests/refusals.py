@@ -7,7 +7,7 @@ from shared.domain.errors import JitError
 from shared.domain.machine_ids import is_machine_id
 from shared.domain.model import Principal
 from shared.store.audit import Fact
-from shared.store.rows import is_request_id
+from shared.store.keys import is_request_id
 from shared.use_cases.services import Services
 
 _LONGEST = 2000

@@ -13,8 +13,8 @@ from shared.domain.errors import TooManyRequestsError
 from shared.domain.ids import key_of, name_of
 from shared.domain.model import GRACE, AccessRequest
 from shared.ports import OutsideError, RowChangedError
+from shared.store.keys import asked_before
 from shared.store.live import Reserved
-from shared.store.rows import asked_before
 from shared.use_cases.services import Services
 
 _TRIES = 50

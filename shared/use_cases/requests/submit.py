@@ -24,8 +24,8 @@ from shared.domain.permissions import Action
 from shared.domain.policy import Asked, PolicyDecision, check_request
 from shared.domain.texts import shorten
 from shared.ports import RowExistsError
+from shared.store.keys import is_request_id, new_request_id
 from shared.store.room import has_room, require_short
-from shared.store.rows import is_request_id, new_request_id
 from shared.use_cases.audit import record
 from shared.use_cases.permission import enforce, enforce_for_missing, enforce_on_found
 from shared.use_cases.requests.idempotency import Repeat, claim, find_repeated

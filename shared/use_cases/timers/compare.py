@@ -26,8 +26,9 @@ from shared.store.policies import VmRow
 from shared.use_cases.firewalls.failures import Failures
 from shared.use_cases.firewalls.paths import find_exposures, observed_of
 from shared.use_cases.firewalls.planning import Judged, intents, judge
-from shared.use_cases.policies.apply import describe_problems, unprotectable
+from shared.use_cases.policies.apply import describe_problems
 from shared.use_cases.policies.findings import Governed
+from shared.use_cases.policies.protect import unprotectable
 from shared.use_cases.services import Services
 
 _FINISHED = frozenset({PolicyState.SUCCEEDED, PolicyState.FAILED})

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from shared.domain.approval import pending
 from shared.domain.ids import key_of
 from shared.domain.model import GRACE, MINUTE, AccessRequest, Grant
-from shared.store.rows import Due, slot_of
+from shared.store.due import Due, slot_of
 from shared.use_cases.services import Services
 
 _SOON = 2 * MINUTE  # what is looked at by then is left to that look

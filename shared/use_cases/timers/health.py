@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from shared.domain.model import MINUTE
 from shared.domain.times import format_sortable, parse_instant
 from shared.ports import Row, RowChangedError, RowExistsError
-from shared.store.rows import Due
+from shared.store.due import Due
 from shared.use_cases.policies.findings import Kind, read_findings, read_warnings
 from shared.use_cases.services import Services
 

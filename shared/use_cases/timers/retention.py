@@ -13,10 +13,10 @@ from shared.domain.model import AccessRequest, PortRequest
 from shared.ports import Row, RowChangedError, Table
 from shared.store.audit import CLOSES
 from shared.store.codec import UnreadableRowError
+from shared.store.keys import age_key
 from shared.store.live import LIVE
 from shared.store.policies import LAST
 from shared.store.room import unpack_request
-from shared.store.rows import age_key
 from shared.use_cases.requests.idempotency import REPEATS, is_forgotten
 from shared.use_cases.services import Services
 from shared.use_cases.timers.health import KEPT_CLOSES

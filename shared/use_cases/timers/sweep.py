@@ -21,7 +21,7 @@ from shared.domain.model import (
 )
 from shared.domain.request import change_ports, close
 from shared.ports import Row, UnknownFirewallError
-from shared.store.rows import Due
+from shared.store.due import Due
 from shared.use_cases.audit import record
 from shared.use_cases.firewalls.converge import Outcome, OverrunError, converge
 from shared.use_cases.firewalls.lanes import lease_key

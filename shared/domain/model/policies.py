@@ -1,0 +1,111 @@
+"""JIT policies: which VMs are protected, and what may be requested on each."""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+
+from shared.domain.ids import key_of, name_of
+
+ANY = "*"
+# No request waits longer for approval: app roles are read from its row, and get old there.
+LONGEST_WAIT = timedelta(hours=8)
+
+
+@dataclass(frozen=True)
+class PortRule:
+    """What a policy allows on one port of one VM."""
+
+    number: int
+    protocol: str = ANY  # TCP, UDP or *
+    sources: tuple[str, ...] = (ANY,)
+    max_duration: timedelta = timedelta(hours=3)
+    sources_listed: bool = False  # whether the wire form was the plural field
+    max_duration_text: str = ""  # as it was sent, where that is not how we write it
+
+
+@dataclass(frozen=True)
+class PolicyVm:
+    """One VM of a policy and its port rules; no ports means the usual ones for its system."""
+
+    id: str
+    ports: tuple[PortRule, ...] = ()
+    public_ip: str = ""
+
+    def port(self, number: int) -> PortRule | None:
+        """Find the rule for a port."""
+        return next((rule for rule in self.ports if rule.number == number), None)
+
+
+class PolicyState(StrEnum):
+    """How far a policy has been applied."""
+
+    UPDATING = "Updating"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    DELETING = "Deleting"
+
+
+class ExtensionApproval(StrEnum):
+    """When an extension needs approval."""
+
+    AS_OPENING = "asOpening"  # where the opening did
+    NEVER = "never"
+
+
+class CloseBy(StrEnum):
+    """What the end of an access is: when its close begins, or by when it has ended."""
+
+    BEGIN = "begin"
+    END = "end"
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What a policy asks for besides Defender's fields; the defaults ask for nothing.
+
+    NB. `approve_extensions` is written for the version before this one, which reads it, and is
+    not read here: a row without `extension_approval` means asOpening, whatever it says.
+    """
+
+    justification_required: bool = False
+    justification_pattern: str = ""
+    widest_ipv4: int = 0  # shortest prefix length that may be asked for; 0: the deployment's
+    widest_ipv6: int = 0
+    own_address_only: bool = False
+    only_through_bastion: bool = False
+    approvers_needed: int = 0
+    approve_extensions: bool = False
+    approval_timeout: timedelta = timedelta(hours=1)
+    flush_connections: bool = False
+    extension_approval: ExtensionApproval = ExtensionApproval.AS_OPENING
+    max_total_duration: timedelta = timedelta(days=1)  # of an access with all its extensions
+    close_by: CloseBy = CloseBy.BEGIN
+    revoke_foreign: bool = False  # take foreign rules away where their owner agrees (EC2)
+
+    @property
+    def time_to_approve(self) -> timedelta:
+        """Return how long an approval is waited for; older rows may hold more than is allowed."""
+        return min(self.approval_timeout, LONGEST_WAIT)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Which VMs are protected, and what may be asked for on each."""
+
+    id: str
+    location: str
+    vms: tuple[PolicyVm, ...]
+    state: PolicyState = PolicyState.UPDATING
+    kind: str = "Basic"
+    conditions: Conditions = field(default_factory=Conditions)
+    error: str = ""
+
+    @property
+    def name(self) -> str:
+        """Return the policy's own name."""
+        return name_of(self.id)
+
+    def vm(self, vm_id: str) -> PolicyVm | None:
+        """Find a VM of the policy."""
+        key = key_of(vm_id)
+        return next((vm for vm in self.vms if key_of(vm.id) == key), None)

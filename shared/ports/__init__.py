@@ -1,0 +1,65 @@
+"""Ports: every protocol that use cases need from outside, with its errors, by kind."""
+
+from shared.ports.audit_blobs import AuditBlobs, PositionError
+from shared.ports.authority import Authorizer
+from shared.ports.errors import OutsideError, ThrottledError
+from shared.ports.firewalls import (
+    FirewallChangedError,
+    FirewallProvider,
+    FirewallRefusedError,
+    Firewalls,
+    NamedRule,
+    ReadFirewall,
+    RefusedError,
+    SettlingError,
+    UnknownFirewallError,
+    WriteGuard,
+    WriteProof,
+)
+from shared.ports.inventory import Inventory, Listed
+from shared.ports.machines import Bastions, Machine, Machines, PathNotes
+from shared.ports.notifications import NotificationChannel, RejectedEventError
+from shared.ports.queues import Queues
+from shared.ports.running import Clock, Item, Result, Sleep, Workers
+from shared.ports.tables import Row, RowChangedError, RowExistsError, Table, Tables, Value
+from shared.ports.telemetry import Telemetry
+
+__all__ = [
+    "AuditBlobs",
+    "Authorizer",
+    "Bastions",
+    "Clock",
+    "FirewallChangedError",
+    "FirewallProvider",
+    "FirewallRefusedError",
+    "Firewalls",
+    "Inventory",
+    "Item",
+    "Listed",
+    "Machine",
+    "Machines",
+    "NamedRule",
+    "NotificationChannel",
+    "OutsideError",
+    "PathNotes",
+    "PositionError",
+    "Queues",
+    "ReadFirewall",
+    "RefusedError",
+    "RejectedEventError",
+    "Result",
+    "Row",
+    "RowChangedError",
+    "RowExistsError",
+    "SettlingError",
+    "Sleep",
+    "Table",
+    "Tables",
+    "Telemetry",
+    "ThrottledError",
+    "UnknownFirewallError",
+    "Value",
+    "Workers",
+    "WriteGuard",
+    "WriteProof",
+]

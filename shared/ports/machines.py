@@ -1,0 +1,56 @@
+"""The inventory of the cloud: VMs, what stands in front of them, and Bastion hosts."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from shared.domain.bastion import BastionReach
+from shared.domain.model import Attachment
+
+
+@dataclass(frozen=True)
+class PathNotes:
+    """What an administrator should know of the path to a VM, beside its attachments."""
+
+    unknown: str = ""  # something on the path whose rules are not known
+    unsupported: str = ""  # a firewall that this app cannot open
+    remark: str = ""  # what limits callers although every firewall is known
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A VM as the cloud describes it, with the firewalls in front of it."""
+
+    id: str
+    location: str
+    system: str  # linux, windows or ""
+    attachments: tuple[Attachment, ...]
+    unreadable: str = ""  # why its way in cannot be judged, e.g. a floating-IP front end
+    bare_addresses: tuple[str, ...] = ()  # addresses with no firewall in front
+    interfaces: tuple[str, ...] = ()  # ids of its network interfaces
+    notes: PathNotes = PathNotes()
+    networks: tuple[str, ...] = ()  # ids of the virtual networks that its interfaces stand in
+
+
+class Machines(Protocol):
+    """The cloud's inventory."""
+
+    def find(self, vm_id: str) -> Machine | None:
+        """Read one VM and its way in; None only if the cloud says that it does not exist."""
+        ...
+
+    def shared_address(self, machine: Machine) -> str:
+        """Say what else has an address of a VM behind the same firewall; empty: nothing has."""
+        ...
+
+
+class Bastions(Protocol):
+    """The Bastion hosts of the cloud."""
+
+    def reach(self, networks: Sequence[str]) -> BastionReach:
+        """Return the hosts that reach some virtual networks; raises OutsideError."""
+        ...
+
+    def reach_each(self, networks: Sequence[str]) -> Mapping[str, BastionReach]:
+        """Return the hosts that reach each of many virtual networks, by key; raises OutsideError."""
+        ...

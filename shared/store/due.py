@@ -1,0 +1,113 @@
+"""Due rows: what must be looked at by when."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from shared.domain.ids import digest, key_of
+from shared.domain.model import (
+    MINUTE,
+)
+from shared.domain.times import format_sortable
+from shared.ports import (
+    Clock,
+    Row,
+    RowChangedError,
+    Table,
+    Telemetry,
+)
+from shared.store.codec import UnreadableRowError, pack, unpack
+
+_LAST_SLOT = datetime.max.replace(tzinfo=UTC) - MINUTE
+_ALMOST = MINUTE - timedelta(microseconds=1)  # what is due already belongs to the minute before
+
+
+@dataclass(frozen=True)
+class Due:
+    """Something that must be looked at by a time. `since` tells how long it has been watched."""
+
+    at: datetime
+    kind: str  # firewall, request or policy
+    subject: str
+    since: datetime
+    version: str = ""
+    slot: datetime | None = None  # where its row stands; None: where a new one would
+
+
+@dataclass(frozen=True)
+class _StoredDue:
+    """A due row: `at` is the minute by which it is looked at for certain, `moment` the instant.
+
+    The version before reads `at` alone, and finds the row by it.
+    """
+
+    at: datetime
+    kind: str
+    subject: str
+    since: datetime
+    moment: datetime | None = None
+
+
+def slot_of(at: datetime) -> datetime:
+    """Return the full minute by which something due at an instant is looked at for certain."""
+    past = timedelta(seconds=at.second, microseconds=at.microsecond)
+    return at if not past or at > _LAST_SLOT else at - past + MINUTE
+
+
+class DueRows:
+    """What must be looked at by now; the sweep reads nothing else.
+
+    One row for each subject and minute: what falls due within the same minute folds into it.
+    """
+
+    def __init__(self, table: Table, telemetry: Telemetry, clock: Clock | None = None) -> None:
+        self._table = table
+        self._telemetry = telemetry
+        self._clock = clock
+
+    def add(self, at: datetime, kind: str, subject: str, *, since: datetime) -> None:
+        """Note that something must be looked at, as soon as possible if it is due already."""
+        self._table.upsert(_due_row(Due(at, kind, subject, since)))
+
+    def until(self, at: datetime, *, undecoded: list[Row] | None = None) -> list[Due]:
+        """Read what is due before an instant, oldest first; list what cannot be decoded too."""
+        found = []
+        for row in self._table.query("due", stop=format_sortable(slot_of(at)) + "~"):
+            try:
+                due = _due(row)
+            except UnreadableRowError as error:
+                self._telemetry.fault("jit.row.unreadable", error, row=row.key)
+                if undecoded is not None:
+                    undecoded.append(row)
+            else:
+                found += [due] if due.at < at else []
+        return sorted(found, key=lambda due: due.at)
+
+    def remove(self, due: Due) -> None:
+        """Take off what has been looked at, unless it was noted again meanwhile.
+
+        What is looked at within its minute stays until that is over: more may fall due in it.
+        """
+        if due.slot and self._clock and due.at <= self._clock() < due.slot:
+            return
+        try:
+            self._table.delete(_due_row(due))
+        except RowChangedError:
+            return
+
+
+def _due(row: Row) -> Due:
+    held = unpack(_StoredDue, row.values)
+    return Due(
+        held.moment or held.at, held.kind, held.subject, held.since, row.version, slot=held.at
+    )
+
+
+def _due_key(slot: datetime, kind: str, subject: str) -> str:
+    return f"{format_sortable(slot)}|{kind}|{digest(key_of(subject))}"
+
+
+def _due_row(due: Due) -> Row:
+    slot = due.slot or (slot_of(due.at) if due.at > due.since else slot_of(due.at - _ALMOST))
+    moment = due.at if due.at != slot else None
+    held = _StoredDue(slot, due.kind, due.subject, due.since, moment)
+    return Row("due", _due_key(slot, due.kind, due.subject), pack(held), due.version)
