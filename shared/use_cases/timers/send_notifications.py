@@ -13,7 +13,7 @@ from shared.domain.model import GRACE, AccessRequest
 from shared.ports import Clock, NotificationChannel, RejectedEventError, Telemetry
 from shared.store.codec import UnreadableRowError
 from shared.store.notifications import ClosingSoon, NotificationRows, PendingNotification
-from shared.store.rows import RequestRows
+from shared.store.requests import RequestRows
 from shared.use_cases.closing_soon import closing_soon
 
 BUDGET = timedelta(seconds=30)
