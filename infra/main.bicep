@@ -126,8 +126,26 @@ param auditImmutableDays int = 365
 @description('Write the immutability policy of the audit record. Set it to false once you have locked the policy.')
 param auditWritePolicy bool = true
 
-@description('Where notifications are posted: a webhook, or the endpoint of an Event Grid topic. Empty: none are sent.')
+@description('Where notifications are posted: a webhook, the endpoint of an Event Grid topic, or the trigger of a Logic App. Empty: none are sent.')
 param eventsUrl string = ''
+
+@description('Deploy the sample workflow that posts notifications in a channel of Teams or Slack. It takes the place of eventsUrl where that is empty.')
+@allowed(['none', 'teams', 'slack'])
+param notificationChannel string = 'none'
+
+@description('Id of the channel of notifications in Teams, in the team teamsGroupId; or its name in Slack.')
+param notificationTarget string = ''
+
+@description('Types of notifications that the sample workflow posts.')
+param notificationTypes array = [
+  'jit.approvalNeeded'
+  'jit.breakGlass'
+  'jit.closingSoon'
+  'jit.exposed'
+  'jit.failed'
+  'jit.policyChanged'
+  'jit.revoked'
+]
 
 @description('Minutes before its end at which an access is notified as closing soon. 0: not at all.')
 @minValue(0)
@@ -291,6 +309,7 @@ var closerRight = closer ? ' ${identities.outputs.closerPrincipalId}=${roles.out
 var clientId = createAppRegistration ? appRegistration.outputs.clientId : appClientId
 var idUri = createAppRegistration ? appRegistration.outputs.idUri : appIdUri
 var apiUrl = 'https://${functionAppName}.azurewebsites.net'
+var pageAddress = empty(pageClientId) ? '' : '${empty(publicUrl) ? apiUrl : publicUrl}/ui/'
 
 resource group 'Microsoft.Resources/resourceGroups@2024-03-01' = {
   name: groupName
@@ -386,11 +405,29 @@ module approval 'modules/approval.bicep' = {
     teamsChannelId: teamsChannelId
     deployFrontDoor: deployFrontDoor
     apiUrl: apiUrl
-    pageUrl: empty(pageClientId) ? '' : '${empty(publicUrl) ? apiUrl : publicUrl}/ui/'
+    pageUrl: pageAddress
     clientId: clientId
     idUri: idUri
     hostPrincipalId: identities.outputs.hostPrincipalId
     relayIdentityId: identities.outputs.relayIdentityId
+    workspaceId: monitoring.outputs.workspaceId
+  }
+}
+
+module notifications 'modules/notifications.bicep' = if (notificationChannel != 'none') {
+  name: 'jit-notifications'
+  scope: group
+  params: {
+    location: location
+    tags: tags
+    token: token
+    channel: notificationChannel
+    teamsGroupId: teamsGroupId
+    target: notificationTarget
+    types: notificationTypes
+    pageUrl: pageAddress
+    clientId: clientId
+    hostPrincipalId: identities.outputs.hostPrincipalId
     workspaceId: monitoring.outputs.workspaceId
   }
 }
@@ -452,7 +489,7 @@ module app 'modules/app.bicep' = {
     activityDays: activityDays
     requestDays: requestDays
     auditContainer: auditExport ? audit.outputs.containerUrl : ''
-    eventsUrl: eventsUrl
+    eventsUrl: empty(eventsUrl) && notificationChannel != 'none' ? notifications.outputs.triggerUrl : eventsUrl
     closingSoonMinutes: closingSoonMinutes
     eventsKeySecretUri: eventsKeySecretUri
     trustedProxies: trustedProxies

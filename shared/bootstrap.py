@@ -156,6 +156,7 @@ class App:
             settings.events_key,
             f"/jit/{settings.deployment_id}",
             lambda: self._identity(settings.storage_client_id),
+            audience=settings.logic_app_audience,
         )
         services = self.services
         return NotificationDelivery(

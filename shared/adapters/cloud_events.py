@@ -1,7 +1,8 @@
-"""Send notifications as CloudEvents 1.0, to a signed webhook or to an Event Grid topic.
+"""Send notifications as CloudEvents 1.0, to a signed webhook, an Event Grid topic or a Logic App.
 
 With a key every notification is one POST, signed by the rules of Standard Webhooks. Without a key
-the address has to be an Event Grid topic, which gets batches and a token of the app's identity.
+the address has to be an Event Grid topic, which gets batches, or a Logic App's trigger, which gets
+one POST each. Both get a token of the app's identity.
 Redirects are not followed: token and signature reach the configured address alone.
 """
 
@@ -29,6 +30,8 @@ from shared.domain.times import format_ticks
 from shared.ports import Clock, OutsideError, RejectedEventError
 
 _TOPIC_HOSTS = (".eventgrid.azure.net", ".eventgrid.azure.us", ".eventgrid.azure.cn")
+_WORKFLOW_HOSTS = (".logic.azure.com", ".logic.azure.us", ".logic.azure.cn")
+_TOPIC_SCOPE = "https://eventgrid.azure.net/.default"
 _TOPIC_QUERY = "api-version=2018-01-01"
 _TOPIC_BATCH = 50  # far below 1 MB: the fields of an audit event are bounded
 _KEY_PREFIX = "whsec_"
@@ -39,42 +42,57 @@ _REJECTED = frozenset({400, 413, 422})
 
 
 class CloudEvents:
-    """A notification channel: a webhook where a key is given, an Event Grid topic otherwise."""
+    """A notification channel: a webhook where a key is given, a topic or a workflow otherwise.
 
-    def __init__(
+    `audience` is what a workflow's trigger takes tokens for.
+    """
+
+    def __init__(  # noqa: PLR0913 - what a deployment configures, and two parts for tests
         self,
         url: str,
         key: str,
         source: str,
         new_credential: Callable[[], Any],
         *,
+        audience: str = "",
         clock: Clock = lambda: datetime.now(UTC),
         transport: Any = None,
     ) -> None:
         self._url, self._key, self._source, self._clock = url, key, source, clock
         self._new_credential = new_credential
+        host = urlsplit(url).hostname or ""
+        self._is_workflow = not key and host.endswith(_WORKFLOW_HOSTS)
+        self._is_topic = not key and host.endswith(_TOPIC_HOSTS)
+        self._scope = _TOPIC_SCOPE if self._is_topic else f"{audience}/.default"
         self._transport = transport  # None: the one of azure-core
         self._client: PipelineClient[HttpRequest, HttpResponse] | None = None
 
     @property
     def batch_size(self) -> int:
         """Return how many notifications one call sends at most."""
-        return 1 if self._key else _TOPIC_BATCH
+        return _TOPIC_BATCH if self._is_topic else 1
 
     def send(self, notifications: Sequence[Notification]) -> None:
         """Send notifications in one call; raises RejectedEventError or OutsideError."""
         events = [to_cloud_event(each, self._source) for each in notifications]
-        if self._key:
-            for event in events:
-                self._post(self._url, _bytes_of(event), self._webhook_headers(event))
+        if self._is_topic:
+            headers = {"Content-Type": "application/cloudevents-batch+json; charset=utf-8"}
+            self._post(f"{self._url}?{_TOPIC_QUERY}", _bytes_of(events), headers)
             return
-        host = urlsplit(self._url).hostname or ""
-        if not host.endswith(_TOPIC_HOSTS):
+        for event in events:
+            self._post(self._url, _bytes_of(event), self._headers(event))
+
+    def _headers(self, event: Mapping[str, Any]) -> dict[str, str]:
+        """Return the headers of one attempt; raises OutsideError without key, topic or workflow."""
+        if self._is_workflow:
+            # A workflow reads a body of another type as bytes.
+            return {"Content-Type": "application/json; charset=utf-8"}
+        if not self._key:
             raise OutsideError(
-                "JIT_EVENTS_KEY is missing, and JIT_EVENTS_URL is no Event Grid topic"
+                "JIT_EVENTS_KEY is missing, and JIT_EVENTS_URL is no Event Grid topic and no "
+                "trigger of a Logic App"
             )
-        headers = {"Content-Type": "application/cloudevents-batch+json; charset=utf-8"}
-        self._post(f"{self._url}?{_TOPIC_QUERY}", _bytes_of(events), headers)
+        return self._webhook_headers(event)
 
     def _webhook_headers(self, event: Mapping[str, Any]) -> dict[str, str]:
         """Return the headers of one attempt. The timestamp is that of the attempt."""
@@ -99,11 +117,10 @@ class CloudEvents:
             raise OutsideError(f"the notification channel answered {answer.status_code}")
 
     def _pipeline(self) -> PipelineClient[HttpRequest, HttpResponse]:
-        """Return the client. Only a topic gets a token."""
+        """Return the client. A webhook gets no token."""
         if self._client is None:
             credential = None if self._key else self._new_credential()
-            scope = "https://eventgrid.azure.net/.default"
-            tokens = [BearerTokenCredentialPolicy(credential, scope)] if credential else []
+            tokens = [BearerTokenCredentialPolicy(credential, self._scope)] if credential else []
             user_agent = UserAgentPolicy("jit-vm-access")
             redirects = RedirectPolicy(permit_redirects=False)
             policies = [user_agent, redirects, *tokens]

@@ -217,3 +217,28 @@ def test_no_token_goes_to_a_host_that_is_no_topic(url: str) -> None:
     with pytest.raises(OutsideError, match="no Event Grid topic"):
         channel.send([CLOSED])
     assert transport.sent == []
+
+
+def test_a_workflow_gets_each_event_by_itself_with_a_token_for_its_trigger() -> None:
+    """A Logic App's trigger gets plain JSON and a token for the configured audience."""
+    transport = Transport()
+    url = "https://prod-7.westeurope.logic.azure.com:443/workflows/w/triggers/event/paths/invoke"
+    channel = CloudEvents(
+        url, "", "/jit/test1", Credential, audience="api://jit", transport=transport
+    )
+    channel.send([CLOSED])
+
+    (request,) = transport.sent
+    assert channel.batch_size == 1
+    assert request.url == url
+    assert request.headers["Authorization"] == "Bearer token for api://jit/.default"
+    assert request.headers["Content-Type"] == "application/json; charset=utf-8"
+    assert json.loads(request.content)["type"] == "jit.closed"
+
+
+def test_no_token_goes_to_a_host_that_only_looks_like_a_workflow() -> None:
+    """A host that ends otherwise, or a webhook with a key, is asked without a token."""
+    for host in ("logic.azure.com.evil.example", "xlogic.azure.com.example"):
+        channel = CloudEvents(f"https://{host}/", "", "/jit/test1", no_credential)
+        with pytest.raises(OutsideError, match="JIT_EVENTS_KEY is missing"):
+            channel.send([CLOSED])

@@ -192,19 +192,21 @@ def _access(symbol: str) -> dict[str, Any]:
         found for found in resources("Microsoft.Logic/workflows") if found.symbol == symbol
     )
     named = workflow.body["properties"]["accessControl"]["triggers"]
-    access: dict[str, Any] = read(INFRA / "modules" / "approval.bicep").variables[named.source]
+    module = "notifications" if symbol == "notifications" else "approval"
+    access: dict[str, Any] = read(INFRA / "modules" / f"{module}.bicep").variables[named.source]
     return access
 
 
-@pytest.mark.parametrize("symbol", ["approval", "frontDoor"])
+@pytest.mark.parametrize("symbol", ["approval", "frontDoor", "notifications"])
 def test_no_signed_address_starts_a_workflow(symbol: str) -> None:
     """Whoever reads a trigger's callback URL still needs a token that the policy below takes."""
     assert _access(symbol)["sasAuthenticationPolicy"] == {"state": "Disabled"}
 
 
-def test_only_the_host_may_start_the_approval_workflow() -> None:
+@pytest.mark.parametrize("symbol", ["approval", "notifications"])
+def test_only_the_host_may_start_the_approval_workflow(symbol: str) -> None:
     """The trigger takes a token of our tenant, for our API, of the host's identity."""
-    access = _access("approval")
+    access = _access(symbol)
     (policy,) = access["openAuthenticationPolicies"]["policies"].values()
 
     assert {claim["name"]: claim["value"] for claim in policy["claims"]} == {

@@ -7,7 +7,7 @@ same id. It runs on the timer of the audit export, and is bounded in time.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from shared.domain.model import GRACE, AccessRequest
 from shared.ports import Clock, NotificationChannel, RejectedEventError, Telemetry
@@ -51,8 +51,9 @@ def send_notifications(delivery: NotificationDelivery) -> int:
 
 def _batches(delivery: NotificationDelivery) -> Iterable[int]:
     """Send batch after batch until nothing is due or the time is over."""
-    until, start = delivery.clock() + BUDGET, ""
-    _note_ends(delivery)
+    began = delivery.clock()
+    until, start = began + BUDGET, ""
+    _note_ends(delivery, began)
     size = delivery.channel.batch_size
     while True:
         found = delivery.rows.due(BATCH, start=start)
@@ -67,9 +68,8 @@ def _batches(delivery: NotificationDelivery) -> Iterable[int]:
         start = f"{found[-1].name}!"
 
 
-def _note_ends(delivery: NotificationDelivery) -> None:
+def _note_ends(delivery: NotificationDelivery, now: datetime) -> None:
     """Note the notifications of accesses that close soon."""
-    now = delivery.clock()
     for row, soon in delivery.rows.later(now + PERIOD, BATCH):
         request = _read_request(delivery, soon) if soon else None
         notification = closing_soon(soon, request, now) if soon else None
