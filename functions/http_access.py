@@ -6,14 +6,15 @@ from http import HTTPStatus
 import azure.functions as func
 
 from functions.answers import is_undecided, request_answer, status_answer
-from functions.http_policies import ONE_POLICY, policy_id_of
+from functions.http_policies import ONE_POLICY, POLICY_PATH, policy_id_of
 from functions.idempotency import REQUEST_ID, idempotency_key
+from functions.operations import REQUEST_STATUS, Operation, declare, json_answer
 from functions.people import speaking_for
 from functions.query import is_dry_run, next_link
 from functions.report_answers import explained_request
 from functions.request_body import InitiateWire, ShortRequestWire
 from functions.request_query import filter_of
-from functions.web import absolute, answer, caller, caller_address, handled
+from functions.web import absolute, answer, caller, caller_address
 from functions.wire import read_body
 from shared.bootstrap import app
 from shared.domain.errors import InvalidInputError, Reason
@@ -32,9 +33,21 @@ _INVALID = "InvalidInitiateInput"
 bp = func.Blueprint()
 
 
-@bp.function_name("request_access")
-@bp.route(f"{ONE_POLICY}/initiate", methods=["POST"])
-@handled
+@declare(
+    bp,
+    Operation(
+        "post",
+        f"/{ONE_POLICY}/initiate",
+        "request_access",
+        "Ask for access",
+        {
+            200: json_answer("What it would lead to; dry runs only.", "RequestDryRun"),
+            202: json_answer("Taken in. Ask the Location for what becomes of it.", "Request"),
+        },
+        (*POLICY_PATH, "api-version", "dryRun", "repeatId", "firstSent"),
+        body=InitiateWire,
+    ),
+)
 def request_access(req: func.HttpRequest) -> func.HttpResponse:
     """Take in an access request at Microsoft's path."""
     principal = caller(req)
@@ -47,9 +60,22 @@ def request_access(req: func.HttpRequest) -> func.HttpResponse:
     return answer(HTTPStatus.ACCEPTED, request_answer(request), _taken_in(req, request))
 
 
-@bp.function_name("request_access_short")
-@bp.route("api/requests", methods=["POST"])
-@handled
+@declare(
+    bp,
+    Operation(
+        "post",
+        "/api/requests",
+        "request_access_short",
+        "Ask for access to a VM, whatever its policy is called",
+        {
+            200: json_answer("What it would lead to; dry runs only.", "RequestDryRun"),
+            202: json_answer("Taken in. Ask the Location for what becomes of it.", "RequestStatus"),
+        },
+        ("dryRun", "repeatId", "firstSent"),
+        body=ShortRequestWire,
+        tag="Requests",
+    ),
+)
 def request_access_short(req: func.HttpRequest) -> func.HttpResponse:
     """Take in an access request that names a VM and lets the app find its policy."""
     principal = caller(req)
@@ -68,9 +94,21 @@ def _explained(new: submission.NewRequest) -> func.HttpResponse:
     return answer(HTTPStatus.OK, explained_request(explained))
 
 
-@bp.function_name("get_request")
-@bp.route("api/requests/{id}", methods=["GET"])
-@handled
+@declare(
+    bp,
+    Operation(
+        "get",
+        "/api/requests/{id}",
+        "get_request",
+        "Ask what became of a request",
+        {
+            **REQUEST_STATUS,
+            202: json_answer("Not decided or not open yet; come again.", "RequestStatus"),
+        },
+        ("id",),
+        tag="Requests",
+    ),
+)
 def get_request(req: func.HttpRequest) -> func.HttpResponse:
     """Say what became of a request: 202 while a poller has to come again, then 200."""
     principal = caller(req)
@@ -82,9 +120,27 @@ def get_request(req: func.HttpRequest) -> func.HttpResponse:
     return answer(HTTPStatus.OK, status_answer(_view(principal, request)))
 
 
-@bp.function_name("list_requests")
-@bp.route("api/requests", methods=["GET"])
-@handled
+@declare(
+    bp,
+    Operation(
+        "get",
+        "/api/requests",
+        "list_requests",
+        "List requests, newest first",
+        {
+            200: json_answer(
+                "The requests, in pages; a page may be empty and have a nextLink.", "RequestList"
+            )
+        },
+        ("policy", "mine", "status", "awaiting", "vm", "since", "until", "skipToken"),
+        description=(
+            "All of them where the caller may read the policy, else the caller's own. Other people's "
+            "reasons and addresses are left out unless the caller may read the activity, or decides "
+            "on the request. Filters can be combined."
+        ),
+        tag="Requests",
+    ),
+)
 def list_requests(req: func.HttpRequest) -> func.HttpResponse:
     """List requests, newest first: all where the caller may read them, else the caller's own."""
     principal = caller(req)

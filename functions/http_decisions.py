@@ -6,8 +6,9 @@ import azure.functions as func
 from pydantic import Field, model_validator
 
 from functions.answers import status_answer
+from functions.operations import REQUEST_STATUS, Operation, declare, json_answer
 from functions.people import ObjectId, PersonWire, speaking_for
-from functions.web import answer, caller, handled
+from functions.web import answer, caller
 from functions.wire import Duration, InstantText, Justification, VmId, Wire, read_body
 from shared.bootstrap import app
 from shared.domain.model import AccessRequest, Principal
@@ -55,17 +56,33 @@ class RevokeAllWire(Wire):
         return self
 
 
-@bp.function_name("approve_request")
-@bp.route("api/requests/{id}/approve", methods=["POST"])
-@handled
+def _decision(verb: str, summary: str, body: type[Wire] = DecisionWire) -> Operation:
+    return Operation(
+        "post",
+        f"/api/requests/{{id}}/{verb}",
+        f"{verb}_request",
+        summary,
+        REQUEST_STATUS,
+        ("id",),
+        body=body,
+        body_required=body is not DecisionWire,
+        tag="Requests",
+    )
+
+
+@declare(
+    bp,
+    _decision("approve", "Approve a request"),
+)
 def approve_request(req: func.HttpRequest) -> func.HttpResponse:
     """Agree that a request may open."""
     return _decide(req, approved=True)
 
 
-@bp.function_name("deny_request")
-@bp.route("api/requests/{id}/deny", methods=["POST"])
-@handled
+@declare(
+    bp,
+    _decision("deny", "Deny a request"),
+)
 def deny_request(req: func.HttpRequest) -> func.HttpResponse:
     """Refuse a request; one refusal is enough."""
     return _decide(req, approved=False)
@@ -79,9 +96,10 @@ def _decide(req: func.HttpRequest, *, approved: bool) -> func.HttpResponse:
     return _status(principal, request)
 
 
-@bp.function_name("revoke_request")
-@bp.route("api/requests/{id}/revoke", methods=["POST"])
-@handled
+@declare(
+    bp,
+    _decision("revoke", "Close a request before its end"),
+)
 def revoke_request(req: func.HttpRequest) -> func.HttpResponse:
     """Close a request before its end."""
     principal, body, who = _read(req)
@@ -95,9 +113,10 @@ def revoke_request(req: func.HttpRequest) -> func.HttpResponse:
     return _status(principal, request)
 
 
-@bp.function_name("extend_request")
-@bp.route("api/requests/{id}/extend", methods=["POST"])
-@handled
+@declare(
+    bp,
+    _decision("extend", "Give an open request a later end", ExtendWire),
+)
 def extend_request(req: func.HttpRequest) -> func.HttpResponse:
     """Give an open request a later end, in place."""
     principal = caller(req)
@@ -112,9 +131,18 @@ def extend_request(req: func.HttpRequest) -> func.HttpResponse:
     return _status(principal, request)
 
 
-@bp.function_name("revoke_all")
-@bp.route("api/revoke", methods=["POST"])
-@handled
+@declare(
+    bp,
+    Operation(
+        "post",
+        "/api/revoke",
+        "revoke_all",
+        "Close everything on a VM, or of a person",
+        {200: json_answer("The requests that were closed.", "RequestList")},
+        body=RevokeAllWire,
+        tag="Requests",
+    ),
+)
 def revoke_all(req: func.HttpRequest) -> func.HttpResponse:
     """Press the red button."""
     principal = caller(req)

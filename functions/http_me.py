@@ -5,8 +5,9 @@ from typing import Any
 
 import azure.functions as func
 
+from functions.operations import Operation, declare, json_answer
 from functions.query import query_of
-from functions.web import answer, caller, caller_address, handled
+from functions.web import answer, caller, caller_address
 from shared.bootstrap import app
 from shared.domain.errors import InvalidInputError
 from shared.domain.ids import is_scope
@@ -18,9 +19,22 @@ from shared.use_cases.reports.me import Me, describe_caller
 bp = func.Blueprint()
 
 
-@bp.function_name("get_me")
-@bp.route("api/me", methods=["GET"])
-@handled
+@declare(
+    bp,
+    Operation(
+        "get",
+        "/api/me",
+        "get_me",
+        "Say who calls, and what the caller holds",
+        {200: json_answer("The caller as the app sees it.", "Me")},
+        ("permissionScope",),
+        description=(
+            "Name, object id, the address that the call came from, the actions held at each scope, "
+            "and what bounds a request."
+        ),
+        tag="Reports",
+    ),
+)
 def get_me(req: func.HttpRequest) -> func.HttpResponse:
     """Return who calls, from which address, with which actions, and what bounds a request."""
     principal = caller(req)

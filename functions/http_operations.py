@@ -10,7 +10,8 @@ from typing import Any
 import azure.functions as func
 
 from functions.numbers import whole_number
-from functions.web import absolute, answer, caller, handled, require, text_answer
+from functions.operations import Answer, Operation, declare, json_answer
+from functions.web import JSON, absolute, answer, caller, require, text_answer
 from shared.bootstrap import app
 from shared.domain.errors import (
     InvalidInputError,
@@ -36,9 +37,22 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-@bp.function_name("get_activity")
-@bp.route("api/activity", methods=["GET"])
-@handled
+@declare(
+    bp,
+    Operation(
+        "get",
+        "/api/activity",
+        "get_activity",
+        "Say who did what",
+        {200: Answer("What happened.", {JSON: "ActivityList", "text/csv": ""})},
+        ("from", "to", "person", "virtualMachine", "operation", "top", "format", "activityToken"),
+        description=(
+            f"With `{Action.READ_ACTIVITY}` at every scope of the app, everybody's; without it, "
+            "what the caller did, and what was done for the caller."
+        ),
+        tag="Reports",
+    ),
+)
 def get_activity(req: func.HttpRequest) -> func.HttpResponse:
     """Return what happened, in pages, as JSON or CSV; without the right to read it, one's own."""
     principal = caller(req)
@@ -125,9 +139,18 @@ def neutral(value: Any) -> Any:
     return f"'{plain}" if plain.lstrip()[:1] in _RUNS else plain
 
 
-@bp.function_name("get_health")
-@bp.route("api/health", methods=["GET"])
-@handled
+@declare(
+    bp,
+    Operation(
+        "get",
+        "/api/health",
+        "get_health",
+        "Say whether the app closes what it opened",
+        {200: json_answer("It does.", "Health"), 503: json_answer("It may not.", "Health")},
+        needs_token=False,
+        tag="Reports",
+    ),
+)
 def get_health(req: func.HttpRequest) -> func.HttpResponse:
     """Say whether the app closes what it opened: 200, or 503 where it may not.
 

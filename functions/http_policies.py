@@ -8,11 +8,12 @@ from typing import Any
 import azure.functions as func
 
 from functions.answers import policy_answer
+from functions.operations import Answer, Operation, declare, json_answer
 from functions.policy_body import policy_of
 from functions.preconditions import precondition_of
 from functions.query import is_dry_run, page_of
 from functions.report_answers import explained_policy
-from functions.web import answer, caller, caller_address, handled, require
+from functions.web import answer, caller, caller_address, require
 from functions.wire import PolicyWire, read_body
 from shared.bootstrap import app
 from shared.domain.disclosure import without_details
@@ -53,6 +54,9 @@ _LOCATION = "/locations/{location}"
 _POLICIES = "/jitNetworkAccessPolicies"
 ONE_POLICY = f"{_ROOT}{_GROUP}{_PROVIDER}{_LOCATION}{_POLICIES}/{{name}}"
 
+POLICY_PATH = ("subscription", "group", "location", "name")
+_LISTED = {200: json_answer("The policies, in pages.", "PolicyList")}
+
 bp = func.Blueprint()
 
 
@@ -76,9 +80,26 @@ def _checked_route(req: func.HttpRequest) -> dict[str, str]:
     return parts
 
 
-@bp.function_name("put_policy")
-@bp.route(ONE_POLICY, methods=["PUT"])
-@handled
+@declare(
+    bp,
+    Operation(
+        "put",
+        f"/{ONE_POLICY}",
+        "put_policy",
+        "Write a policy",
+        {
+            200: json_answer(
+                "The policy, or what a dry run would lead to.", "PolicyOrDryRun", has_etag=True
+            )
+        },
+        (*POLICY_PATH, "api-version", "dryRun", "ifMatch", "ifNoneMatch"),
+        body=PolicyWire,
+        description=(
+            "Replaces the whole VM list, as in Defender. Requests made so far are kept. Without "
+            "`conditions` those that stand are kept; `{}` removes them."
+        ),
+    ),
+)
 def put_policy(req: func.HttpRequest) -> func.HttpResponse:
     """Write a policy; it replaces what was there, VM list and all."""
     changer = _changer(req)
@@ -114,9 +135,17 @@ def _changer(req: func.HttpRequest) -> policy_changes.Changer:
     return policy_changes.Changer(caller(req), caller_address(req))
 
 
-@bp.function_name("get_policy")
-@bp.route(ONE_POLICY, methods=["GET"])
-@handled
+@declare(
+    bp,
+    Operation(
+        "get",
+        f"/{ONE_POLICY}",
+        "get_policy",
+        "Read a policy and its newest 100 requests",
+        {200: json_answer("The policy.", "Policy", has_etag=True)},
+        (*POLICY_PATH, "api-version"),
+    ),
+)
 def get_policy(req: func.HttpRequest) -> func.HttpResponse:
     """Read a policy and its newest requests."""
     principal = caller(req)
@@ -127,9 +156,18 @@ def get_policy(req: func.HttpRequest) -> func.HttpResponse:
     return _one(policy, _full(policy, viewer.disclose))
 
 
-@bp.function_name("delete_policy")
-@bp.route(ONE_POLICY, methods=["DELETE"])
-@handled
+@declare(
+    bp,
+    Operation(
+        "delete",
+        f"/{ONE_POLICY}",
+        "delete_policy",
+        "Delete a policy",
+        {200: Answer("It is being deleted."), 204: Answer("There is none.")},
+        (*POLICY_PATH, "api-version", "ifMatch", "ifNoneMatch"),
+        description="Its deny rules are removed and its open requests closed.",
+    ),
+)
 def delete_policy(req: func.HttpRequest) -> func.HttpResponse:
     """Delete a policy: its deny rules go, and its grants are closed."""
     changer = _changer(req)
@@ -138,33 +176,66 @@ def delete_policy(req: func.HttpRequest) -> func.HttpResponse:
     return answer(HTTPStatus.OK if existed else HTTPStatus.NO_CONTENT)
 
 
-@bp.function_name("list_policies_of_subscription")
-@bp.route(f"{_ROOT}{_PROVIDER}{_POLICIES}", methods=["GET"])
-@handled
+@declare(
+    bp,
+    Operation(
+        "get",
+        f"/{_ROOT}{_PROVIDER}{_POLICIES}",
+        "list_policies",
+        "List policies",
+        _LISTED,
+        ("subscription", "api-version", "skipToken"),
+        function="list_policies_of_subscription",
+    ),
+)
 def list_of_subscription(req: func.HttpRequest) -> func.HttpResponse:
     """List the policies of a subscription."""
     return _list(req)
 
 
-@bp.function_name("list_policies_of_location")
-@bp.route(f"{_ROOT}{_PROVIDER}{_LOCATION}{_POLICIES}", methods=["GET"])
-@handled
+@declare(
+    bp,
+    Operation(
+        "get",
+        f"/{_ROOT}{_PROVIDER}{_LOCATION}{_POLICIES}",
+        "list_policies_of_location",
+        "List the policies of a location",
+        _LISTED,
+        ("subscription", "location", "api-version", "skipToken"),
+    ),
+)
 def list_of_location(req: func.HttpRequest) -> func.HttpResponse:
     """List the policies of a subscription in one location."""
     return _list(req)
 
 
-@bp.function_name("list_policies_of_group")
-@bp.route(f"{_ROOT}{_GROUP}{_PROVIDER}{_POLICIES}", methods=["GET"])
-@handled
+@declare(
+    bp,
+    Operation(
+        "get",
+        f"/{_ROOT}{_GROUP}{_PROVIDER}{_POLICIES}",
+        "list_policies_of_group",
+        "List the policies of a resource group",
+        _LISTED,
+        ("subscription", "group", "api-version", "skipToken"),
+    ),
+)
 def list_of_group(req: func.HttpRequest) -> func.HttpResponse:
     """List the policies of a resource group."""
     return _list(req)
 
 
-@bp.function_name("list_policies_of_group_and_location")
-@bp.route(f"{_ROOT}{_GROUP}{_PROVIDER}{_LOCATION}{_POLICIES}", methods=["GET"])
-@handled
+@declare(
+    bp,
+    Operation(
+        "get",
+        f"/{_ROOT}{_GROUP}{_PROVIDER}{_LOCATION}{_POLICIES}",
+        "list_policies_of_group_and_location",
+        "List the policies of a resource group in a location",
+        _LISTED,
+        ("subscription", "group", "location", "api-version", "skipToken"),
+    ),
+)
 def list_of_group_and_location(req: func.HttpRequest) -> func.HttpResponse:
     """List the policies of a resource group in one location."""
     return _list(req)

@@ -6,6 +6,7 @@ import azure.functions as func
 
 from functions.cloud_metadata import Here, cloud_metadata
 from functions.openapi import document
+from functions.operations import Operation, declare, json_answer
 from functions.query import page_of, query_of
 from functions.report_answers import machine_answer
 from functions.web import absolute, answer, caller, envelope, handled, require
@@ -24,9 +25,18 @@ _ALL = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
 _PAGE = 500
 
 
-@bp.function_name("list_machines")
-@bp.route("api/machines", methods=["GET"])
-@handled
+@declare(
+    bp,
+    Operation(
+        "get",
+        "/api/machines",
+        "list_machines",
+        "Say which VMs are governed, and which are really closed",
+        {200: json_answer("The VMs in reach, in pages.", "MachineList")},
+        ("scope", "skipToken"),
+        tag="Reports",
+    ),
+)
 def list_machines(req: func.HttpRequest) -> func.HttpResponse:
     """Say of every VM in reach whether its management ports are governed, and really closed."""
     principal = caller(req)
@@ -68,17 +78,37 @@ def _is_listable(scope: str) -> bool:
     return is_scope(text) and ("/providers/" not in key_of(text) or is_machine_id(text))
 
 
-@bp.function_name("get_openapi")
-@bp.route("api/openapi.json", methods=["GET"])
-@handled
+@declare(
+    bp,
+    Operation(
+        "get",
+        "/api/openapi.json",
+        "get_openapi",
+        "Describe this API",
+        {200: json_answer("This document.", "Document")},
+        needs_token=False,
+        tag="Reports",
+    ),
+)
 def get_openapi(req: func.HttpRequest) -> func.HttpResponse:
     """Describe this API. It holds nothing secret, so that a designer can read it unasked."""
     return answer(HTTPStatus.OK, document(absolute(req, "")))
 
 
-@bp.function_name("get_cloud_metadata")
-@bp.route("metadata/endpoints", methods=["GET"])
-@handled
+@declare(
+    bp,
+    Operation(
+        "get",
+        "/metadata/endpoints",
+        "get_cloud_metadata",
+        "Say where to sign in for this app",
+        {200: json_answer("As Azure Resource Manager answers in that version.", "CloudMetadata")},
+        ("api-version",),
+        needs_token=False,
+        description="What `az cloud register --endpoint-resource-manager` reads.",
+        tag="Reports",
+    ),
+)
 def get_cloud_metadata(req: func.HttpRequest) -> func.HttpResponse:
     """Tell a client of Azure where to sign in for this app, before it has a token."""
     settings = app().settings

@@ -1,4 +1,4 @@
-"""The OpenAPI document: bodies from the models that read them, answers from schemas."""
+"""The OpenAPI document: operations as declared beside their handlers, answers from schemas."""
 
 from collections.abc import Mapping
 from copy import deepcopy
@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from functions.openapi_paths import OPERATIONS, Operation
+from functions.operations import Operation, declared_operations
 from functions.schemas import SCHEMAS
 from functions.schemas.parameters import PARAMETERS
 
@@ -58,7 +58,7 @@ def document(server: str) -> dict[str, Any]:
 @cache
 def _document() -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
-    for operation in OPERATIONS:
+    for operation in declared_operations():
         paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
     return {
         "openapi": "3.1.0",
@@ -89,7 +89,7 @@ def _document() -> dict[str, Any]:
 
 
 def _body_schemas() -> dict[str, Any]:
-    models = {operation.body for operation in OPERATIONS if operation.body is not None}
+    models = {operation.body for operation in declared_operations() if operation.body is not None}
     ordered = sorted(models, key=lambda model: model.__name__)
     _, described = models_json_schema(
         [(model, "validation") for model in ordered], by_alias=True, ref_template=_REFERENCE

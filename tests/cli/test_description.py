@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+import function_app  # noqa: F401 - its import declares the operations
 from functions.openapi import document
 from jit_access.client import JitClient
 from jit_access.client.codes import REASONS, REFUSALS

@@ -22,6 +22,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+import function_app  # noqa: F401 - its import declares the operations
 from functions.openapi import document
 from tests.clients.conftest import Clients
 from tests.e2e.playing import SUBSCRIPTION, Site
