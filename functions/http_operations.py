@@ -24,6 +24,7 @@ from shared.domain.permissions import Action
 from shared.domain.times import format_ticks, parse_instant
 from shared.store.audit import Fact
 from shared.use_cases.reports.activity import Asked, Page, read_activity, scope_not_readable
+from shared.use_cases.timers.health import KindLateness
 
 bp = func.Blueprint()
 _RUNS = frozenset("=+-@\uff1d\uff0b\uff0d\uff20")
@@ -175,9 +176,24 @@ def get_health(req: func.HttpRequest) -> func.HttpResponse:
             "closeLatenessSeconds": {
                 "count": late.count, "p50": late.p50, "p99": late.p99, "max": late.max,
             },
+            "closeLatenessByKind": [
+                _lateness_of(kind, found) for kind, found in health.lateness_by_kind.items()
+            ],
         }  # fmt: skip
     bad = verdict == "Unhealthy"
     return answer(HTTPStatus.SERVICE_UNAVAILABLE if bad else HTTPStatus.OK, body)
+
+
+def _lateness_of(kind: str, found: KindLateness) -> dict[str, Any]:
+    late = found.measured
+    return {
+        "kind": kind,
+        "allowed": found.allowed.total_seconds(),
+        "count": late.count,
+        "p50": late.p50,
+        "p99": late.p99,
+        "max": late.max,
+    }
 
 
 def _may_see_figures(req: func.HttpRequest) -> bool:

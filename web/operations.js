@@ -21,7 +21,8 @@ function healthLines(health) {
   if (!health.closeLatenessSeconds) return [verdict, h("p", { class: "muted" }, "The figures are shown to those who may read the activity.")];
   const { count, p50, p99, max } = health.closeLatenessSeconds;
   const second = (/** @type {number|null} */ value) => (value === null || value === undefined ? "none" : `${value.toFixed(1)} s`);
-  const facts = [["Closed in the last day", count], ["Lateness, median", second(p50)], ["Lateness, p99", second(p99)], ["Lateness, most", second(max)], ["Overdue now", health.overdue], ["Poison messages", health.poisonMessages],
+  const kinds = (health.closeLatenessByKind ?? []).map((/** @type {any} */ each) => [`Lateness, ${each.kind}`, `median ${second(each.p50)}, p99 ${second(each.p99)}, allowed ${second(each.allowed)}`]);
+  const facts = [["Closed in the last day", count], ["Lateness, median", second(p50)], ["Lateness, p99", second(p99)], ["Lateness, most", second(max)], ...(kinds.length > 1 ? kinds : []), ["Overdue now", health.overdue], ["Poison messages", health.poisonMessages],
     ["Last sweep", health.lastSweep ? clock(health.lastSweep) : "none yet"], ["If-Match probe", health.ifMatchProbe.state]];
   return [verdict, h("ul", {}, ...[...health.problems, ...health.warnings].map((/** @type {string} */ each) => h("li", { class: "bad" }, each))), h("dl", {}, ...facts.flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]))];
 }

@@ -26,7 +26,10 @@ class Metrics:
         active = meter.create_gauge("jit.grants.active", description="Rules that stand open")
         writes = meter.create_counter("jit.arm.writes", description="Writes to firewalls")
         self._feeds: Mapping[str, Callable[[Facts], None]] = {
-            "jit.rule.closed": lambda facts: _fed(lag.record, facts.get("lateness_seconds")),
+            "jit.rule.closed": lambda facts: _fed(
+                lambda lateness: lag.record(lateness, {"kind": str(facts.get("kind") or "")}),
+                facts.get("lateness_seconds"),
+            ),
             "jit.sweep.completed": lambda facts: _fed(overdue.set, facts.get("overdue")),
             "jit.reconcile.completed": lambda facts: _fed(active.set, facts.get("grants")),
             "jit.firewall.written": lambda _: writes.add(1),

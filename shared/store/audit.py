@@ -8,7 +8,7 @@ from shared.domain.ids import digest
 from shared.domain.notifications import type_of
 from shared.domain.texts import MAX_NAME, MAX_TEXT, shorten
 from shared.domain.times import format_sortable
-from shared.ports import Row, RowExistsError, Table
+from shared.ports import Row, RowExistsError, Table, Value
 from shared.store.audit_export import PendingEvents
 from shared.store.codec import UnreadableRowError, pack, unpack
 from shared.store.keys import age_key
@@ -46,7 +46,11 @@ CLOSES = "closes"  # beside the days: how late each close was, newest first
 
 def _lateness_row(fact: Fact) -> Row:
     key = f"{age_key(fact.at)}|{digest(fact.id)}"
-    return Row(CLOSES, key, {"seconds": fact.lateness_seconds or 0.0})
+    values: dict[str, Value] = {
+        "seconds": fact.lateness_seconds or 0.0,
+        "firewall": fact.firewall_id,
+    }
+    return Row(CLOSES, key, values)
 
 
 class ActivityRows:
@@ -82,8 +86,15 @@ class ActivityRows:
 
     def newest_lateness(self, limit: int) -> list[float]:
         """Read how late the newest closes were, in seconds."""
+        return [seconds for _, seconds in self.newest_closes(limit)]
+
+    def newest_closes(self, limit: int) -> list[tuple[str, float]]:
+        """Read the firewalls of the newest closes, and how late each was, in seconds.
+
+        The firewall is empty in a row that an older version wrote.
+        """
         rows = self._table.query(CLOSES, limit=limit)
-        return [float(row.values["seconds"]) for row in rows]
+        return [(str(r.values.get("firewall", "")), float(r.values["seconds"])) for r in rows]
 
     def on(self, day: datetime, *, start: str = "", limit: int = 0) -> list[tuple[str, Fact]]:
         """Read the facts of a day with their keys, oldest first; a row nobody can read is told."""

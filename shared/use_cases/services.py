@@ -64,6 +64,13 @@ class Services:
         except UnknownFirewallError:
             return Pace()
 
+    def label(self, firewall_id: str) -> str:
+        """Return what people call the kind of a firewall; empty where no provider knows it."""
+        try:
+            return self.firewalls.of(firewall_id).label
+        except UnknownFirewallError:
+            return ""
+
     def capacity(self, firewall_id: str) -> int:
         """Return how many grants a firewall takes: its kind's limit, or the lower one set here."""
         try:

@@ -1,5 +1,6 @@
 """Figures: each event that carries one feeds its instrument, and nothing else does."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import opentelemetry.metrics
@@ -12,13 +13,15 @@ from shared.adapters.telemetry import MEASURED, LogTelemetry
 class Instrument:
     """Keeps what it is fed."""
 
-    def __init__(self, name: str, fed: list[tuple[str, float]]) -> None:
+    def __init__(self, name: str, fed: list[tuple[str, float]], kinds: list[str]) -> None:
         self.name = name
         self.fed = fed
+        self.kinds = kinds
 
-    def take(self, value: float) -> None:
-        """Keep a value."""
+    def take(self, value: float, attributes: Mapping[str, str] | None = None) -> None:
+        """Keep a value, and what it is told apart by."""
         self.fed.append((self.name, value))
+        self.kinds += [attributes["kind"]] if attributes else []
 
     record = set = add = take
 
@@ -28,11 +31,12 @@ class Meter:
 
     def __init__(self) -> None:
         self.fed: list[tuple[str, float]] = []
+        self.kinds: list[str] = []
 
     def make(self, name: str, **told: str) -> Instrument:
         """Make an instrument."""
         assert told["description"]
-        return Instrument(name, self.fed)
+        return Instrument(name, self.fed, self.kinds)
 
     create_histogram = create_gauge = create_counter = make
 
@@ -65,6 +69,14 @@ def test_an_event_feeds_its_instrument(
     """By the fact of its name; a fact that is missing feeds nothing."""
     LogTelemetry(Metrics().measure).event(event, **facts)
     assert meter.fed == fed
+
+
+def test_lateness_is_told_apart_by_the_kind_of_firewall(meter: Meter) -> None:
+    """A close of minutes on one kind does not hide among closes of seconds on another."""
+    telemetry = LogTelemetry(Metrics().measure)
+    for kind in ("Azure Firewall", "network security group"):
+        telemetry.event("jit.rule.closed", lateness_seconds=1.0, kind=kind)
+    assert meter.kinds == ["Azure Firewall", "network security group"]
 
 
 def test_what_is_measured_and_what_is_fed_agree(meter: Meter) -> None:

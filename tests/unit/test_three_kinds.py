@@ -9,6 +9,7 @@ import pytest
 from shared.domain.audit import Operation
 from shared.domain.model import CloseReason, Status
 from shared.ports import OutsideError, RefusedError, UnknownFirewallError
+from shared.store.audit import Fact
 from shared.use_cases.firewalls.converge import Outcome, converge
 from shared.use_cases.firewalls.failing import _give_back_end
 from shared.use_cases.firewalls.lanes import overdue_others
@@ -188,8 +189,43 @@ def test_drift_is_repaired_and_recorded(world: ThreeKinds, vm: str) -> None:
     reconcile(world.services)
     world.pass_time(SLOW_MINUTES)
     assert world.reaches(vm)
-    if vm != BEHIND_SERIAL:  # a slow repair spans runs: each run knows what it saw itself
-        assert any(target in reason for reason in events(world, Operation.REPAIRED))
+    assert any(target in reason for reason in events(world, Operation.REPAIRED))
+    assert not world.tables.firewalls.query("repairs")
+
+
+def test_drift_on_a_slow_firewall_is_kept_until_a_run_records_it(world: ThreeKinds) -> None:
+    """A run that ends before its write has settled leaves what it found to the run after it."""
+    world.ask(BEHIND_SERIAL, minutes=60)
+    world.pass_time(SLOW_MINUTES)
+    observed = world.services.firewalls.of(SERIAL).read(SERIAL)
+    (target,) = (own.id for own in observed.own if own.opens)
+    remove_openings(world, BEHIND_SERIAL, target)
+    found_at = world.clock()
+    reconcile(world.services)
+    assert not events(world, Operation.REPAIRED)
+    assert len(world.tables.firewalls.query("repairs")) == 1
+    world.pass_time(SLOW_MINUTES)
+    (fact,) = (f for _, f in world.services.activity.on(found_at) if f.operation == "repaired")
+    assert (fact.firewall_id, fact.at) == (SERIAL, found_at)
+
+
+def test_lateness_is_told_by_each_kind_against_its_own_pace(world: ThreeKinds) -> None:
+    """Minutes on a slow kind and seconds on a fast one never share a percentile."""
+    at = world.clock()
+    for number, (firewall, late) in enumerate(((FIREWALLS[DB], 3), (SERIAL, 240), ("old", 7))):
+        fact = Fact(f"close-{number}", at, "closed", firewall_id=firewall, lateness_seconds=late)
+        world.services.activity.record(fact)
+    found = health.lateness_by_kind(world.services)
+    slow, fast = (world.services.firewalls.of(each) for each in (SERIAL, FIREWALLS[DB]))
+    assert {kind: each.measured.p99 for kind, each in found.items()} == {
+        slow.label: 240,
+        fast.label: 3,
+        health.UNKNOWN_KIND: 7,
+    }
+    assert found[slow.label].allowed == slow.pace.overdue
+    latest = max(found.values(), key=lambda each: each.measured.p99 / each.allowed.total_seconds())
+    assert health.report(world.services).lateness == latest.measured
+    assert world.services.label("old") == ""
 
 
 def remove_openings(world: ThreeKinds, vm: str, target: str) -> None:

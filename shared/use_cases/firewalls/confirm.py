@@ -124,6 +124,7 @@ class Prover:
             vm=port.vm_id,
             port=port.port,
             firewall=front.firewall_id,
+            kind=self._services.label(front.firewall_id),
             reason=fact.reason,
             lateness_seconds=fact.lateness_seconds,
             allowed_seconds=self._services.pace(front.firewall_id).overdue.total_seconds(),

@@ -1,12 +1,20 @@
 """Tell repairs from ordinary work: what another writer did to what is ours goes on record."""
 
+import json
 from collections.abc import Mapping
 
 from shared.domain.audit import Operation
 from shared.domain.desired import Change, Observed
+from shared.domain.ids import row_key
+from shared.domain.model import MINUTE
+from shared.ports import Row
 from shared.store.audit import Fact
+from shared.store.codec import pack, pack_json, text_of, unpack
 from shared.use_cases.firewalls.planning import Judged, key_of_intent
 from shared.use_cases.services import Services
+
+_KEPT = "repairs"
+_MOST_KEPT = 50  # of them fit a row
 
 
 class Repairs:
@@ -16,6 +24,8 @@ class Repairs:
         self._services = services
         self._firewall_id = firewall_id
         self._found: dict[str, Fact] = {}
+        spans_runs = services.pace(firewall_id).settle > MINUTE
+        self._kept = KeptRepairs(services, firewall_id) if spans_runs else None
 
     def look(self, observed: Observed, judged: Judged, refused: Mapping[str, str]) -> None:
         """Note each change to what had been confirmed and is not as it should be any more.
@@ -30,12 +40,16 @@ class Repairs:
             )
 
     def _look(self, observed: Observed, judged: Judged, refused: Mapping[str, str]) -> None:
+        if self._kept is not None:
+            self._found = {**self._kept.read(), **self._found}
         unsettled = {change.target for change in judged.plan.changes}
         unsettled |= {change_id.split(" ")[1] for change_id in refused}
         for target in sorted(self._found.keys() - unsettled):
             self._record(target)
         for target, what in drifted(observed, judged).items():
             self._found.setdefault(target, self._fact(target, what, observed.version))
+        if self._kept is not None:
+            self._kept.write(self._found)
 
     def _fact(self, target: str, what: str, version: str) -> Fact:
         return Fact(
@@ -53,6 +67,35 @@ class Repairs:
             "jit.rule.repaired", firewall=self._firewall_id, rule=target, what=fact.reason
         )
         del self._found[target]
+
+
+class KeptRepairs:
+    """What was found on a firewall whose writes take longer than a run, until a later run sees it.
+
+    One row beside the firewall's own, deleted once nothing is left to record.
+    """
+
+    def __init__(self, services: Services, firewall_id: str) -> None:
+        self._table = services.tables.firewalls
+        self._key = row_key(firewall_id)
+        self._row: Row | None = None
+
+    def read(self) -> dict[str, Fact]:
+        """Return what earlier runs found, by its target."""
+        self._row = self._table.get(_KEPT, self._key)
+        if self._row is None:
+            return {}
+        stored = json.loads(text_of(self._row.values))
+        return {target: unpack(Fact, values) for target, values in stored.items()}
+
+    def write(self, found: Mapping[str, Fact]) -> None:
+        """Store what is not recorded yet."""
+        kept = dict(sorted(found.items())[:_MOST_KEPT])
+        text = json.dumps({target: pack(fact) for target, fact in kept.items()}, sort_keys=True)
+        if not kept and self._row is not None:
+            self._table.delete(self._row)
+        elif kept and (self._row is None or text_of(self._row.values) != text):
+            self._table.upsert(Row(_KEPT, self._key, pack_json(text)))
 
 
 def drifted(observed: Observed, judged: Judged) -> dict[str, str]:

@@ -1,17 +1,20 @@
 """What the app knows of itself: when it last swept, how late it closed, what is overdue."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from shared.domain.desired import Pace
 from shared.domain.model import MINUTE
 from shared.domain.times import format_sortable, parse_instant
-from shared.ports import Row, RowChangedError, RowExistsError
+from shared.ports import Row, RowChangedError, RowExistsError, UnknownFirewallError
 from shared.store.due import Due
 from shared.use_cases.policies.findings import Kind, read_findings, read_warnings
 from shared.use_cases.services import Services
 
 LATE = timedelta(minutes=3)
 KEPT_CLOSES = 1000
+UNKNOWN_KIND = "unknown"
 _PARTITION = "health"
 
 
@@ -26,6 +29,19 @@ class Lateness:
 
 
 @dataclass(frozen=True)
+class KindLateness:
+    """How late one kind of firewall closes, beside what its pace allows."""
+
+    measured: Lateness = Lateness()
+    allowed: timedelta = Pace().overdue
+
+    @property
+    def share(self) -> float:
+        """Return the p99 as a share of what is allowed: above 1 the kind is too late."""
+        return self.measured.p99 / self.allowed.total_seconds()
+
+
+@dataclass(frozen=True)
 class Health:
     """A report; `problems` makes it unhealthy, `warnings` does not."""
 
@@ -37,6 +53,7 @@ class Health:
     lateness: Lateness
     problems: tuple[str, ...]
     warnings: tuple[str, ...]
+    lateness_by_kind: Mapping[str, KindLateness] = field(default_factory=dict)
 
 
 def note_sweep(services: Services, started: datetime) -> None:
@@ -87,15 +104,17 @@ def report(services: Services) -> Health:
     warnings += read_warnings(services)
     if proof.warning:
         warnings.append(proof.warning)
+    by_kind = lateness_by_kind(services)
     return Health(
         swept,
         overdue,
         poisoned,
         proof.state,
         proof.at,
-        lateness(services),
+        _latest(by_kind),
         tuple(problems),
         tuple(warnings),
+        by_kind,
     )
 
 
@@ -139,13 +158,43 @@ def _count(number: int, one: str, many: str) -> str:
 
 
 def lateness(services: Services) -> Lateness:
-    """Measure the newest closes."""
-    found = sorted(services.activity.newest_lateness(KEPT_CLOSES))
-    if not found:
-        return Lateness()
+    """Measure the newest closes of the kind of firewall that is latest by its own pace."""
+    return _latest(lateness_by_kind(services))
+
+
+def lateness_by_kind(services: Services) -> dict[str, KindLateness]:
+    """Measure the newest closes of each kind of firewall apart, by the label of its provider.
+
+    One kind takes minutes for a write and another seconds: figures over both describe neither.
+    """
+    found: dict[str, list[float]] = {}
+    paces: dict[str, Pace] = {}
+    for firewall_id, seconds in services.activity.newest_closes(KEPT_CLOSES):
+        label, pace = _kind_of(services, firewall_id)
+        found.setdefault(label, []).append(seconds)
+        paces[label] = pace
+    return {
+        label: KindLateness(_measure(found[label]), paces[label].overdue) for label in sorted(found)
+    }
+
+
+def _kind_of(services: Services, firewall_id: str) -> tuple[str, Pace]:
+    try:
+        provider = services.firewalls.of(firewall_id)
+    except UnknownFirewallError:
+        return UNKNOWN_KIND, Pace()
+    return provider.label, provider.pace
+
+
+def _measure(seconds: Iterable[float]) -> Lateness:
+    found = sorted(seconds)
     return Lateness(
         count=len(found),
         p50=found[(len(found) - 1) // 2],
         p99=found[-(-len(found) * 99 // 100) - 1],  # of ten, the worst: never below the rank
         max=found[-1],
     )
+
+
+def _latest(kinds: Mapping[str, KindLateness]) -> Lateness:
+    return max(kinds.values(), key=lambda each: each.share, default=KindLateness()).measured
