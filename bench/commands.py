@@ -29,15 +29,18 @@ main(prog_name="bare")
 
 def run() -> Json:
     """Start both in turn, and compare the medians of the CPU time that each start took."""
-    jit, bare = [], []
-    for _ in range(_TIMES):
-        jit.append(_cpu_seconds(_JIT))
-        bare.append(_cpu_seconds(_BARE))
+    jit, bare = measure(_TIMES)
     return {
         "jit": statistics.median(jit),
         "bare": statistics.median(bare),
         "ratio": statistics.median(jit) / statistics.median(bare),
     }
+
+
+def measure(times: int) -> tuple[list[float], list[float]]:
+    """Start `jit` and a bare program in turn; return the CPU seconds of each start of each."""
+    pairs = [(_cpu_seconds(_JIT), _cpu_seconds(_BARE)) for _ in range(times)]
+    return [jit for jit, _ in pairs], [bare for _, bare in pairs]
 
 
 def _cpu_seconds(code: str) -> float:

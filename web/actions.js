@@ -66,5 +66,5 @@ async function repeat(request, button) {
     button.replaceWith(failure({ message: "No policy protects this machine any more, or you may not read it.", advice: "Choose it under Machines, or ask an administrator." }));
     return;
   }
-  await openForm(machine, { ports: vm.ports.map((/** @type {any} */ port) => port.number), time: portsOf(request)[0].port.duration, reason: request.justification, source: sourcesOf(vm.ports[0]) });
+  await openForm(machine, { ports: vm.ports.map((/** @type {any} */ port) => port.number), time: portsOf(request)[0].port.duration, reason: request.justification, bastion: vm.ports[0].bastion, source: vm.ports[0].bastion ? "" : sourcesOf(vm.ports[0]) });
 }

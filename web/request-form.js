@@ -11,11 +11,11 @@ const LOOPBACK = /^(127\.|::1$)/;
 /**
  * Open the form, filled in.
  * @param {any} machine
- * @param {{ports?: number[], time?: string, reason?: string, source?: string}} [before] what an earlier request said
+ * @param {{ports?: number[], time?: string, reason?: string, source?: string, bastion?: string}} [before] what an earlier request said
  */
 export async function openForm(machine, before = {}) {
   const person = await me();
-  const source = sourceField(person.address, before.source);
+  const source = [...bastionField(machine.bastions ?? [], before.bastion), ...sourceField(person.address, before.source)];
   const time = h("select", { name: "time" });
   const outcome = h("div", { class: "note", "aria-live": "polite" });
   const chosen = (/** @type {FormData} */ given) => bodyOf(machine, given);
@@ -32,9 +32,23 @@ export async function openForm(machine, before = {}) {
   const check = checker(form, outcome, chosen);
   form.addEventListener("input", (event) => {
     if (/** @type {HTMLInputElement} */ (event.target).name === "port") fillTimes(time, machine, form, person.limits);
+    useBastion(form);
     check();
   });
+  useBastion(form);
   check();
+}
+
+/** Offer the Bastion hosts that reach the machine, where there are any. @param {any[]} hosts @param {string} [chosen] */
+function bastionField(hosts, chosen) {
+  if (!hosts.length) return [];
+  return [h("label", {}, "Connect", h("select", { name: "bastion" }, h("option", { value: "" }, "directly"),
+    ...hosts.map((host) => h("option", { value: host.id, selected: host.id === chosen }, `through Azure Bastion ${host.name} (${host.sku})`))))];
+}
+
+/** Ask for an address only where access is not opened to Bastion. @param {HTMLFormElement} form */
+function useBastion(form) {
+  form.source.disabled = !!form.bastion?.value;
 }
 
 /** @param {any} port @param {boolean} checked */
@@ -67,10 +81,11 @@ function fillTimes(time, machine, form, limits, wanted) {
 
 /** @param {any} machine @param {FormData} given */
 function bodyOf(machine, given) {
+  const bastion = given.get("bastion");
   const sources = String(given.get("source")).split(/[\s,]+/).filter(Boolean);
   return {
     virtualMachine: machine.id, ports: given.getAll("port").map(Number), duration: iso(Number(given.get("time"))),
-    allowedSourceAddressPrefixes: sources, justification: String(given.get("reason")),
+    ...(bastion ? { source: bastion } : { allowedSourceAddressPrefixes: sources }), justification: String(given.get("reason")),
   };
 }
 
@@ -79,7 +94,7 @@ function checker(form, outcome, chosen) {
   let turn = 0;
   const check = async (/** @type {number} */ now) => {
     const body = chosen(new FormData(form));
-    const missing = !body.ports.length ? "Choose a port." : !body.allowedSourceAddressPrefixes.length ? "Enter the address that access is opened to." : "";
+    const missing = !body.ports.length ? "Choose a port." : !(body.source || body.allowedSourceAddressPrefixes.length) ? "Enter the address that access is opened to." : "";
     if (missing) return outcome.replaceChildren(missing);
     try {
       const found = await call("/api/requests?dryRun=true", "POST", body);

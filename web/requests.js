@@ -64,9 +64,9 @@ export function machineOf(id) {
 /** Return the lines that connect to what is open, each with a button that copies it. @param {any} request */
 export function connectLines(request) {
   return h("div", {}, ...portsOf(request).filter(({ port }) => port.status === "Initiated").map(({ vm, port }) => {
-    const line = h("code", {}, connectLine(port, port.publicIpAddress ?? nameOf(vm.id)));
+    const line = h("code", {}, port.bastion ? `jit ${port.number === 3389 ? "rdp" : "ssh"} ${nameOf(vm.id)} -p ${port.number} --via bastion` : connectLine(port, port.publicIpAddress ?? nameOf(vm.id)));
     // Until the machine's own address is known, its name stands there.
-    if (!port.publicIpAddress) machineOf(vm.id).then((machine) => machine?.privateIpAddresses[0] && line.replaceChildren(connectLine(port, machine.privateIpAddresses[0])));
+    if (!port.publicIpAddress && !port.bastion) machineOf(vm.id).then((machine) => machine?.privateIpAddresses[0] && line.replaceChildren(connectLine(port, machine.privateIpAddresses[0])));
     return h("p", {}, "Connect with ", line, " ", copyButton(() => line.textContent ?? "", `copy-${nameOf(vm.id)}-${port.number}`));
   }));
 }

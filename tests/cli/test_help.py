@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import click
 import pytest
 
+from bench.commands import measure
 from jit_access.client.codes import REASONS, REFUSALS, advice_for
 from jit_access.commands.exits import Exit
 from jit_access.commands.main import COMMANDS, main
@@ -69,6 +70,12 @@ def test_help_loads_nothing_heavy() -> None:
     loaded = set(done.stderr.split())
     assert "click" in loaded
     assert [name for name in _HEAVY if name in loaded] == []
+
+
+def test_help_starts_within_one_and_a_half_times_a_bare_program() -> None:
+    """The least CPU time of `jit --help` is at most 1.5 times that of a bare click program."""
+    jit, bare = measure(7)
+    assert min(jit) <= 1.5 * min(bare)
 
 
 def test_identity_is_loaded_only_for_a_token() -> None:

@@ -74,7 +74,7 @@ def test_the_real_client_reads_every_kind(network: NetworkManagementClient) -> N
     subnet = network.subnets.get(GROUP, "app-vnet", "data")
     assert subnet.network_security_group
     assert subnet.network_security_group.id == group.id
-    assert len(list(network.subnets.list(GROUP, "app-vnet"))) == 6
+    assert len(list(network.subnets.list(GROUP, "app-vnet"))) == 7
     assert network.public_ip_addresses.get(GROUP, "web-1-ip").ip_address == "20.50.10.4"
     balancer = network.load_balancers.get(GROUP, "sql-lb")
     assert (balancer.load_balancing_rules or [])[0].enable_floating_ip is True

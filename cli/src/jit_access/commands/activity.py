@@ -12,14 +12,19 @@ if TYPE_CHECKING:
 
 
 @click.command("activity", cls=ActivityCommand)
-@click.option("--from", "since", metavar="TIME", help="3h or 2d ago, or an ISO time; a day ago.")
-@click.option("--to", "until", metavar="TIME", help="As --from; now.")
+@click.option(
+    "--from",
+    "since",
+    metavar="TIME",
+    help="Earliest: 3h or 2d (ago), or an ISO time; else a day ago.",
+)
+@click.option("--to", "until", metavar="TIME", help="Latest: as --from; else now.")
 @click.option("--person", metavar="OBJECT_ID", default="", help="Only what this person did.")
-@click.option("--vm", metavar="VM", shell_complete=complete_vms, help="Only this VM.")
-@click.option("--operation", default="", help="Only this kind, such as opened or refused.")
+@click.option("--vm", metavar="VM", shell_complete=complete_vms, help="Only events of this VM.")
+@click.option("--operation", default="", help="Only this operation, such as opened or refused.")
 @click.pass_obj
 def activity(session: Session, /, **given: Any) -> None:
-    """List audit events, oldest first; every page. -o csv writes what a spreadsheet reads."""
+    """List audit events, oldest first; `-o csv` writes comma-separated values."""
     from jit_access.commands.output import Result
     from jit_access.commands.texts import now
     from jit_access.commands.times import parse_past

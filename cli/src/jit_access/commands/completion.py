@@ -12,8 +12,8 @@ _SHELLS = ("bash", "zsh", "fish", "powershell")
 def completion(shell: str) -> None:
     """Print the completion script of a shell.
 
-    For bash: eval "$(jit completion bash)" in ~/.bashrc. VM names are completed from the last
-    list that was seen.
+    For bash: eval "$(jit completion bash)" in ~/.bashrc. VM names are completed from the
+    last list of VMs.
     """
     from click.shell_completion import get_completion_class
 

@@ -9,7 +9,9 @@ from jit_access.commands.exits import CommandError
 from jit_access.commands.session import Session
 
 _ID = click.argument("request_id", metavar="[ID]", required=False)
-_COMMENT = click.option("-c", "--comment", metavar="TEXT", default="", help="What you say to it.")
+_COMMENT = click.option(
+    "-c", "--comment", metavar="TEXT", default="", help="Comment, shown with your decision."
+)
 
 
 @click.command("approve", cls=JitCommand)
@@ -17,7 +19,7 @@ _COMMENT = click.option("-c", "--comment", metavar="TEXT", default="", help="Wha
 @_COMMENT
 @click.pass_obj
 def approve(session: Session, request_id: str | None, comment: str) -> None:
-    """Approve a request; without an id, list what waits."""
+    """Approve a request; without an id, list the requests that wait."""
     _decide(session, request_id, comment, "approve_request")
 
 
@@ -26,7 +28,7 @@ def approve(session: Session, request_id: str | None, comment: str) -> None:
 @_COMMENT
 @click.pass_obj
 def deny(session: Session, request_id: str | None, comment: str) -> None:
-    """Deny a request; without an id, list what waits."""
+    """Deny a request; without an id, list the requests that wait."""
     _decide(session, request_id, comment, "deny_request")
 
 
@@ -47,8 +49,8 @@ def _decide(session: Session, request_id: str | None, comment: str, operation: s
 
 @click.command("revoke", cls=JitCommand)
 @click.option("--vm", metavar="VM", shell_complete=complete_vms, help="All access to this VM.")
-@click.option("--person", metavar="OBJECT_ID", help="All access of this person.")
-@click.option("-c", "--comment", metavar="TEXT", default="", help="Why.")
+@click.option("--person", metavar="OBJECT_ID", help="All access that this person requested.")
+@click.option("-c", "--comment", metavar="TEXT", default="", help="Reason.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
 def revoke(

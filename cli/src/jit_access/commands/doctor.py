@@ -29,7 +29,7 @@ class Finding:
 @click.command("doctor", cls=JitCommand)
 @click.pass_obj
 def doctor(session: Session) -> int:
-    """Check configuration, service and sign-in, and say how to mend what is wrong."""
+    """Check configuration, service and sign-in; name a remedy for each failure."""
     from jit_access.commands.output import Result
 
     findings = list(_examine(session))

@@ -10,12 +10,12 @@ from jit_access.commands.session import Session
 @click.command("extend", cls=JitCommand)
 @click.argument("request_id", metavar="ID")
 @click.option("--for", "lasting", metavar="TIME", help="Length from now on: 30m, 1h, PT1H.")
-@click.option("--until", metavar="TIME", help="15:40, or an ISO time.")
+@click.option("--until", metavar="TIME", help="End: 15:40, or an ISO time.")
 @click.pass_obj
 def extend(session: Session, request_id: str, lasting: str | None, until: str | None) -> int:
     """Give open access a later end.
 
-    Where the policy wants an approval for that, the exit code is 5 and the present end stands.
+    Where the policy requires an approval, the exit code is 5 and the present end stands.
     """
     from jit_access.client import NewEnd
     from jit_access.commands.output import Result
@@ -38,9 +38,9 @@ def extend(session: Session, request_id: str, lasting: str | None, until: str | 
 
 
 @click.command("end", cls=JitCommand)
-@click.argument("request_id", metavar="ID", required=False)
+@click.argument("request_id", metavar="[ID]", required=False)
 @click.option("--all", "all_of_them", is_flag=True, help="End all your open and waiting access.")
-@click.option("-j", "--reason", metavar="TEXT", default="", help="Why.")
+@click.option("-j", "--reason", metavar="TEXT", default="", help="Reason.")
 @click.option("--no-wait", is_flag=True, help="Do not wait until it is closed.")
 @click.pass_obj
 def end(

@@ -12,10 +12,10 @@ _WATCH_SECONDS = 5.0
 
 
 @click.command("ls", cls=JitCommand)
-@click.option("--mine", is_flag=True, help="Only your own.")
-@click.option("--pending", is_flag=True, help="Only those that wait for approval.")
-@click.option("--open", "is_open", is_flag=True, help="Only open ones.")
-@click.option("--vm", metavar="VM", shell_complete=complete_vms, help="Only those for this VM.")
+@click.option("--mine", is_flag=True, help="Only your requests.")
+@click.option("--pending", is_flag=True, help="Only requests that wait for approval.")
+@click.option("--open", "is_open", is_flag=True, help="Only open requests.")
+@click.option("--vm", metavar="VM", shell_complete=complete_vms, help="Only requests for this VM.")
 @click.option("--watch", is_flag=True, help="Show the list again every 5 seconds, until Ctrl-C.")
 @click.pass_obj
 def ls(

@@ -49,7 +49,7 @@ def vm_ls(session: Session, category: str | None, fail_on: str | None, scope: st
 @vm_argument()
 @click.pass_obj
 def vm_show(session: Session, vm: str) -> int:
-    """Show a VM: its policy, its firewalls, and any rule that leaves a port open."""
+    """Show a VM: policy, firewalls, Bastion hosts, and rules that leave a port open."""
     from jit_access.commands.exits import CommandError
     from jit_access.commands.output import Result
     from jit_access.commands.vms import find_vm

@@ -78,7 +78,7 @@ def policy_put(
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
 def policy_rm(session: Session, name: str, *, yes: bool) -> int:
-    """Remove a policy: its deny rules go, and its open access is closed."""
+    """Remove a policy and its deny rules, and close its open access."""
     from jit_access.commands.output import Result
     from jit_access.commands.policy_files import find_policy
 

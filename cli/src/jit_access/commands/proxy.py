@@ -14,9 +14,9 @@ from jit_access.commands.ssh import reach_options
 @click.command("proxy", cls=JitCommand)
 @click.argument("host", metavar="HOST")
 @click.argument("port", metavar="PORT", type=click.IntRange(1, 65535))
-@click.option("--suffix", default=".jit", show_default=True, help="End of HOST that is cut off.")
+@click.option("--suffix", default=".jit", show_default=True, help="Ending of HOST to remove.")
 @click.option(
-    "--fdpass", is_flag=True, help="Hand the connection to ssh (ProxyUseFdpass) and leave."
+    "--fdpass", is_flag=True, help="Hand the connection to ssh (ProxyUseFdpass) and exit."
 )
 @request_options
 @reach_options

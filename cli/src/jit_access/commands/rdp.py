@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     metavar="PORT",
     type=click.IntRange(1, 65535),
     default=3389,
-    help="3389 without it.",
+    help="Port; 3389 without it.",
 )
 @click.option("-l", "--login", "user", metavar="USER", help="User name on the VM.")
 @click.option("--file", type=click.Path(path_type=Path), help="Write an .rdp file; start nothing.")

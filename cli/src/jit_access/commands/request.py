@@ -13,16 +13,18 @@ from jit_access.commands.session import Session
 def request_options(command: Any) -> Any:
     """Add the options that say what is requested."""
     options = (
-        click.option("--for", "lasting", metavar="TIME", help="30m, 1h, 1h30m or PT1H."),
-        click.option("--until", metavar="TIME", help="15:40, or an ISO time."),
-        click.option("-j", "--reason", metavar="TEXT", help="Why; the policy may want it."),
+        click.option("--for", "lasting", metavar="TIME", help="Length: 30m, 1h, 1h30m or PT1H."),
+        click.option("--until", metavar="TIME", help="End: 15:40, or an ISO time."),
+        click.option("-j", "--reason", metavar="TEXT", help="Reason; the policy may require one."),
         click.option(
             "--source",
             metavar="SOURCE",
-            help="'me', 'bastion', or addresses; without it the service takes yours.",
+            help="Addresses, 'me', 'bastion' or a Bastion host's id; without it, your address.",
         ),
         click.option(
-            "--break-glass", is_flag=True, help="Skip the approval, with a reason; it is announced."
+            "--break-glass",
+            is_flag=True,
+            help="Skip the approval; requires a reason, and is notified.",
         ),
         click.option(
             "--timeout", metavar="TIME", help="Stop waiting after this time; exit code 5."

@@ -32,7 +32,12 @@ def reach_options(command: Any) -> Any:
 @click.argument("arguments", metavar="[-- ARGS...]", nargs=-1, type=click.UNPROCESSED)
 @click.option("-l", "--login", "user", metavar="USER", help="User name on the VM.")
 @click.option(
-    "-p", "--port", metavar="PORT", type=click.IntRange(1, 65535), default=22, help="22 without it."
+    "-p",
+    "--port",
+    metavar="PORT",
+    type=click.IntRange(1, 65535),
+    default=22,
+    help="Port; 22 without it.",
 )
 @click.option("--end-after", is_flag=True, help="End the access when ssh ends.")
 @request_options

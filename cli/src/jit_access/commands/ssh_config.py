@@ -12,8 +12,10 @@ from jit_access.commands.session import Session
 
 
 @click.command("ssh-config", cls=JitCommand)
-@click.option("--write", is_flag=True, help="Write it to ~/.ssh/jit.config and include that.")
-@click.option("--suffix", default=".jit", show_default=True, help="End of the host names.")
+@click.option(
+    "--write", is_flag=True, help="Write ~/.ssh/jit.config and include it in ~/.ssh/config."
+)
+@click.option("--suffix", default=".jit", show_default=True, help="Ending of the host names.")
 @click.option(
     "--via",
     type=click.Choice(("direct", "bastion")),

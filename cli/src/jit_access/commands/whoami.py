@@ -9,7 +9,7 @@ from jit_access.commands.session import Session
 @click.command("whoami", cls=JitCommand)
 @click.pass_obj
 def whoami(session: Session) -> None:
-    """Show as whom the service is called: what the access token says."""
+    """Show the caller: name, roles and expiry of the access token."""
     from jit_access.commands.output import Result, printable
 
     data = identity(session)
