@@ -1,9 +1,10 @@
-# make demo    set everything up, play one access end to end, stop
+# make demo    set everything up, play one access end to end, stop. Behind an Azure Firewall, or on
+#              AWS: make demo SCENE=firewall, make demo SCENE=aws; or: make demo -- --scene firewall
 # make run     set everything up, start the local stack, stay until interrupted
 # make test    set everything up, run all tests, in a new order each time; then again in the same:
 #              PYTEST_ADDOPTS=--randomly-seed=<the seed it printed> make test
 #              TEST_PROCESSES=0 make test runs them in one process
-# make check   formatting, linting, types (of the page too), layers, words
+# make check   formatting, linting, types (of the page too), layers, words, CloudFormation templates
 # make soak    the long form of the fault tests
 # make bench   measure against the obvious implementation
 # make live    deploy into a subscription, measure what only Azure can show, remove everything:
@@ -20,8 +21,17 @@ export JIT_VENV = $(VENV)
 setup:
 	@sh local/setup.sh
 
+# What follows `demo --` on the command line are words for it, and no targets.
+ifeq (demo,$(firstword $(MAKECMDGOALS)))
+DEMO_WORDS := $(wordlist 2,$(words $(MAKECMDGOALS)),$(MAKECMDGOALS))
+ifneq (,$(DEMO_WORDS))
+.PHONY: $(DEMO_WORDS)
+$(eval $(DEMO_WORDS): ; @:)
+endif
+endif
+
 demo: setup
-	@$(PYTHON) -m local demo
+	@$(PYTHON) -m local demo $(SCENE) $(DEMO_WORDS)
 
 run: setup
 	@$(PYTHON) -m local up
@@ -69,6 +79,7 @@ check: setup
 	@$(PYTHON) -m mypy
 	@$(VENV)/bin/lint-imports --no-cache
 	@$(PYTHON) -m tools.check_words
+	@$(VENV)/bin/cfn-lint infra/aws/*.yaml
 	@node_modules/.bin/tsc --project .
 
 format: setup

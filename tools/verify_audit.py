@@ -178,8 +178,9 @@ def _anchors(path: Path) -> list[tuple[int, str]]:
         if line.strip():
             anchor = json.loads(line)
             try:
+                anchor = anchor.get("data", anchor)  # a notification has its fields in there
                 heads.append((int(anchor["sequence"]), str(anchor["head"])))
-            except (KeyError, TypeError) as error:
+            except (KeyError, TypeError, AttributeError) as error:
                 raise LookError(f"no anchor in {path}: {line}") from error
     return heads
 

@@ -166,6 +166,35 @@ def test_the_workflow_runs_what_a_developer_runs() -> None:
     assert all(f"--skip-path {path.name}" in runs for path in GRAPH)
 
 
+@pytest.mark.parametrize(
+    ("words", "passed"),
+    [
+        ([], ""),
+        (["--", "--scene", "firewall"], "--scene firewall"),
+        (["SCENE=aws"], "aws"),
+    ],
+)
+def test_make_demo_passes_its_words_on(words: list[str], passed: str) -> None:
+    """What follows `make demo --` reaches the demo, and is no target of its own."""
+    done = subprocess.run(
+        ["make", "--dry-run", "demo", *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (line,) = (each for each in done.stdout.splitlines() if "-m local demo" in each)
+    assert line.split()[1:] == ["-m", "local", "demo", *passed.split()]
+
+
+def test_make_check_lints_the_templates_for_aws() -> None:
+    """The CloudFormation templates are linted by the pinned cfn-lint, as in the tests."""
+    done = subprocess.run(
+        ["make", "--dry-run", "check"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "cfn-lint infra/aws/*.yaml" in done.stdout
+
+
 def test_jobs_that_write_run_no_package_of_other_people_s() -> None:
     """What signs or publishes a release neither checks out nor installs anything."""
     release = yaml.safe_load((ROOT / ".github/workflows/release.yml").read_text(encoding="utf-8"))

@@ -3,6 +3,8 @@
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 from local import azd as local_azd
 from local.live import LOCATION, SUBSCRIPTION
 from tests.live.playing import BUILDING, Cloud, Fate, Killed
+from tests.package import ROOT
 from tools.live import __main__ as command
 from tools.live.outside import RESOURCES, LiveError
 from tools.live.report import FAILED, PASSED, SKIPPED
@@ -58,6 +61,22 @@ def test_a_run_killed_at_any_call_is_removed_by_the_next_clean_up(
             assert at > 40
             return
     pytest.fail("the run never ends")
+
+
+@pytest.mark.parametrize("module", ["tools.live", "tools.verify_audit"])
+def test_the_command_starts_as_make_starts_it(module: str) -> None:
+    """Neither the tests' search path nor an installed command line is needed."""
+    environment = {name: text for name, text in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "-m", module, "--help"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "usage: python -m" in done.stdout
 
 
 class _Signalled(Fate):

@@ -116,10 +116,11 @@ def test_a_removed_file_is_named_by_its_day_and_lines() -> None:
     assert any(each.startswith("missing: lines 5 to 8") for each in found)
 
 
-def test_files_that_are_not_ours_are_named() -> None:
-    """A file of another name is no file of the record."""
+@pytest.mark.parametrize("name", ["test1/notes.txt", "test1/2026-13-45.jsonl"])
+def test_files_that_are_not_ours_are_named(name: str) -> None:
+    """A file of another name, or of a day that there is not, is no file of the record."""
     _, blobs = exported()
-    blobs.files["test1/notes.txt"] = b""
+    blobs.files[name] = b""
     assert [f.kind for f in read_record(blobs.files).findings] == ["foreign file"]
 
 

@@ -16,6 +16,7 @@ class Exit(IntEnum):
     FAILED = 7  # could not be opened, or is closed
     EXPOSED = 8  # a VM is exposed, or an open port does not answer
     OUTSIDE_POLICY = 9  # the policy does not allow it
+    BROKEN = 10  # the exported audit record is not what it must be
     INTERRUPTED = 130  # Ctrl-C
 
 

@@ -33,6 +33,11 @@ def arm_token(profile: Profile) -> str:
     return _identity_token(profile, f"{profile.arm.rstrip('/')}/.default")
 
 
+def storage_token(profile: Profile) -> str:
+    """Return a token for Azure Storage, with which the exported audit record is read."""
+    return _identity_token(profile, "https://storage.azure.com/.default")
+
+
 def run_token_command(command: str) -> str:
     """Return what a command prints; it is run without a shell."""
     try:

@@ -1,0 +1,1 @@
+"""Verify the audit record that a deployment exports. It uses nothing of the app."""
