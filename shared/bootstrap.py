@@ -312,7 +312,8 @@ class App:
     def _machines(self) -> Machines:
         from shared.adapters.arm import VirtualMachines
 
-        return VirtualMachines(self._arm_as_network, self.settings.scopes)
+        look = self._groups.provider.look
+        return VirtualMachines(self._arm_as_network, self.settings.scopes, look=look)
 
     @cached_property
     def _bastions(self) -> Bastions:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from threading import RLock
+from typing import Any
 
 from shared.domain.bastion import BastionReach
 from shared.domain.ids import RuleNames, is_within, key_of, name_of
@@ -18,6 +19,7 @@ from shared.ports import (
     Item,
     Listed,
     Machine,
+    Neighbours,
     OutsideError,
     Result,
     Row,
@@ -255,6 +257,10 @@ class MemoryFirewall:
             flushes_connections=key in self.flushing,
         )
 
+    def look(self, firewall_id: str) -> tuple[dict[str, Any], Snapshot | None]:
+        """Read a group once, with the machines' interfaces left out."""
+        return {"properties": {}}, self.read(firewall_id)
+
     def write(self, snapshot: Snapshot, plan: Plan) -> None:
         """Carry out a plan, or its first change."""
         self.before_write(snapshot, plan)
@@ -327,6 +333,10 @@ class MemoryMachines:
         """Read one VM."""
         return self.machines.get(key_of(vm_id))
 
+    def find_by_reads(self, vm_id: str) -> Machine | None:
+        """Read one VM."""
+        return self.find(vm_id)
+
     def shared_address(self, machine: Machine) -> str:
         """Look for another VM with the same address behind the same firewall."""
         own = {(key_of(a.firewall_id), ip) for a in machine.attachments for ip in a.addresses}
@@ -335,6 +345,16 @@ class MemoryMachines:
             if key_of(other.id) != key_of(machine.id) and own & held:
                 return f"its address also belongs to '{name_of(other.id)}'"
         return ""
+
+    def addresses_given_twice(self, subscription: str) -> frozenset[tuple[str, str]]:
+        """Return nothing: what stands behind one firewall is looked for at each opening."""
+        del subscription
+        return frozenset()
+
+    def neighbours(self, machine: Machine, *, lists: bool = True) -> Neighbours:
+        """Look for a shared address; no group is read."""
+        del lists
+        return Neighbours(self.shared_address(machine))
 
 
 class MemoryInventory:

@@ -111,7 +111,7 @@ class FragileWorld(World):
             "firewall": Breakable(
                 self.firewall, self.faults, frozenset({"read", "write", "list_with_our_rules"})
             ),
-            "machines": Breakable(self.machines, self.faults, frozenset({"find"})),
+            "machines": Breakable(self.machines, self.faults, frozenset({"find", "find_by_reads"})),
         }
         self.rewire(**breakable)
 

@@ -74,6 +74,9 @@ class _WhenUsed:
     def read(self, firewall_id: str) -> Snapshot:
         return self.made().read(firewall_id)
 
+    def look(self, firewall_id: str) -> tuple[dict[str, Any], Snapshot | None]:
+        return self.made().look(firewall_id)
+
     def write(self, snapshot: Snapshot, plan: Plan) -> None:
         self.made().write(snapshot, plan)
 

@@ -1,5 +1,6 @@
 """How Azure's resources describe a VM's way in, joined in memory."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -188,10 +189,42 @@ def shared_address(machine: Machine, nics: Iterable[Resource], groups: Iterable[
     return ""
 
 
-def stand_before_others(machine: Machine, groups: Iterable[Resource]) -> bool:
-    """Tell whether a group may decide for more than a VM's own interfaces."""
+def may_share_address(
+    machine: Machine, groups: Iterable[Resource], *, within_network: bool
+) -> bool:
+    """Tell whether a group may stand before another interface with an address of a VM.
+
+    Not within the network: an address is given once in a virtual network, so none is shared where
+    a group stands before the VM's own interfaces and before subnets of its one network only.
+    """
     own = set(map(key_of, machine.interfaces))
-    return not all(_references(group) <= own for group in groups)
+    one = len(machine.networks) == 1 and not within_network
+    network = key_of(machine.networks[0]) if one else ""
+    return any(
+        each not in own and (not network or each.partition("/subnets/")[0] != network)
+        for group in groups
+        for each in _references(group)
+    )
+
+
+def given_twice(nics: Iterable[Resource]) -> frozenset[tuple[str, str]]:
+    """Return the addresses that two interfaces of a virtual network have, with its key."""
+    given = Counter(
+        (key_of(network), address)
+        for nic in nics
+        for network in networks_of([nic])
+        for address in _addresses_in(nic, network)
+    )
+    return frozenset(each for each, count in given.items() if count > 1)
+
+
+def _addresses_in(nic: Resource, network: str) -> frozenset[str]:
+    addresses = (
+        config["properties"].get("privateIPAddress") or ""
+        for config in _configs(nic)
+        if _place(config["properties"].get("subnet"), "")[0] == key_of(network)
+    )
+    return frozenset(canonical([each for each in addresses if each]))
 
 
 def _references(group: Resource) -> frozenset[str]:
