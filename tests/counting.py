@@ -7,9 +7,7 @@ from typing import Any
 from shared.ports import Item, Result
 from tests.faults.simulated import SimulatedWorld
 
-_TABLE = frozenset(
-    {"get", "query", "scan", "insert", "replace", "upsert", "delete", "transact"}
-)
+_TABLE = frozenset({"get", "query", "scan", "insert", "replace", "upsert", "delete", "transact"})
 _QUEUES = frozenset({"send_request", "send_firewall", "send_policy", "send_notice", "requested"})
 
 
@@ -109,7 +107,11 @@ class CountedWorld(SimulatedWorld):
     def arm_calls(self) -> list[str]:
         """Return our calls of ARM since counting started."""
         made = self.arm.ask("log")["calls"][self._seen :]
-        return [f"{c['method']} {c['path'].partition('/providers/')[2]}" for c in made if c["caller"] == "network"]
+        return [
+            f"{c['method']} {c['path'].partition('/providers/')[2]}"
+            for c in made
+            if c["caller"] == "network"
+        ]
 
     @property
     def reads(self) -> int:

@@ -14,6 +14,7 @@ from shared.adapters.arm_clients import retry_after
 from shared.domain.desired import Observed
 from shared.domain.ids import VM_TYPE, key_of, parse_id
 from shared.firewalls.nsg.application_groups import Membership
+from shared.firewalls.nsg.networks import KnownNetworks
 from shared.firewalls.nsg.resources import (
     GROUP_TYPE,
     FloatingFronts,
@@ -23,8 +24,8 @@ from shared.firewalls.nsg.resources import (
     guarded_subnets,
     interface_ids,
     join,
-    shared_address,
     may_share_address,
+    shared_address,
     subnet_ids,
 )
 from shared.ports import Machine, Neighbours, OutsideError, Sleep, ThrottledError
@@ -165,6 +166,7 @@ def _places(scopes: Sequence[str], subscription: str) -> tuple[str, ...]:
     return places_in(scopes, subscription) or (f"/subscriptions/{subscription}",)
 
 
+_UNKNOWN: Callable[[str], str] = lambda _reference: ""  # noqa: E731
 Look = Callable[[str], tuple[dict[str, Any], Observed | None]]
 
 
@@ -181,6 +183,7 @@ class VirtualMachines:
     ) -> None:
         self._arm = arm
         self._scopes = scopes
+        self._networks = KnownNetworks()
         self._look = look or (lambda firewall_id: (self._read(firewall_id), None))
 
     def find(self, vm_id: str) -> Machine | None:
@@ -211,10 +214,10 @@ class VirtualMachines:
         read = {key: self._look(firewall_id) for key, firewall_id in looks.items()}
         groups = [group for group, _ in read.values()]
         seen = {key: observed for key, (_, observed) in read.items() if observed}
-        if not may_share_address(machine, groups, within_network=lists):
+        if not may_share_address(machine, groups, _UNKNOWN if lists else self._networks.of):
             return Neighbours(seen=seen)
         try:
-            nics = self._listed(machine.id, "networkInterfaces")
+            nics = self._interfaces(parse_id(machine.id, VM_TYPE).subscription)
         except NotReadableError as error:
             told = f"the network interfaces behind its security group cannot be listed: {error}"
             return Neighbours(told)
@@ -222,10 +225,13 @@ class VirtualMachines:
 
     def addresses_given_twice(self, subscription: str) -> frozenset[tuple[str, str]]:
         """List the addresses that two interfaces of a virtual network have."""
+        return given_twice(self._interfaces(subscription))
+
+    def _interfaces(self, subscription: str) -> list[dict[str, Any]]:
         places = _places(self._scopes, subscription)
-        return given_twice(
-            list_all(self._arm, places, "Microsoft.Network/networkInterfaces", _NETWORK)
-        )
+        nics = list_all(self._arm, places, "Microsoft.Network/networkInterfaces", _NETWORK)
+        self._networks.note(nics)
+        return nics
 
     def _unreadable(self, vm_id: str, interfaces: list[dict[str, Any]], *, lists: bool) -> str:
         """Say why rules on the VM's own addresses do not tell who reaches it; empty: they do.

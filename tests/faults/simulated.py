@@ -19,6 +19,7 @@ from shared.firewalls.nsg.client import NetworkSecurityGroups
 from shared.firewalls.nsg.model import Access, SecurityRule, Snapshot
 from shared.firewalls.nsg.provider import NsgProvider
 from shared.firewalls.nsg.rules import Plan
+from shared.firewalls.nsg.settling import SettleTimes
 from shared.firewalls.nsg.wire import read_rule, write_rule
 from shared.store.audit import Fact
 from shared.use_cases.policies import apply as protection
@@ -232,8 +233,8 @@ class SimulatedWorld(World):
             whole_writes=lambda: nsg_write == "auto" and self.probe.renew(),
             probe_nsg=probe_nsg,
             membership=lambda subscription: read_membership(reader, (), subscription),
-            now=lambda: self.clock().timestamp(),
         )
+        groups.settle_times = SettleTimes(lambda: self.clock().timestamp())
         reader = ArmReader(_reads(), patience=30, sleep=self.clock.advance)
         machines = VirtualMachines(reader, look=NsgProvider(groups, NAMES).look)
         self.rewire(

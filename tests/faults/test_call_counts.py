@@ -3,7 +3,9 @@
 import pytest
 
 from shared.domain.model import Status
+from shared.use_cases.timers.reconcile import reconcile
 from tests.counting import CountedWorld
+from tests.faults.simulated import NETWORK, VNET
 from tests.world import DB, NSG_SUBNET, WEB
 
 SETTLE_SECONDS = 2.0
@@ -89,9 +91,24 @@ def test_a_sweep_reads_where_a_row_was_lost() -> None:
 
 
 def test_a_load_balancer_that_came_later_is_found_by_reconcile() -> None:
-    """The row of a VM keeps what lists have shown, so that an opening need not list anew."""
+    """Reconcile lists load balancers, and notes a doubt with the VM that openings then heed."""
     world = protected_world()
-    assert {row.doubt for row in world.services.policies.vm_rows(world.policy().id)} == {""}
+    balancer = f"{NETWORK}/loadBalancers/lb"
+    member = {"properties": {"ipAddress": "10.0.0.5", "virtualNetwork": {"id": VNET}}}
+    pool = {"id": f"{balancer}/backendAddressPools/p", "name": "p"}
+    rule = {
+        "id": f"{balancer}/loadBalancingRules/sql",
+        "name": "sql",
+        "properties": {"enableFloatingIP": True, "backendAddressPool": {"id": pool["id"]}},
+    }
+    pools = [{**pool, "properties": {"loadBalancerBackendAddresses": [member]}}]
+    properties = {"loadBalancingRules": [rule], "backendAddressPools": pools}
+    world.place({"id": balancer, "location": "westeurope", "properties": properties})
+    reconcile(world.services)
+    world.work()
+    request = world.ask(DB)
+    assert world.status(request.id) is Status.FAILED
+    assert "has a floating IP" in world.why(request.id)
 
 
 def test_a_vm_that_the_version_before_noted_is_listed_once() -> None:

@@ -6,7 +6,6 @@ How an NSG answers is in docs/architecture.md; the recorded facts behind it are 
 import io
 import json
 import re
-import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -57,9 +56,8 @@ class NetworkSecurityGroups:
         whole_writes: Callable[[], bool],
         probe_nsg: str = "",
         membership: Callable[[str], Membership | None] | None = None,
-        now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._settling = SettleTimes(now)
+        self.settle_times = SettleTimes()
         self._looks = SharedReads()
         self._client = client
         self._names = names
@@ -75,7 +73,7 @@ class NetworkSecurityGroups:
         may still be superseded: so we read until the group says it has settled. The first look
         at a group that we have written comes after what its last write took.
         """
-        waited = first = self._settling.first_look(firewall_id)
+        waited = first = self.settle_times.first_look(firewall_id)
         if first:
             self._sleep(first)
         while True:
@@ -91,7 +89,7 @@ class NetworkSecurityGroups:
             except AzureError as error:
                 raise OutsideError(str(error)) from error
             if _is_settled(raw):
-                self._settling.note_settled(firewall_id, at_first_look=0 < first == waited)
+                self.settle_times.note_settled(firewall_id, at_first_look=0 < first == waited)
                 return self._snapshot(firewall_id, raw)
             if waited >= _SETTLE_SECONDS:
                 raise SettlingError(
@@ -144,7 +142,7 @@ class NetworkSecurityGroups:
         at last a rule that cannot be removed is turned into a Deny.
         """
         self._write(snapshot, plan)
-        self._settling.note_write(snapshot.firewall_id)
+        self.settle_times.note_write(snapshot.firewall_id)
 
     def _write(self, snapshot: Snapshot, plan: Plan) -> None:
         whole = self._whole_writes()

@@ -1,7 +1,7 @@
 """How Azure's resources describe a VM's way in, joined in memory."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -190,18 +190,17 @@ def shared_address(machine: Machine, nics: Iterable[Resource], groups: Iterable[
 
 
 def may_share_address(
-    machine: Machine, groups: Iterable[Resource], *, within_network: bool
+    machine: Machine, groups: Iterable[Resource], network_of: Callable[[str], str]
 ) -> bool:
     """Tell whether a group may stand before another interface with an address of a VM.
 
-    Not within the network: an address is given once in a virtual network, so none is shared where
-    a group stands before the VM's own interfaces and before subnets of its one network only.
+    An address is given once in a virtual network. `network_of` returns the key of the network of
+    an interface or a subnet, or nothing: then it counts as another one.
     """
     own = set(map(key_of, machine.interfaces))
-    one = len(machine.networks) == 1 and not within_network
-    network = key_of(machine.networks[0]) if one else ""
+    network = key_of(machine.networks[0]) if len(machine.networks) == 1 else ""
     return any(
-        each not in own and (not network or each.partition("/subnets/")[0] != network)
+        each not in own and (not network or network_of(each) != network)
         for group in groups
         for each in _references(group)
     )
@@ -219,12 +218,12 @@ def given_twice(nics: Iterable[Resource]) -> frozenset[tuple[str, str]]:
 
 
 def _addresses_in(nic: Resource, network: str) -> frozenset[str]:
-    addresses = (
-        config["properties"].get("privateIPAddress") or ""
+    return frozenset(
+        address
         for config in _configs(nic)
         if _place(config["properties"].get("subnet"), "")[0] == key_of(network)
+        for address in canonical(filter(None, [config["properties"].get("privateIPAddress")]))
     )
-    return frozenset(canonical([each for each in addresses if each]))
 
 
 def _references(group: Resource) -> frozenset[str]:

@@ -38,6 +38,7 @@ def doubt_of(machine: Machine | None, twice: Twice) -> str | None:
     if machine is None or twice is None:
         return None
     networks = set(map(key_of, machine.networks))
-    own = {ip for each in machine.attachments for ip in canonical(each.addresses)}
+    listed = {address for each in machine.attachments for address in each.addresses}
+    own = {spelled for address in listed for spelled in canonical([address])}
     shared = [ip for network, ip in sorted(twice) if network in networks and ip in own]
     return shorten(machine.unreadable) or (f"{shared[0]} is given twice" if shared else "")

@@ -28,9 +28,9 @@ from shared.store.room import has_room
 from shared.use_cases.audit import record
 from shared.use_cases.closing_soon import note_closing_soon
 from shared.use_cases.firewalls.converge import Outcome, converge
-from shared.use_cases.firewalls.run import Seen
 from shared.use_cases.firewalls.lanes import leave_to_message
 from shared.use_cases.firewalls.paths import find_with_neighbours
+from shared.use_cases.firewalls.run import Seen
 from shared.use_cases.grants import close_early, grant_of
 from shared.use_cases.messages import send_firewall
 from shared.use_cases.policies.apply import apply_policy, standing

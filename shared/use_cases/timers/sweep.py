@@ -220,7 +220,11 @@ def _sweep_firewall(services: Services, firewall_id: str, dues: list[Due]) -> _S
     """
     try:
         started = services.clock()
-        outcome = Outcome.DONE if _is_proven(services, firewall_id, dues) else converge(services, firewall_id, budget=BUDGET)
+        outcome = (
+            Outcome.DONE
+            if _is_proven(services, firewall_id, dues)
+            else converge(services, firewall_id, budget=BUDGET)
+        )
         if outcome is Outcome.BUSY:
             return _Swept.BUSY
         if outcome is Outcome.SETTLING:
