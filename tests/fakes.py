@@ -9,6 +9,7 @@ from threading import RLock
 from typing import Any
 
 from shared.domain.bastion import BastionReach
+from shared.domain.desired import Observed
 from shared.domain.ids import RuleNames, is_within, key_of, name_of
 from shared.domain.model import Attachment
 from shared.firewalls.nsg.model import Access, SecurityRule, Snapshot
@@ -324,6 +325,8 @@ class MemoryMachines:
 
     def __init__(self) -> None:
         self.machines: dict[str, Machine] = {}
+        self.look: Callable[[str], Observed] | None = None  # how neighbours read groups
+        self.twice: frozenset[tuple[str, str]] = frozenset()
 
     def add(self, vm_id: str, *attachments: Attachment, system: str = "linux") -> None:
         """Put a VM there."""
@@ -347,14 +350,16 @@ class MemoryMachines:
         return ""
 
     def addresses_given_twice(self, subscription: str) -> frozenset[tuple[str, str]]:
-        """Return nothing: what stands behind one firewall is looked for at each opening."""
+        """Return what a test has put there."""
         del subscription
-        return frozenset()
+        return self.twice
 
     def neighbours(self, machine: Machine, *, lists: bool = True) -> Neighbours:
-        """Look for a shared address; no group is read."""
+        """Look for a shared address; groups are read where a test says how."""
         del lists
-        return Neighbours(self.shared_address(machine))
+        looks = {key_of(each.firewall_id): each.firewall_id for each in machine.attachments}
+        seen = {key: self.look(each) for key, each in looks.items()} if self.look else {}
+        return Neighbours(self.shared_address(machine), seen)
 
 
 class MemoryInventory:
