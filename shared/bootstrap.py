@@ -312,8 +312,9 @@ class App:
     def _machines(self) -> Machines:
         from shared.adapters.arm import VirtualMachines
 
-        look = self._groups.provider.look
-        return VirtualMachines(self._arm_as_network, self.settings.scopes, look=look)
+        return VirtualMachines(
+            self._arm_as_network, self.settings.scopes, self._groups.provider.look
+        )
 
     @cached_property
     def _bastions(self) -> Bastions:

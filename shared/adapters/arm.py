@@ -179,7 +179,7 @@ class VirtualMachines:
     """
 
     def __init__(
-        self, arm: ArmReader, scopes: Sequence[str] = (), *, look: Look | None = None
+        self, arm: ArmReader, scopes: Sequence[str] = (), look: Look | None = None
     ) -> None:
         self._arm = arm
         self._scopes = scopes
