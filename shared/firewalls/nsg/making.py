@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from shared.domain.desired import Observed
 from shared.domain.ids import RuleNames
 from shared.firewalls.nsg.model import Snapshot
 from shared.firewalls.nsg.ports import Firewall
@@ -41,6 +42,10 @@ class Groups:
     def provider(self) -> NsgProvider:
         """Return the provider."""
         return NsgProvider(self.groups, self._parts.names, Band(allow_from=self._parts.allow_from))
+
+    def look(self, firewall_id: str) -> tuple[dict[str, Any], Observed | None]:
+        """Read a group once, as it is, and its observed state where that can be planned from."""
+        return self.provider.look(firewall_id)
 
     @cached_property
     def probe(self) -> WriteProbe:
