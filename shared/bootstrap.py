@@ -312,7 +312,7 @@ class App:
     def _machines(self) -> Machines:
         from shared.adapters.arm import VirtualMachines
 
-        return VirtualMachines(self._arm_as_network, self.settings.scopes)
+        return VirtualMachines(self._arm_as_network, self.settings.scopes, self._groups.look)
 
     @cached_property
     def _bastions(self) -> Bastions:

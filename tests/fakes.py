@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from threading import RLock
+from typing import Any
 
 from shared.domain.bastion import BastionReach
+from shared.domain.desired import Observed
 from shared.domain.ids import RuleNames, is_within, key_of, name_of
 from shared.domain.model import Attachment
 from shared.firewalls.nsg.model import Access, SecurityRule, Snapshot
@@ -18,6 +20,7 @@ from shared.ports import (
     Item,
     Listed,
     Machine,
+    Neighbours,
     OutsideError,
     Result,
     Row,
@@ -255,6 +258,10 @@ class MemoryFirewall:
             flushes_connections=key in self.flushing,
         )
 
+    def look(self, firewall_id: str) -> tuple[dict[str, Any], Snapshot | None]:
+        """Read a group once, with the machines' interfaces left out."""
+        return {"properties": {}}, self.read(firewall_id)
+
     def write(self, snapshot: Snapshot, plan: Plan) -> None:
         """Carry out a plan, or its first change."""
         self.before_write(snapshot, plan)
@@ -318,6 +325,8 @@ class MemoryMachines:
 
     def __init__(self) -> None:
         self.machines: dict[str, Machine] = {}
+        self.look: Callable[[str], Observed] | None = None  # how neighbours read groups
+        self.twice: frozenset[tuple[str, str]] = frozenset()
 
     def add(self, vm_id: str, *attachments: Attachment, system: str = "linux") -> None:
         """Put a VM there."""
@@ -327,6 +336,10 @@ class MemoryMachines:
         """Read one VM."""
         return self.machines.get(key_of(vm_id))
 
+    def find_by_reads(self, vm_id: str) -> Machine | None:
+        """Read one VM."""
+        return self.find(vm_id)
+
     def shared_address(self, machine: Machine) -> str:
         """Look for another VM with the same address behind the same firewall."""
         own = {(key_of(a.firewall_id), ip) for a in machine.attachments for ip in a.addresses}
@@ -335,6 +348,18 @@ class MemoryMachines:
             if key_of(other.id) != key_of(machine.id) and own & held:
                 return f"its address also belongs to '{name_of(other.id)}'"
         return ""
+
+    def addresses_given_twice(self, subscription: str) -> frozenset[tuple[str, str]]:
+        """Return what a test has put there."""
+        del subscription
+        return self.twice
+
+    def neighbours(self, machine: Machine, *, lists: bool = True) -> Neighbours:
+        """Look for a shared address; groups are read where a test says how."""
+        del lists
+        looks = {key_of(each.firewall_id): each.firewall_id for each in machine.attachments}
+        seen = {key: self.look(each) for key, each in looks.items()} if self.look else {}
+        return Neighbours(self.shared_address(machine), seen)
 
 
 class MemoryInventory:

@@ -1,7 +1,7 @@
 """The few other reads of Azure Resource Manager, on azure-core's ARM pipeline."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -11,21 +11,24 @@ from azure.core.rest import HttpRequest, HttpResponse
 from azure.mgmt.core import ARMPipelineClient
 
 from shared.adapters.arm_clients import retry_after
+from shared.domain.desired import Observed
 from shared.domain.ids import VM_TYPE, key_of, parse_id
 from shared.firewalls.nsg.application_groups import Membership
+from shared.firewalls.nsg.networks import KnownNetworks
 from shared.firewalls.nsg.resources import (
     GROUP_TYPE,
     FloatingFronts,
     balancer_ids,
     describe,
+    given_twice,
     guarded_subnets,
     interface_ids,
     join,
+    may_share_address,
     shared_address,
-    stand_before_others,
     subnet_ids,
 )
-from shared.ports import Machine, OutsideError, Sleep, ThrottledError
+from shared.ports import Machine, Neighbours, OutsideError, Sleep, ThrottledError
 from shared.use_cases.reports.inventory import Listed, places_in
 
 _COMPUTE, _NETWORK = "2024-07-01", "2024-05-01"
@@ -163,47 +166,80 @@ def _places(scopes: Sequence[str], subscription: str) -> tuple[str, ...]:
     return places_in(scopes, subscription) or (f"/subscriptions/{subscription}",)
 
 
+_UNKNOWN: Callable[[str], str] = lambda _reference: ""  # noqa: E731
+Look = Callable[[str], tuple[dict[str, Any], Observed | None]]
+
+
 class VirtualMachines:
     """Finds a VM's way in: its interfaces, and the firewall on each and on its subnet.
 
     `scopes` is where the app has rights: what is listed, is listed there. Empty: all of the
-    VM's subscription.
+    VM's subscription. `look` reads a security group once, and returns its state where that can be
+    planned from.
     """
 
-    def __init__(self, arm: ArmReader, scopes: Sequence[str] = ()) -> None:
+    def __init__(
+        self, arm: ArmReader, scopes: Sequence[str] = (), look: Look | None = None
+    ) -> None:
         self._arm = arm
         self._scopes = scopes
+        self._networks = KnownNetworks()
+        self._look = look or (lambda firewall_id: (self._read(firewall_id), None))
 
     def find(self, vm_id: str) -> Machine | None:
         """Read one VM and everything in front of it."""
+        return self._find(vm_id, lists=True)
+
+    def find_by_reads(self, vm_id: str) -> Machine | None:
+        """Read one VM and what it refers to, without the list of load balancers."""
+        return self._find(vm_id, lists=False)
+
+    def _find(self, vm_id: str, *, lists: bool) -> Machine | None:
         vm = self._arm.get(parse_id(vm_id, VM_TYPE).text, _COMPUTE)
         if vm is None:
             return None
         interfaces = [self._read(reference) for reference in interface_ids(vm)]
         subnets = {subnet: self._read(subnet) for nic in interfaces for subnet in subnet_ids(nic)}
         machine = describe(vm, interfaces, subnets)
-        return replace(
-            machine, unreadable=machine.unreadable or self._unreadable(vm_id, interfaces)
-        )
+        unreadable = machine.unreadable or self._unreadable(vm_id, interfaces, lists=lists)
+        return replace(machine, unreadable=unreadable)
 
     def shared_address(self, machine: Machine) -> str:
         """Say which other interface has an address of a VM behind the same security group."""
-        groups = [self._read(each.firewall_id) for each in machine.attachments]
-        if not stand_before_others(machine, groups):
-            return ""
-        try:
-            nics = self._listed(machine.id, "networkInterfaces")
-        except NotReadableError as error:
-            return f"the network interfaces behind its security group cannot be listed: {error}"
-        return shared_address(machine, nics, groups)
+        return self.neighbours(machine).shared
 
-    def _unreadable(self, vm_id: str, interfaces: list[dict[str, Any]]) -> str:
+    def neighbours(self, machine: Machine, *, lists: bool = True) -> Neighbours:
+        """Find which other interface has an address of a VM behind the same security group."""
+        looks = {key_of(each.firewall_id): each.firewall_id for each in machine.attachments}
+        read = {key: self._look(firewall_id) for key, firewall_id in looks.items()}
+        groups = [group for group, _ in read.values()]
+        seen = {key: observed for key, (_, observed) in read.items() if observed}
+        if not may_share_address(machine, groups, _UNKNOWN if lists else self._networks.of):
+            return Neighbours(seen=seen)
+        try:
+            nics = self._interfaces(parse_id(machine.id, VM_TYPE).subscription)
+        except NotReadableError as error:
+            told = f"the network interfaces behind its security group cannot be listed: {error}"
+            return Neighbours(told)
+        return Neighbours(shared_address(machine, nics, groups), seen)
+
+    def addresses_given_twice(self, subscription: str) -> frozenset[tuple[str, str]]:
+        """List the addresses that two interfaces of a virtual network have."""
+        return given_twice(self._interfaces(subscription))
+
+    def _interfaces(self, subscription: str) -> list[dict[str, Any]]:
+        places = _places(self._scopes, subscription)
+        nics = list_all(self._arm, places, "Microsoft.Network/networkInterfaces", _NETWORK)
+        self._networks.note(nics)
+        return nics
+
+    def _unreadable(self, vm_id: str, interfaces: list[dict[str, Any]], *, lists: bool) -> str:
         """Say why rules on the VM's own addresses do not tell who reaches it; empty: they do.
 
         A pool may name the VM by address, which only the list of load balancers shows.
         """
         try:
-            balancers = self._listed(vm_id, "loadBalancers")
+            balancers = self._listed(vm_id, "loadBalancers") if lists else []
         except NotReadableError:
             balancers = []
         listed = {key_of(each["id"]) for each in balancers}

@@ -17,7 +17,7 @@ from shared.ports.firewalls import (
     WriteProof,
 )
 from shared.ports.inventory import Inventory, Listed
-from shared.ports.machines import Bastions, Machine, Machines, PathNotes
+from shared.ports.machines import Bastions, Machine, Machines, Neighbours, PathNotes
 from shared.ports.notifications import NotificationChannel, RejectedEventError
 from shared.ports.queues import Queues
 from shared.ports.running import Clock, Item, Result, Sleep, Workers
@@ -39,6 +39,7 @@ __all__ = [
     "Machine",
     "Machines",
     "NamedRule",
+    "Neighbours",
     "NotificationChannel",
     "OutsideError",
     "PathNotes",

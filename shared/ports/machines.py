@@ -1,10 +1,11 @@
 """The inventory of the cloud: VMs, what stands in front of them, and Bastion hosts."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from shared.domain.bastion import BastionReach
+from shared.domain.desired import Observed
 from shared.domain.model import Attachment
 
 
@@ -32,6 +33,17 @@ class Machine:
     networks: tuple[str, ...] = ()  # ids of the virtual networks that its interfaces stand in
 
 
+@dataclass(frozen=True)
+class Neighbours:
+    """What else has an address of a VM behind the same firewall; empty: nothing has.
+
+    `seen` holds the settled security groups that were read to find out, by key of id.
+    """
+
+    shared: str = ""
+    seen: Mapping[str, Observed] = field(default_factory=dict)
+
+
 class Machines(Protocol):
     """The cloud's inventory."""
 
@@ -39,8 +51,24 @@ class Machines(Protocol):
         """Read one VM and its way in; None only if the cloud says that it does not exist."""
         ...
 
+    def find_by_reads(self, vm_id: str) -> Machine | None:
+        """Do the same without lists: no load balancer is found that names a VM by address."""
+        ...
+
     def shared_address(self, machine: Machine) -> str:
         """Say what else has an address of a VM behind the same firewall; empty: nothing has."""
+        ...
+
+    def neighbours(self, machine: Machine, *, lists: bool = True) -> Neighbours:
+        """Look for a shared address, and return the security groups that were read for it.
+
+        `lists` False: no address of its own virtual network is looked for, where the cloud gives
+        each address once.
+        """
+        ...
+
+    def addresses_given_twice(self, subscription: str) -> frozenset[tuple[str, str]]:
+        """List the addresses that two interfaces of a virtual network have, with its key."""
         ...
 
 

@@ -56,6 +56,7 @@ class FirewallStore:
         protections: list[Protection] = []
         undecoded: set[str] = set()
         grants: list[Grant] = []
+        lacks_grants = False
         for row in rows:
             try:
                 if row.key.startswith("protection|"):
@@ -66,7 +67,8 @@ class FirewallStore:
                 self._telemetry.fault("jit.row.unreadable", error, row=row.key)
                 if row.key.startswith("protection|"):
                     undecoded.add(row.key.rpartition("|")[2])
-        return FirewallRows(tuple(protections), tuple(grants), frozenset(undecoded))
+                lacks_grants |= row.key.startswith("grant|")
+        return FirewallRows(tuple(protections), tuple(grants), frozenset(undecoded), lacks_grants)
 
     def insert_grant(self, grant: Grant) -> bool:
         """Add a grant, wanted or sealed; False: its place is taken."""
@@ -152,7 +154,8 @@ class FirewallStore:
         ):
             return None
         before = row.values if row else {}
-        values = {**before, "owner": owner, "until": format_sortable(until)}
+        ended = {"before": str(before.get("until", ""))}
+        values = {**before, **ended, "owner": owner, "until": format_sortable(until)}
         wanted = Row(row_key(firewall_id), "lease", values, row.version if row else "")
         if row is None:
             return replace(wanted, version=self._table.insert(wanted))

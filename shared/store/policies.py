@@ -29,6 +29,7 @@ class VmRow:
     policy_id: str
     vm_id: str
     firewalls: tuple[str, ...] = ()
+    doubt: str | None = None  # why rules on its addresses may not decide; None: not known
     last_access_at: datetime | None = None
     last_requestor: str = ""
     version: str = ""

@@ -10,6 +10,7 @@ from local.arm.client import ArmClient
 from shared.adapters.arm import ArmInventory, ArmReader, VirtualMachines
 from shared.adapters.arm_clients import LocalName, arm_client
 from shared.domain.ids import key_of
+from shared.firewalls.nsg.networks import KEPT_SECONDS, KnownNetworks
 from shared.ports import Machine, OutsideError
 
 SUBSCRIPTION = "3f1c7d1e-5a0b-4c6e-9b1f-2d7a90c4e815"
@@ -330,6 +331,51 @@ def test_a_group_in_front_of_one_vm_needs_no_list(arm: ArmClient, reader: ArmRea
     before = len(arm.ask("log")["calls"])
     assert single.shared_address(machine) == ""
     assert len(arm.ask("log")["calls"]) == before + 1
+
+
+def lists_made(arm: ArmClient, single: VirtualMachines, name: str, *, lists: bool) -> int:
+    """Look for neighbours of a VM; return how many lists of interfaces that took."""
+    machine = single.find(f"{APP}/Microsoft.Compute/virtualMachines/{name}")
+    assert machine is not None
+    before = len(arm.ask("log")["calls"])
+    assert single.neighbours(machine, lists=lists).shared == ""
+    calls = arm.ask("log")["calls"][before:]
+    return sum(call["path"].endswith("/networkInterfaces") for call in calls)
+
+
+def test_a_group_before_one_network_needs_no_list_once_interfaces_were_listed(
+    arm: ArmClient, reader: ArmReader
+) -> None:
+    """The cloud gives an address once in a network, and an interface stays in its network."""
+    single = VirtualMachines(reader)
+    assert lists_made(arm, single, "db-1", lists=True) == 1
+    assert lists_made(arm, single, "db-1", lists=False) == 0
+    assert lists_made(arm, single, "web-1", lists=False) == 0
+    assert lists_made(arm, VirtualMachines(reader), "web-1", lists=False) == 1
+
+
+def test_an_address_given_twice_in_a_network_is_listed(arm: ArmClient, reader: ArmReader) -> None:
+    """It is listed with its network, and addresses of other networks are not mixed in."""
+    single = VirtualMachines(reader)
+    assert single.addresses_given_twice(SUBSCRIPTION) == frozenset()
+    nic = resource(f"{NETWORK}/networkInterfaces/{TWIN}-nic")
+    nic["properties"]["ipConfigurations"][0]["properties"]["privateIPAddress"] = "10.0.1.4"
+    arm.control("edit", {"resources": [nic]})
+    [(network, address)] = single.addresses_given_twice(SUBSCRIPTION)
+    assert (network.rpartition("/")[2], address) == ("app-vnet", "10.0.1.4")
+
+
+def test_a_network_is_known_for_half_an_hour() -> None:
+    """After that an interface may have been made anew; one in two networks is not noted."""
+    now = [0.0]
+    known = KnownNetworks(lambda: now[0])
+    config = {"properties": {"subnet": {"id": "/Net/subnets/a"}}}
+    known.note([{"id": "/NIC", "properties": {"ipConfigurations": [config]}}])
+    other = {"properties": {"subnet": {"id": "/other/subnets/a"}}}
+    known.note([{"id": "/two", "properties": {"ipConfigurations": [config, other]}}])
+    assert [known.of(each) for each in ("/nic", "/two", "/x/subnets/a")] == ["/net", "", "/x"]
+    now[0] = KEPT_SECONDS + 1
+    assert known.of("/nic") == ""
 
 
 def test_interfaces_that_may_not_be_listed_are_a_reason_to_refuse(

@@ -8,6 +8,7 @@ from typing import Any
 
 from shared.domain.model import Status
 from shared.firewalls.nsg.model import Access, SecurityRule
+from shared.firewalls.nsg.provider import NsgProvider
 from shared.firewalls.nsg.rules import allow_rules, deny_rules
 from shared.ports import OutsideError
 from shared.use_cases.timers.reconcile import reconcile
@@ -104,6 +105,8 @@ class FragileWorld(World):
     def __init__(self, *rules: SecurityRule) -> None:
         super().__init__(*rules)
         self.faults = Faults()
+        groups = NsgProvider(self.firewall, NAMES)
+        self.machines.look = lambda key: groups.observe(self.firewall.read(key))
         self.kept_requests = self.services.requests  # read by tests, never broken
         breakable = {
             "tables": BreakableTables(self.tables, self.faults),
@@ -111,7 +114,7 @@ class FragileWorld(World):
             "firewall": Breakable(
                 self.firewall, self.faults, frozenset({"read", "write", "list_with_our_rules"})
             ),
-            "machines": Breakable(self.machines, self.faults, frozenset({"find"})),
+            "machines": Breakable(self.machines, self.faults, frozenset({"find", "find_by_reads"})),
         }
         self.rewire(**breakable)
 

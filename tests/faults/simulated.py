@@ -17,7 +17,9 @@ from shared.domain.model import AccessRequest, PortRequest, Principal
 from shared.domain.policy import Asked, AskedPort
 from shared.firewalls.nsg.client import NetworkSecurityGroups
 from shared.firewalls.nsg.model import Access, SecurityRule, Snapshot
+from shared.firewalls.nsg.provider import NsgProvider
 from shared.firewalls.nsg.rules import Plan
+from shared.firewalls.nsg.settling import SettleTimes
 from shared.firewalls.nsg.wire import read_rule, write_rule
 from shared.store.audit import Fact
 from shared.use_cases.policies import apply as protection
@@ -191,6 +193,9 @@ class _Interrupted:
     def read(self, firewall_id: str) -> Snapshot:
         return self.real.read(firewall_id)
 
+    def look(self, firewall_id: str) -> tuple[Json, Snapshot | None]:
+        return self.real.look(firewall_id)
+
     def write(self, snapshot: Snapshot, plan: Plan) -> None:
         self.world.before_write(snapshot, plan)
         self.real.write(snapshot, plan)
@@ -229,8 +234,9 @@ class SimulatedWorld(World):
             probe_nsg=probe_nsg,
             membership=lambda subscription: read_membership(reader, (), subscription),
         )
+        groups.settle_times = SettleTimes(lambda: self.clock().timestamp())
         reader = ArmReader(_reads(), patience=30, sleep=self.clock.advance)
-        machines = VirtualMachines(reader)
+        machines = VirtualMachines(reader, look=NsgProvider(groups, NAMES).look)
         self.rewire(
             firewall=_Interrupted(groups, self),
             machines=machines,

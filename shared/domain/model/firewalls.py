@@ -113,3 +113,4 @@ class FirewallRows:
     # The VMs, by the digest of their key, of which a protection's row cannot be decoded: their
     # deny rules are kept.
     undecoded: frozenset[str] = frozenset()
+    lacks_grants: bool = False  # whether the row of some grant cannot be decoded

@@ -16,10 +16,12 @@ from azure.mgmt.network import NetworkManagementClient
 from azure.mgmt.network.models import NetworkSecurityGroup
 
 from shared.adapters.arm_clients import retry_after
-from shared.domain.ids import RuleNames, is_within, parse_id
+from shared.adapters.shared_reads import SharedReads
+from shared.domain.ids import RuleNames, is_within, key_of, parse_id
 from shared.firewalls.nsg.application_groups import Membership, names_groups
 from shared.firewalls.nsg.model import NSG_TYPE, Access, SecurityRule, Snapshot
 from shared.firewalls.nsg.rules import Plan, in_order
+from shared.firewalls.nsg.settling import SettleTimes
 from shared.firewalls.nsg.wire import changed_group, foreign_part, read_rule, write_rule
 from shared.ports import (
     FirewallChangedError,
@@ -43,7 +45,7 @@ _IMPOSSIBLE_ETAG = 'W/"00000000-0000-0000-0000-000000000000"'
 
 
 class NetworkSecurityGroups:
-    """The NSG kind of firewall. It keeps no state: what it knows, it has just read."""
+    """The NSG kind of firewall. It keeps no state but how long writes took to settle."""
 
     def __init__(
         self,
@@ -55,6 +57,8 @@ class NetworkSecurityGroups:
         probe_nsg: str = "",
         membership: Callable[[str], Membership | None] | None = None,
     ) -> None:
+        self.settle_times = SettleTimes()
+        self._looks = SharedReads()
         self._client = client
         self._names = names
         self._sleep = sleep
@@ -66,9 +70,12 @@ class NetworkSecurityGroups:
         """Read a settled snapshot.
 
         The SDK's poller sleeps 30 s where the service names no delay, and a Succeeded operation
-        may still be superseded: so we read until the group says it has settled.
+        may still be superseded: so we read until the group says it has settled. The first look
+        at a group that we have written comes after what its last write took.
         """
-        waited = 0.0
+        waited = first = self.settle_times.first_look(firewall_id)
+        if first:
+            self._sleep(first)
         while True:
             try:
                 raw = self._get(firewall_id)
@@ -82,6 +89,7 @@ class NetworkSecurityGroups:
             except AzureError as error:
                 raise OutsideError(str(error)) from error
             if _is_settled(raw):
+                self.settle_times.note_settled(firewall_id, at_first_look=0 < first == waited)
                 return self._snapshot(firewall_id, raw)
             if waited >= _SETTLE_SECONDS:
                 raise SettlingError(
@@ -92,6 +100,23 @@ class NetworkSecurityGroups:
             pause = min(max(waited * _OVERSHOOT, _SHORTEST_WAIT_SECONDS), _LONGEST_WAIT_SECONDS)
             self._sleep(pause)
             waited += pause
+
+    def look(self, firewall_id: str) -> tuple[dict[str, Any], Snapshot | None]:
+        """Read a group once, as it is; its snapshot comes along where that can be planned from.
+
+        A group that is being written cannot, nor one whose rules need a list of interfaces.
+        Callers at the same time share a read that begins after they have asked.
+        """
+        try:
+            raw = self._looks.read(key_of(firewall_id), lambda: self._get(firewall_id))
+        except HttpResponseError as error:
+            told = _translated(error)
+            raise told if isinstance(told, OutsideError) else OutsideError(str(told)) from error
+        except AzureError as error:
+            raise OutsideError(str(error)) from error
+        if not _is_settled(raw) or names_groups(raw["properties"]["securityRules"]):
+            return raw, None
+        return raw, self._snapshot(firewall_id, raw)
 
     def _snapshot(self, firewall_id: str, raw: dict[str, Any]) -> Snapshot:
         rules = self._rules(raw, firewall_id)
@@ -116,6 +141,10 @@ class NetworkSecurityGroups:
         Closing tries every door: what one kind of write is refused for, the other may do, and
         at last a rule that cannot be removed is turned into a Deny.
         """
+        self._write(snapshot, plan)
+        self.settle_times.note_write(snapshot.firewall_id)
+
+    def _write(self, snapshot: Snapshot, plan: Plan) -> None:
         whole = self._whole_writes()
         if whole and (plan.size > 1 or plan.flush_connections):
             try:

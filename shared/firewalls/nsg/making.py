@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from shared.domain.desired import Observed
 from shared.domain.ids import RuleNames
 from shared.firewalls.nsg.model import Snapshot
 from shared.firewalls.nsg.ports import Firewall
@@ -42,6 +43,10 @@ class Groups:
         """Return the provider."""
         return NsgProvider(self.groups, self._parts.names, Band(allow_from=self._parts.allow_from))
 
+    def look(self, firewall_id: str) -> tuple[dict[str, Any], Observed | None]:
+        """Read a group once, as it is, and its observed state where that can be planned from."""
+        return self.provider.look(firewall_id)
+
     @cached_property
     def probe(self) -> WriteProbe:
         """Return the proof that whole writes are guarded; its answer stands in the tables."""
@@ -73,6 +78,9 @@ class _WhenUsed:
 
     def read(self, firewall_id: str) -> Snapshot:
         return self.made().read(firewall_id)
+
+    def look(self, firewall_id: str) -> tuple[dict[str, Any], Snapshot | None]:
+        return self.made().look(firewall_id)
 
     def write(self, snapshot: Snapshot, plan: Plan) -> None:
         self.made().write(snapshot, plan)

@@ -1,7 +1,7 @@
 """What the provider needs of a client that reads and writes network security groups."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from shared.firewalls.nsg.model import Snapshot
 from shared.firewalls.nsg.rules import Plan
@@ -12,6 +12,10 @@ class Firewall(Protocol):
 
     def read(self, firewall_id: str) -> Snapshot:
         """Read a settled snapshot; raises SettlingError within seconds where it stays busy."""
+        ...
+
+    def look(self, firewall_id: str) -> tuple[dict[str, Any], Snapshot | None]:
+        """Read a group once, as it is, and a snapshot where that can be planned from."""
         ...
 
     def write(self, snapshot: Snapshot, plan: Plan) -> None:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from shared.domain.desired import (
     Block,
@@ -72,6 +73,11 @@ class NsgProvider:
             if isinstance(busy.snapshot, Snapshot):
                 busy.observed = self.observe(busy.snapshot)
             raise
+
+    def look(self, firewall_id: str) -> tuple[dict[str, Any], Observed | None]:
+        """Read a group once, as it is, and its observed state where that can be planned from."""
+        group, snapshot = self.groups.look(firewall_id)
+        return group, self.observe(snapshot) if snapshot else None
 
     def observe(self, snapshot: Snapshot) -> Observed:
         """Return the observed state of a group that was read or listed."""

@@ -1,6 +1,7 @@
 """How Azure's resources describe a VM's way in, joined in memory."""
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -188,10 +189,41 @@ def shared_address(machine: Machine, nics: Iterable[Resource], groups: Iterable[
     return ""
 
 
-def stand_before_others(machine: Machine, groups: Iterable[Resource]) -> bool:
-    """Tell whether a group may decide for more than a VM's own interfaces."""
+def may_share_address(
+    machine: Machine, groups: Iterable[Resource], network_of: Callable[[str], str]
+) -> bool:
+    """Tell whether a group may stand before another interface with an address of a VM.
+
+    An address is given once in a virtual network. `network_of` returns the key of the network of
+    an interface or a subnet, or nothing: then it counts as another one.
+    """
     own = set(map(key_of, machine.interfaces))
-    return not all(_references(group) <= own for group in groups)
+    network = key_of(machine.networks[0]) if len(machine.networks) == 1 else ""
+    return any(
+        each not in own and (not network or network_of(each) != network)
+        for group in groups
+        for each in _references(group)
+    )
+
+
+def given_twice(nics: Iterable[Resource]) -> frozenset[tuple[str, str]]:
+    """Return the addresses that two interfaces of a virtual network have, with its key."""
+    given = Counter(
+        (key_of(network), address)
+        for nic in nics
+        for network in networks_of([nic])
+        for address in _addresses_in(nic, network)
+    )
+    return frozenset(each for each, count in given.items() if count > 1)
+
+
+def _addresses_in(nic: Resource, network: str) -> frozenset[str]:
+    return frozenset(
+        address
+        for config in _configs(nic)
+        if _place(config["properties"].get("subnet"), "")[0] == key_of(network)
+        for address in canonical(filter(None, [config["properties"].get("privateIPAddress")]))
+    )
 
 
 def _references(group: Resource) -> frozenset[str]:

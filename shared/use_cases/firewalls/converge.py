@@ -31,7 +31,7 @@ from shared.use_cases.firewalls.failing import fail_impossible
 from shared.use_cases.firewalls.planning import Judged, judge, remember
 from shared.use_cases.firewalls.polling import leave_to_poll
 from shared.use_cases.firewalls.refusals import raise_if_close_refused
-from shared.use_cases.firewalls.run import Run
+from shared.use_cases.firewalls.run import Run, Seen
 from shared.use_cases.firewalls.unread import close_past_ends
 from shared.use_cases.messages import send_firewall
 from shared.use_cases.services import Services
@@ -66,13 +66,15 @@ def converge(
     lets_in: bool = False,
     budget: timedelta | None = None,
     settled: Callable[[Observed], None] | None = None,
+    seen: Seen | None = None,
 ) -> Outcome:
     """Converge one firewall, if no other worker is doing so.
 
     The holder of the lease converges everything there, releases it, and looks again: a worker that
     recorded something meanwhile, or came to close what has just ended, found the lease taken and
     left. An opening may wait for a batch; nothing else does. `settled` is called with each read
-    that leaves nothing to write. Raises OverrunError where the budget is used up.
+    that leaves nothing to write. `seen` is a read that the first write may be planned from, and
+    that confirms nothing. Raises OverrunError where the budget is used up.
     """
     provider = services.firewalls.of(firewall_id)
     until = services.clock() + (budget or min(provider.pace.run, LONGEST_RUN))
@@ -83,6 +85,8 @@ def converge(
             return Outcome.BUSY
         run = Run(services, provider, firewall_id, end_gathering(lease), until)
         run.may_gather, run.settled = lets_in, settled
+        run.seen = None if seen is None or seen.is_before(lease) else seen.observed
+        seen = None
         try:
             _serve_lane(services, run)
         except SettlingError as busy:
@@ -194,6 +198,8 @@ def _pause(services: Services, run: Run, error: Exception) -> float:
 
 def _round(services: Services, run: Run) -> bool:
     """Go round once; True: nothing is left to do."""
+    if _write_as_seen(services, run):
+        return False
     observed = run.provider.read(run.firewall_id)
     judged = _judge(services, observed, run)
     judged = remember(services, run.provider, observed, judged, run.refused)
@@ -214,6 +220,24 @@ def _round(services: Services, run: Run) -> bool:
         run.settled(observed)
     failed = fail_impossible(services, observed, judged, run.refused)
     return not failed and not _tries_again(services, run) and not _reads_again(run, judged)
+
+
+def _write_as_seen(services: Services, run: Run) -> bool:
+    """Write by a read that was made just before, where there is one; True: it was written.
+
+    The rows are read after it, and If-Match guards the write. Memory is taken from no such read.
+    """
+    observed, run.seen = run.seen, None
+    if observed is None:
+        return False
+    judged = _judge(services, observed, run)
+    plan = judged.plan
+    if not plan.changes or plan.remember or comes_in_a_crowd(run.lease, plan, services.clock()):
+        return False
+    run.judged = judged
+    run.repairs.look(observed, judged, run.refused)
+    _write(services, observed, judged, run)
+    return True
 
 
 def _reads_again(run: Run, judged: Judged) -> bool:

@@ -8,7 +8,7 @@ from shared.domain.exposure import Exposure, exposures
 from shared.domain.ids import key_of
 from shared.domain.machine_ids import AzureVm, Ec2Instance, parse_machine_id
 from shared.domain.model import Attachment
-from shared.ports import Firewalls, Machine, Machines, ReadFirewall
+from shared.ports import Firewalls, Machine, Machines, Neighbours, ReadFirewall
 
 
 def find_machine(machines: Machines, firewalls: Firewalls, vm_id: str) -> Machine | None:
@@ -21,17 +21,27 @@ def find_to_open(
     machines: Machines, firewalls: Firewalls, vm_id: str
 ) -> tuple[Machine | None, str]:
     """Read one machine, and what else has an address of it behind the same firewall."""
-    found = _describe(machines, vm_id)
+    machine, neighbours = find_with_neighbours(machines, firewalls, vm_id)
+    return machine, neighbours.shared
+
+
+def find_with_neighbours(
+    machines: Machines, firewalls: Firewalls, vm_id: str, *, lists: bool = True
+) -> tuple[Machine | None, Neighbours]:
+    """Read one machine and its neighbours; without lists where nothing was found when applied."""
+    found = _describe(machines, vm_id, lists=lists)
     if found is None:
-        return None, ""
-    shared = machines.shared_address(found)
-    return with_firewalls(firewalls, [found])[0], shared
+        return None, Neighbours()
+    neighbours = machines.neighbours(found, lists=lists)
+    return with_firewalls(firewalls, [found])[0], neighbours
 
 
-def _describe(machines: Machines, vm_id: str) -> Machine | None:
+def _describe(machines: Machines, vm_id: str, *, lists: bool = True) -> Machine | None:
     """Describe a machine; of an EC2 instance only its provider knows more than its id."""
     parsed = parse_machine_id(vm_id)
-    return machines.find(vm_id) if isinstance(parsed, AzureVm) else describe_instance(parsed)
+    if not isinstance(parsed, AzureVm):
+        return describe_instance(parsed)
+    return machines.find(vm_id) if lists else machines.find_by_reads(vm_id)
 
 
 def describe_instance(instance: Ec2Instance) -> Machine:

@@ -1,9 +1,11 @@
 """What one holder of a lease has learnt about one firewall."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 
 from shared.domain.desired import Change, Observed, Plan
+from shared.domain.times import format_sortable
 from shared.ports import FirewallProvider, RefusedError, Row
 from shared.use_cases.firewalls.drift import Repairs
 from shared.use_cases.firewalls.failures import Failures
@@ -12,6 +14,18 @@ from shared.use_cases.services import Services
 
 _MORE_READS = 3  # of rows that other writers changed meanwhile
 _MORE_TRIES = 1  # for rows that outside systems kept from being confirmed
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A settled state that was read for another purpose, by a read that began at a time."""
+
+    observed: Observed
+    at: datetime
+
+    def is_before(self, lease: Row) -> bool:
+        """Tell whether another worker has held the lease since the read began."""
+        return str(lease.values.get("before", "")) >= format_sortable(self.at)
 
 
 class Run:
@@ -42,6 +56,7 @@ class Run:
         self.may_gather = False
         self.gathers = False
         self.settled: Callable[[Observed], None] | None = None
+        self.seen: Observed | None = None
         self._parts: list[frozenset[str]] = []  # ids of changes to be tried apart
         self._tried = Plan()
 

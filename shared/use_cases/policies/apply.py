@@ -20,6 +20,7 @@ from shared.store.policies import PolicyRow, VmRow
 from shared.store.room import policy_has_room
 from shared.use_cases.firewalls.converge import Outcome, converge
 from shared.use_cases.firewalls.paths import find_exposures
+from shared.use_cases.policies.doubts import read_twice
 from shared.use_cases.policies.findings import (
     Finding,
     Kind,
@@ -210,6 +211,7 @@ def _apply(services: Services, policy_id: str, held: PolicyRow | None) -> Applie
     applied = Applied(
         flush_connections=conditions.flush_connections, revoke_foreign=conditions.revoke_foreign
     )
+    applied.twice = read_twice(services, vms)
 
     def protect(vm: PolicyVm) -> None:
         row = rows.get(key_of(vm.id), VmRow(policy_id, vm.id))

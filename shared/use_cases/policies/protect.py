@@ -20,6 +20,7 @@ from shared.store.codec import UnreadableRowError
 from shared.store.policies import VmRow
 from shared.use_cases.firewalls.paths import find_machine
 from shared.use_cases.grants import close_early
+from shared.use_cases.policies.doubts import Twice, doubt_of
 from shared.use_cases.policies.findings import (
     Governed,
 )
@@ -40,6 +41,7 @@ class Applied:
     observed: dict[str, Observed] = field(default_factory=dict)
     flush_connections: bool = False
     revoke_foreign: bool = False
+    twice: Twice = None
 
     def saw(self, observed: Observed) -> None:
         """Keep the last settled read of a firewall that is there."""
@@ -60,8 +62,10 @@ def protect_vm(services: Services, row: VmRow, vm: PolicyVm, applied: Applied) -
     # The firewalls are noted before anything is written to them: what is not noted here could
     # never be lifted.
     noted = sorted({*row.firewalls, *(each.firewall_id for each in closing)})
-    if tuple(noted) != row.firewalls or not row.version:
-        services.policies.put_vm(replace(row, vm_id=vm.id, firewalls=tuple(noted)))
+    doubt = doubt_of(machine, applied.twice)
+    known = replace(row, vm_id=vm.id, firewalls=tuple(noted), doubt=doubt)
+    if not row.version or (row.firewalls, row.doubt) != (known.firewalls, known.doubt):
+        services.policies.put_vm(known)
     ports = vm.ports or usual_ports(machine)
     numbers = tuple(sorted(rule.number for rule in ports))
     applied.governed.append(Governed(vm.id, numbers, tuple(attachments)))

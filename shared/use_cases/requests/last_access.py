@@ -16,6 +16,8 @@ def note_access(services: Services, request: AccessRequest) -> None:
         row = services.policies.vm_row(request.policy_id, vm_id)
         if row is None or (row.last_access_at and row.last_access_at >= request.requested_at):
             continue
+        if row.doubt is None:  # the version before has not noted it, and it was just opened
+            row = replace(row, doubt="")
         requestor = shorten(request.requestor.name or request.requestor.object_id, MAX_NAME)
         noted = replace(row, last_access_at=request.requested_at, last_requestor=requestor)
         try:

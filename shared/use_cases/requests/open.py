@@ -1,6 +1,6 @@
 """Open what a request asks for: check once more, find the firewalls, record, converge."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -23,12 +23,14 @@ from shared.domain.permissions import Action
 from shared.domain.policy import Asked, AskedPort, check_request, narrow_protocol
 from shared.domain.request import begin_opening, change_ports, close
 from shared.ports import OutsideError, ThrottledError
+from shared.store.codec import UnreadableRowError
 from shared.store.room import has_room
 from shared.use_cases.audit import record
 from shared.use_cases.closing_soon import note_closing_soon
 from shared.use_cases.firewalls.converge import Outcome, converge
 from shared.use_cases.firewalls.lanes import leave_to_message
-from shared.use_cases.firewalls.paths import find_to_open
+from shared.use_cases.firewalls.paths import find_with_neighbours
+from shared.use_cases.firewalls.run import Seen
 from shared.use_cases.grants import close_early, grant_of
 from shared.use_cases.messages import send_firewall
 from shared.use_cases.policies.apply import apply_policy, standing
@@ -52,13 +54,14 @@ def open_access(services: Services, request_id: str) -> None:
     request, unread = refresh_bastion_sources(services, held.request)
     request = _end_what_may_not(services, request)
     request = _end_what_is_not_permitted(services, request)
-    attachments, errors = _find_attachments(services, request)
+    seen: dict[str, Seen] = {}
+    attachments, errors = _find_attachments(services, request, seen)
     attachments = {vm: found for vm, found in attachments.items() if key_of(vm) not in unread}
     request = _begin(services, request, attachments)
     policy = standing(services.policies.get(request.policy_id))
     request = fail_ports_with_too_many_sources(services, policy, request)
     firewalls = _insert_grants(services, request)
-    outcomes = services.workers(partial(_try, services, request_id), firewalls)
+    outcomes = services.workers(partial(_try, services, request_id, seen), firewalls)
     note_access(services, request)
     for error in (*unread.values(), *errors, *outcomes):
         if isinstance(error, ThrottledError):
@@ -73,10 +76,13 @@ def _come_back(services: Services, request_id: str, error: ThrottledError) -> No
     services.queues.send_request(request_id, delay=timedelta(seconds=error.retry_after))
 
 
-def _try(services: Services, request_id: str, firewall_id: str) -> Exception | None:
+def _try(
+    services: Services, request_id: str, seen: Mapping[str, Seen], firewall_id: str
+) -> Exception | None:
     """Converge one firewall; an error of one must not keep the others closed."""
     try:
-        outcome = converge(services, firewall_id, lets_in=True)
+        before = seen.get(key_of(firewall_id))
+        outcome = converge(services, firewall_id, lets_in=True, seen=before)
         if outcome is Outcome.BUSY:
             leave_to_message(services, firewall_id)
         if outcome is Outcome.PARTLY and _is_opening(services, request_id, firewall_id):
@@ -170,30 +176,58 @@ def _is_new(port: PortRequest) -> bool:
 
 
 def _find_attachments(
-    services: Services, request: AccessRequest
+    services: Services, request: AccessRequest, seen: dict[str, Seen] | None = None
 ) -> tuple[dict[str, tuple[Attachment, ...] | str], list[Exception]]:
-    """Find the firewalls in front of each VM, or why there is no way to open it."""
-    waiting = {port.vm_id for port in request.ports if _is_new(port)}
+    """Find the firewalls in front of each VM, or why there is no way to open it.
+
+    `seen` takes up what was read of the firewalls, by their keys.
+    """
     errors: list[Exception] = []
     found: dict[str, tuple[Attachment, ...] | str] = {}
-    for vm_id in sorted(waiting):
+    seen = {} if seen is None else seen
+    for vm_id in sorted({port.vm_id for port in request.ports if _is_new(port)}):
         try:
-            machine, shared = find_to_open(services.machines, services.firewalls, vm_id)
+            found[vm_id] = _find(services, request.policy_id, vm_id, seen)
         except Exception as error:  # noqa: BLE001 - raised again after the other VMs are open
             errors.append(error)
-            continue
-        if machine is None:
-            found[vm_id] = "the VM does not exist"
-        elif machine.unreadable:
-            found[vm_id] = machine.unreadable
-        elif shared:
-            found[vm_id] = shared
-        else:
-            found[vm_id] = machine.attachments or (
-                f"no {services.firewalls.label_at(vm_id)} stands in front of the VM, "
-                "so there is nothing to open"
-            )
     return found, errors
+
+
+def _find(
+    services: Services, policy_id: str, vm_id: str, seen: dict[str, Seen]
+) -> tuple[Attachment, ...] | str:
+    """Find the firewalls in front of one VM; keep what is read of them, for their first plan.
+
+    Nothing is listed where it was when the policy was applied, and no doubt was found. Reconcile
+    lists again. A load balancer that came since opens nothing; an address is given once in a
+    network, and interfaces of other networks behind the same group are listed all the same.
+    """
+    started = services.clock()
+    machine, neighbours = find_with_neighbours(
+        services.machines,
+        services.firewalls,
+        vm_id,
+        lists=_is_doubtful(services, policy_id, vm_id),
+    )
+    seen.update({key: Seen(observed, started) for key, observed in neighbours.seen.items()})
+    if machine is None:
+        return "the VM does not exist"
+    return (
+        machine.unreadable
+        or neighbours.shared
+        or machine.attachments
+        or f"no {services.firewalls.label_at(vm_id)} stands in front of the VM, "
+        "so there is nothing to open"
+    )
+
+
+def _is_doubtful(services: Services, policy_id: str, vm_id: str) -> bool:
+    """Tell whether the row of a VM does not say that rules on its addresses decide for it alone."""
+    try:
+        row = services.policies.vm_row(policy_id, vm_id)
+    except UnreadableRowError:
+        return True
+    return row is None or row.doubt != ""
 
 
 def _begin(

@@ -6,7 +6,7 @@ from enum import Enum
 from functools import partial
 
 from shared.domain.approval import pending
-from shared.domain.grants import has_overdue
+from shared.domain.grants import has_overdue, is_covered, is_held
 from shared.domain.ids import digest, key_of
 from shared.domain.model import (
     GRACE,
@@ -220,7 +220,11 @@ def _sweep_firewall(services: Services, firewall_id: str, dues: list[Due]) -> _S
     """
     try:
         started = services.clock()
-        outcome = converge(services, firewall_id, budget=BUDGET)
+        outcome = (
+            Outcome.DONE
+            if _is_proven(services, firewall_id, dues)
+            else converge(services, firewall_id, budget=BUDGET)
+        )
         if outcome is Outcome.BUSY:
             return _Swept.BUSY
         if outcome is Outcome.SETTLING:
@@ -242,6 +246,29 @@ def _sweep_firewall(services: Services, firewall_id: str, dues: list[Due]) -> _S
         services.telemetry.fault("jit.sweep.failed", error, firewall=firewall_id)
         return _Swept.OVERDUE
     return _Swept.OVERDUE if has_overdue(rows, services.clock()) else _Swept.CLOSED
+
+
+def _is_proven(services: Services, firewall_id: str, dues: list[Due]) -> bool:
+    """Tell whether a firewall was read since it fell due, and that read proved all its rows.
+
+    A grant that was sealed then and is proven closed shows such a read: it has also removed every
+    rule without a row. Once a grace is over, the firewall is read again.
+    """
+    rows = services.rows.read(firewall_id)
+    now, grace = services.clock(), services.pace(firewall_id).grace
+    closed = [g.sealed_at for g in rows.grants if g.sealed_at is not None and g.proven]
+    if not closed or max(due.at for due in dues) > max(closed):
+        return False
+    if rows.undecoded or rows.lacks_grants or any(_is_over(g, now, grace) for g in rows.grants):
+        return False
+    return all(
+        grant.proven and (grant.is_sealed or is_held(grant, now)) and _is_kept(grant, rows)
+        for grant in rows.grants
+    ) and not any(each.lifted or not (each.proven or each.blocked) for each in rows.protections)
+
+
+def _is_kept(grant: Grant, rows: FirewallRows) -> bool:
+    return grant.is_sealed or is_covered(grant, rows)
 
 
 def _settling(services: Services, firewall_id: str, dues: list[Due]) -> _Swept:

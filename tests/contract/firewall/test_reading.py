@@ -130,3 +130,27 @@ def test_a_search_cut_short_is_an_error(real: AzureGround, kind: str) -> None:
     real.order(kind=kind, skip=1)
     with pytest.raises(OutsideError):
         real.firewall.list_with_our_rules([f"/subscriptions/{SUBSCRIPTION}"])
+
+
+def test_a_look_reads_once_and_offers_a_settled_group(real: AzureGround) -> None:
+    """A group that is being written, or that names application groups, is not planned from."""
+    firewall_id = real.add(foreign())
+    raw, snapshot = real.firewall.look(firewall_id)
+    assert snapshot == real.firewall.read(firewall_id)
+    assert snapshot is not None
+    assert snapshot.raw == raw
+    real.arm.control("settings", {"settle": 3600})
+    snapshot_write(real, firewall_id, Plan(put=one_of_each()))
+    real.arm.control("settings", {"settle": SETTLE_SECONDS})
+    raw, snapshot = real.firewall.look(firewall_id)
+    assert raw["properties"]["provisioningState"] == "Updating"
+    assert snapshot is None
+
+
+def test_a_look_at_a_group_that_went_proves_nothing(real: AzureGround) -> None:
+    """A VM's own description names the group: a change is under way."""
+    with pytest.raises(OutsideError):
+        real.firewall.look(GONE)
+    real.order(kind="throttle", by="arm", retryAfter=39, times=None)
+    with pytest.raises(ThrottledError):
+        real.firewall.look(real.add(foreign()))

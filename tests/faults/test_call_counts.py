@@ -1,0 +1,124 @@
+"""What one opening, one close and one sweep cost: reads of ARM, counted by the simulator."""
+
+import pytest
+
+from shared.domain.model import Status
+from shared.use_cases.timers.reconcile import reconcile
+from tests.counting import CountedWorld
+from tests.faults.simulated import NETWORK, VNET
+from tests.world import DB, NSG_SUBNET, WEB
+
+SETTLE_SECONDS = 2.0
+
+
+def protected_world() -> CountedWorld:
+    """Return a world whose policy was applied, with nothing due."""
+    world = CountedWorld(SETTLE_SECONDS)
+    world.protect(WEB, DB)
+    world.pass_time(2)
+    return world
+
+
+def open_one(world: CountedWorld, vm: str) -> str:
+    """Open one port, counting from the message that leads to it; return the request's id."""
+    request = world.ask(vm, work=False)
+    world.start_counting()
+    world.deliver(world.queues.visible()[0])
+    return request.id
+
+
+def close_one(world: CountedWorld) -> None:
+    """Let the end come and hand out the first message of it, counting from there."""
+    message = min(
+        (each for each in world.queues.waiting if each.kind == "firewall"),
+        key=lambda each: each.visible_at,
+    )
+    world.clock.now = max(world.clock.now, message.visible_at)
+    world.start_counting()
+    world.deliver(message)
+
+
+@pytest.mark.parametrize(("vm", "most"), [(DB, 5), (WEB, 8)], ids=["subnet", "nic and subnet"])
+def test_an_opening_reads_little(vm: str, most: int) -> None:
+    """An opening reads the VM, its interface and subnet, and each firewall before and after."""
+    world = protected_world()
+    request_id = open_one(world, vm)
+    assert world.status(request_id) is Status.INITIATED
+    assert world.is_open(vm)
+    assert world.reads <= most
+
+
+def test_a_close_reads_twice_and_the_sweep_after_it_not_at_all() -> None:
+    """A close reads the firewall before its write and after it; no sweep reads it once more."""
+    world = protected_world()
+    request_id = open_one(world, DB)
+    close_one(world)
+    assert world.status(request_id) is Status.REVOKED
+    assert not world.is_open(DB)
+    assert world.reads <= 2
+    world.clock.advance(20)
+    world.start_counting()
+    assert world.sweep() == 0
+    assert world.reads == 0
+
+
+def test_a_grant_is_read_again_after_its_grace() -> None:
+    """A write that lands late is found: the sweep reads once more before it deletes the grant."""
+    world = protected_world()
+    open_one(world, DB)
+    close_one(world)
+    world.start_counting()
+    world.pass_time(17)
+    assert world.reads >= 1
+    assert not world.services.rows.read(NSG_SUBNET).grants
+
+
+def test_a_sweep_reads_where_a_row_was_lost() -> None:
+    """A rule whose grant was lost goes at its end, though another grant was closed before."""
+    world = protected_world()
+    open_one(world, DB)
+    close_one(world)
+    world.clock.advance(60)
+    request = world.ask(DB, minutes=5)
+    grants = [key for key in world.tables.firewalls.rows if request.id in key[1]]
+    assert len(grants) == 1
+    del world.tables.firewalls.rows[grants[0]]
+    world.queues.waiting.clear()
+    world.clock.advance(301)
+    assert world.is_open(DB)
+    world.sweep()
+    assert not world.is_open(DB)
+
+
+def test_a_load_balancer_that_came_later_is_found_by_reconcile() -> None:
+    """Reconcile lists load balancers, and notes a doubt with the VM that openings then heed."""
+    world = protected_world()
+    balancer = f"{NETWORK}/loadBalancers/lb"
+    member = {"properties": {"ipAddress": "10.0.0.5", "virtualNetwork": {"id": VNET}}}
+    pool = {"id": f"{balancer}/backendAddressPools/p", "name": "p"}
+    rule = {
+        "id": f"{balancer}/loadBalancingRules/sql",
+        "name": "sql",
+        "properties": {"enableFloatingIP": True, "backendAddressPool": {"id": pool["id"]}},
+    }
+    pools = [{**pool, "properties": {"loadBalancerBackendAddresses": [member]}}]
+    properties = {"loadBalancingRules": [rule], "backendAddressPools": pools}
+    world.place({"id": balancer, "location": "westeurope", "properties": properties})
+    reconcile(world.services)
+    world.work()
+    request = world.ask(DB)
+    assert world.status(request.id) is Status.FAILED
+    assert "has a floating IP" in world.why(request.id)
+
+
+def test_a_vm_that_the_version_before_noted_is_listed_once() -> None:
+    """Without a note the first opening lists, and notes that it found nothing."""
+    world = protected_world()
+    policies = world.services.policies
+    for row in policies.vm_rows(world.policy().id):
+        policies.put_vm(type(row)(row.policy_id, row.vm_id, row.firewalls))
+    open_one(world, DB)
+    assert any("loadBalancers" in call for call in world.arm_calls())
+    world.pass_time(30)
+    open_one(world, DB)
+    assert not any("loadBalancers" in call for call in world.arm_calls())
