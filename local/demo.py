@@ -15,27 +15,19 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, TextIO, TypeVar
 
-from jit_access.client import (
-    Accepted,
-    ApiError,
-    JitClient,
-    JitError,
-    NewShortRequest,
-    WaitTimeoutError,
-    wait_for_request,
-)
-from jit_access.client.models import PolicyProperties, RequestStatus
+from jit_access.client import JitError
 from local.arm.client import ArmClient
+from local.command_line import CommandFailedError, CommandLine
 from local.stack import ESTATE, Stack, StackError
 
-VM, PORT, SECONDS = "app-1", 22, 15
+VM, PORT, SECONDS = "app-1", 22, 20
 PERSON, HER_ADDRESS, STRANGER = "alice", "203.0.113.7", "198.51.100.23"
 ADMINISTRATOR = "carol"
 JUSTIFICATION = "INC-4711: the disk of app-1 is full"
 ROLES = {PERSON: ["Jit.Request"], ADMINISTRATOR: ["Jit.Admin"]}
 POLICY = "providers/Microsoft.Security/locations/westeurope/jitNetworkAccessPolicies/default"
 APP_CALLER = "network"  # the app's own name in the simulator's log
-_WITHIN, _PAUSE = 60.0, 0.5
+OUTSIDE_POLICY, CLOSED = 9, 7  # exit codes of jit
 # The sweep runs every minute and is the guarantee; the delayed message is only faster.
 _CLOSED_WITHIN = 90.0
 _GREEN, _RED, _BOLD, _FAINT, _HEADING = "32", "31", "1", "2", "1;36"
@@ -124,6 +116,7 @@ class Story:
         self._vm = self._vms[VM]
         parts = self._vm.split("/")
         self._policy = f"{'/'.join(parts[:5])}/{POLICY}"
+        self._jit = CommandLine(stack.api, self._token, tell.say)
         self._see = Witness(stack.arm, "/".join(parts[:3]))
         self._firewalls: list[str] = []
 
@@ -135,11 +128,11 @@ class Story:
         self._ask_for_too_much()
         _check(len(self._see.writes()) == protecting, "a refused request wrote to a firewall")
         before = self._see.groups()
-        location = self._ask()
-        end_at = self._see_it_open(location, before)
+        request = self._ask()
+        end_at = self._see_it_open(request, before)
         opening = len(self._see.writes()) - protecting
         shut_at = self._wait(end_at)
-        self._see_it_closed(location, before, end_at, shut_at)
+        self._see_it_closed(request["id"], before, end_at, shut_at)
         self._sum_up(foreign, protecting, opening)
 
     def _protect(self, foreign: Groups) -> None:
@@ -147,78 +140,51 @@ class Story:
         behind = {
             name: self._see.access(vm_id, STRANGER)["rules"] for name, vm_id in self._vms.items()
         }
-        with self._client(ADMINISTRATOR) as client:
-            machines = list(client.every(client.list_machines()))
-        fit = {each.id for each in machines if each.category == "Not configured"}
+        machines = self._jit.run(ADMINISTRATOR, "vm", "ls")
+        fit = {each["id"] for each in machines if each["category"] == "Not configured"}
         listed = [{"id": vm_id} for vm_id in self._vms.values() if vm_id in fit]
         left = ", ".join(name for name, vm_id in self._vms.items() if vm_id not in fit)
         self._tell.say(
-            f"   {ADMINISTRATOR} protects {len(listed)} VMs with one PUT of a policy"
+            f"   {ADMINISTRATOR} protects {len(listed)} VMs with one policy"
             f" (not {left}: no firewall stands in front, or one that cannot be read)."
         )
-        body = {"kind": "Basic", "properties": {"virtualMachines": listed}}
-        with self._client(ADMINISTRATOR) as client:
-            client.put_policy(self._policy, body)
-        applied = _wait_for(self._applied, "the policy was not applied")
-        _check(applied.provisioning_state == "Succeeded", f"the policy failed: {applied}")
+        body = json.dumps({"id": self._policy, "properties": {"virtualMachines": listed}})
+        applied = self._jit.run(ADMINISTRATOR, "policy", "put", "-", given=body)["properties"]
+        _check(applied["provisioningState"] == "Succeeded", f"the policy failed: {applied}")
         self._firewalls = [rule["firewall"].lower() for rule in behind[VM]]
         _check(len(self._firewalls) == 2, f"{VM} does not stand behind two firewalls")  # noqa: PLR2004 - the subnet's and the interface's
         self._tell.say(f"   {VM} stands behind two network security groups; each denies now:")
         self._show_new_rules(foreign, "Deny", "*")
         self._see_who_reaches(she=False)
 
-    def _applied(self) -> PolicyProperties | None:
-        with self._client(ADMINISTRATOR) as client:
-            properties = client.get_policy(self._policy).properties
-        return None if properties.provisioning_state == "Updating" else properties
-
     def _ask_for_too_much(self) -> None:
         self._tell.chapter("2. Ask for too much")
         self._tell.say(f"   {PERSON} asks for port {PORT} of {VM} from 0.0.0.0/0.")
-        try:
-            self._post_request("0.0.0.0/0")
-        except ApiError as refusal:
-            told = f"{refusal.status} {http.client.responses[refusal.status]}"
-            self._tell.say(f"     {self._tell.paint(told, _RED)}  {refusal.code}")
-            for line in refusal.details:
-                self._tell.say(f"     {line.code}: {line.message}")
-        else:
-            raise StoryError("0.0.0.0/0 was accepted")
+        self._request("0.0.0.0/0", code=OUTSIDE_POLICY)
+        self._tell.say(f"     {self._tell.paint(f'exit code {OUTSIDE_POLICY}', _RED)}")
 
-    def _ask(self) -> str:
+    def _ask(self) -> Json:
         self._tell.chapter("3. Ask for what is needed")
         self._tell.say(
             f"   {PERSON} asks for port {PORT} of {VM} from {HER_ADDRESS} for {SECONDS} seconds,"
         )
-        self._tell.say(f'   and says why: "{JUSTIFICATION}".')
-        accepted = self._post_request(HER_ADDRESS)
-        self._tell.say(f"     {self._tell.paint('202 Accepted', _GREEN)}")
-        self._tell.say(f"     Location: {accepted.location}")
-        return accepted.location
-
-    def _post_request(self, source: str) -> Accepted[RequestStatus]:
-        body = NewShortRequest(
-            virtual_machine=self._vm,
-            ports=(PORT,),
-            duration=f"PT{SECONDS}S",
-            allowed_source_address_prefix=source,
-            justification=JUSTIFICATION,
-        )
-        with self._client(PERSON) as client:
-            return client.request_access_short(body)
-
-    def _see_it_open(self, location: str, before: Groups) -> datetime:
-        """Wait until it is proven open; return when it is to end."""
+        self._tell.say("   and says why.")
         asked_at = time.monotonic()
-        request = self._poll_until(location, lambda status: status != "Initiating")
-        _check(request.status == "Initiated", f"the request was not opened: {request}")
+        request: Json = self._request(HER_ADDRESS)
         took = time.monotonic() - asked_at
-        self._tell.say(f"   Initiated {took:.1f} s later: seen open on every firewall.")
+        self._tell.say(f"   Open {took:.1f} s later: seen open on every firewall.")
+        return request
+
+    def _request(self, source: str, code: int = 0) -> Any:
+        options = ("--source", source, "--for", f"{SECONDS}s", "-j", JUSTIFICATION)
+        return self._jit.run(PERSON, "request", VM, *options, code=code)
+
+    def _see_it_open(self, request: Json, before: Groups) -> datetime:
+        """See what the opening has changed; return when it is to end."""
+        _check(request["status"] == "Initiated", f"the request was not opened: {request}")
         self._show_new_rules(before, "Allow", HER_ADDRESS)
         self._see_who_reaches(she=True)
-        if request.end is None:
-            raise StoryError("the open request has no end")
-        return request.end
+        return _instant(request["virtualMachines"][0]["ports"][0]["endTimeUtc"])
 
     def _wait(self, end_at: datetime) -> datetime:
         """Wait until she gets through no more; return when that was first seen."""
@@ -244,14 +210,14 @@ class Story:
         return seconds
 
     def _see_it_closed(
-        self, location: str, before: Groups, end_at: datetime, shut_at: datetime
+        self, request_id: str, before: Groups, end_at: datetime, shut_at: datetime
     ) -> None:
-        request = self._poll_until(location, lambda status: status != "Initiated")
-        port = request.ports[0][1]
-        outcome = f"{port.status}, {port.status_reason}"
         if self._tell.is_live:
             self._tell.tick("")
         self._tell.chapter("5. Closed")
+        request = self._closed(request_id)
+        port = request["virtualMachines"][0]["ports"][0]
+        outcome = f"{port['status']}, {port['statusReason']}"
         _check(outcome == "Revoked, Expired", f"the request ended as {outcome}")
         _check(self._see.groups() == before, "a firewall is not as it was before the request")
         self._tell.say(f"   {outcome}: both rules are gone.")
@@ -260,9 +226,17 @@ class Story:
         self._tell.say(f"   How late, measured from the end at {end_at:%H:%M:%S.%f}"[:-5] + " UTC?")
         self._tell.say(f"     {_late(removed_at, end_at)}  last removal sent (the simulator's log)")
         self._tell.say(f"     {_late(shut_at, end_at)}  first seen shut out (tried every 0.1 s)")
-        self._tell.say(
-            f"     closedAt of the request: {request.raw['closedAt']}, as the app saw it"
-        )
+        self._tell.say(f"     closedAt of the request: {request['closedAt']}, as the app saw it")
+
+    def _closed(self, request_id: str) -> Json:
+        """Return the request once the app has seen every firewall closed."""
+        deadline = time.monotonic() + _CLOSED_WITHIN
+        while time.monotonic() < deadline:
+            request: Json = self._jit.run(PERSON, "show", request_id)
+            if request["status"] != "Initiated":
+                return request
+            time.sleep(1)
+        raise StoryError(f"the request is not closed after {_CLOSED_WITHIN:.0f} s")
 
     def _sum_up(self, foreign: Groups, protecting: int, opening: int) -> None:
         self._tell.chapter("What it took")
@@ -305,36 +279,13 @@ class Story:
             shown = self._tell.paint("yes" if allowed else "no ", _GREEN if allowed else _RED)
             self._tell.say(f"     {shown}  {source:<14} {who}")
 
-    def _poll_until(self, location: str, is_there: Callable[[str], bool]) -> RequestStatus:
-        try:
-            with self._client(PERSON) as client:
-                return wait_for_request(
-                    client,
-                    location,
-                    is_done=lambda request: is_there(request.status),
-                    timeout_seconds=_WITHIN,
-                    longest_pause_seconds=_PAUSE,
-                )
-        except WaitTimeoutError as error:
-            raise StoryError(f"{error} after {_WITHIN:.0f} s") from error
-
-    def _client(self, user: str) -> JitClient:
-        return JitClient(self._stack.api, lambda: self._stack.token(user, ROLES[user]))
+    def _token(self, user: str) -> str:
+        return self._stack.token(user, ROLES[user])
 
 
 def _check(happened: object, otherwise: str) -> None:
     if not happened:
         raise StoryError(otherwise)
-
-
-def _wait_for(look: Callable[[], Found | None], otherwise: str) -> Found:
-    deadline = time.monotonic() + _WITHIN
-    while time.monotonic() < deadline:
-        found = look()
-        if found is not None:
-            return found
-        time.sleep(_PAUSE)
-    raise StoryError(f"{otherwise} within {_WITHIN:.0f} s")
 
 
 def _vm_ids() -> dict[str, str]:
@@ -370,7 +321,10 @@ def main(arguments: Sequence[str] | None = None, play: Play | None = None) -> in
     except KeyboardInterrupt:
         print("demo: interrupted", file=sys.stderr)
         return 130
-    except (StackError, StoryError, JitError, OSError, http.client.HTTPException) as error:
+    except (
+        *(StackError, StoryError, CommandFailedError, JitError),
+        *(OSError, http.client.HTTPException),
+    ) as error:
         print(f"demo: {error}{_logs(directory)}", file=sys.stderr)
         return 1
     shutil.rmtree(directory, ignore_errors=True)

@@ -50,15 +50,20 @@ def test_it_shows_the_deny_on_both_firewalls(told: str) -> None:
 
 
 def test_it_shows_a_refusal_with_its_reason(told: str) -> None:
-    """Asking for the whole Internet is refused, in words."""
-    assert re.search(r"400 .*\n +SourceNotAllowed: '0\.0\.0\.0/0' ", _chapter(told, 2))
+    """Asking for the whole Internet is refused, in words, and by the exit code."""
+    chapter = _chapter(told, 2)
+
+    assert re.search(r"alice\$ jit request app-1 --source 0\.0\.0\.0/0 ", chapter)
+    assert re.search(r"not allowed by the policy\n +SourceNotAllowed: '0\.0\.0\.0/0' ", chapter)
+    assert "exit code 9" in chapter
 
 
 def test_it_shows_the_answer_and_the_rules_that_appear(told: str) -> None:
-    """The request is accepted with a place to poll, and each firewall gains one allow rule."""
+    """The command line says how to connect and to end, and each firewall gains one allow rule."""
     chapter = _chapter(told, 3)
 
-    assert re.search(r"202 Accepted\n +Location: http://127\.0\.0\.1:\d+/api/requests/", chapter)
+    assert re.search(r"alice\$ jit request app-1 --source 203\.0\.113\.7 ", chapter)
+    assert re.search(r"connect with: jit ssh app-1 +end with: jit end [0-9a-f]{24}-", chapter)
     assert len(re.findall(r"priority 200 +Allow 203\.0\.113\.7 -> 10\.0\.3\.4:22", chapter)) == 2
     assert len(re.findall(RULE.format(dash="-"), chapter)) == 2
     assert len(re.findall(r"until \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", chapter)) == 2
