@@ -2,7 +2,6 @@
 
 import csv
 import io
-from dataclasses import replace
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
@@ -11,7 +10,7 @@ import azure.functions as func
 
 from functions.numbers import whole_number
 from functions.operations import Answer, Operation, declare, json_answer
-from functions.web import JSON, absolute, answer, caller, require, text_answer
+from functions.web import JSON, absolute, answer, caller, text_answer
 from shared.bootstrap import app
 from shared.domain.errors import (
     InvalidInputError,
@@ -23,7 +22,7 @@ from shared.domain.ids import key_of
 from shared.domain.permissions import Action
 from shared.domain.times import format_ticks, parse_instant
 from shared.store.audit import Fact
-from shared.use_cases.reports.activity import Asked, Page, read_activity, scope_not_readable
+from shared.use_cases.reports.activity import Asked, Page, enforce_figures, read_activity
 from shared.use_cases.timers.health import KindLateness
 
 bp = func.Blueprint()
@@ -57,10 +56,7 @@ _COLUMNS = (
 def get_activity(req: func.HttpRequest) -> func.HttpResponse:
     """Return what happened, in pages, as JSON or CSV; without the right to read it, one's own."""
     principal = caller(req)
-    asked = _asked(req)
-    if scope_not_readable(app().services, principal):
-        asked = replace(asked, about=principal.key)
-    page = read_activity(app().services, asked)
+    page = read_activity(app().services, principal, _asked(req))
     if req.params.get("format", "json") == "csv":
         return _csv(page)
     body: dict[str, Any] = {"value": [_line(fact) for fact in page.facts]}
@@ -200,7 +196,7 @@ def _may_see_figures(req: func.HttpRequest) -> bool:
     if not req.headers.get("Authorization"):
         return False
     try:
-        require(caller(req), Action.READ_ACTIVITY, app().settings.scopes[0])
+        enforce_figures(app().services, caller(req))
     except (NotAuthenticatedError, NotPermittedError, UnavailableError):
         return False
     return True

@@ -13,25 +13,23 @@ from functions.policy_body import policy_of
 from functions.preconditions import precondition_of
 from functions.query import is_dry_run, page_of
 from functions.report_answers import explained_policy
-from functions.web import answer, caller, caller_address, require
+from functions.web import answer, caller, caller_address
 from functions.wire import PolicyWire, read_body
 from shared.bootstrap import app
-from shared.domain.disclosure import without_details
 from shared.domain.errors import InvalidInputError
 from shared.domain.ids import key_of
-from shared.domain.model import AccessRequest, Policy, Principal
+from shared.domain.model import Policy
 from shared.domain.names import is_name
-from shared.domain.permissions import Action
 from shared.domain.policy_diff import etag_of
-from shared.use_cases.permission import CallerPermissions
-from shared.use_cases.policies import apply as protection
 from shared.use_cases.policies import manage as policy_changes
 from shared.use_cases.reports import dry_run
-from shared.use_cases.requests.submit import parties_of
-from shared.use_cases.requests.view import Viewer
+from shared.use_cases.reports.policies import (
+    PolicyScope,
+    newest_requests,
+    read_policies,
+    read_policy,
+)
 
-Disclose = Callable[[AccessRequest], AccessRequest]
-LISTED_REQUESTS = 100
 # A page holds this many policies, and fewer where they list many VMs: an answer stays well
 # below what clients and gateways take.
 _PAGE = 50
@@ -149,11 +147,8 @@ def _changer(req: func.HttpRequest) -> policy_changes.Changer:
 def get_policy(req: func.HttpRequest) -> func.HttpResponse:
     """Read a policy and its newest requests."""
     principal = caller(req)
-    policy_id = policy_id_of(req)
-    require(principal, Action.READ, policy_id)
-    viewer = Viewer(app().services, principal)
-    policy = protection.get_policy(app().services, policy_id)
-    return _one(policy, _full(policy, viewer.disclose))
+    policy, requests = read_policy(app().services, principal, policy_id_of(req))
+    return _one(policy, policy_answer(policy, requests))
 
 
 @declare(
@@ -244,36 +239,20 @@ def list_of_group_and_location(req: func.HttpRequest) -> func.HttpResponse:
 def _list(req: func.HttpRequest) -> func.HttpResponse:
     principal = caller(req)
     part = _checked_route(req)
-    scope = f"/subscriptions/{part['subscription']}"
-    if "group" in part:
-        scope += f"/resourceGroups/{part['group']}"
-    require(principal, Action.READ, scope)
-    found = protection.list_policies(
-        app().services, part["subscription"], part.get("group", ""), part.get("location", "")
-    )
+    scope = PolicyScope(part["subscription"], part.get("group", ""), part.get("location", ""))
+    services = app().services
+    shown = read_policies(services, principal, scope)
     page = page_of(
         req,
-        found,
+        shown.policies,
         lambda policy: key_of(policy.id),
         most=_PAGE * _VMS_IN_ONE,
         weight=lambda policy: max(_VMS_IN_ONE, len(policy.vms)),
     )
-    disclose = _disclosure(principal, scope)
-    value = app().services.workers(
-        lambda policy: {**_full(policy, disclose), "etag": etag_of(policy)}, page.items
-    )
+
+    def described(policy: Policy) -> dict[str, Any]:
+        requests = newest_requests(services, policy, shown.disclose)
+        return {**policy_answer(policy, requests), "etag": etag_of(policy)}
+
+    value = services.workers(described, page.items)
     return answer(HTTPStatus.OK, {"value": value, **page.link()})
-
-
-def _disclosure(principal: Principal, scope: str) -> Disclose:
-    """Return what shows a list's requests: permission is asked for once, at the list's scope."""
-    if CallerPermissions(app().services, principal).holds(Action.READ_ACTIVITY, scope):
-        return lambda request: request
-    return lambda request: (
-        request if principal.key in parties_of(request) else without_details(request)
-    )
-
-
-def _full(policy: Policy, disclose: Disclose) -> dict[str, Any]:
-    requests = app().services.requests.newest(policy.id, LISTED_REQUESTS)
-    return policy_answer(policy, [disclose(request) for request in requests])

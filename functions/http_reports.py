@@ -9,16 +9,13 @@ from functions.openapi import document
 from functions.operations import Operation, declare, json_answer
 from functions.query import page_of, query_of
 from functions.report_answers import machine_answer
-from functions.web import absolute, answer, caller, envelope, handled, require
+from functions.web import absolute, answer, caller, envelope, handled
 from shared.bootstrap import app
 from shared.domain.errors import InvalidInputError
 from shared.domain.ids import is_scope, key_of
 from shared.domain.machine_ids import is_machine_id
-from shared.domain.model import Principal
-from shared.domain.permissions import Action
-from shared.use_cases.permission import is_permitted
 from shared.use_cases.reports.bastions import find_bastions
-from shared.use_cases.reports.machines import report_machines
+from shared.use_cases.reports.machines import report_to_caller
 
 bp = func.Blueprint()
 _ALL = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
@@ -40,36 +37,20 @@ _PAGE = 500
 def list_machines(req: func.HttpRequest) -> func.HttpResponse:
     """Say of every VM in reach whether its management ports are governed, and really closed."""
     principal = caller(req)
-    scopes = _scopes(req, principal)
-    reports = report_machines(app().services, app().inventory, scopes)
+    reports = report_to_caller(app().services, app().inventory, principal, _scope(req))
     page = page_of(req, reports, lambda report: key_of(report.machine.id), most=_PAGE)
     bastions = find_bastions(app().services, [report.machine for report in page.items])
     value = [machine_answer(report, bastions[key_of(report.machine.id)]) for report in page.items]
     return answer(HTTPStatus.OK, {"value": value, **page.link()})
 
 
-def _scopes(req: func.HttpRequest, principal: Principal) -> list[str]:
-    """Return the scopes to list: the one asked for, or those of the app that the caller may read.
-
-    Permission is asked for once per scope. Who may read single VMs or groups only names that
-    scope.
-    """
-    asked = query_of(req, "scope")
-    services = app().services
-    if asked:
-        if not _is_listable(asked):
-            told = "scope must be the id of a subscription, resource group or virtual machine"
-            raise InvalidInputError(told, code="InvalidScope")
-        require(principal, Action.READ_VM, asked)
-        return [asked]
-    readable = [
-        scope
-        for scope in services.scopes
-        if is_permitted(services, principal, Action.READ_VM, scope)
-    ]
-    if not readable:
-        require(principal, Action.READ_VM, services.scopes[0])
-    return readable
+def _scope(req: func.HttpRequest) -> str:
+    """Return the scope that the caller names; empty: none."""
+    scope = query_of(req, "scope")
+    if scope and not _is_listable(scope):
+        told = "scope must be the id of a subscription, resource group or virtual machine"
+        raise InvalidInputError(told, code="InvalidScope")
+    return scope
 
 
 def _is_listable(scope: str) -> bool:

@@ -8,9 +8,8 @@ from functions.calling import note_person
 from functions.wire import OneLine, Wire
 from shared.bootstrap import app
 from shared.domain.model import Principal
-from shared.domain.permissions import Action
-from shared.use_cases.permission import enforce
 from shared.use_cases.requests.decide import Caller
+from shared.use_cases.requests.relay import act_for
 
 ObjectId = Annotated[
     str, StringConstraints(pattern=r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")
@@ -25,14 +24,9 @@ class PersonWire(Wire):
 
 
 def speaking_for(principal: Principal, person: PersonWire | None) -> Caller:
-    """Return the person who acts, and the relay if one speaks for them.
-
-    NB. Only a relay may name somebody, and the named person gets none of the relay's rights:
-    what they ask for has to be theirs by Azure role.
-    """
-    if person is None:
-        return Caller(principal)
-    enforce(app().services, principal, Action.RELAY, app().settings.scopes[0])
-    named = Principal(principal.tenant, person.object_id.lower(), person.name)
-    note_person(named)
-    return Caller(named, relayed_by=principal)
+    """Return the person who acts, and the relay if one speaks for them."""
+    named = Principal(principal.tenant, person.object_id.lower(), person.name) if person else None
+    acting = act_for(app().services, principal, named)
+    if named is not None:
+        note_person(named)
+    return acting

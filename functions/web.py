@@ -31,9 +31,7 @@ from shared.domain.errors import (
     UnsupportedMediaTypeError,
 )
 from shared.domain.model import Principal
-from shared.domain.permissions import Action
 from shared.ports import OutsideError, RowChangedError
-from shared.use_cases.permission import enforce
 from shared.use_cases.requests.refusals import Refusal, record_refusal
 
 JSON = "application/json"
@@ -195,11 +193,6 @@ def caller(req: func.HttpRequest) -> Principal:
     _throttle.count(principal.key, app().settings.calls_per_minute)
     note_caller(principal)
     return principal
-
-
-def require(principal: Principal, action: Action, scope: str) -> None:
-    """Enforce a permission; raises NotPermittedError that names the action and the scope."""
-    enforce(app().services, principal, action, scope)
 
 
 def caller_address(req: func.HttpRequest) -> str:

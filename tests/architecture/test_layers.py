@@ -43,8 +43,17 @@ def test_only_triggers_know_the_platform() -> None:
     assert {where for where in knowing if not where.startswith("functions/")} == set()
 
 
+def test_no_trigger_decides_authority() -> None:
+    """Use cases decide what a caller may do: no file of functions/ imports that part of them."""
+    deciding = "shared.use_cases.permission"
+    triggers = [path for path in _code() if path.startswith("functions/")]
+
+    assert triggers
+    assert [path for path in triggers if deciding in set(_imports(path))] == []
+
+
 def _code() -> list[str]:
-    paths = [*ROOT.glob("functions/*.py"), *ROOT.glob("shared/**/*.py")]
+    paths = [*ROOT.glob("functions/**/*.py"), *ROOT.glob("shared/**/*.py")]
     return sorted(path.relative_to(ROOT).as_posix() for path in paths)
 
 

@@ -12,6 +12,7 @@ from jit_access.audit.comparing import compare_with_service
 from jit_access.audit.record import Finding, read_record
 from shared.domain import audit_chain
 from shared.domain.audit_chain import MAX_EVENT
+from shared.domain.model import Principal
 from shared.store.audit import Fact
 from shared.use_cases.reports.activity import Asked, read_activity
 from tests.audit_files import MemoryBlobs, run_export
@@ -19,6 +20,7 @@ from tests.unit.test_audit_export import exporting_world, record_event
 from tests.world import WEB, World
 
 HOUR = timedelta(hours=1)
+READER = Principal("tenant", "rita-id", "rita", roles=frozenset({"Jit.Read"}))
 
 
 def lived() -> tuple[World, MemoryBlobs]:
@@ -34,7 +36,8 @@ def lived() -> tuple[World, MemoryBlobs]:
 def shown(world: World) -> list[dict[str, Any]]:
     """Return the audit events as the service answers them."""
     now = world.clock()
-    page = read_activity(world.services, Asked(now - 24 * HOUR, now + HOUR, top=1000))
+    asked = Asked(now - 24 * HOUR, now + HOUR, top=1000)
+    page = read_activity(world.services, READER, asked)
     return [_line(fact) for fact in page.facts]
 
 

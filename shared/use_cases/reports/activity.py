@@ -7,7 +7,7 @@ from shared.domain.ids import key_of
 from shared.domain.model import Principal
 from shared.domain.permissions import Action
 from shared.store.audit import Fact
-from shared.use_cases.permission import is_permitted
+from shared.use_cases.permission import enforce, is_permitted
 from shared.use_cases.services import Services
 
 _CHUNK = 500
@@ -38,8 +38,18 @@ class Page:
     next: str = ""
 
 
-def read_activity(services: Services, asked: Asked) -> Page:
-    """Read one page of facts. Each day is a partition, read in key order, which is time order."""
+def read_activity(services: Services, caller: Principal, asked: Asked) -> Page:
+    """Read one page of facts: a caller without the right to read them all sees the caller's own.
+
+    Raises TooManyRequestsError at the bound of role reads.
+    """
+    if not _reads_all(services, caller):
+        asked = replace(asked, about=caller.key)
+    return _read(services, asked)
+
+
+def _read(services: Services, asked: Asked) -> Page:
+    """Read one page. Each day is a partition, read in key order, which is time order."""
     found: list[Fact] = []
     read = 0
     day, start = _first(asked)
@@ -60,14 +70,15 @@ def read_activity(services: Services, asked: Asked) -> Page:
     return Page(tuple(found))
 
 
-def scope_not_readable(services: Services, caller: Principal) -> str:
-    """Return the first scope of the app where the caller may not read the activity; empty: none.
+def enforce_figures(services: Services, caller: Principal) -> None:
+    """Enforce the right to see the figures of the health report; raises NotPermittedError."""
+    enforce(services, caller, Action.READ_ACTIVITY, services.scopes[0])
 
-    Raises TooManyRequestsError at the bound of role reads.
-    """
+
+def _reads_all(services: Services, caller: Principal) -> bool:
+    """Tell whether a caller may read the activity at every scope of the app."""
     action = Action.READ_ACTIVITY
-    refused = (s for s in services.scopes if not is_permitted(services, caller, action, s))
-    return next(refused, "")
+    return all(is_permitted(services, caller, action, scope) for scope in services.scopes)
 
 
 def _is_about(fact: Fact, key: str) -> bool:

@@ -9,7 +9,8 @@ from functools import partial
 from shared.domain.desired import Observed
 from shared.domain.exposure import Exposure
 from shared.domain.ids import is_within, key_of, name_of
-from shared.domain.model import Policy, PolicyVm, PortRule
+from shared.domain.model import Policy, PolicyVm, PortRule, Principal
+from shared.domain.permissions import Action
 from shared.ports import Machine, SettlingError
 from shared.store.policies import VmRow
 from shared.use_cases.firewalls.paths import (
@@ -18,6 +19,7 @@ from shared.use_cases.firewalls.paths import (
     observed_of,
     with_firewalls,
 )
+from shared.use_cases.permission import enforce, is_permitted
 from shared.use_cases.policies.apply import list_policies
 from shared.use_cases.policies.protect import unprotectable, usual_ports
 from shared.use_cases.reports.inventory import Inventory, Listed, places_in
@@ -64,6 +66,25 @@ class _Known:
 
     policies: Mapping[str, list[Policy]] = field(default_factory=dict)
     rows: Mapping[str, VmRow] = field(default_factory=dict)
+
+
+def report_to_caller(
+    services: Services, inventory: Inventory, caller: Principal, scope: str = ""
+) -> list[MachineReport]:
+    """Judge every VM at the scope that a caller names, or at those of the app that it may read.
+
+    Raises NotPermittedError. Permission is checked once for each scope, so a caller who may read
+    single VMs or resource groups only has to name that scope.
+    """
+    if scope:
+        enforce(services, caller, Action.READ_VM, scope)
+        return report_machines(services, inventory, [scope])
+    readable = [
+        each for each in services.scopes if is_permitted(services, caller, Action.READ_VM, each)
+    ]
+    if not readable:
+        enforce(services, caller, Action.READ_VM, services.scopes[0])
+    return report_machines(services, inventory, readable)
 
 
 def report_machines(
