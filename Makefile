@@ -8,7 +8,8 @@
 # make soak    the long form of the fault tests
 # make bench   measure against the obvious implementation
 # make live    deploy into a subscription, measure what only Azure can show, remove everything:
-#              make live SUBSCRIPTION=... LOCATION=...; without them: against the local stack
+#              make live SUBSCRIPTION=... LOCATION=...; without them: against the local stack.
+#              BASTION=yes adds a Bastion host
 # make live-clean   remove what a killed `make live` has left
 # make lock    write the pinned requirements and their hashes anew from the input files
 
@@ -61,9 +62,9 @@ bench: setup
 
 live: setup
 ifdef SUBSCRIPTION
-	@$(PYTHON) -m tools.live run --subscription "$(SUBSCRIPTION)" --location "$(LOCATION)"
+	@$(PYTHON) -m tools.live run --subscription "$(SUBSCRIPTION)" --location "$(LOCATION)" $(if $(BASTION),--bastion)
 else
-	@$(PYTHON) -m local.live run
+	@$(PYTHON) -m local.live run $(if $(BASTION),--bastion)
 endif
 
 live-clean: setup

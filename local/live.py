@@ -70,23 +70,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the suite against a stack that runs, or start one; return the suite's exit code."""
     parser = argparse.ArgumentParser(prog="python -m local.live", description=__doc__)
     parser.add_argument("command", choices=("run", "clean"))
+    parser.add_argument("--bastion", action="store_true", help="with Azure Bastion")
     parser.add_argument("--stack", type=Path, help="stack.json of a stack that runs")
     parser.add_argument("--folder", type=Path, help="where azd and the journal keep their files")
     options = parser.parse_args(arguments)
     if options.stack is not None and options.folder is not None:
-        return _run(options.command, options.stack.resolve(), options.folder.resolve())
+        return _run(options, options.stack.resolve(), options.folder.resolve())
     with tempfile.TemporaryDirectory(prefix="jit-live-") as made:
         folder = Path(made)
         with Stack(directory=folder / "stack") as stack:
             stack_file = folder / "stack.json"
             stack_file.write_text(json.dumps(stack.describe()), encoding="utf-8")
-            return _run(options.command, stack_file, folder)
+            return _run(options, stack_file, folder)
 
 
-def _run(command: str, stack_file: Path, folder: Path) -> int:
-    where = ["--subscription", SUBSCRIPTION, "--location", LOCATION] if command == "run" else []
+def _run(options: argparse.Namespace, stack_file: Path, folder: Path) -> int:
+    words = [options.command]
+    if options.command == "run":
+        words += ["--subscription", SUBSCRIPTION, "--location", LOCATION]
+        words += ["--bastion"] if options.bastion else []
     return run_suite(
-        [command, *where],
+        words,
         connect=lambda run: connect_local(run, stack_file, folder),
         journal=Journal(folder / "journal"),
     )

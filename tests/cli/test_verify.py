@@ -104,6 +104,12 @@ def test_what_cannot_be_looked_at_is_no_verdict(
     assert "there is no file" in carol.run(*empty, code=2).err
     closed = ("activity", "--verify", "--container", "http://127.0.0.1:9/audit?sig=1")
     assert "could not look" in carol.run(*closed, code=1).err
+    for url in (
+        "https://a.blob.core.windows.net.evil.example/x",
+        "http://a.blob.core.windows.net/x",
+    ):
+        elsewhere = ("activity", "--verify", "--container", url)
+        assert "no token is sent there" in carol.run(*elsewhere, code=2).err
     (tmp_path / "bad").write_text("{}", encoding="utf-8")
     bad = ("activity", "--verify", "--container", str(record), "--anchors", str(tmp_path / "bad"))
     assert "no anchor" in carol.run(*bad, code=2).err

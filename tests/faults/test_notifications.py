@@ -1,12 +1,15 @@
 """Sending breaks at each of its calls in turn, and the channel is away while access closes."""
 
 import contextlib
+from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
 import pytest
 
 from shared.domain.ids import digest
+from shared.domain.notifications import EventType
 from shared.store.audit import Fact
 from shared.store.notifications import PARTITION
 from shared.use_cases.timers.send_notifications import NotificationDelivery, send_notifications
@@ -68,6 +71,36 @@ def test_a_crash_while_an_event_is_recorded_leaves_no_event_without_notification
 
         assert len(channel.accepted) == len(list(world.tables.activity.scan("0", ":")))
         assert world.tables.due.query(PARTITION) == []
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_a_crash_at_any_call_loses_no_notification_of_an_end(kind: Kind) -> None:
+    """An access that closes soon is notified, wherever a run stops; a repeat has the same id."""
+    for at in range(1, 60):
+        world, channel, delivery = fragile(1)
+        world.services = replace(world.services, closing_soon=timedelta(minutes=15))
+        world.protect()
+        world.ask(minutes=30)
+        send_notifications(delivery)
+        world.clock.now += timedelta(minutes=11)
+        before = len(channel.accepted)
+        world.faults.arm(at, kind)
+        with contextlib.suppress(Died):
+            send_notifications(delivery)
+        fired = world.faults.fired
+        world.faults.disarm()
+        for _ in range(2):
+            send_notifications(delivery)
+
+        soon = [each for each in channel.accepted if each.type is EventType.CLOSING_SOON]
+        assert len({each.id for each in soon}) == 1, (at, kind)
+        assert len(channel.accepted) - before <= 2
+        assert world.tables.due.query(PARTITION) == []
+        assert world.tables.due.query("notifications-later") == []
+        if not fired:
+            assert at > 5
+            return
+    pytest.fail("the run never ends")
 
 
 def _lateness(world: World, channel: MemoryChannel) -> list[float]:

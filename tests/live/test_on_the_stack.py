@@ -16,7 +16,7 @@ from local.stack import Stack
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 120.0
-STEPS = 11
+STEPS = 13
 
 
 class Suite:
@@ -29,12 +29,12 @@ class Suite:
         self._folder = folder
         self.output = folder / "output.txt"
 
-    def start(self, command: str) -> subprocess.Popen[bytes]:
+    def start(self, command: str, *options: str) -> subprocess.Popen[bytes]:
         """Start the command."""
         with self.output.open("wb") as output:
             return subprocess.Popen(
                 [
-                    *(sys.executable, "-u", "-m", "local.live", command),
+                    *(sys.executable, "-u", "-m", "local.live", command, *options),
                     *("--stack", str(self._stack_file), "--folder", str(self._folder)),
                 ],
                 cwd=ROOT,
@@ -43,9 +43,9 @@ class Suite:
                 stderr=subprocess.STDOUT,
             )
 
-    def run(self, command: str) -> int:
+    def run(self, command: str, *options: str) -> int:
         """Run the command and return its exit code."""
-        return self.start(command).wait(PATIENCE)
+        return self.start(command, *options).wait(PATIENCE)
 
     def wait_for(self, text: str) -> None:
         """Wait until the command has printed a text."""
@@ -76,8 +76,8 @@ def suite(stack: Stack, tmp_path: Path) -> Iterator[Suite]:
 
 
 def test_the_suite_passes_and_leaves_nothing(suite: Suite) -> None:
-    """Every step passes on the local stack, the report says so, and the exit code is 0."""
-    assert suite.run("run") == 0, suite.text()
+    """Every step passes on the local stack, those of Bastion too, and the exit code is 0."""
+    assert suite.run("run", "--bastion") == 0, suite.text()
     rows = [line for line in suite.text().splitlines() if line.startswith("| ")][1:]
     assert len(rows) == STEPS
     assert all("| passed |" in row for row in rows), rows

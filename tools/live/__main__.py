@@ -58,8 +58,10 @@ def _run(options: argparse.Namespace, journal: Journal, connect: Callable[[Run],
     if _clean_all(journal, connect):
         raise LiveError("a run before this one could not be removed; nothing was begun")
     name = "".join(secrets.choice(_LETTERS) for _ in range(8))
-    run = Run(name, options.subscription, options.location, options.bastion, options.firewall)
-    print(f"run {run.id}: about ${estimate(run, 0.5):.2f}, about 20 minutes")
+    run = Run(name, options.subscription, options.location, options.bastion)
+    print(
+        f"run {run.id}: about ${estimate(run, 0.5):.2f}, about {35 if run.bastion else 20} minutes"
+    )
     report = play(Session(run, connect(run)), journal)
     print()
     print(report.text())
@@ -107,7 +109,6 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     run.add_argument("--subscription", required=True, help="id of the subscription")
     run.add_argument("--location", required=True, help="region, such as westeurope")
     run.add_argument("--bastion", action="store_true", help="with Azure Bastion")
-    run.add_argument("--firewall", action="store_true", help="with an Azure Firewall")
     commands.add_parser("clean", help="remove what a killed run has left")
     return parser.parse_args(arguments)
 

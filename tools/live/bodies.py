@@ -9,7 +9,6 @@ from tools.live.names import Run
 from tools.live.outside import Json
 
 PREFIX, VM_PREFIX, BASTION_PREFIX = "10.77.0.0/16", "10.77.0.0/24", "10.77.1.0/26"
-FIREWALL_PREFIX, MANAGEMENT_PREFIX = "10.77.2.0/26", "10.77.3.0/26"
 SIZE = "Standard_B1s"
 USER = "jit"
 _AUTHORIZED_KEYS = f"/home/{USER}/.ssh/authorized_keys"
@@ -38,11 +37,8 @@ def rule(name: str, priority: int, port: str = "443") -> Json:
 
 
 def network(run: Run, group: str) -> Json:
-    """Return the virtual network; subnets for Bastion and a firewall where they are asked for."""
+    """Return the virtual network, with a subnet for Bastion where it is asked for."""
     more = {"AzureBastionSubnet": BASTION_PREFIX} if run.bastion else {}
-    if run.firewall:
-        more["AzureFirewallSubnet"] = FIREWALL_PREFIX
-        more["AzureFirewallManagementSubnet"] = MANAGEMENT_PREFIX
     guarded = {"addressPrefix": VM_PREFIX, "networkSecurityGroup": {"id": group}}
     subnets = [{"name": "vm", "properties": guarded}]
     subnets += [{"name": n, "properties": {"addressPrefix": p}} for n, p in more.items()]
@@ -56,6 +52,20 @@ def public_address(run: Run) -> Json:
         "location": run.location,
         "sku": {"name": "Standard"},
         "properties": {"publicIPAllocationMethod": "Static", "publicIPAddressVersion": "IPv4"},
+    }
+
+
+def bastion_host(run: Run, subnet: str, address: str) -> Json:
+    """Return a Bastion host of the cheapest SKU with a subnet of its own."""
+    properties = {
+        "subnet": {"id": subnet},
+        "publicIPAddress": {"id": address},
+        "privateIPAllocationMethod": "Dynamic",
+    }
+    return {
+        "location": run.location,
+        "sku": {"name": "Basic"},
+        "properties": {"ipConfigurations": [{"name": "one", "properties": properties}]},
     }
 
 

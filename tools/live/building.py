@@ -18,6 +18,7 @@ from tools.live.outside import (
 from tools.live.session import Session, body_of, check
 
 _CREATED_WITHIN = 300.0
+_BASTION_WITHIN = 1200.0
 _DEPLOYED_WITHIN = 1200.0
 _CONTRACT_WITHIN = 900.0
 _ROOT = Path(__file__).parents[2]
@@ -125,7 +126,21 @@ def create_machine(session: Session) -> str:
     return f"{bodies.SIZE} behind two security groups; port 22 is closed"
 
 
-def _create(session: Session, resource: str, version: str, body: object) -> None:
+def create_bastion(session: Session) -> str:
+    """Create a Bastion host in the VM's network. It takes about ten minutes."""
+    run = session.run
+    address = run.network("publicIPAddresses", "pip-jit-bastion")
+    host = run.network("bastionHosts", "bas-jit-live")
+    subnet = f"{run.network('virtualNetworks', 'vnet-jit-live')}/subnets/AzureBastionSubnet"
+    _create(session, address, NETWORK, bodies.public_address(run))
+    body = bodies.bastion_host(run, subnet, address)
+    _create(session, host, NETWORK, body, within=_BASTION_WITHIN)
+    return f"a Basic host with {bodies.BASTION_PREFIX}"
+
+
+def _create(
+    session: Session, resource: str, version: str, body: object, *, within: float = _CREATED_WITHIN
+) -> None:
     """Create a resource and wait until it is ready."""
     arm = session.target.arm
     arm.require("PUT", resource, version, body)
@@ -136,7 +151,7 @@ def _create(session: Session, resource: str, version: str, body: object) -> None
             raise LiveError(f"{resource} is {state}")
         return bool(state == "Succeeded")
 
-    session.wait(is_ready, f"{resource} is ready", _CREATED_WITHIN)
+    session.wait(is_ready, f"{resource} is ready", within)
 
 
 def deploy(session: Session) -> str:
@@ -150,7 +165,6 @@ def deploy(session: Session) -> str:
         "JIT_SCOPES": run.machine_group,
         "JIT_STORAGE_SKU": "Standard_LRS",
         "JIT_AUDIT_IMMUTABLE_DAYS": "1",
-        **({"JIT_FIREWALL_SCOPES": run.machine_group} if run.firewall else {}),
     }
     for name, value in values.items():
         azd.run("env", "set", name, value, environment=run.environment)

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from jit_access.client import JitClient, NewShortRequest, wait_for_request
 from jit_access.client.models import RequestStatus
+from tools.live.bodies import BASTION_PREFIX
 from tools.live.outside import NETWORK, LiveError, Rest
 from tools.live.session import Session, check
 
@@ -114,30 +115,51 @@ def try_flush(session: Session) -> str:
     return "revoked, and the open connection was cut"
 
 
+def try_bastion(session: Session) -> str:
+    """Open the port to Bastion alone, see it closed for this machine, and revoke."""
+    with session.client() as client:
+        opened = _open_for(session, client, "Bastion", BASTION_PREFIX, source="bastion")
+        check(not _reaches(session), "port 22 is open to this machine, not to Bastion alone")
+        client.revoke_request(opened.id)
+    _wait_for(session, opened.id, "Revoked")
+    check(not session.rules_of_app("Allow"), "an allow rule is left after the revocation")
+    return f"both groups opened to {BASTION_PREFIX} alone, and closed again"
+
+
 def _open(session: Session, justification: str) -> RequestStatus:
     """Request access from this machine's address and wait until it is open everywhere."""
     with session.client() as client:
         session.source = session.target.source or client.get_me().address or ""
         check(session.source, "the app does not know this machine's address")
-        wanted = NewShortRequest(
-            virtual_machine=session.run.machine,
-            ports=(PORT,),
-            duration=session.target.access,
-            allowed_source_address_prefix=session.source,
-            justification=f"live suite: {justification}",
+        source = session.source
+        return _open_for(
+            session, client, justification, source, allowed_source_address_prefix=source
         )
-        accepted = client.request_access_short(wanted)
-        opened = wait_for_request(
-            client,
-            accepted.location,
-            timeout_seconds=_OPEN_WITHIN,
-            longest_pause_seconds=session.target.pause,
-        )
+
+
+def _open_for(
+    session: Session, client: JitClient, justification: str, expected: str, **source: str
+) -> RequestStatus:
+    """Request access from a source, wait until it is open, and check the rules' source."""
+    wanted = NewShortRequest(
+        virtual_machine=session.run.machine,
+        ports=(PORT,),
+        duration=session.target.access,
+        justification=f"live suite: {justification}",
+        **source,  # type: ignore[arg-type]
+    )
+    accepted = client.request_access_short(wanted)
+    opened = wait_for_request(
+        client,
+        accepted.location,
+        timeout_seconds=_OPEN_WITHIN,
+        longest_pause_seconds=session.target.pause,
+    )
     check(opened.status == "Initiated", f"the request is {opened.status}: {opened.raw}")
     allows = session.rules_of_app("Allow")
     sources = {rule["sourceAddressPrefix"].removesuffix("/32") for rule in allows}
     check(len(allows) == len(session.groups), f"{len(allows)} allow rules on two groups")
-    check(sources == {session.source}, f"the allow rules are for {sources}")
+    check(sources == {expected}, f"the allow rules are for {sources}")
     return opened
 
 

@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,6 @@ class Run:
     subscription: str
     location: str
     bastion: bool = False
-    firewall: bool = False
 
     @property
     def environment(self) -> str:
@@ -111,4 +110,5 @@ class Journal:
 
 def _read(path: Path) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content
+    known = {each.name for each in fields(Run)}
+    return {name: value for name, value in content.items() if name in known}

@@ -7,7 +7,7 @@ from tools.live.names import Run
 PASSED, FAILED, SKIPPED = "passed", "FAILED", "skipped"
 # Dollars an hour, list prices of 2026 in most regions: an assumption, look yours up.
 HOURLY = {"VM Standard_B1s with disk": 0.014, "public address": 0.005, "app, always ready": 0.06}
-HOURLY_BASTION, HOURLY_FIREWALL = 0.20, 0.41
+HOURLY_BASTION = 0.20
 
 
 @dataclass(frozen=True)
@@ -64,5 +64,5 @@ class Report:
 def estimate(run: Run, hours: float) -> float:
     """Return what a run of some hours costs in dollars; Azure charges no less than an hour."""
     hourly = sum(HOURLY.values())
-    hourly += HOURLY_BASTION * run.bastion + HOURLY_FIREWALL * run.firewall
+    hourly += HOURLY_BASTION * run.bastion
     return hourly * max(1.0, hours)

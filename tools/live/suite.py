@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tools.live import building, living
 from tools.live.cleanup import Cleanup
-from tools.live.names import Journal
+from tools.live.names import Journal, Run
 from tools.live.report import FAILED, PASSED, SKIPPED, Line, Report
 from tools.live.session import Session
 
@@ -34,13 +34,23 @@ STEPS = (
     # Last: the app tests If-Match when it first wants to write a whole group.
     Step("health", living.check_health, ("policy",)),
 )
+_BASTION = Step("Bastion", building.create_bastion, ("VM",))
+_THROUGH_BASTION = Step("access through Bastion", living.try_bastion, ("Bastion", "policy"))
+
+
+def steps_of(run: Run) -> Sequence[Step]:
+    """Return the steps of a run with its options."""
+    if not run.bastion:
+        return STEPS
+    # A host takes ten minutes, so that whatever else fails has failed before it begins.
+    return (*STEPS, _BASTION, _THROUGH_BASTION)
 
 
 def play(
     session: Session,
     journal: Journal,
     *,
-    steps: Sequence[Step] = STEPS,
+    steps: Sequence[Step] | None = None,
     say: Callable[[str], None] = print,
 ) -> Report:
     """Play all steps and clean up; the journal keeps the run until nothing is left of it."""
@@ -48,7 +58,7 @@ def play(
     began = time.monotonic()
     journal.open(session.run)
     try:
-        for step in steps:
+        for step in steps or steps_of(session.run):
             line = _play_step(step, session, report)
             report.lines.append(line)
             say(f"{line.verdict:8} {line.step}: {line.seen} ({line.seconds:.0f} s)")

@@ -320,8 +320,8 @@ def _insert_grants(services: Services, request: AccessRequest) -> list[str]:
             services.rows.insert_grant(grant)
             ends.add((front.firewall_id, grant.expires_at))
             firewalls.add(front.firewall_id)
-        if port.end_at:
-            note_closing_soon(services, request, port, port.end_at)
+        assert port.end_at is not None  # noqa: S101 - begin_opening fixed the end with the fronts
+        note_closing_soon(services, request, port, port.end_at)
     for firewall_id, end in sorted(ends):
         send_firewall(services, firewall_id, delay=end - now)
     return sorted(firewalls)

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 
 _LAG = timedelta(minutes=30)  # a younger event may still be on its way to the files
 _READ_ALL = "Microsoft.Security/locations/jitNetworkAccessActivities/read"
+_STORAGE_HOSTS = (
+    ".blob.core.windows.net",
+    ".blob.core.usgovcloudapi.net",
+    ".blob.core.chinacloudapi.cn",
+)
 _THIS_MACHINE = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -105,10 +110,21 @@ def _files(
 
 
 def _token(session: "Session", where: str) -> Any:
-    """Return how a token for storage is had; None: the address carries a signature."""
+    """Return how a token for storage is had; None: the address carries a signature.
+
+    The token opens every account that its owner may read, so it goes to Azure Storage alone.
+    """
     from jit_access.commands.tokens import storage_token
 
-    return None if urlsplit(where).query else lambda: storage_token(session.profile)
+    parts = urlsplit(where)
+    if parts.query:
+        return None
+    if parts.scheme != "https" or not (parts.hostname or "").endswith(_STORAGE_HOSTS):
+        raise CommandError(
+            f"{where} is no address of Azure Storage, so no token is sent there",
+            "Name https://ACCOUNT.blob.core.windows.net/audit, or a folder.",
+        )
+    return lambda: storage_token(session.profile)
 
 
 def _heads(path: Path) -> list[tuple[int, str]]:
