@@ -1,7 +1,7 @@
 """Translate intents to security rules, and the comparison of rules to findings. Pure."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from shared.domain.desired import (
@@ -15,12 +15,14 @@ from shared.domain.desired import (
     Plan,
     impossible,
 )
-from shared.domain.ids import RuleNames, digest
+from shared.domain.ids import RuleNames, digest, key_of
 from shared.domain.model import Grant, Protection
+from shared.domain.network import of_family
 from shared.firewalls.nsg.model import Access, SecurityRule
 from shared.firewalls.nsg.rules import Band, allow_rules, deny_rules
 from shared.firewalls.nsg.rules import Plan as RulePlan
 from shared.firewalls.nsg.rules import plan as plan_rules
+from shared.firewalls.nsg.sharing import Member, Sharing, share
 
 PUT, REMOVE, FLUSH = "put", "remove", "flush"
 _FAMILIES = (4, 6)
@@ -44,12 +46,17 @@ def plan_group(
 ) -> Plan:
     """Compare a security group with what is desired; closes come first."""
     rules = {allow.key: rules_of_allow(allow, names) for allow in desired.allows if allow.wanted}
-    denies = _denies(group, desired, names)
+    own = deny_rules(
+        map(_protection, desired.blocks), names, first_priorities(desired.blocks, names)
+    )
+    sharing = share(group.rules, _members(desired.blocks, own, names), names, band)
+    kept = {rule.name.lower(): rule for rule in group.rules if rule.name in desired.keep}
+    denies = [_widest(rule, kept.get(rule.name.lower())) for rule in sharing.rules]
     compared = plan_rules(
         group.rules, [*denies, *(r for each in rules.values() for r in each)], names, band
     )
-    planner = _Planner(group, desired, names, refused, compared)
-    return planner.plan(rules, {rule.name for rule in denies})
+    planner = _Planner(group, desired, names, refused, compared, sharing)
+    return planner.plan(rules, {rule.name.lower() for rule in own})
 
 
 def rules_of_allow(allow: Allow, names: RuleNames) -> list[SecurityRule]:
@@ -57,13 +64,23 @@ def rules_of_allow(allow: Allow, names: RuleNames) -> list[SecurityRule]:
     return allow_rules(_grant(allow), names)
 
 
-def _denies(group: Group, desired: Desired, names: RuleNames) -> list[SecurityRule]:
-    """Return the denies of all blocks; one that must be kept is never narrowed."""
-    kept = {rule.name.lower(): rule for rule in group.rules if rule.name in desired.keep}
-    rules = deny_rules(
-        map(_protection, desired.blocks), names, first_priorities(desired.blocks, names)
-    )
-    return [_widest(rule, kept.get(rule.name.lower())) for rule in rules]
+def _members(
+    blocks: Sequence[Block], denies: Iterable[SecurityRule], names: RuleNames
+) -> list[Member]:
+    """Return what is known of each VM in each address family."""
+    wanted = {rule.name.lower(): rule for rule in denies}
+    of_vm: dict[str, list[Block]] = {}
+    for block in blocks:
+        of_vm.setdefault(key_of(block.vm_id), []).append(block)
+    found = []
+    for same in of_vm.values():
+        addresses = [address for block in same for address in block.addresses]
+        remembered = frozenset(name for block in same for name in read_shared(block.memory))
+        for family in _FAMILIES:
+            name = names.deny(same[0].vm_id, family)
+            here = of_family(addresses, family)
+            found.append(Member(name, here, wanted.get(name.lower()), remembered))
+    return found
 
 
 def _widest(rule: SecurityRule, kept: SecurityRule | None) -> SecurityRule:
@@ -96,12 +113,15 @@ class _Planner:
         names: RuleNames,
         refused: Mapping[str, str],
         compared: RulePlan,
+        sharing: Sharing,
     ) -> None:
         self._group = group
         self._desired = desired
         self._names = names
         self._refused = refused
         self._compared = compared
+        self._sharing = sharing
+        self._carried = {rule.name.lower() for rule in sharing.rules}
         self._present = {rule.name.lower(): rule for rule in group.rules}
         self._serves = self._keys_by_name()
         self._blamed: dict[str, str] = {}
@@ -124,6 +144,7 @@ class _Planner:
 
     def _removals(self) -> list[Change]:
         removable = {name for block in self._desired.blocks for name in self._denies_of(block)}
+        removable |= self._sharing.removable
         found = []
         for name in self._compared.remove:
             rule = self._present[name.lower()]
@@ -183,17 +204,47 @@ class _Planner:
 
     def _blocked(self, block: Block, denies: set[str], pending: set[str]) -> Finding:
         own = self._denies_of(block)
-        wanted = {name for name in denies if name.lower() in own}
-        left = self._closed(own - {name.lower() for name in wanted})
-        return left if not left.agrees else self._finding(sorted(wanted), pending)
+        wanted = own & denies
+        left = self._left(own - wanted, pending)
+        if not left.agrees:
+            return left
+        if not wanted.isdisjoint(self._sharing.awaiting):
+            return PENDING
+        reasons = (self._sharing.blocked.get(name, "") for name in sorted(wanted))
+        reason = next(filter(None, reasons), "")
+        return impossible(reason) if reason else self._carrying(wanted, pending)
+
+    def _carrying(self, wanted: set[str], pending: set[str]) -> Finding:
+        """Tell whether the rules that carry some denies stand, and those they replace are gone."""
+        homes = {name: self._sharing.homes.get(name, name) for name in wanted}
+        replaced = self._closed({name for name, home in homes.items() if name != home})
+        carried = self._finding(sorted(self._spelled(home) for home in homes.values()), pending)
+        return carried if not carried.agrees else replaced
+
+    def _left(self, names: set[str], pending: set[str]) -> Finding:
+        """Tell whether nothing of a block that is lifted stands, in a shared rule either."""
+        shared = {rule for name in names for rule in self._sharing.leaving.get(name, ())}
+        gone = self._closed((names | shared) - self._carried)
+        if not gone.agrees:
+            return gone
+        return self._finding(
+            sorted(self._spelled(each) for each in shared & self._carried), pending
+        )
+
+    def _spelled(self, name: str) -> str:
+        """Return a rule's name in the letter case in which the comparison holds it."""
+        rule = next((r for r in self._sharing.rules if r.name.lower() == name), None)
+        return rule.name if rule else name
 
     def _remember(self, findings: Mapping[str, Finding]) -> dict[str, str]:
         """Return where the denies of a block were first seen: they go back there."""
         found = {}
         for block in self._desired.blocks:
             if block.wanted and findings[block.key].agrees:
-                memory = _join(_read_memory(block.memory), self._places(block))
-                if memory != _read_memory(block.memory):
+                before = {**_read_memory(block.memory), **_shared_memory(read_shared(block.memory))}
+                places = _join(_read_memory(block.memory), self._places(block))
+                memory = {**places, **_shared_memory(self._homes_of(block))}
+                if memory != before:
                     found[block.key] = json.dumps(memory, sort_keys=True)
         return found
 
@@ -205,6 +256,10 @@ class _Planner:
             if name.lower() in self._present
         }
 
+    def _homes_of(self, block: Block) -> tuple[str, ...]:
+        own = sorted(self._denies_of(block))
+        return tuple(self._sharing.homes[name] for name in own if name in self._sharing.homes)
+
     def _strays(self) -> tuple[str, ...]:
         known = {name for block in self._desired.blocks for name in self._denies_of(block)}
         return tuple(
@@ -213,7 +268,7 @@ class _Planner:
             if self._names.is_ours(rule.name)
             and rule.access is Access.DENY
             and _is_deny_name(rule.name, self._names)
-            and rule.name.lower() not in known
+            and rule.name.lower() not in known | self._carried | self._sharing.removable
         )
 
     # --- names
@@ -224,7 +279,7 @@ class _Planner:
             for name in self._names_of(allow):
                 found[name] = (allow.key,)
         for block in self._desired.blocks:
-            for name in self._denies_of(block):
+            for name in self._carriers_of(block):
                 found[name] = (*found.get(name, ()), block.key)
         return found
 
@@ -234,10 +289,17 @@ class _Planner:
             for family in _FAMILIES
         }
 
+    def _carriers_of(self, block: Block) -> set[str]:
+        """Return the block's own denies, and the shared rules that carry or carried them."""
+        own = self._denies_of(block)
+        homes = {self._sharing.homes[name] for name in own if name in self._sharing.homes}
+        return own | homes | {r for name in own for r in self._sharing.leaving.get(name, ())}
+
     def _denies_of(self, block: Block) -> set[str]:
         return {self._names.deny(block.vm_id, family).lower() for family in _FAMILIES}
 
 
+_SHARED = "shared_rules"
 _PLACE = {4: "priority_v4", 6: "priority_v6"}
 
 
@@ -251,6 +313,20 @@ def _read_memory(memory: str) -> dict[str, int]:
     return {
         name: int(stored[name]) for name in _PLACE.values() if isinstance(stored.get(name), int)
     }
+
+
+def read_shared(memory: str) -> tuple[str, ...]:
+    """Return the names of the shared rules that carried a block."""
+    try:
+        stored = json.loads(memory or "{}")
+    except ValueError:
+        return ()
+    found = stored.get(_SHARED) if isinstance(stored, dict) else None
+    return tuple(map(str, found)) if isinstance(found, list) else ()
+
+
+def _shared_memory(names: tuple[str, ...]) -> dict[str, object]:
+    return {_SHARED: list(names)} if names else {}
 
 
 def _join(first: Mapping[str, int], then: Mapping[str, int]) -> dict[str, int]:

@@ -283,6 +283,16 @@ class _Placing:
                 )
 
 
+def last_foreign_allow(
+    present: Sequence[SecurityRule], deny: SecurityRule, names: RuleNames
+) -> int:
+    """Return the priority after which a deny of ours closes all that it can close."""
+    foreign = [rule for rule in present if not names.is_ours(rule.name)]
+    allows = [each for each in foreign if each.access is Access.ALLOW]
+    met = (each for each in allows if meets(each, deny, with_probes=True))
+    return _last(each for each in met if admits_sources(each, foreign, deny))
+
+
 def _last(rules: Iterable[SecurityRule]) -> int:
     return max((rule.priority for rule in rules), default=0)
 
