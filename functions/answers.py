@@ -169,7 +169,7 @@ def _firewall(port: PortRequest, front: Front) -> dict[str, Any]:
 
 
 def _approval(request: AccessRequest) -> dict[str, Any]:
-    """Say what is awaited, or what was decided; nothing where the policy asks for nobody."""
+    """Write the approval that is awaited or was decided; empty where the policy asks for none."""
     awaited = pending(request)
     held = awaited or request.approval
     if held is None:
@@ -181,7 +181,7 @@ def _approval(request: AccessRequest) -> dict[str, Any]:
         "decisions": [_vote(vote) for vote in held.votes],
         "summary": list(summarize(request)),
     }
-    # Such a request is open already: without it nobody could tell that somebody is awaited.
+    # Such a request is open already: only this shows that a decision is awaited.
     if request.extension is not None and request.extension.approval is awaited:
         answer["endTimeUtc"] = format_instant(request.extension.end_at)
     return {"approval": answer}

@@ -53,7 +53,7 @@ class PolicyPropertiesWire(Wire):
     @model_validator(mode="after")
     def _no_append(self) -> "PolicyPropertiesWire":
         if self.append_mode:
-            # Nobody has documented what it does. Replacing where somebody meant to add would
+            # It is not documented. Replacing the list where the caller meant to add to it would
             # leave machines unprotected.
             raise ValueError("appendMode is answered and never set; a PUT replaces the list")
         return self
