@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
+from functions.conditions import conditions_answer
 from shared.domain.approval import pending
 from shared.domain.ids import key_of, name_of
 from shared.domain.model import (
     AccessRequest,
     Conditions,
-    ExtensionApproval,
     Front,
     Policy,
     PolicyVm,
@@ -37,7 +37,7 @@ def policy_answer(policy: Policy, requests: list[AccessRequest]) -> dict[str, An
     if policy.error:
         properties["provisioningError"] = policy.error
     if policy.conditions != Conditions():
-        properties["conditions"] = _conditions(policy.conditions)
+        properties["conditions"] = conditions_answer(policy.conditions)
     return {
         "kind": policy.kind,
         "properties": properties,
@@ -45,26 +45,6 @@ def policy_answer(policy: Policy, requests: list[AccessRequest]) -> dict[str, An
         "name": policy.name,
         "type": TYPE,
         "location": policy.location,
-    }
-
-
-def _conditions(held: Conditions) -> dict[str, Any]:
-    """Write our own extras; a client that does not know them skips them."""
-    return {
-        "justificationRequired": held.justification_required,
-        "justificationPattern": held.justification_pattern,
-        "widestSourcePrefixIpv4": held.widest_ipv4 or None,
-        "widestSourcePrefixIpv6": held.widest_ipv6 or None,
-        "ownAddressOnly": held.own_address_only,
-        "onlyThroughBastion": held.only_through_bastion,
-        "approversNeeded": held.approvers_needed,
-        "extensionApproval": held.extension_approval.value,
-        "approveExtensions": held.extension_approval is ExtensionApproval.AS_OPENING,
-        "maxTotalDuration": format_duration(held.max_total_duration),
-        "approvalTimeout": format_duration(held.time_to_approve),
-        "flushConnections": held.flush_connections,
-        "closeBy": held.close_by.value,
-        "revokeForeignRules": held.revoke_foreign,
     }
 
 
@@ -189,7 +169,7 @@ def _firewall(port: PortRequest, front: Front) -> dict[str, Any]:
 
 
 def _approval(request: AccessRequest) -> dict[str, Any]:
-    """Say what is awaited, or what was decided; nothing where the policy asks for nobody."""
+    """Write the approval that is awaited or was decided; empty where the policy asks for none."""
     awaited = pending(request)
     held = awaited or request.approval
     if held is None:
@@ -201,7 +181,7 @@ def _approval(request: AccessRequest) -> dict[str, Any]:
         "decisions": [_vote(vote) for vote in held.votes],
         "summary": list(summarize(request)),
     }
-    # Such a request is open already: without it nobody could tell that somebody is awaited.
+    # Such a request is open already: only this shows that a decision is awaited.
     if request.extension is not None and request.extension.approval is awaited:
         answer["endTimeUtc"] = format_instant(request.extension.end_at)
     return {"approval": answer}

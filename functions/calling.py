@@ -23,7 +23,7 @@ _at_hand: ContextVar[Calling | None] = ContextVar("calling", default=None)
 
 @contextmanager
 def a_call(call_id: str, what: str) -> Iterator[Calling]:
-    """Begin a call of which nobody is known yet."""
+    """Begin a call whose caller is not known yet."""
     calling = Calling(call_id, what)
     mark = _at_hand.set(calling)
     try:

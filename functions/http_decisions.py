@@ -1,4 +1,4 @@
-"""What people decide about a request: approve, deny, revoke, extend; and the red button."""
+"""Decisions on a request: approve, deny, revoke, extend; and revoke all."""
 
 from http import HTTPStatus
 
@@ -42,7 +42,7 @@ class ExtendWire(Wire):
 
 
 class RevokeAllWire(Wire):
-    """The red button: everything on a VM, or everything of a requestor."""
+    """Revoke all: every request on a VM, or of a requestor."""
 
     virtual_machine: VmId | None = None
     requestor_object_id: ObjectId | None = None
@@ -144,7 +144,7 @@ def extend_request(req: func.HttpRequest) -> func.HttpResponse:
     ),
 )
 def revoke_all(req: func.HttpRequest) -> func.HttpResponse:
-    """Press the red button."""
+    """Revoke every request on a VM, or of a requestor."""
     principal = caller(req)
     body = read_body(RevokeAllWire, req.get_body(), headers=req.headers)
     who = speaking_for(principal, body.on_behalf_of)

@@ -8,6 +8,7 @@ from typing import Any
 
 import azure.functions as func
 
+from functions.activity_answers import COLUMNS, activity_line, neutral
 from functions.numbers import whole_number
 from functions.operations import Answer, Operation, declare, json_answer
 from functions.web import JSON, absolute, answer, caller, text_answer
@@ -21,20 +22,13 @@ from shared.domain.errors import (
 from shared.domain.ids import key_of
 from shared.domain.permissions import Action
 from shared.domain.times import format_ticks, parse_instant
-from shared.store.audit import Fact
 from shared.use_cases.reports.activity import Asked, Page, enforce_figures, read_activity
 from shared.use_cases.timers.health import KindLateness
 
 bp = func.Blueprint()
-_RUNS = frozenset("=+-@\uff1d\uff0b\uff0d\uff20")
 _A_DAY = timedelta(days=1)
 _LONGEST = timedelta(days=92)
 _MOST = 1000
-_COLUMNS = (
-    "time", "operation", "principal", "principalName", "onBehalfOf", "relayedBy", "requestId",
-    "virtualMachine", "port", "firewall", "policyId", "sourceAddress", "reason",
-    "authorizedBy", "latenessSeconds", "oldDigest", "newDigest", "changes",
-)  # fmt: skip
 
 
 @declare(
@@ -59,7 +53,7 @@ def get_activity(req: func.HttpRequest) -> func.HttpResponse:
     page = read_activity(app().services, principal, _asked(req))
     if req.params.get("format", "json") == "csv":
         return _csv(page)
-    body: dict[str, Any] = {"value": [_line(fact) for fact in page.facts]}
+    body: dict[str, Any] = {"value": [activity_line(fact) for fact in page.facts]}
     if page.next:
         body["nextLink"] = absolute(req, f"/api/activity?{_query(req, page.next)}")
     return answer(HTTPStatus.OK, body)
@@ -100,40 +94,16 @@ def _query(req: func.HttpRequest, token: str) -> str:
     return urlencode({**req.params, "skipToken": token})
 
 
-def _line(fact: Fact) -> dict[str, Any]:
-    values = (
-        format_ticks(fact.at), fact.operation, fact.principal, fact.principal_name,
-        fact.on_behalf_of, fact.relayed_by, fact.request_id, fact.vm_id, fact.port,
-        fact.firewall_id, fact.policy_id, fact.source_address, fact.reason,
-        fact.authorized_by, fact.lateness_seconds, fact.old_digest, fact.new_digest, fact.changes,
-    )  # fmt: skip
-    return {
-        name: value for name, value in zip(_COLUMNS, values, strict=True) if value not in {"", None}
-    }
-
-
 def _csv(page: Page) -> func.HttpResponse:
     text = io.StringIO()
-    writer = csv.DictWriter(text, _COLUMNS, quoting=csv.QUOTE_ALL)
+    writer = csv.DictWriter(text, COLUMNS, quoting=csv.QUOTE_ALL)
     writer.writeheader()
     for fact in page.facts:
-        writer.writerow({name: neutral(value) for name, value in _line(fact).items()})
+        writer.writerow({name: neutral(value) for name, value in activity_line(fact).items()})
     headers = {"Content-Disposition": 'attachment; filename="activity.csv"'}
     if page.next:
         headers["x-next-skip-token"] = page.next
     return text_answer(HTTPStatus.OK, text.getvalue(), "text/csv", headers)
-
-
-def neutral(value: Any) -> Any:
-    """Keep a spreadsheet from running a cell: a justification may begin with `=`.
-
-    The wide forms are what some spreadsheets read as the plain ones. Every cell is quoted, so
-    that none ends at a separator within it.
-    """
-    if not isinstance(value, str):
-        return value
-    plain = "".join(letter if letter.isprintable() else " " for letter in value)
-    return f"'{plain}" if plain.lstrip()[:1] in _RUNS else plain
 
 
 @declare(

@@ -9,12 +9,12 @@ import azure.functions as func
 
 from functions.answers import policy_answer
 from functions.operations import Answer, Operation, declare, json_answer
-from functions.policy_body import policy_of
+from functions.policy_body import PolicyWire, policy_of
 from functions.preconditions import precondition_of
 from functions.query import is_dry_run, page_of
 from functions.report_answers import explained_policy
 from functions.web import answer, caller, caller_address
-from functions.wire import PolicyWire, read_body
+from functions.wire import read_body
 from shared.bootstrap import app
 from shared.domain.errors import InvalidInputError
 from shared.domain.ids import key_of

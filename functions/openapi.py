@@ -7,10 +7,16 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
+from functions import activity_answers, report_answers
 from functions.operations import Operation, declared_operations
-from functions.schemas import SCHEMAS
+from functions.schemas import dry_runs, errors, policies, reports, requests
 from functions.schemas.parameters import PARAMETERS
 
+_SCHEMAS = {
+    name: schema
+    for part in (errors, policies, requests, dry_runs, reports, report_answers, activity_answers)
+    for name, schema in part.SCHEMAS.items()
+}
 _REFERENCE = "#/components/schemas/{model}"
 _REFUSALS = {
     400: "What was sent is not understood or not allowed; each line in details.",
@@ -75,7 +81,7 @@ def _document() -> dict[str, Any]:
         "security": [{"bearer": []}],
         "paths": paths,
         "components": {
-            "schemas": {**_body_schemas(), **SCHEMAS},
+            "schemas": {**_body_schemas(), **_SCHEMAS},
             "securitySchemes": {
                 "bearer": {
                     "type": "http",

@@ -1,14 +1,74 @@
-"""The body of a policy PUT as a policy, or every line of it that is wrong."""
+"""The body of a policy PUT: its fields, and the policy it stands for."""
 
 from collections.abc import Iterable
+from datetime import timedelta
+from typing import Annotated, Any
 
-from functions.wire import ConditionsWire, PolicyVmWire, PolicyWire, PortRuleWire
+from pydantic import Field, StringConstraints, model_validator
+
+from functions.conditions import ConditionsWire, conditions_of
+from functions.wire import DurationText, OneSource, PortNumber, Prefix, Protocol, VmId, Wire
 from shared.domain.errors import InvalidInputError, Reason
 from shared.domain.ids import key_of
 from shared.domain.machine_ids import parse_machine_id
-from shared.domain.model import ANY, Conditions, ExtensionApproval, Policy, PolicyVm, PortRule
-from shared.domain.policy import Limits
-from shared.domain.times import format_duration
+from shared.domain.model import ANY, Policy, PolicyVm, PortRule
+from shared.domain.policy import MAX_PORTS, Limits
+from shared.domain.times import format_duration, parse_duration
+
+MAX_VMS = 500
+
+
+class PortRuleWire(OneSource):
+    """What a policy allows on a port."""
+
+    number: PortNumber
+    protocol: Protocol
+    max_request_access_duration: DurationText
+    mapped_port: PortNumber | None = None  # answered for a request; chosen by the firewall alone
+
+    @property
+    def max_duration(self) -> timedelta:
+        """Return the longest access as a length."""
+        return parse_duration(self.max_request_access_duration)
+
+
+class PolicyVmWire(Wire):
+    """One VM of a policy."""
+
+    id: VmId
+    ports: list[PortRuleWire] | None = Field(None, max_length=MAX_PORTS)
+    public_ip_address: Prefix | None = None
+
+
+class PolicyPropertiesWire(Wire):
+    """A policy's content; what the service adds is accepted back and ignored."""
+
+    virtual_machines: list[PolicyVmWire] = Field(max_length=MAX_VMS)
+    conditions: ConditionsWire | None = None
+    requests: Any = None
+    provisioning_state: Any = None
+    provisioning_error: Any = None
+    append_mode: Any = None
+
+    @model_validator(mode="after")
+    def _no_append(self) -> "PolicyPropertiesWire":
+        if self.append_mode:
+            # It is not documented. Replacing the list where the caller meant to add to it would
+            # leave machines unprotected.
+            raise ValueError("appendMode is answered and never set; a PUT replaces the list")
+        return self
+
+
+class PolicyWire(Wire):
+    """The body of a policy PUT."""
+
+    properties: PolicyPropertiesWire
+    kind: Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{1,64}$")] | None = None
+    id: Any = None
+    name: Any = None
+    type: Any = None
+    location: Any = None
+    etag: Any = None
 
 
 def policy_of(policy_id: str, location: str, body: PolicyWire, limits: Limits) -> Policy:
@@ -18,7 +78,7 @@ def policy_of(policy_id: str, location: str, body: PolicyWire, limits: Limits) -
         first = reasons[0]
         raise InvalidInputError(f"{first.target}: {first.message}", details=tuple(reasons))
     vms = tuple(_policy_vm(vm) for vm in body.properties.virtual_machines)
-    conditions = _conditions(body.properties.conditions)
+    conditions = conditions_of(body.properties.conditions)
     return Policy(policy_id, location, vms, kind=body.kind or "Basic", conditions=conditions)
 
 
@@ -37,29 +97,6 @@ def _port_rule(rule: PortRuleWire) -> PortRule:
         longest,
         rule.allowed_source_address_prefixes is not None,
         "" if sent == format_duration(longest) else sent,
-    )
-
-
-def _conditions(wire: ConditionsWire | None) -> Conditions:
-    if wire is None:
-        return Conditions()
-    asked = wire.approval_of_extensions
-    return Conditions(
-        justification_required=wire.justification_required,
-        justification_pattern=wire.justification_pattern,
-        widest_ipv4=wire.widest_source_prefix_ipv4 or 0,
-        widest_ipv6=wire.widest_source_prefix_ipv6 or 0,
-        own_address_only=wire.own_address_only,
-        only_through_bastion=wire.only_through_bastion,
-        approvers_needed=wire.approvers_needed,
-        # What the version before this one reads: after a step back it still asks for approval.
-        approve_extensions=asked is ExtensionApproval.AS_OPENING and wire.approvers_needed > 0,
-        approval_timeout=wire.approval_timeout,
-        flush_connections=wire.flush_connections,
-        extension_approval=asked,
-        max_total_duration=wire.max_total_duration,
-        close_by=wire.close_by,
-        revoke_foreign=wire.revoke_foreign_rules,
     )
 
 

@@ -60,7 +60,7 @@ def page_of(
     """Cut the page that a request asks for out of a whole list.
 
     A page ends where the weights sum up to `most`. The next one begins after the last key, not
-    at a position: what is added or removed in between makes nobody miss anything.
+    at a position: what is added or removed in between hides nothing from the caller.
     """
     ordered = sorted(items, key=key)
     after = token_of(req)

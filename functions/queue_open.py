@@ -53,7 +53,7 @@ def notify_approvers(message: func.QueueMessage) -> None:
 @bp.function_name("notify_approvers_failed")
 @bp.queue_trigger("message", "jit-notices-poison", _STORAGE)
 def notify_approvers_failed(message: func.QueueMessage) -> None:
-    """Note that nobody could be told. The request still waits, and can still be decided."""
+    """Log a notice that failed. The request still waits, and can still be decided."""
     app().services.telemetry.event("jit.poison", queue="jit-notices", body=_text(message))
 
 

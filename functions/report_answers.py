@@ -3,13 +3,28 @@
 from typing import Any
 
 from functions.answers import policy_answer, port_rule, request_answer
+from functions.schemas.base import (
+    COUNT,
+    FLAG,
+    ID,
+    INSTANT,
+    PORT,
+    TEXT,
+    Schema,
+    list_of,
+    object_of,
+    one_of,
+    or_null,
+    paged,
+)
+from functions.schemas.policies import PORT_RULE
 from shared.domain.bastion import BastionHost
 from shared.domain.errors import Reason
 from shared.domain.exposure import Exposure
 from shared.domain.times import format_instant
 from shared.ports import Machine
 from shared.use_cases.reports.dry_run import Explained, FirewallChange
-from shared.use_cases.reports.machines import MachineReport
+from shared.use_cases.reports.machines import Category, MachineReport, State
 
 
 def explained_request(explained: Explained) -> dict[str, Any]:
@@ -98,3 +113,34 @@ def _opening(exposure: Exposure) -> dict[str, Any]:
         "sources": list(opening.sources),
         **opening.shown,
     }
+
+
+_MACHINE = object_of(
+    {
+        "id": ID,
+        "location": TEXT,
+        "system": or_null(TEXT),
+        "privateIpAddresses": list_of(TEXT),
+        "category": one_of(*(category.value for category in Category)),
+        "reason": TEXT,
+        "exposedBy": list_of(
+            object_of(
+                {"firewall": ID, "rule": TEXT, "port": PORT, "sources": list_of(TEXT)},
+                {"priority": COUNT},
+            )
+        ),
+        "recommendation": object_of(
+            {"state": one_of(*(state.value for state in State)), "reason": TEXT}
+        ),
+        "policies": list_of(ID),
+        "ports": list_of(PORT_RULE),
+        "firewalls": list_of(ID),
+        "bastions": or_null(
+            list_of(object_of({"id": ID, "name": TEXT, "sku": TEXT, "enableTunneling": FLAG}))
+        ),
+        "lastAccess": or_null(INSTANT),
+        "lastRequestor": or_null(TEXT),
+    }
+)
+
+SCHEMAS: dict[str, Schema] = {"MachineList": paged(_MACHINE)}

@@ -1,4 +1,4 @@
-"""Bound how often one caller may call, so that nobody uses up what closing needs.
+"""Bound how often one caller may call, so that no caller uses up what closing needs.
 
 Each instance counts for itself: the bound is per caller and instance, in a sliding minute.
 """

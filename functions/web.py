@@ -127,7 +127,7 @@ def handled(handler: Handler) -> Handler:
 
 
 def _put_on_record(req: func.HttpRequest, error: JitError, calling: Calling) -> None:
-    """Record a refusal of somebody known; what cannot be recorded is still refused."""
+    """Record the refusal of an authenticated caller; a failure to record it changes no answer."""
     if calling.caller is None or not isinstance(error, _ON_RECORD):
         return
     try:

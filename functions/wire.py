@@ -1,4 +1,4 @@
-"""What the bodies have in common, and policies.
+"""What the bodies have in common.
 
 Field names, order and spelling are the real service's (docs/api.md). Unknown fields are refused:
 a misspelt restriction must not be a restriction that is silently missing. Fields that the real
@@ -16,7 +16,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    StrictBool,
     StringConstraints,
     ValidationError,
     model_validator,
@@ -28,18 +27,13 @@ from functions.json_body import read_json
 from functions.numbers import whole_number
 from shared.domain.errors import InvalidInputError, Reason
 from shared.domain.machine_ids import parse_machine_id
-from shared.domain.model import LONGEST_WAIT, CloseBy, ExtensionApproval
 from shared.domain.network import is_any, network
-from shared.domain.patterns import MAX_PATTERN, compile_pattern
 from shared.domain.policy import (
     MAX_JUSTIFICATION,
-    MAX_PORTS,
     MAX_SOURCES,
-    MAX_TOTAL_DURATION,
 )
-from shared.domain.times import format_duration, parse_duration, parse_instant
+from shared.domain.times import parse_duration, parse_instant
 
-MAX_VMS = 500
 MAX_REASONS = 200
 _GROUP_PATTERN = (
     "/subscriptions/[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}/resourceGroups/[^/]{1,90}"
@@ -95,24 +89,6 @@ def _one_line(value: str) -> str:
 
 def _vm_id(value: str) -> str:
     return parse_machine_id(value).text
-
-
-def _time_to_approve(value: timedelta) -> timedelta:
-    if not timedelta(minutes=1) <= value <= LONGEST_WAIT:
-        raise ValueError(f"must be from PT1M to {format_duration(LONGEST_WAIT)}")
-    return value
-
-
-def _total_duration(value: timedelta) -> timedelta:
-    if not timedelta(minutes=5) <= value <= MAX_TOTAL_DURATION:
-        raise ValueError(f"must be from PT5M to {format_duration(MAX_TOTAL_DURATION)}")
-    return value
-
-
-def _pattern(value: str) -> str:
-    if value:
-        compile_pattern(value)
-    return value
 
 
 def _prefix(value: str) -> str:
@@ -202,109 +178,6 @@ class OneSource(Wire):
             return tuple(self.allowed_source_address_prefixes)
         one = self.allowed_source_address_prefix
         return (one,) if one else None
-
-
-class PortRuleWire(OneSource):
-    """What a policy allows on a port."""
-
-    number: PortNumber
-    protocol: Protocol
-    max_request_access_duration: DurationText
-    mapped_port: PortNumber | None = None  # answered for a request; chosen by the firewall alone
-
-    @property
-    def max_duration(self) -> timedelta:
-        """Return the longest access as a length."""
-        return parse_duration(self.max_request_access_duration)
-
-
-class PolicyVmWire(Wire):
-    """One VM of a policy."""
-
-    id: VmId
-    ports: list[PortRuleWire] | None = Field(None, max_length=MAX_PORTS)
-    public_ip_address: Prefix | None = None
-
-
-_MEANT: dict[bool | None, ExtensionApproval] = {
-    True: ExtensionApproval.AS_OPENING,
-    False: ExtensionApproval.NEVER,
-}
-
-
-class ConditionsWire(Wire):
-    """What a policy asks for besides Defender's fields."""
-
-    justification_required: StrictBool = False
-    justification_pattern: Annotated[
-        str, StringConstraints(max_length=MAX_PATTERN), AfterValidator(_pattern)
-    ] = ""
-    widest_source_prefix_ipv4: Annotated[WholeNumber, Field(ge=8, le=32)] | None = None
-    widest_source_prefix_ipv6: Annotated[WholeNumber, Field(ge=16, le=128)] | None = None
-    own_address_only: StrictBool = False
-    only_through_bastion: StrictBool = False
-    approvers_needed: Annotated[WholeNumber, Field(ge=0, le=5)] = 0
-    approve_extensions: StrictBool | None = Field(
-        None, description="true: extensionApproval is asOpening; false: never"
-    )
-    approval_timeout: Annotated[Duration, AfterValidator(_time_to_approve)] = timedelta(hours=1)
-    flush_connections: StrictBool = False
-    extension_approval: ExtensionApproval | None = None
-    max_total_duration: Annotated[Duration, AfterValidator(_total_duration)] = timedelta(days=1)
-    close_by: CloseBy = CloseBy.BEGIN
-    revoke_foreign_rules: StrictBool = False
-
-    @model_validator(mode="after")
-    def _one_source(self) -> "ConditionsWire":
-        if self.own_address_only and self.only_through_bastion:
-            raise ValueError("'ownAddressOnly' and 'onlyThroughBastion' contradict each other")
-        return self
-
-    @model_validator(mode="after")
-    def _one_answer(self) -> "ConditionsWire":
-        sent, meant = self.extension_approval, _MEANT.get(self.approve_extensions)
-        if sent and meant and sent is not meant:
-            raise ValueError(
-                "'approveExtensions' and 'extensionApproval' contradict each other; send one"
-            )
-        return self
-
-    @property
-    def approval_of_extensions(self) -> ExtensionApproval:
-        """Return when an extension needs approval, by whichever field was sent."""
-        meant = _MEANT.get(self.approve_extensions, ExtensionApproval.AS_OPENING)
-        return self.extension_approval or meant
-
-
-class PolicyPropertiesWire(Wire):
-    """A policy's content; what the service adds is accepted back and ignored."""
-
-    virtual_machines: list[PolicyVmWire] = Field(max_length=MAX_VMS)
-    conditions: ConditionsWire | None = None
-    requests: Any = None
-    provisioning_state: Any = None
-    provisioning_error: Any = None
-    append_mode: Any = None
-
-    @model_validator(mode="after")
-    def _no_append(self) -> "PolicyPropertiesWire":
-        if self.append_mode:
-            # Nobody has documented what it does. Replacing where somebody meant to add would
-            # leave machines unprotected.
-            raise ValueError("appendMode is answered and never set; a PUT replaces the list")
-        return self
-
-
-class PolicyWire(Wire):
-    """The body of a policy PUT."""
-
-    properties: PolicyPropertiesWire
-    kind: Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{1,64}$")] | None = None
-    id: Any = None
-    name: Any = None
-    type: Any = None
-    location: Any = None
-    etag: Any = None
 
 
 Model = TypeVar("Model", bound=Wire)

@@ -155,8 +155,8 @@ class World:
     ) -> AccessRequest:
         """Ask for a port, and let the workers work unless told not to."""
         asked = AskedPort("ports[0]", vm, port, (source,), duration=timedelta(minutes=minutes))
-        wish = access.Wish(self.policy(), Asked((asked,), "because", source), who)
-        request = access.request_access(self.services, wish)
+        new = access.Wish(self.policy(), Asked((asked,), "because", source), who)
+        request = access.request_access(self.services, new)
         if work:
             self.work()
         return self.request(request.id)

@@ -1,7 +1,7 @@
 """Policies, as they are answered."""
 
+from functions.conditions import CONDITIONS
 from functions.schemas.base import (
-    COUNT,
     DURATION,
     FLAG,
     ID,
@@ -11,14 +11,11 @@ from functions.schemas.base import (
     list_of,
     object_of,
     one_of,
-    or_null,
     paged,
     see,
 )
 from functions.schemas.requests import SOURCES
 from shared.domain.model import (
-    CloseBy,
-    ExtensionApproval,
     PolicyState,
 )
 
@@ -29,24 +26,6 @@ PORT_RULE = object_of(
         "maxRequestAccessDuration": DURATION,
     },
     SOURCES,
-)
-_CONDITIONS = object_of(
-    {
-        "justificationRequired": FLAG,
-        "justificationPattern": TEXT,
-        "widestSourcePrefixIpv4": or_null(COUNT),
-        "widestSourcePrefixIpv6": or_null(COUNT),
-        "ownAddressOnly": FLAG,
-        "onlyThroughBastion": FLAG,
-        "approversNeeded": COUNT,
-        "extensionApproval": one_of(*(each.value for each in ExtensionApproval)),
-        "approveExtensions": FLAG,
-        "maxTotalDuration": DURATION,
-        "approvalTimeout": DURATION,
-        "flushConnections": FLAG,
-        "closeBy": one_of(*(each.value for each in CloseBy)),
-        "revokeForeignRules": FLAG,
-    }
 )
 _POLICY_VM = object_of({"id": ID, "ports": list_of(PORT_RULE)}, {"publicIpAddress": TEXT})
 _POLICY = object_of(
@@ -59,7 +38,7 @@ _POLICY = object_of(
                 "provisioningState": one_of(*(state.value for state in PolicyState)),
                 "appendMode": FLAG,
             },
-            {"provisioningError": TEXT, "conditions": _CONDITIONS},
+            {"provisioningError": TEXT, "conditions": CONDITIONS},
         ),
         "id": ID,
         "name": TEXT,

@@ -1,24 +1,18 @@
-"""Reports, as they are answered: VMs, audit events, health, the caller and the cloud."""
+"""Health, the caller and the cloud, as they are answered."""
 
 from functions.schemas.base import (
     COUNT,
     DURATION,
     FLAG,
     ID,
-    INSTANT,
-    PORT,
     TEXT,
     Schema,
     list_of,
     object_of,
     one_of,
     or_null,
-    paged,
 )
-from functions.schemas.policies import PORT_RULE
-from shared.domain.audit import Operation
 from shared.domain.permissions import Action
-from shared.use_cases.reports.machines import Category, State
 
 _AUDIENCES = {"loginEndpoint": TEXT, "audiences": {**list_of(TEXT), "minItems": 1}}
 _CLOUD = object_of(
@@ -74,48 +68,6 @@ _ME = object_of(
         ),
     }
 )
-_MACHINE = object_of(
-    {
-        "id": ID,
-        "location": TEXT,
-        "system": or_null(TEXT),
-        "privateIpAddresses": list_of(TEXT),
-        "category": one_of(*(category.value for category in Category)),
-        "reason": TEXT,
-        "exposedBy": list_of(
-            object_of(
-                {"firewall": ID, "rule": TEXT, "port": PORT, "sources": list_of(TEXT)},
-                {"priority": COUNT},
-            )
-        ),
-        "recommendation": object_of(
-            {"state": one_of(*(state.value for state in State)), "reason": TEXT}
-        ),
-        "policies": list_of(ID),
-        "ports": list_of(PORT_RULE),
-        "firewalls": list_of(ID),
-        "bastions": or_null(
-            list_of(object_of({"id": ID, "name": TEXT, "sku": TEXT, "enableTunneling": FLAG}))
-        ),
-        "lastAccess": or_null(INSTANT),
-        "lastRequestor": or_null(TEXT),
-    }
-)
-_ACTIVITY = object_of(
-    {"time": INSTANT, "operation": one_of(*(each.value for each in Operation))},
-    {
-        **dict.fromkeys(
-            (
-                *("principal", "principalName", "onBehalfOf", "relayedBy", "requestId"),
-                *("virtualMachine", "firewall", "policyId", "sourceAddress", "reason"),
-                *("authorizedBy", "oldDigest", "newDigest", "changes"),
-            ),
-            TEXT,
-        ),
-        "port": PORT,
-        "latenessSeconds": {"type": "number"},
-    },
-)
 _HEALTH: Schema = {
     "type": "object",
     "properties": {"status": one_of("Healthy", "Degraded", "Unhealthy")},
@@ -123,12 +75,10 @@ _HEALTH: Schema = {
 }
 
 SCHEMAS: dict[str, Schema] = {
-    "ActivityList": paged(_ACTIVITY),
     "Document": {"type": "object", "required": ["openapi", "paths"]},
     "CloudMetadata": {
         "anyOf": [_CLOUD, {**list_of(_CLOUD), "minItems": 1, "maxItems": 1}, _FIRST_CLOUD]
     },
     "Health": _HEALTH,
     "Me": _ME,
-    "MachineList": paged(_MACHINE),
 }

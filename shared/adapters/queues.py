@@ -97,7 +97,7 @@ class AzureQueues:
 
 
 def _retries() -> LinearRetry:
-    """Give up soon: the SDK's own patience is a minute, and somebody waits for the answer.
+    """Give up soon: the SDK's own patience is a minute, and a caller waits for the answer.
 
     What is not sent is not lost: the due row leads the sweep to it.
     """

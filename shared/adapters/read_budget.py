@@ -1,7 +1,7 @@
 """Bound how many reads of roles one caller can cause, so that a stranger cannot spend ARM's quota.
 
 Each instance counts for itself, in a sliding minute. A read that finds no role counts against a
-smaller bound: somebody who holds nothing gets no further by naming other scopes.
+smaller bound: a caller who holds nothing gets no further by naming other scopes.
 """
 
 from collections import deque

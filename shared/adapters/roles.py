@@ -40,7 +40,7 @@ class _Denial:
     names_groups: bool
 
     def concerns(self, object_id: str) -> bool:
-        """Tell whether it may concern somebody.
+        """Tell whether it may concern a principal.
 
         NB. Who is in a denied group cannot be told from here, so such a denial concerns
         everybody who is not excluded by name.
@@ -85,7 +85,7 @@ class RoleAuthorizer:
         self._budget = ReadBudget(clock)
 
     def __call__(self, principal: Principal, action: Action, scope: str) -> Decision:
-        """Decide whether somebody may do something at a scope."""
+        """Decide whether a principal may perform an action at a scope."""
         if not any(is_within(scope, root) for root in self._app_scopes):
             # The same words as for a scope where nothing is held: a caller without permission
             # does not learn where this app works.
@@ -140,7 +140,7 @@ class RoleAuthorizer:
         return found
 
     def _assigned(self, scope: str, principal: Principal) -> list[_Assignment]:
-        # assignedTo() covers the groups somebody is in, nested ones too (Azure RBAC, REST).
+        # assignedTo() covers the groups a principal is in, nested ones too (Azure RBAC, REST).
         found = self._arm().list(
             f"{scope}/providers/Microsoft.Authorization/roleAssignments",
             _API,
@@ -229,7 +229,7 @@ def _reading(read: Callable[[], Found]) -> Found:
 
 
 def _assignment(properties: dict[str, Any], object_id: str) -> _Assignment:
-    """Read an assignment; raises ValueError where it is of somebody else.
+    """Read an assignment; raises ValueError where it is another principal's.
 
     NB. ARM passes over filters it does not know. An answer that lists other people's roles is
     not the answer to what was asked, and grants nothing. Who is in a group only ARM can say.

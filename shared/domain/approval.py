@@ -18,7 +18,7 @@ from shared.domain.request import change_ports, close, extend_all, is_open
 
 
 def pending(request: AccessRequest) -> Approval | None:
-    """Return the approval that is asked for now; a request that has ended waits for nobody."""
+    """Return the approval that is asked for now; a request that has ended awaits none."""
     if _waits_to_open(request):
         return request.approval
     if request.extension is None or request.is_final:
@@ -36,7 +36,7 @@ def check_approver(approver: Principal) -> Decision:
 def check_vote(
     request: AccessRequest, approver: Principal, carrier: Principal | None = None
 ) -> Decision:
-    """Decide whether somebody may decide: a person, and not one the access is for.
+    """Tell whether a principal may decide: a person, and not one the access is for.
 
     NB. The requestor is who the access is for, whichever app carried the request; and an app
     that relays a person's decision is not that person. Only people are counted. Who asked
@@ -149,7 +149,7 @@ def _settle_extension(request: AccessRequest, asked: Extension) -> AccessRequest
 
 
 def time_out(request: AccessRequest, now: datetime) -> AccessRequest:
-    """End what nobody decided in time; whichever write comes first stands."""
+    """End a request whose deadline has passed; whichever write comes first stands."""
     approval = pending(request)
     if approval is None or now < approval.deadline:
         return request

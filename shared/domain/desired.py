@@ -228,7 +228,7 @@ class Opening:
     port: int
     sources: tuple[str, ...] = ()
     ours: bool = False
-    unresolved: str = ""  # what of it could not be resolved, so that it may let nobody in
+    unresolved: str = ""  # what of it could not be resolved, so that it may open nothing
     address: str = ""  # of the VM; empty: every one
     protocol: str = ""  # tcp or udp; empty: both
     boxes: Boxes | None = None

@@ -94,7 +94,7 @@ def overlaps(left: Iterable[str], right: Iterable[str]) -> bool:
 
 
 def is_special(prefix: Network) -> bool:
-    """Tell whether a network lies in, or reaches into, a range that is nobody's address."""
+    """Tell whether a network lies in, or reaches into, a range that holds no host's address."""
     return any(net.version == prefix.version and net.overlaps(prefix) for net in SPECIAL)
 
 

@@ -47,7 +47,7 @@ APP_ROLES: dict[str, frozenset[Action]] = {
 
 
 # Wildcards reach far: everybody with `*` would carry other people's approvals, or skip them. These
-# two are held only where somebody gave them by name.
+# two are held only where a role gives them by name.
 _BY_APP_ROLE_ONLY = frozenset({Action.RELAY, Action.BREAK_GLASS})
 
 
@@ -63,7 +63,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class RoleAssignment:
-    """A role somebody holds at a scope, with what its definition allows."""
+    """A role that a principal holds at a scope, with what its definition allows."""
 
     scope: str
     actions: tuple[str, ...]

@@ -41,7 +41,7 @@ USUAL_PORTS = {"linux": (22,), "windows": (3389, 5985, 5986)}
 
 @dataclass(frozen=True)
 class Limits:
-    """What no policy can go beyond; set by whoever deploys the app."""
+    """What no policy can go beyond; set by the deployer of the app."""
 
     min_duration: timedelta = timedelta(minutes=5)
     max_duration: timedelta = timedelta(days=1)

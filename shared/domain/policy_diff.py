@@ -1,31 +1,15 @@
 """What a change of a policy changes: a digest of each side, and the fields that differ."""
 
-from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from shared.domain.ids import digest, key_of
-from shared.domain.model import Conditions, Policy, PolicyVm, PortRule
+from shared.domain.model import CONDITIONS_BY_NAME, Policy, PolicyVm, PortRule
 from shared.domain.policy import USUAL_PORTS
 from shared.domain.times import format_duration
 
 MAX_CHANGES = 8000  # characters of the text that lists the fields
 _MAX_VALUE = 300
 _NONE = "none"
-CONDITIONS: Mapping[str, Callable[[Conditions], object]] = {
-    "approversNeeded": lambda c: c.approvers_needed,
-    "extensionApproval": lambda c: c.extension_approval.value,
-    "maxTotalDuration": lambda c: format_duration(c.max_total_duration),
-    "approvalTimeout": lambda c: format_duration(c.time_to_approve),
-    "justificationRequired": lambda c: str(c.justification_required).lower(),
-    "justificationPattern": lambda c: c.justification_pattern,
-    "widestSourcePrefixIpv4": lambda c: c.widest_ipv4 or "",
-    "widestSourcePrefixIpv6": lambda c: c.widest_ipv6 or "",
-    "ownAddressOnly": lambda c: str(c.own_address_only).lower(),
-    "onlyThroughBastion": lambda c: str(c.only_through_bastion).lower(),
-    "flushConnections": lambda c: str(c.flush_connections).lower(),
-    "closeBy": lambda c: c.close_by.value,
-    "revokeForeignRules": lambda c: str(c.revoke_foreign).lower(),
-}
 
 
 def digest_of(policy: Policy | None) -> str:
@@ -83,7 +67,7 @@ def _usual() -> list[tuple[PortRule, ...]]:
 
 def _fields(policy: Policy) -> dict[str, str]:
     fields = {"kind": policy.kind}
-    for name, read in CONDITIONS.items():
+    for name, read in CONDITIONS_BY_NAME.items():
         fields[f"conditions.{name}"] = str(read(policy.conditions))
     for vm in sorted(policy.vms, key=lambda each: key_of(each.id)):
         fields |= _vm_fields(vm)

@@ -7,7 +7,7 @@ from shared.domain.permissions import Action, Decision
 
 
 class Authorizer(Protocol):
-    """Decide whether somebody may do something at a scope."""
+    """Decide whether a principal may perform an action at a scope."""
 
     def __call__(self, principal: Principal, action: Action, scope: str) -> Decision:
         """Return a decision with reasons; a check that could not be made is a refusal."""

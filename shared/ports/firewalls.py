@@ -45,7 +45,7 @@ class ReadFirewall(Protocol):
 
 
 class FirewallChangedError(Exception):
-    """Somebody else was writing, or our write was cancelled: read again, plan again."""
+    """Another writer was at work, or our write was cancelled: read again, plan again."""
 
 
 class FirewallRefusedError(Exception):

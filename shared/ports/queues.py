@@ -5,7 +5,7 @@ from typing import Protocol
 
 
 class Queues(Protocol):
-    """Messages carry keys only; whoever reads one trusts nothing but the rows behind it."""
+    """Messages carry keys only; a worker trusts nothing but the rows behind them."""
 
     def send_request(self, request_id: str, *, delay: timedelta = timedelta(0)) -> None:
         """Ask for open_access on jit-requests."""
@@ -28,5 +28,5 @@ class Queues(Protocol):
         ...
 
     def poisoned(self) -> int:
-        """Count the messages that nobody could handle."""
+        """Count the messages that could not be handled."""
         ...

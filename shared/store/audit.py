@@ -97,7 +97,7 @@ class ActivityRows:
         return [(str(r.values.get("firewall", "")), float(r.values["seconds"])) for r in rows]
 
     def on(self, day: datetime, *, start: str = "", limit: int = 0) -> list[tuple[str, Fact]]:
-        """Read the facts of a day with their keys, oldest first; a row nobody can read is told."""
+        """Read the facts of a day with their keys, oldest first; a row that cannot be decoded is reported."""
         rows = self._table.query(f"{day:%Y-%m-%d}", start=start, limit=limit)
         return [(row.key, _fact(row, day)) for row in rows]
 

@@ -26,7 +26,7 @@ _UTF16 = "utf-16-le"
 
 
 class UnreadableRowError(Exception):
-    """A row that nobody can have written by this app's rules."""
+    """A row that no version of this app can have written."""
 
 
 class RowTooLargeError(InvalidInputError):

@@ -170,7 +170,7 @@ class FirewallStore:
             return lease
 
     def drop_lease(self, lease: Row, now: datetime) -> None:
-        """Give back one's own lease, and nobody else's."""
+        """Give back one's own lease, and never another holder's."""
         self.keep_lease(lease, now)
 
     def _write_lease(self, lease: Row) -> Row:

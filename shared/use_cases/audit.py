@@ -1,6 +1,6 @@
 """What happened, told from the rows: the same rows tell the same facts, under the same ids.
 
-So whoever finds a request may record its facts again, and a stop between a write and its record
+So any worker that finds a request may record its facts again, and a stop between a write and its record
 loses nothing.
 """
 
@@ -80,7 +80,7 @@ def _extended(request: AccessRequest, given: Extended) -> Fact:
 
 
 def _extensions(request: AccessRequest) -> list[Fact]:
-    """Tell which longer ends were asked for, who decided, and which nobody decided in time."""
+    """Tell which longer ends were asked for, who decided, and which were not decided in time."""
     facts = []
     waiting = (request.extension,) if request.extension else ()
     for asked in (*request.decided, *waiting):

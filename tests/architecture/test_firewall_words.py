@@ -31,7 +31,7 @@ EXCEPTIONS = {
     ("shared/adapters/arm.py", "from shared.firewalls.nsg."): (
         "The reader of Azure Resource Manager hands what it reads to the provider's discovery."
     ),
-    ("functions/schemas/reports.py", '"priority": COUNT'): (
+    ("functions/report_answers.py", '"priority": COUNT'): (
         "The field exposedBy.priority of GET /api/machines, filled by a provider that has it."
     ),
     ("web/machines.js", "each.priority"): "The field exposedBy.priority of GET /api/machines.",

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from functions.http_operations import neutral
+from functions.activity_answers import neutral
 from local.issuer import object_id
 from shared.ports import Row
 from shared.store.audit import Fact

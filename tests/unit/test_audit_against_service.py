@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from functions.http_operations import _line
+from functions.activity_answers import activity_line
 from jit_access.audit import record as verifying
 from jit_access.audit.comparing import compare_with_service
 from jit_access.audit.record import Finding, read_record
@@ -38,7 +38,7 @@ def shown(world: World) -> list[dict[str, Any]]:
     now = world.clock()
     asked = Asked(now - 24 * HOUR, now + HOUR, top=1000)
     page = read_activity(world.services, READER, asked)
-    return [_line(fact) for fact in page.facts]
+    return [activity_line(fact) for fact in page.facts]
 
 
 def compared(

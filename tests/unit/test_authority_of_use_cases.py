@@ -48,7 +48,7 @@ def _asked() -> Asked:
     return Asked((port,), "because", SOURCE)
 
 
-def _wish(world: World) -> submit.Wish:
+def _new_in_policy(world: World) -> submit.Wish:
     return submit.Wish(world.policy(), _asked(), STRANGER)
 
 
@@ -89,7 +89,9 @@ REFUSED: dict[str, Call] = {
         w.services, CHANGER, w.policy()
     ),
     "reports.activity.enforce_figures": lambda w, _: activity.enforce_figures(w.services, STRANGER),
-    "reports.dry_run.explain_request": lambda w, _: dry_run.explain_request(w.services, _wish(w)),
+    "reports.dry_run.explain_request": lambda w, _: dry_run.explain_request(
+        w.services, _new_in_policy(w)
+    ),
     "reports.dry_run.explain_submission": lambda w, _: dry_run.explain_submission(
         w.services, _new()
     ),
@@ -118,9 +120,11 @@ REFUSED: dict[str, Call] = {
     "requests.submit.find_request": lambda w, _: submit.find_request(
         w.services, "no-such-request", STRANGER, Action.READ
     ),
-    "requests.submit.permitted": lambda w, _: submit.permitted(w.services, _wish(w)),
+    "requests.submit.permitted": lambda w, _: submit.permitted(w.services, _new_in_policy(w)),
     "requests.submit.read_request": lambda w, r: submit.read_request(w.services, r.id, STRANGER),
-    "requests.submit.request_access": lambda w, _: submit.request_access(w.services, _wish(w)),
+    "requests.submit.request_access": lambda w, _: submit.request_access(
+        w.services, _new_in_policy(w)
+    ),
 }
 # A refusal whatever is held: the second is for the requestor alone.
 NEVER_PERMITTED = {"permission.refuse", "requests.decide.extend_access"}

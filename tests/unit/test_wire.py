@@ -7,9 +7,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from functions.policy_body import policy_of
+from functions.policy_body import PolicyWire, policy_of
 from functions.request_body import InitiateWire, ShortRequestWire
-from functions.wire import PolicyWire, Wire, read_body
+from functions.wire import Wire, read_body
 from shared.domain.errors import InvalidInputError
 from shared.domain.model import Policy
 from shared.domain.policy import Limits

@@ -49,11 +49,11 @@ def live_through(world: World) -> None:
         AskedPort(f"ports[{n}]", DB, port, (SOURCE,), duration=timedelta(minutes=60))
         for n, port in enumerate((22, 3389))
     )
-    wish = access.Wish(
+    new = access.Wish(
         world.policy(), Asked(ports, COMMENT, SOURCE), ALICE,
         repeat=Repeat(ALICE.key, "one", "digest"),
     )  # fmt: skip
-    closing = access.request_access(world.services, wish)
+    closing = access.request_access(world.services, new)
     world.work()
     approval.revoke(world.services, closing.id, Caller(ALICE), reason=COMMENT)
 

@@ -12,6 +12,7 @@ from shared.domain.model.firewalls import (
 )
 from shared.domain.model.policies import (
     ANY,
+    CONDITIONS_BY_NAME,
     LONGEST_WAIT,
     CloseBy,
     Conditions,
@@ -38,6 +39,7 @@ from shared.domain.model.requests import (
 
 __all__ = [
     "ANY",
+    "CONDITIONS_BY_NAME",
     "FINAL",
     "GRACE",
     "LONGEST_GRANT",

@@ -1,10 +1,12 @@
 """JIT policies: which VMs are protected, and what may be requested on each."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 
 from shared.domain.ids import key_of, name_of
+from shared.domain.times import format_duration
 
 ANY = "*"
 # No request waits longer for approval: app roles are read from its row, and get old there.
@@ -86,6 +88,24 @@ class Conditions:
     def time_to_approve(self) -> timedelta:
         """Return how long an approval is waited for; older rows may hold more than is allowed."""
         return min(self.approval_timeout, LONGEST_WAIT)
+
+
+# Each condition as changes of a policy name and show it. A new condition needs a line here.
+CONDITIONS_BY_NAME: Mapping[str, Callable[[Conditions], object]] = {
+    "approversNeeded": lambda c: c.approvers_needed,
+    "extensionApproval": lambda c: c.extension_approval.value,
+    "maxTotalDuration": lambda c: format_duration(c.max_total_duration),
+    "approvalTimeout": lambda c: format_duration(c.time_to_approve),
+    "justificationRequired": lambda c: str(c.justification_required).lower(),
+    "justificationPattern": lambda c: c.justification_pattern,
+    "widestSourcePrefixIpv4": lambda c: c.widest_ipv4 or "",
+    "widestSourcePrefixIpv6": lambda c: c.widest_ipv6 or "",
+    "ownAddressOnly": lambda c: str(c.own_address_only).lower(),
+    "onlyThroughBastion": lambda c: str(c.only_through_bastion).lower(),
+    "flushConnections": lambda c: str(c.flush_connections).lower(),
+    "closeBy": lambda c: c.close_by.value,
+    "revokeForeignRules": lambda c: str(c.revoke_foreign).lower(),
+}
 
 
 @dataclass(frozen=True)

@@ -122,7 +122,7 @@ class Approval:
 
     @property
     def is_met(self) -> bool:
-        """Tell whether enough people agreed and nobody refused."""
+        """Tell whether enough people agreed and none refused."""
         return self.agreed >= self.needed and all(vote.approved for vote in self.votes)
 
 

@@ -34,7 +34,7 @@ PORT_PROTOCOLS = frozenset({"tcp", "udp"})
 _WITHOUT_PORTS = frozenset({"icmp", "icmpv6", "esp", "ah"})
 _VIRTUAL_NETWORK, _INTERNET, _PROBES_TAG = "virtualnetwork", "internet", "azureloadbalancer"
 # The platform's health probes, and nothing else, come from these addresses (service tag
-# AzureLoadBalancer), so a rule that lets them in lets nobody in.
+# AzureLoadBalancer), so a rule that lets them in opens nothing to a person.
 _PROBES = {
     4: box_of(ip_network("168.63.129.16/32")),
     6: box_of(ip_network("fe80::1234:5678:9abc/128")),

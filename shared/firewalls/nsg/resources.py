@@ -144,7 +144,7 @@ def _joined(
 
 
 def _whose_rules_are_known(machine: Machine, firewalls: Mapping[str, Snapshot]) -> Machine:
-    """Mark a VM behind a group that was not listed: rules nobody has seen decide."""
+    """Mark a VM behind a group that was not listed: rules that were not read decide."""
     unseen = [a.firewall_id for a in machine.attachments if key_of(a.firewall_id) not in firewalls]
     if machine.unreadable or not unseen:
         return machine

@@ -215,7 +215,7 @@ class _Placing:
     def __init__(self, present: Sequence[SecurityRule], band: Band, names: RuleNames) -> None:
         self._band = band
         self._foreign = [rule for rule in present if not names.is_ours(rule.name)]
-        # Ours too: a rule that could not be removed may stand as a deny where it let somebody in.
+        # Ours too: a rule that could not be removed may stand as a deny where it was an allow.
         self._denies = [rule for rule in present if rule.access is Access.DENY]
         # The priorities of rules that will be removed count as taken until they are seen gone.
         self._taken = {rule.priority for rule in present if rule.inbound}

@@ -24,7 +24,7 @@ _LONGEST = timedelta(minutes=10)  # whatever a lease says, no batch is waited fo
 
 
 def note_opening(lease: Row, now: datetime) -> Row:
-    """Note on a firewall's lease, for its next holders too, when somebody was last let in."""
+    """Note on a firewall's lease, for its next holders too, when a grant was last opened."""
     return replace(lease, values={**lease.values, "opened_at": format_sortable(now)})
 
 
@@ -38,7 +38,7 @@ def comes_in_a_crowd(lease: Row, plan: Plan, now: datetime) -> bool:
 def leave_to_gather(
     services: Services, firewall_id: str, lease: Row, rows: FirewallRows, batch: timedelta
 ) -> Row | None:
-    """Leave a crowd to a message, and note that on the lease; None: nobody else is on the way.
+    """Leave a batch to a delayed message, and note that on the lease; None: no other is queued.
 
     The first end on the firewall bounds the waiting: its own message may find the lease taken.
     """

@@ -132,7 +132,7 @@ class Aligner:
             raise self._unanswered[request_id] from error
 
     def _copy(self, grant: Grant, truth: Grant) -> Grant:
-        """Take over what the request says: a later end, or what somebody tampered with."""
+        """Take over what the request says: a later end, or what another writer changed in the row."""
         current = replace(truth, proven=grant.proven, version=grant.version)
         if current == grant:
             return grant

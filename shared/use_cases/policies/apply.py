@@ -286,7 +286,7 @@ def _tidy(services: Services, row: VmRow, firewalls: list[str], held: PolicyRow 
         elif tuple(sorted(firewalls)) != row.firewalls:
             services.policies.replace_vm(replace(row, firewalls=tuple(sorted(firewalls))))
     except RowChangedError:
-        return  # somebody noted another firewall or an access meanwhile; the next pass tidies
+        return  # another writer noted a firewall or an access meanwhile; the next pass tidies
 
 
 def _conclude(services: Services, held: PolicyRow, applied: Applied) -> bool:

@@ -86,14 +86,14 @@ def explain_write(
     return explain_policy(services, inventory, policy, keep_conditions=keep_conditions)
 
 
-def explain_request(services: Services, wish: Wish) -> Explained:
+def explain_request(services: Services, new: Wish) -> Explained:
     """Say what a request would lead to."""
-    wish = permitted(services, wish)
-    now, policy = services.clock(), wish.policy
-    decision = judge(services, wish)
+    new = permitted(services, new)
+    now, policy = services.clock(), new.policy
+    decision = judge(services, new)
     if not decision.allowed:
         return Explained(decision)
-    request = new_request(services, wish)
+    request = new_request(services, new)
     vm_ids = sorted({port.vm_id for port in request.ports})
     find = partial(find_machine, services.machines, services.firewalls)
     machines = dict(zip(vm_ids, services.workers(find, vm_ids), strict=True))

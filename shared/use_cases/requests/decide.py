@@ -130,7 +130,7 @@ def _carry_on(services: Services, request: AccessRequest) -> None:
 
 
 def time_out_approval(services: Services, request: AccessRequest) -> AccessRequest:
-    """End what nobody decided in time."""
+    """End a request whose approval deadline has passed."""
     now = services.clock()
     ended = services.requests.change(request.id, lambda held: time_out(held, now)) or request
     if ended != request:
@@ -165,9 +165,10 @@ def revoke(
 def revoke_all(
     services: Services, caller: Caller, *, vm_id: str = "", requestor: str = "", reason: str = ""
 ) -> list[AccessRequest]:
-    """Press the red button: end everything that is open on a VM, or for one requestor.
+    """Revoke all that is open on a VM, or for one requestor.
 
-    Who may not end all of it ends nothing. What fails stops no other, and is raised at last.
+    A caller who may not revoke all of it revokes nothing. An error with one request does not stop
+    the others, and is raised at last.
     """
     ids = services.requests.live(vm_id=vm_id, requestor=requestor)
     found = [held.request for each in ids if (held := services.requests.get(each))]

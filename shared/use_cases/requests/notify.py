@@ -20,7 +20,7 @@ def notify(services: Services, post: Post | None, request_id: str) -> None:
     held = services.requests.get(request_id)
     approval = pending(held.request) if held else None
     if post is None or held is None or approval is None:
-        return  # nobody to tell, or it was decided meanwhile
+        return  # no approver to notify, or it was decided meanwhile
     request = held.request
     post(
         {

@@ -51,26 +51,26 @@ class Wish:
     repeat: Repeat | None = None
 
 
-def request_access(services: Services, wish: Wish) -> AccessRequest:
+def request_access(services: Services, new: Wish) -> AccessRequest:
     """Check a request, record it and queue it.
 
     Raises NotPermittedError, or OutsidePolicyError with every line of the policy that the request
     breaks. Nothing is stored or queued then.
     """
-    wish = permitted(services, wish)
-    earlier = find_repeated(services, wish.policy.id, wish.repeat)
+    new = permitted(services, new)
+    earlier = find_repeated(services, new.policy.id, new.repeat)
     if earlier is not None:
         return earlier
-    policy = wish.policy
-    decision = judge(services, wish)
+    policy = new.policy
+    decision = judge(services, new)
     if not decision.allowed:
         raise OutsidePolicyError(
             f"The given access request is not a subset of policy '{policy.id}'. Please make sure "
             "that the access request is within the allowed policy properties.",
             details=decision.broken,
         )
-    _require_reason_for_break_glass(wish)
-    request = _take_place(services, _bounded(new_request(services, wish)), wish.repeat)
+    _require_reason_for_break_glass(new)
+    request = _take_place(services, _bounded(new_request(services, new)), new.repeat)
     try:
         services.requests.insert(request)
     except RowExistsError:  # a repeat at the same instant was quicker
@@ -91,19 +91,19 @@ def request_access(services: Services, wish: Wish) -> AccessRequest:
     return request
 
 
-def judge(services: Services, wish: Wish) -> PolicyDecision:
+def judge(services: Services, new: Wish) -> PolicyDecision:
     """Decide whether the policy allows a request beside what its requestor holds already."""
-    decision = check_request(wish.policy, wish.asked, services.limits, services.clock())
+    decision = check_request(new.policy, new.asked, services.limits, services.clock())
     if not decision.allowed:
         return decision
-    held = check_sources_held(services, wish.policy, wish.requestor, wish.asked.ports)
-    return PolicyDecision((*held, *check_lengths(services, wish.policy, wish.asked.ports)))
+    held = check_sources_held(services, new.policy, new.requestor, new.asked.ports)
+    return PolicyDecision((*held, *check_lengths(services, new.policy, new.asked.ports)))
 
 
-def permitted(services: Services, wish: Wish) -> Wish:
-    """Return a wish with the roles that allow it; raises NotPermittedError."""
-    held = enforce_initiate(services, wish.requestor, wish.asked, break_glass=wish.break_glass)
-    return replace(wish, authorized_by=held)
+def permitted(services: Services, new: Wish) -> Wish:
+    """Return a new request with the roles that allow it; raises NotPermittedError."""
+    held = enforce_initiate(services, new.requestor, new.asked, break_glass=new.break_glass)
+    return replace(new, authorized_by=held)
 
 
 def enforce_initiate(
@@ -119,9 +119,9 @@ def enforce_initiate(
     return "; ".join(sorted(held))
 
 
-def _require_reason_for_break_glass(wish: Wish) -> None:
+def _require_reason_for_break_glass(new: Wish) -> None:
     """Refuse to skip the approval without a reason; it is announced loudly."""
-    if wish.break_glass and not (wish.asked.justification or "").strip():
+    if new.break_glass and not (new.asked.justification or "").strip():
         raise InvalidInputError("justification: breaking the glass needs a reason")
 
 
@@ -166,11 +166,11 @@ def _note(services: Services, request: AccessRequest, firewalls: Iterable[str]) 
         services.due.add(request.approval.deadline, "request", request.id, since=now)
 
 
-def new_request(services: Services, wish: Wish) -> AccessRequest:
-    """Make the request of a wish that the policy allows."""
-    now, policy = services.clock(), wish.policy
+def new_request(services: Services, new: Wish) -> AccessRequest:
+    """Make the access request of a new request that the policy allows."""
+    now, policy = services.clock(), new.policy
     ports = []
-    for number, asked in enumerate(wish.asked.ports):
+    for number, asked in enumerate(new.asked.ports):
         vm = policy.vm(asked.vm_id)
         rule = vm.port(asked.number) if vm else None
         assert rule is not None  # noqa: S101 - the policy check has found it
@@ -182,29 +182,29 @@ def new_request(services: Services, wish: Wish) -> AccessRequest:
                 sources=asked.sources,
                 end_at=asked.end_at,
                 duration=asked.duration,
-                end_text=wish.end_texts[number] if wish.end_texts else "",
-                sources_listed=bool(wish.sources_listed and wish.sources_listed[number]),
-                sources_given=not wish.sources_given or wish.sources_given[number],
+                end_text=new.end_texts[number] if new.end_texts else "",
+                sources_listed=bool(new.sources_listed and new.sources_listed[number]),
+                sources_given=not new.sources_given or new.sources_given[number],
                 bastion=asked.bastion,
             )
         )
     approval = None
-    if policy.conditions.approvers_needed and not wish.break_glass:
+    if policy.conditions.approvers_needed and not new.break_glass:
         deadline = now + policy.conditions.time_to_approve
         approval = Approval(policy.conditions.approvers_needed, deadline)
         ports = [replace(port, status=Status.PENDING_APPROVAL) for port in ports]
     return AccessRequest(
         id=new_request_id(policy.id, now, services.new_id()),
         policy_id=policy.id,
-        requestor=wish.requestor,
+        requestor=new.requestor,
         requested_at=now,
         ports=tuple(ports),
-        justification=wish.asked.justification,
-        source_address=wish.asked.caller_address,
-        relayed_by=wish.relayed_by,
-        authorized_by=shorten(wish.authorized_by),
+        justification=new.asked.justification,
+        source_address=new.asked.caller_address,
+        relayed_by=new.relayed_by,
+        authorized_by=shorten(new.authorized_by),
         approval=approval,
-        break_glass=wish.break_glass,
+        break_glass=new.break_glass,
     )
 
 
@@ -245,7 +245,7 @@ def find_request(
 ) -> AccessRequest:
     """Read a request for a caller; raises NotFoundError where the caller holds the action.
 
-    NB. Without the action the refusal is that of a request which exists and is somebody else's.
+    NB. Without the action the refusal is that of a request which exists and is another person's.
     """
     try:
         return get_request(services, request_id)

@@ -57,7 +57,7 @@ class Health:
 
 
 def note_sweep(services: Services, started: datetime) -> None:
-    """Note that a sweep is at work; whoever notices that none was runs one."""
+    """Note that a sweep is at work; a worker that finds none recent runs one."""
     values = {"at": format_sortable(started)}
     services.tables.firewalls.upsert(Row(_PARTITION, "sweep", values))
 

@@ -138,7 +138,7 @@ def _forget_row(services: Services, this_round: _Round, row: Row) -> bool:
         services.telemetry.fault("jit.row.unreadable", error, row=row.key)
         return False
     except RowChangedError:
-        return False  # somebody has just written it
+        return False  # another writer has just written it
     except Exception as error:  # noqa: BLE001 - whatever it is, the other rows have their time
         services.telemetry.fault("jit.retention.failed", error, row=row.key)
         return False
