@@ -72,8 +72,8 @@ def request_access(services: Services, wish: Wish) -> AccessRequest:
             details=decision.broken,
         )
     _require_reason_for_break_glass(wish)
-    request = _bounded(new_request(services, wish))
-    request = _take_place(services, request, grants, held, wish.repeat)
+    bounded = _bounded(new_request(services, wish))
+    request = _take_place(services, bounded, grants, held, wish.repeat)
     try:
         services.requests.insert_listed(request)
     except RowExistsError:  # a repeat at the same instant was quicker
@@ -96,23 +96,23 @@ def judge(services: Services, wish: Wish) -> PolicyDecision:
     decision = check_request(wish.policy, wish.asked, services.limits, services.clock())
     if not decision.allowed:
         return decision
-    policy, ports = wish.policy, wish.asked.ports
+    policy, requestor, ports = wish.policy, wish.requestor, wish.asked.ports
     held, short = _side_by_side(
         services,
-        partial(check_sources_held, services, policy, wish.requestor, ports),
+        partial(check_sources_held, services, policy, requestor, ports),
         partial(check_lengths, services, policy, ports),
     )
     return PolicyDecision((*held, *short))
 
 
-def _judge_and_count(services: Services, wish: Wish) -> tuple[PolicyDecision, dict[str, int], Held]:
+def _judge_and_count(services: Services, new: Wish) -> tuple[PolicyDecision, dict[str, int], Held]:
     """Judge a request; count its grants by firewall and what its requestor holds, beside that."""
-    vm_ids = [port.vm_id for port in wish.asked.ports]
+    vm_ids = [port.vm_id for port in new.asked.ports]
     decision, grants, held = _side_by_side(
         services,
-        partial(judge, services, wish),
-        partial(grants_asked, services, wish.policy.id, vm_ids),
-        partial(read_held, services, wish.requestor.key),
+        partial(judge, services, new),
+        partial(grants_asked, services, new.policy.id, vm_ids),
+        partial(read_held, services, new.requestor.key),
     )
     return decision, grants, held
 
