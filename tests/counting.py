@@ -119,6 +119,11 @@ class CountedWorld(SimulatedWorld):
         return sum(each.startswith("GET ") for each in self.arm_calls())
 
     @property
+    def arm_writes(self) -> int:
+        """Return how many writes to ARM were made."""
+        return sum(not each.startswith("GET ") for each in self.arm_calls())
+
+    @property
     def table_calls(self) -> int:
         """Return how many calls of tables were made."""
         return self.calls.of(*TABLES)

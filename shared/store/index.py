@@ -52,6 +52,11 @@ def partitions_of(request: AccessRequest) -> frozenset[str]:
     return frozenset(found | {AWAITING} if pending(request) else found)
 
 
+def index_rows_of(request: AccessRequest) -> list[Row]:
+    """Return the rows that list a request wherever it belongs."""
+    return [_row(partition, request.id) for partition in sorted(partitions_of(request))]
+
+
 class IndexRows:
     """The index of requests, in the table of requests."""
 
@@ -61,8 +66,8 @@ class IndexRows:
 
     def note(self, request: AccessRequest) -> None:
         """List a request wherever it belongs."""
-        for partition in sorted(partitions_of(request)):
-            self._table.upsert(_row(partition, request.id))
+        for row in index_rows_of(request):
+            self._table.upsert(row)
 
     def note_missing(self, request: AccessRequest) -> int:
         """List a request wherever it belongs and is not listed; return how many rows were missing."""

@@ -47,11 +47,8 @@ class LiveRows:
 
     def note(self, request: AccessRequest, firewalls: Iterable[str] = ()) -> None:
         """List a request under its requestor and its VMs, and which firewalls it has reserved."""
-        ports: dict[str, Value] = {"ports": len(request.ports)}
-        mine = {**ports, "firewalls": ",".join(sorted(map(_firewall, firewalls)))}
-        for subject in _vms(request):
-            self._table.upsert(Row(f"{LIVE}{subject}", request.id, ports))
-        self._table.upsert(Row(f"{LIVE}{_requestor(request.requestor.key)}", request.id, mine))
+        for row in live_rows_of(request, firewalls):
+            self._table.upsert(row)
 
     def forget(self, request: AccessRequest) -> None:
         """Take a request that has ended off every list, and give back what it has reserved."""
@@ -92,11 +89,15 @@ class LiveRows:
 
         Requests that the version before took in stand in the list alone.
         """
-        row = self._table.get(*_ledger(requestor))
-        listed = self._table.query(f"{LIVE}{_requestor(requestor)}")
-        found = {each.key: _reserved(each) for each in listed}
-        held = {each.request_id: each for each in _held(row)}
-        return found | held, row.version if row else ""
+        return merge_reserved(self.ledger(requestor), self.listed(requestor))
+
+    def ledger(self, requestor: str) -> Row | None:
+        """Read the row of what a requestor has reserved."""
+        return self._table.get(*_ledger(requestor))
+
+    def listed(self, requestor: str) -> list[Row]:
+        """Read the list of a requestor's live requests."""
+        return self._table.query(f"{LIVE}{_requestor(requestor)}")
 
     def reserve_ports(self, requestor: str, held: Iterable[Reserved], version: str) -> bool:
         """Write what a requestor holds; False: another call was quicker, so count anew."""
@@ -143,6 +144,21 @@ class LiveRows:
     def give_back_grants(self, firewall_id: str, request_id: str) -> None:
         """Give back what a request has reserved on a firewall."""
         self._delete(f"{LIVE}{_firewall(firewall_id)}", request_id)
+
+
+def live_rows_of(request: AccessRequest, firewalls: Iterable[str]) -> list[Row]:
+    """Return the rows that list a request under its VMs and its requestor."""
+    ports: dict[str, Value] = {"ports": len(request.ports)}
+    mine = {**ports, "firewalls": ",".join(sorted(map(_firewall, firewalls)))}
+    rows = [Row(f"{LIVE}{subject}", request.id, ports) for subject in _vms(request)]
+    return [*rows, Row(f"{LIVE}{_requestor(request.requestor.key)}", request.id, mine)]
+
+
+def merge_reserved(ledger: Row | None, listed: Iterable[Row]) -> tuple[dict[str, Reserved], str]:
+    """Return what a requestor holds by request, and the version of its ledger."""
+    found = {each.key: _reserved(each) for each in listed}
+    held = {each.request_id: each for each in _held(ledger)}
+    return found | held, ledger.version if ledger else ""
 
 
 def _held(row: Row | None) -> tuple[Reserved, ...]:

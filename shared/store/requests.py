@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from shared.domain.model import (
     AccessRequest,
@@ -13,9 +14,9 @@ from shared.ports import (
     Telemetry,
 )
 from shared.store.codec import UnreadableRowError
-from shared.store.index import IndexRows
+from shared.store.index import IndexRows, index_rows_of
 from shared.store.keys import policy_key
-from shared.store.live import LiveRows
+from shared.store.live import LiveRows, live_rows_of
 from shared.store.room import pack_request, unpack_request
 
 _TRIES = 50
@@ -49,7 +50,18 @@ class RequestRows:
     def insert(self, request: AccessRequest) -> None:
         """List a new request and record it; raises RowExistsError."""
         self.index.note(request)
+        self.insert_listed(request)
+
+    def insert_listed(self, request: AccessRequest) -> None:
+        """Record a new request whose lists were written; raises RowExistsError."""
         self._table.insert(_encode_request(request))
+
+    def listings(
+        self, request: AccessRequest, firewalls: Iterable[str]
+    ) -> list[Callable[[], object]]:
+        """Return the writes that list a new request; they may be made side by side."""
+        rows = [*live_rows_of(request, firewalls), *index_rows_of(request)]
+        return [partial(self._table.upsert, row) for row in rows]
 
     def change(
         self, request_id: str, step: Callable[[AccessRequest], AccessRequest]
@@ -58,21 +70,31 @@ class RequestRows:
 
         The step is a pure function and is applied anew to what another writer left there.
         """
+        stored = self.get(request_id)
+        changed = self.change_row(stored, step) if stored else None
+        return changed.request if changed else None
+
+    def change_row(
+        self, stored: RequestRow, step: Callable[[AccessRequest], AccessRequest]
+    ) -> RequestRow | None:
+        """Apply one step to a request that the caller has just read; None: the row is gone."""
+        request_id = stored.request.id
         for _ in range(_TRIES):
-            held = self.get(request_id)
-            if held is None:
-                return None
-            changed = step(held.request)
-            if changed == held.request:
-                return changed
-            row = replace(_encode_request(changed), version=held.version)
-            left = self.index.prepare_move(held.request, changed)
+            changed = step(stored.request)
+            if changed == stored.request:
+                return stored
+            row = replace(_encode_request(changed), version=stored.version)
+            left = self.index.prepare_move(stored.request, changed)
             try:
-                self._table.replace(row)
+                version = self._table.replace(row)
             except RowChangedError:
+                read = self.get(request_id)
+                if read is None:
+                    return None
+                stored = read
                 continue
             self.index.remove(left)
-            return changed
+            return RequestRow(changed, version)
         raise RowChangedError(f"request {request_id} changed {_TRIES} times while being written")
 
     @property

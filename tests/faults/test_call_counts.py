@@ -56,6 +56,7 @@ def test_a_close_reads_twice_and_the_sweep_after_it_not_at_all() -> None:
     assert world.status(request_id) is Status.REVOKED
     assert not world.is_open(DB)
     assert world.reads <= 2
+    assert world.table_calls <= 29  # one of them is the test's own
     world.clock.advance(20)
     world.start_counting()
     assert world.sweep() == 0
@@ -122,3 +123,27 @@ def test_a_vm_that_the_version_before_noted_is_listed_once() -> None:
     world.pass_time(30)
     open_one(world, DB)
     assert not any("loadBalancers" in call for call in world.arm_calls())
+
+
+@pytest.mark.parametrize("vm", [DB, WEB])
+def test_initiate_waits_for_eight_calls_in_a_row(vm: str) -> None:
+    """What does not wait for each other is read and written side by side, the limits included."""
+    world = protected_world()
+    world.start_counting()
+    world.ask(vm, work=False)
+    world.calls.chain -= 1  # the test's own read of the request
+    assert world.calls.chain <= 8
+
+
+@pytest.mark.parametrize(
+    ("vm", "most", "chain"), [(DB, 26, 26), (WEB, 42, 32)], ids=["subnet", "nic and subnet"]
+)
+def test_an_opening_reads_no_request_or_policy_twice_in_a_round(
+    vm: str, most: int, chain: int
+) -> None:
+    """The policy is read once, and a request that was read is changed as it was read."""
+    world = protected_world()
+    open_one(world, vm)
+    assert world.table_calls <= most
+    assert world.calls.chain <= chain
+    assert sum("policies: get" in call and "policy|" in call for call in world.calls.log) == 1

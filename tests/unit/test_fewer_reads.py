@@ -208,6 +208,15 @@ def test_a_row_of_the_version_before_is_noted_by_the_first_opening(world: Lookin
     assert row.doubt == ""
 
 
+def test_a_row_that_is_not_there_leaves_it_to_the_opening(world: Looking) -> None:
+    """A policy that was not applied to a VM yet has looked for nothing."""
+    request = world.ask(DB, work=False)
+    [row] = world.services.policies.vm_rows(POLICY)
+    world.services.policies.delete_vm(row)
+    world.work()
+    assert status(world, request) is Status.INITIATED
+
+
 # --- sweeps -------------------------------------------------------------------------------------
 
 

@@ -24,6 +24,7 @@ from shared.domain.request import change_port, mark_closed, mark_open
 from shared.domain.texts import shorten
 from shared.ports import RowChangedError
 from shared.use_cases.audit import rule_fact
+from shared.use_cases.firewalls.known_requests import KnownRequests
 from shared.use_cases.firewalls.planning import Judged, key_of_intent
 from shared.use_cases.firewalls.sync_grants import by_request
 from shared.use_cases.services import Services
@@ -39,6 +40,7 @@ class Prover:
         self._firewall_id = firewall_id
         self._judged = judged
         self._failures = judged.failures
+        self._known = judged.known or KnownRequests(services)
 
     def prove(self) -> None:
         """Confirm every row that the read proves; one that fails holds up no other."""
@@ -68,7 +70,7 @@ class Prover:
 
     def _prove_open(self, grant: Grant, now: datetime) -> None:
         entry = self._judged.finding(grant).entry
-        request = self._services.requests.change(
+        request = self._known.change(
             grant.request_id,
             lambda held: change_port(
                 held, grant.vm_id, grant.port, lambda p: mark_open(p, self._firewall_id, now, entry)
@@ -81,7 +83,7 @@ class Prover:
         self._mark(grant)
 
     def _prove_closed(self, grant: Grant, now: datetime) -> None:
-        request = self._services.requests.change(
+        request = self._known.change(
             grant.request_id,
             lambda held: change_port(
                 held, grant.vm_id, grant.port, lambda p: mark_closed(p, self._firewall_id, now)

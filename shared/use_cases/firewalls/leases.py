@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from shared.domain.desired import Pace
+from shared.domain.times import format_sortable
 from shared.ports import Row
 from shared.use_cases.services import Services
 
@@ -28,7 +29,9 @@ def take(
 
 
 def keep(services: Services, lease: Row, pace: Pace) -> Row:
-    """Hold a lease for longer."""
+    """Hold a lease for longer, once half of its time is over."""
+    if str(lease.values.get("until", "")) > format_sortable(services.clock() + pace.lease / 2):
+        return lease
     return _write(services, lease, services.clock() + pace.lease)
 
 

@@ -26,6 +26,7 @@ from shared.domain.ids import digest, key_of, name_of
 from shared.domain.model import FirewallRows, Grant, Protection
 from shared.ports import FirewallProvider, OutsideError, RowChangedError
 from shared.use_cases.firewalls.failures import Failures, Subject
+from shared.use_cases.firewalls.known_requests import KnownRequests
 from shared.use_cases.firewalls.sync_grants import Aligner
 from shared.use_cases.services import Services
 
@@ -42,6 +43,7 @@ class Judged:
     plan: Plan
     failures: Failures
     impossible: Mapping[str, str] = field(default_factory=dict)
+    known: KnownRequests | None = None
 
     def key(self, subject: Subject) -> str:
         """Return the key of the intent of a grant or a protection."""
@@ -172,14 +174,15 @@ class _Judging:
     def judge(self, rows: FirewallRows, failures: Failures) -> Judged:
         """Sync rows with their requests, and plan."""
         firewall_id = self._observed.firewall_id
-        synced = Aligner(self._services, firewall_id, failures).align(rows, self._now)
+        aligner = Aligner(self._services, firewall_id, failures)
+        synced = aligner.align(rows, self._now)
         for protection in synced.protections:
             if protection.lifted and _is_undecoded(synced, protection):
                 failures.note(protection, ValueError("another row of its VM cannot be decoded"))
         wanted, refused = intents(self._provider, self._observed, synced, self._now)
         planned = self._provider.plan(self._observed, wanted, self._refused)
         plan = withhold(synced, planned, failures.withheld)
-        return Judged(synced, wanted, plan, failures, refused)
+        return Judged(synced, wanted, plan, failures, refused, aligner.known)
 
     def plannable(self, rows: FirewallRows, failures: Failures) -> FirewallRows:
         """Keep the rows that can be planned, found by halves; raises what is no row's fault.

@@ -24,6 +24,7 @@ from shared.domain.request import change_ports, close
 from shared.ports import OutsideError, RowChangedError
 from shared.store.requests import RequestRow
 from shared.use_cases.firewalls.failures import Failures
+from shared.use_cases.firewalls.known_requests import KnownRequests
 from shared.use_cases.grants import close_early, grant_of, seal_row
 from shared.use_cases.services import Services
 
@@ -42,6 +43,7 @@ class Aligner:
         self._firewall_id = firewall_id
         self._failures = Failures(services, firewall_id) if failures is None else failures
         self._requests: dict[str, AccessRequest | None] = {}
+        self.known = KnownRequests(services)
         self._unanswered: dict[str, _UnansweredError] = {}
         self._unwritable: dict[str, Exception] = {}
 
@@ -126,7 +128,7 @@ class Aligner:
 
     def _read(self, request_id: str) -> RequestRow | None:
         try:
-            return self._services.requests.get(request_id)
+            return self.known.read(request_id)
         except OutsideError as error:
             self._unanswered[request_id] = _UnansweredError(str(error))
             raise self._unanswered[request_id] from error
@@ -158,9 +160,7 @@ class Aligner:
 
         self._requests[grant.request_id] = self._write(
             grant.request_id,
-            lambda: self._services.requests.change(
-                grant.request_id, lambda held: change_ports(held, end)
-            ),
+            lambda: self.known.change(grant.request_id, lambda held: change_ports(held, end)),
         )
         request, port, front = self._place(grant)
         if request is None or port is None or front is None or port.closing:
@@ -168,6 +168,7 @@ class Aligner:
         return self._copy(grant, grant_of(request, port, front))
 
     def _close(self, grant: Grant, reason: CloseReason, message: str) -> None:
+        self.known.forget(grant.request_id)
         self._requests[grant.request_id] = self._write(
             grant.request_id,
             lambda: close_early(

@@ -1,19 +1,24 @@
 """Who was last let in to a VM, kept beside its policy. For people to read; nothing rests on it."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from shared.domain.ids import key_of
 from shared.domain.model import AccessRequest
 from shared.domain.texts import MAX_NAME, shorten
 from shared.ports import RowChangedError
+from shared.store.policies import VmRow
 from shared.use_cases.services import Services
 
 
-def note_access(services: Services, request: AccessRequest) -> None:
-    """Note a request on each VM that it opens; an older one never replaces a newer one."""
+def note_access(services: Services, request: AccessRequest, rows: Mapping[str, VmRow]) -> None:
+    """Note a request on each VM that it opens; an older one never replaces a newer one.
+
+    `rows` holds the VMs' rows that were just read, by key.
+    """
     opened = {key_of(port.vm_id): port.vm_id for port in request.ports if port.fronts}
     for vm_id in opened.values():
-        row = services.policies.vm_row(request.policy_id, vm_id)
+        row = rows.get(key_of(vm_id)) or services.policies.vm_row(request.policy_id, vm_id)
         if row is None or (row.last_access_at and row.last_access_at >= request.requested_at):
             continue
         if row.doubt is None:  # the version before has not noted it, and it was just opened

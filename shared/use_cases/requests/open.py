@@ -35,6 +35,7 @@ from shared.use_cases.grants import close_early, grant_of
 from shared.use_cases.messages import send_firewall
 from shared.use_cases.policies.apply import apply_policy, standing
 from shared.use_cases.requests.bastion import refresh_bastion_sources
+from shared.use_cases.requests.known import Known, read_known
 from shared.use_cases.requests.last_access import note_access
 from shared.use_cases.requests.paces import close_lead, opened_on, why_too_short
 from shared.use_cases.requests.source_bounds import fail_ports_with_too_many_sources
@@ -52,17 +53,18 @@ def open_access(services: Services, request_id: str) -> None:
         return
     record(services, held.request)
     request, unread = refresh_bastion_sources(services, held.request)
-    request = _end_what_may_not(services, request)
-    request = _end_what_is_not_permitted(services, request)
-    seen: dict[str, Seen] = {}
-    attachments, errors = _find_attachments(services, request, seen)
+    if request is not held.request:
+        held = services.requests.get(request_id) or held
+    known = read_known(services, held)
+    _end_what_may_not(services, known)
+    request = _end_what_is_not_permitted(services, known)
+    attachments, errors = _find_attachments(services, request, known)
     attachments = {vm: found for vm, found in attachments.items() if key_of(vm) not in unread}
-    request = _begin(services, request, attachments)
-    policy = standing(services.policies.get(request.policy_id))
-    request = fail_ports_with_too_many_sources(services, policy, request)
+    request = _begin(services, request, attachments, known)
+    request = fail_ports_with_too_many_sources(services, standing(known.policy), request)
     firewalls = _insert_grants(services, request)
-    outcomes = services.workers(partial(_try, services, request_id, seen), firewalls)
-    note_access(services, request)
+    outcomes = services.workers(partial(_try, services, request_id, known.seen), firewalls)
+    note_access(services, request, known.vm_rows)
     for error in (*unread.values(), *errors, *outcomes):
         if isinstance(error, ThrottledError):
             _come_back(services, request_id, error)
@@ -101,9 +103,9 @@ def _is_opening(services: Services, request_id: str, firewall_id: str) -> bool:
     )
 
 
-def _end_what_may_not(services: Services, request: AccessRequest) -> AccessRequest:
+def _end_what_may_not(services: Services, known: Known) -> AccessRequest:
     """Check the policy once more: it may have changed since the request was taken in."""
-    held = services.policies.get(request.policy_id)
+    held, request = known.policy, known.request
     now = services.clock()
 
     def judge(port: PortRequest) -> PortRequest:
@@ -125,14 +127,15 @@ def _end_what_may_not(services: Services, request: AccessRequest) -> AccessReque
         narrowed, told = narrow_protocol(held.policy, port)
         return close(port, CloseReason.FAILED, now, message=told) if told else narrowed
 
-    return services.requests.change(request.id, lambda r: change_ports(r, judge)) or request
+    return known.change(services, lambda r: change_ports(r, judge))
 
 
-def _end_what_is_not_permitted(services: Services, request: AccessRequest) -> AccessRequest:
+def _end_what_is_not_permitted(services: Services, known: Known) -> AccessRequest:
     """Check permission and approval once more: either may have been lost while it waited.
 
     A check that could not be made opens nothing: the message comes back.
     """
+    request = known.request
     refused: dict[str, str] = {}
     for vm_id in sorted({port.vm_id for port in request.ports if _is_new(port)}):
         decision = services.authorize(request.requestor, Action.INITIATE, vm_id)
@@ -140,7 +143,7 @@ def _end_what_is_not_permitted(services: Services, request: AccessRequest) -> Ac
             raise OutsideError("; ".join(decision.reasons))
         if not decision.allowed:
             refused[key_of(vm_id)] = f"no longer permitted: {'; '.join(decision.reasons)}"
-    unapproved = _why_not_approved(services, request)
+    unapproved = _why_not_approved(known)
     if not refused and not unapproved:
         return request
     now = services.clock()
@@ -151,12 +154,12 @@ def _end_what_is_not_permitted(services: Services, request: AccessRequest) -> Ac
             return port
         return close(port, CloseReason.FAILED, now, message=reason)
 
-    return services.requests.change(request.id, lambda r: change_ports(r, judge)) or request
+    return known.change(services, lambda r: change_ports(r, judge))
 
 
-def _why_not_approved(services: Services, request: AccessRequest) -> str:
+def _why_not_approved(known: Known) -> str:
     """Say which approval is missing, by the policy as it is now; nobody agrees for themselves."""
-    held = services.policies.get(request.policy_id)
+    held, request = known.policy, known.request
     needed = held.policy.conditions.approvers_needed if held else 0
     if request.break_glass or not needed:
         return ""
@@ -176,26 +179,24 @@ def _is_new(port: PortRequest) -> bool:
 
 
 def _find_attachments(
-    services: Services, request: AccessRequest, seen: dict[str, Seen] | None = None
+    services: Services, request: AccessRequest, known: Known | None = None
 ) -> tuple[dict[str, tuple[Attachment, ...] | str], list[Exception]]:
     """Find the firewalls in front of each VM, or why there is no way to open it.
 
-    `seen` takes up what was read of the firewalls, by their keys.
+    `known` takes up what was read of the firewalls and of the VMs' rows.
     """
     errors: list[Exception] = []
     found: dict[str, tuple[Attachment, ...] | str] = {}
-    seen = {} if seen is None else seen
+    known = known or _read_again(services, request)
     for vm_id in sorted({port.vm_id for port in request.ports if _is_new(port)}):
         try:
-            found[vm_id] = _find(services, request.policy_id, vm_id, seen)
+            found[vm_id] = _find(services, known, vm_id)
         except Exception as error:  # noqa: BLE001 - raised again after the other VMs are open
             errors.append(error)
     return found, errors
 
 
-def _find(
-    services: Services, policy_id: str, vm_id: str, seen: dict[str, Seen]
-) -> tuple[Attachment, ...] | str:
+def _find(services: Services, known: Known, vm_id: str) -> tuple[Attachment, ...] | str:
     """Find the firewalls in front of one VM; keep what is read of them, for their first plan.
 
     Nothing is listed where it was when the policy was applied, and no doubt was found. Reconcile
@@ -207,9 +208,9 @@ def _find(
         services.machines,
         services.firewalls,
         vm_id,
-        lists=_is_doubtful(services, policy_id, vm_id),
+        lists=_is_doubtful(services, known, vm_id),
     )
-    seen.update({key: Seen(observed, started) for key, observed in neighbours.seen.items()})
+    known.seen |= {key: Seen(observed, started) for key, observed in neighbours.seen.items()}
     if machine is None:
         return "the VM does not exist"
     return (
@@ -221,12 +222,14 @@ def _find(
     )
 
 
-def _is_doubtful(services: Services, policy_id: str, vm_id: str) -> bool:
+def _is_doubtful(services: Services, known: Known, vm_id: str) -> bool:
     """Tell whether the row of a VM does not say that rules on its addresses decide for it alone."""
     try:
-        row = services.policies.vm_row(policy_id, vm_id)
+        row = services.policies.vm_row(known.request.policy_id, vm_id)
     except UnreadableRowError:
         return True
+    if row is not None:
+        known.vm_rows[key_of(vm_id)] = row
     return row is None or row.doubt != ""
 
 
@@ -234,9 +237,11 @@ def _begin(
     services: Services,
     request: AccessRequest,
     attachments: dict[str, tuple[Attachment, ...] | str],
+    known: Known | None = None,
 ) -> AccessRequest:
     """Fix each end and the firewalls, or the reason why not, in one write."""
-    now, policy = services.clock(), standing(services.policies.get(request.policy_id))
+    known = known or _read_again(services, request)
+    now, policy = services.clock(), standing(known.policy)
 
     def begin(port: PortRequest) -> PortRequest:
         found = attachments.get(port.vm_id)
@@ -258,7 +263,7 @@ def _begin(
         message = "its row has no room for so many firewalls; ask for fewer ports at once"
         return close(port, CloseReason.FAILED, now, message=message) if _is_new(port) else port
 
-    return services.requests.change(request.id, begin_all) or request
+    return known.change(services, begin_all)
 
 
 def why_refused(
@@ -272,6 +277,12 @@ def why_refused(
     return _unreachable(port, attachments) or _too_short(
         services, policy, request, port, attachments
     )
+
+
+def _read_again(services: Services, request: AccessRequest) -> Known:
+    stored = services.requests.get(request.id)
+    assert stored is not None  # noqa: S101 - the caller has just read it
+    return read_known(services, stored)
 
 
 def _unreachable(port: PortRequest, attachments: tuple[Attachment, ...]) -> str:
@@ -315,10 +326,14 @@ def _insert_grants(services: Services, request: AccessRequest) -> list[str]:
             if (key_of(front.firewall_id), key_of(port.vm_id)) not in protected:
                 _protect_first(services, grant.policy_id, port, front)
                 protected.add((key_of(front.firewall_id), key_of(port.vm_id)))
-            services.due.add(grant.expires_at, "firewall", front.firewall_id, since=now)
-            services.due.add(grant.expires_at + MINUTE, "request", request.id, since=now)
+            end = grant.expires_at
+            watch = (
+                partial(services.due.add, end, "firewall", front.firewall_id, since=now),
+                partial(services.due.add, end + MINUTE, "request", request.id, since=now),
+            )
+            services.workers(lambda note: note(), watch)
             services.rows.insert_grant(grant)
-            ends.add((front.firewall_id, grant.expires_at))
+            ends.add((front.firewall_id, end))
             firewalls.add(front.firewall_id)
         assert port.end_at is not None  # noqa: S101 - begin_opening fixed the end with the fronts
         note_closing_soon(services, request, port, port.end_at)

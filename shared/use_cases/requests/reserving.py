@@ -6,38 +6,67 @@ A firewall's grants stand in a row for each request; calls that find it full wit
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from functools import partial
+from typing import Any
 
 from shared.domain.errors import TooManyRequestsError
 from shared.domain.ids import key_of, name_of
 from shared.domain.model import GRACE, AccessRequest
 from shared.ports import OutsideError, RowChangedError
 from shared.store.keys import asked_before
-from shared.store.live import Reserved
+from shared.store.live import Reserved, merge_reserved
 from shared.use_cases.services import Services
 
 _TRIES = 50
 _A_MINUTE = 60
 
 
-def grants_asked(services: Services, request: AccessRequest) -> dict[str, int]:
-    """Count the grants that a request leads to on each firewall its policy was applied to."""
-    ports = Counter(key_of(port.vm_id) for port in request.ports)
+Held = tuple[dict[str, Reserved], str]  # what a requestor holds by request, and its version
+
+
+def read_held(services: Services, requestor: str) -> Held:
+    """Read what a requestor holds, from the ledger and the list side by side."""
+    live = services.requests.live_rows
+    pieces: tuple[Callable[[], Any], ...] = (
+        partial(live.ledger, requestor),
+        partial(live.listed, requestor),
+    )
+    ledger, listed = services.workers(lambda read: read(), pieces)
+    return merge_reserved(ledger, listed)
+
+
+def grants_asked(services: Services, policy_id: str, vm_ids: Iterable[str]) -> dict[str, int]:
+    """Count the grants that ports of VMs lead to on each firewall their policy was applied to."""
+    ports = Counter(map(key_of, vm_ids))
     asked: Counter[str] = Counter()
     for vm_id, count in sorted(ports.items()):
-        row = services.policies.vm_row(request.policy_id, vm_id)
+        row = services.policies.vm_row(policy_id, vm_id)
         for firewall_id in row.firewalls if row else ():
             asked[firewall_id] += count
     return dict(asked)
 
 
-def reserve(services: Services, request: AccessRequest, grants: Mapping[str, int]) -> None:
-    """Reserve a request's ports and grants; raises TooManyRequestsError, with nothing kept."""
-    _reserve_ports(services, request)
+def reserve(
+    services: Services,
+    request: AccessRequest,
+    grants: Mapping[str, int],
+    held: Held | None = None,
+) -> None:
+    """Reserve a request's ports and grants; raises TooManyRequestsError, with nothing kept.
+
+    `held` is what the requestor was just read to hold; another call since then shows by its
+    version.
+    """
+    _reserve_ports(services, request, held)
     try:
-        for firewall_id, count in sorted(grants.items()):
-            _reserve_grants(services, firewall_id, Reserved(request.id, count, services.clock()))
+        services.workers(
+            lambda each: _reserve_grants(
+                services, each[0], Reserved(request.id, each[1], services.clock())
+            ),
+            sorted(grants.items()),
+        )
     except Exception:
         give_back(services, request, grants)
         raise
@@ -58,12 +87,13 @@ def give_back(services: Services, request: AccessRequest, grants: Mapping[str, i
 # --- a requestor's ports -------------------------------------------------------------------------
 
 
-def _reserve_ports(services: Services, request: AccessRequest) -> None:
+def _reserve_ports(services: Services, request: AccessRequest, known: Held | None) -> None:
     live, requestor = services.requests.live_rows, request.requestor.key
     mine = Reserved(request.id, len(request.ports), services.clock())
     cleared = False
     for _ in range(_TRIES):
-        held, version = live.reserved_ports(requestor)
+        held, version = known or read_held(services, requestor)
+        known = None
         held[mine.request_id] = mine
         if sum(each.ports for each in held.values()) > services.most_live_ports:
             if cleared:
@@ -123,11 +153,15 @@ def _reserve_grants(services: Services, firewall_id: str, mine: Reserved) -> Non
 
 def _count(services: Services, firewall_id: str) -> int:
     """Count the grants that are open or reserved on a firewall; what is sealed is given back."""
-    wanted, sealed = services.rows.grants_by_request(firewall_id)
-    for each in services.requests.live_rows.reserved_grants(firewall_id):
+    pieces: tuple[Callable[[], Any], ...] = (
+        partial(services.rows.grants_by_request, firewall_id),
+        partial(services.requests.live_rows.reserved_grants, firewall_id),
+    )
+    (wanted, sealed), reserved = services.workers(lambda read: read(), pieces)
+    for each in reserved:
         left = each.ports - sealed[each.request_id]
         wanted[each.request_id] = max(wanted[each.request_id], left)
-    return sum(wanted.values())
+    return int(sum(wanted.values()))
 
 
 def _forget_grants(services: Services, firewall_id: str, mine: str) -> None:

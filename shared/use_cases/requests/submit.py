@@ -1,7 +1,9 @@
 """Take in a request: check it, record it, queue it. And find it again."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 from shared.domain.errors import (
     InvalidInputError,
@@ -30,7 +32,7 @@ from shared.use_cases.audit import record
 from shared.use_cases.permission import enforce, enforce_for_missing, enforce_on_found
 from shared.use_cases.requests.idempotency import Repeat, claim, find_repeated
 from shared.use_cases.requests.paces import check_lengths
-from shared.use_cases.requests.reserving import give_back, grants_asked, reserve
+from shared.use_cases.requests.reserving import Held, give_back, grants_asked, read_held, reserve
 from shared.use_cases.requests.source_bounds import check_sources_held
 from shared.use_cases.services import Services
 
@@ -62,7 +64,7 @@ def request_access(services: Services, new: Wish) -> AccessRequest:
     if earlier is not None:
         return earlier
     policy = new.policy
-    decision = judge(services, new)
+    decision, grants, held = _judge_and_count(services, new)
     if not decision.allowed:
         raise OutsidePolicyError(
             f"The given access request is not a subset of policy '{policy.id}'. Please make sure "
@@ -70,16 +72,14 @@ def request_access(services: Services, new: Wish) -> AccessRequest:
             details=decision.broken,
         )
     _require_reason_for_break_glass(new)
-    request = _take_place(services, _bounded(new_request(services, new)), new.repeat)
+    bounded = _bounded(new_request(services, new))
+    request = _take_place(services, bounded, grants, held, new.repeat)
     try:
-        services.requests.insert(request)
+        services.requests.insert_listed(request)
     except RowExistsError:  # a repeat at the same instant was quicker
         return get_request(services, request.id)
-    record(services, request)
-    if request.approval is None:
-        services.queues.send_request(request.id)
-    else:
-        services.queues.send_notice(request.id)
+    send = services.queues.send_notice if request.approval else services.queues.send_request
+    _side_by_side(services, partial(record, services, request), partial(send, request.id))
     services.telemetry.event(
         "jit.breakglass.used" if request.break_glass else "jit.access.requested",
         request=request.id,
@@ -96,8 +96,30 @@ def judge(services: Services, new: Wish) -> PolicyDecision:
     decision = check_request(new.policy, new.asked, services.limits, services.clock())
     if not decision.allowed:
         return decision
-    held = check_sources_held(services, new.policy, new.requestor, new.asked.ports)
-    return PolicyDecision((*held, *check_lengths(services, new.policy, new.asked.ports)))
+    policy, requestor, ports = new.policy, new.requestor, new.asked.ports
+    held, short = _side_by_side(
+        services,
+        partial(check_sources_held, services, policy, requestor, ports),
+        partial(check_lengths, services, policy, ports),
+    )
+    return PolicyDecision((*held, *short))
+
+
+def _judge_and_count(services: Services, new: Wish) -> tuple[PolicyDecision, dict[str, int], Held]:
+    """Judge a request; count its grants by firewall and what its requestor holds, beside that."""
+    vm_ids = [port.vm_id for port in new.asked.ports]
+    decision, grants, held = _side_by_side(
+        services,
+        partial(judge, services, new),
+        partial(grants_asked, services, new.policy.id, vm_ids),
+        partial(read_held, services, new.requestor.key),
+    )
+    return decision, grants, held
+
+
+def _side_by_side(services: Services, *pieces: Callable[[], Any]) -> list[Any]:
+    """Make calls that do not wait for each other; the first error is raised after all."""
+    return services.workers(lambda piece: piece(), pieces)
 
 
 def permitted(services: Services, new: Wish) -> Wish:
@@ -136,14 +158,19 @@ def _bounded(request: AccessRequest) -> AccessRequest:
     return request
 
 
-def _take_place(services: Services, request: AccessRequest, repeat: Repeat | None) -> AccessRequest:
+def _take_place(
+    services: Services,
+    request: AccessRequest,
+    grants: Mapping[str, int],
+    held: Held,
+    repeat: Repeat | None,
+) -> AccessRequest:
     """Reserve what a request will hold, and note what must be looked at, before it is stored.
 
     Returns the request under the id it is to have: an earlier call of the same idempotency key may
     have stopped half-way. What is refused leaves nothing reserved.
     """
-    grants = grants_asked(services, request)
-    reserve(services, request, grants)
+    reserve(services, request, grants, held)
     try:
         claimed = claim(services, request, repeat)
         if claimed.id == request.id:
@@ -160,10 +187,9 @@ def _take_place(services: Services, request: AccessRequest, repeat: Repeat | Non
 
 def _note(services: Services, request: AccessRequest, firewalls: Iterable[str]) -> None:
     now = services.clock()
-    services.due.add(now + MINUTE, "request", request.id, since=now)
-    services.requests.note_live(request, firewalls)
-    if request.approval is not None:
-        services.due.add(request.approval.deadline, "request", request.id, since=now)
+    looks = [now + MINUTE, *([request.approval.deadline] if request.approval else [])]
+    watch = [partial(services.due.add, at, "request", request.id, since=now) for at in looks]
+    _side_by_side(services, *watch, *services.requests.listings(request, firewalls))
 
 
 def new_request(services: Services, new: Wish) -> AccessRequest:
