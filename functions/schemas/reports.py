@@ -122,6 +122,11 @@ _HEALTH: Schema = {
     "required": ["status"],
 }
 
+_MACHINES: Schema = object_of(
+    {"value": list_of(_MACHINE)},
+    {"nextLink": {"type": "string", "format": "uri"}, "unanswered": list_of(TEXT)},
+)
+
 SCHEMAS: dict[str, Schema] = {
     "ActivityList": paged(_ACTIVITY),
     "Document": {"type": "object", "required": ["openapi", "paths"]},
@@ -130,5 +135,5 @@ SCHEMAS: dict[str, Schema] = {
     },
     "Health": _HEALTH,
     "Me": _ME,
-    "MachineList": paged(_MACHINE),
+    "MachineList": _MACHINES,
 }
