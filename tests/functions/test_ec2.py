@@ -145,6 +145,23 @@ def test_where_the_owner_attaches_a_grant_waits_for_the_group(world: Ec2World) -
     assert "aws ec2 modify-network-interface-attribute" in policy.error
 
 
+def test_after_lost_tables_an_administrator_restores_by_putting_and_lifting(
+    world: Ec2World,
+) -> None:
+    """What was taken stays taken without rows, until a policy is put again and then lifted."""
+    before = world.theirs()
+    world.govern(INSTANCE)
+    for table in ("policies", "requests", "firewalls", "due"):
+        getattr(world.tables, table).rows.clear()
+    reconcile(world.services)
+    world.pass_time(3)
+    assert not world.reaches(STRANGER)
+    assert world.govern(INSTANCE).state is PolicyState.SUCCEEDED
+    assert not world.reaches(STRANGER)
+    world.govern(minutes=3)
+    assert world.theirs() == before
+
+
 def test_what_others_change_is_mended(world: Ec2World) -> None:
     """A reconcile takes a new world-open rule away and closes what was edited by hand."""
     world.govern(INSTANCE)
