@@ -37,11 +37,13 @@ _PAGE = 500
 def list_machines(req: func.HttpRequest) -> func.HttpResponse:
     """Say of every VM in reach whether its management ports are governed, and really closed."""
     principal = caller(req)
-    reports = report_to_caller(app().services, app().inventory, principal, _scope(req))
-    page = page_of(req, reports, lambda report: key_of(report.machine.id), most=_PAGE)
+    found = report_to_caller(app().services, app().inventory, principal, _scope(req))
+    page = page_of(req, found.machines, lambda report: key_of(report.machine.id), most=_PAGE)
     bastions = find_bastions(app().services, [report.machine for report in page.items])
     value = [machine_answer(report, bastions[key_of(report.machine.id)]) for report in page.items]
-    return answer(HTTPStatus.OK, {"value": value, **page.link()})
+    return answer(
+        HTTPStatus.OK, {"value": value, "unanswered": list(found.unanswered), **page.link()}
+    )
 
 
 def _scope(req: func.HttpRequest) -> str:

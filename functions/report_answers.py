@@ -143,4 +143,4 @@ _MACHINE = object_of(
     }
 )
 
-SCHEMAS: dict[str, Schema] = {"MachineList": paged(_MACHINE)}
+SCHEMAS: dict[str, Schema] = {"MachineList": paged(_MACHINE, unanswered=list_of(TEXT))}

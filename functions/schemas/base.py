@@ -27,9 +27,10 @@ def list_of(item: Schema) -> Schema:
     return {"type": "array", "items": item}
 
 
-def paged(item: Schema) -> Schema:
+def paged(item: Schema, **more: Schema) -> Schema:
     """Describe a list as ARM writes it: nextLink only where there is more."""
-    return object_of({"value": list_of(item)}, {"nextLink": {"type": "string", "format": "uri"}})
+    link = {"type": "string", "format": "uri"}
+    return object_of({"value": list_of(item)}, {"nextLink": link, **more})
 
 
 def or_null(schema: Schema) -> Schema:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from shared.domain.ids import name_of
 from shared.ports import (
     FirewallProvider,
+    ListedMachines,
     Machine,
     PathNotes,
     UnknownFirewallError,
@@ -14,7 +15,7 @@ from shared.ports import (
 )
 
 NameMachine = Callable[[str], str]
-ListMachines = Callable[[str], Sequence[Machine]]
+ListMachines = Callable[[str], ListedMachines]
 ReadNotes = Callable[[Sequence[Machine]], Mapping[str, PathNotes]]
 
 
@@ -24,10 +25,10 @@ def no_notes(machines: Sequence[Machine]) -> Mapping[str, PathNotes]:
     return {}
 
 
-def no_machines(subscription: str) -> Sequence[Machine]:
+def no_machines(subscription: str) -> ListedMachines:
     """Return no machine: every one is in the lists of Azure Resource Manager."""
     del subscription
-    return ()
+    return ListedMachines()
 
 
 class NoGuard:
@@ -72,8 +73,8 @@ class Registry:
         """Return by its id what is to be known of the path to a machine; raises OutsideError."""
         return self.read_notes(machines)
 
-    def machines(self, subscription: str) -> Sequence[Machine]:
-        """Return the machines of a subscription that only a provider knows; raises OutsideError."""
+    def machines(self, subscription: str) -> ListedMachines:
+        """Return the machines of a subscription that only a provider knows, and what is silent."""
         return self.list_machines(subscription)
 
     def machine_id(self, text: str) -> str:

@@ -17,7 +17,15 @@ from shared.ports.firewalls import (
     WriteProof,
 )
 from shared.ports.inventory import Inventory, Listed
-from shared.ports.machines import Bastions, Machine, Machines, Neighbours, PathNotes
+from shared.ports.machines import (
+    Bastions,
+    ListedMachines,
+    Machine,
+    Machines,
+    Neighbours,
+    PathNotes,
+    Unanswered,
+)
 from shared.ports.notifications import NotificationChannel, RejectedEventError
 from shared.ports.queues import Queues
 from shared.ports.running import Clock, Item, Result, Sleep, Workers
@@ -36,6 +44,7 @@ __all__ = [
     "Inventory",
     "Item",
     "Listed",
+    "ListedMachines",
     "Machine",
     "Machines",
     "NamedRule",
@@ -58,6 +67,7 @@ __all__ = [
     "Tables",
     "Telemetry",
     "ThrottledError",
+    "Unanswered",
     "UnknownFirewallError",
     "Value",
     "Workers",

@@ -8,7 +8,7 @@ from typing import Protocol
 from shared.domain import desired
 from shared.domain.model import Attachment
 from shared.ports.errors import OutsideError
-from shared.ports.machines import Machine, PathNotes
+from shared.ports.machines import ListedMachines, Machine, PathNotes
 
 
 class NamedRule(Protocol):
@@ -220,6 +220,6 @@ class Firewalls(Protocol):
         """Return the form of a machine's id that policies hold; another stays as it is."""
         ...
 
-    def machines(self, subscription: str) -> Sequence[Machine]:
-        """Return the machines of a subscription that only a provider knows; raises OutsideError."""
+    def machines(self, subscription: str) -> ListedMachines:
+        """Return the machines of a subscription that only a provider knows, and what is silent."""
         ...

@@ -34,6 +34,23 @@ class Machine:
 
 
 @dataclass(frozen=True)
+class Unanswered:
+    """A part of a cloud that did not answer, so that its machines are not known."""
+
+    scope: str  # the id of the security connector of an AWS account
+    location: str
+    reason: str  # names the part
+
+
+@dataclass(frozen=True)
+class ListedMachines:
+    """The machines that a provider lists, and the parts of its cloud that did not answer."""
+
+    machines: tuple[Machine, ...] = ()
+    unanswered: tuple[Unanswered, ...] = ()
+
+
+@dataclass(frozen=True)
 class Neighbours:
     """What else has an address of a VM behind the same firewall; empty: nothing has.
 

@@ -147,7 +147,7 @@ def test_machines_of_the_configured_regions_are_listed() -> None:
     scene.cloud.region.instances["i-00000000000000002"].platform = "windows"
     scene.cloud.region.instances["i-00000000000000002"].state = "terminated"
     (account,) = accounts().listed
-    (machine,) = list_machines(scene.provider.api, account)
+    (machine,) = list_machines(scene.provider.api, account, account.regions[0])
     assert (machine.name, machine.system, machine.arn) == ("web", "linux", scene.firewall)
     assert parse_machine_id(machine.id) == Ec2Instance(
         machine.id, INSTANCE, REGION, connector=CONNECTOR

@@ -304,6 +304,20 @@ def test_a_vm_behind_a_known_firewall_is_configured() -> None:
     assert judged(fresh())[0] is Category.CONFIGURED
 
 
+def test_a_firewall_that_does_not_answer_makes_its_vm_unknown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The report names the firewall and does not fail."""
+    world = fresh()
+
+    def read(_provider: object, _firewall_id: str) -> None:
+        raise OutsideError("503 from ARM")
+
+    provider = world.services.firewalls.of(world.firewall_id)
+    monkeypatch.setattr(type(provider), "read", read)
+    assert judged(world) == (Category.UNKNOWN, "'jit-test1' did not answer: 503 from ARM")
+
+
 def test_a_foreign_translation_that_the_security_group_lets_in_is_exposed() -> None:
     """A translation of others that meets an allow of ours makes the VM Exposed, by name."""
     world = fresh()

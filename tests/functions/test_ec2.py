@@ -9,7 +9,7 @@ from shared.domain.model import Conditions, Policy, PolicyState, PolicyVm, PortR
 from shared.firewalls.registry import Registry
 from shared.use_cases.policies import apply as protection
 from shared.use_cases.reports.inventory import Listed
-from shared.use_cases.reports.machines import Category, report_machines
+from shared.use_cases.reports.machines import Category, report, report_machines
 from shared.use_cases.timers.reconcile import reconcile
 from tests.aws_cloud import ACCOUNT, CONNECTOR, REGION
 from tests.behind_hub import POLICY as HUB_POLICY
@@ -82,6 +82,43 @@ def test_an_instance_in_no_policy_is_listed(world: Ec2World) -> None:
     assert found.category is Category.NOT_CONFIGURED
 
 
+def test_a_region_that_does_not_answer_is_named_and_the_rest_is_reported(world: Ec2World) -> None:
+    """A governed instance there is Unknown by account and region; the report does not fail."""
+    world.govern(INSTANCE)
+    world.cloud.endpoint.faults.order([{"kind": "throttle", "action": ".*", "times": None}])
+    found = report(world.services, NothingInAzure(), [f"/subscriptions/{SUBSCRIPTION}"])
+    (told,) = found.unanswered
+    assert f"AWS account {ACCOUNT} did not answer in region {REGION}" in told
+    (machine,) = found.machines
+    assert (machine.machine.id, machine.category) == (INSTANCE, Category.UNKNOWN)
+    assert machine.reason == told
+    other = report(world.services, NothingInAzure(), [f"/subscriptions/{SUBSCRIPTION}/x"])
+    assert other.machines == []
+
+
+def test_a_region_that_falls_silent_after_it_was_listed_is_named(world: Ec2World) -> None:
+    """Interfaces that cannot be read leave the instances of that region Unknown, not the report."""
+    world.cloud.endpoint.faults.order(
+        [{"kind": "throttle", "action": "DescribeNetworkInterfaces", "times": None}]
+    )
+    found = report(world.services, NothingInAzure(), [f"/subscriptions/{SUBSCRIPTION}"])
+    assert found.unanswered == ()
+    (machine,) = found.machines
+    assert machine.category is Category.UNKNOWN
+    assert f"AWS account {ACCOUNT} did not answer in region {REGION}" in machine.reason
+
+
+def test_an_instance_whose_groups_do_not_answer_is_unknown(world: Ec2World) -> None:
+    """A firewall that is found and cannot be read makes its instance Unknown, by name."""
+    world.govern(INSTANCE)
+    world.cloud.endpoint.faults.order(
+        [{"kind": "throttle", "action": "DescribeSecurityGroupRules", "times": None}]
+    )
+    (found,) = report_machines(world.services, NothingInAzure(), [f"/subscriptions/{SUBSCRIPTION}"])
+    assert found.category is Category.UNKNOWN
+    assert "did not answer" in found.reason
+
+
 def test_an_arn_means_the_instance_of_the_accounts_connector(world: Ec2World) -> None:
     """The short form takes it; the request names the instance as its policy does."""
     world.govern(INSTANCE)
@@ -97,7 +134,7 @@ def test_without_accounts_no_machine_is_renamed_or_listed() -> None:
     """A registry without providers of other clouds leaves ids alone and lists nothing."""
     registry = Registry(())
     assert registry.machine_id(ARN) == ARN
-    assert registry.machines(SUBSCRIPTION) == ()
+    assert registry.machines(SUBSCRIPTION).machines == ()
 
 
 def test_where_the_owner_attaches_a_grant_waits_for_the_group(world: Ec2World) -> None:
@@ -106,6 +143,23 @@ def test_where_the_owner_attaches_a_grant_waits_for_the_group(world: Ec2World) -
     policy = world.govern(INSTANCE)
     assert policy.state is PolicyState.FAILED
     assert "aws ec2 modify-network-interface-attribute" in policy.error
+
+
+def test_after_lost_tables_an_administrator_restores_by_putting_and_lifting(
+    world: Ec2World,
+) -> None:
+    """What was taken stays taken without rows, until a policy is put again and then lifted."""
+    before = world.theirs()
+    world.govern(INSTANCE)
+    for table in ("policies", "requests", "firewalls", "due"):
+        getattr(world.tables, table).rows.clear()
+    reconcile(world.services)
+    world.pass_time(3)
+    assert not world.reaches(STRANGER)
+    assert world.govern(INSTANCE).state is PolicyState.SUCCEEDED
+    assert not world.reaches(STRANGER)
+    world.govern(minutes=3)
+    assert world.theirs() == before
 
 
 def test_what_others_change_is_mended(world: Ec2World) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.functions.web_app import AS_ADMIN, AS_ALICE, WebApp, asking, policy_body
+from tests.functions.web_app import AS_ADMIN, AS_ALICE, AS_READER, WebApp, asking, policy_body
 from tests.unit.test_machine_ids import ARC, ARC_CHILD, ARN, CONNECTOR, DEFENDER
 from tests.world import POLICY, SUBSCRIPTION, World
 
@@ -56,3 +56,28 @@ def test_machines_can_be_listed_for_one_instance_and_not_for_a_connector(web: We
     assert web.call("GET", f"/api/machines?scope={DEFENDER}", who=AS_ADMIN).status == 200
     refused = web.call("GET", f"/api/machines?scope={CONNECTOR}", who=AS_ADMIN)
     assert refused.json["error"]["code"] == "InvalidScope"
+
+
+def test_a_request_for_an_instance_without_the_right_is_refused(web: WebApp) -> None:
+    """A caller without the right to request gets 403, and no request is stored."""
+    web.call("PUT", POLICY, policy_body(DEFENDER), who=AS_ADMIN)
+    refused = web.call("POST", f"{POLICY}/initiate", asking(DEFENDER), who=AS_READER)
+    assert refused.status == 403, refused.text
+    assert web.call("GET", "/api/requests", who=AS_ADMIN).json["value"] == []
+
+
+def test_a_request_for_an_instance_waits_for_approval_and_the_activity_names_it(
+    web: WebApp,
+) -> None:
+    """Where the policy asks for an approver, the request waits, and activity tells of the machine."""
+    conditions = {"approversNeeded": 1}
+    web.call("PUT", POLICY, policy_body(DEFENDER, conditions=conditions), who=AS_ADMIN)
+    taken = web.call("POST", f"{POLICY}/initiate", asking(DEFENDER), who=AS_ALICE)
+    assert taken.status == 202, taken.text
+    (machine,) = taken.json["virtualMachines"]
+    assert machine["ports"][0]["status"] == "PendingApproval"
+    events = web.call("GET", "/api/activity", who=AS_READER).json["value"]
+    (requested,) = [each for each in events if each["operation"] == "requested"]
+    assert requested["virtualMachine"] == DEFENDER
+    assert requested["principalName"] == "alice@contoso.example"
+    assert requested["time"]

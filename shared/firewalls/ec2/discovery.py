@@ -1,6 +1,7 @@
 """Which instances there are, what stands in front of them, and what bears our mark."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from shared.domain.aws_accounts import AwsAccount, AwsAccounts
@@ -19,13 +20,15 @@ from shared.firewalls.ec2.wire import (
     MANAGE_REVOKE,
     MANAGE_TAG,
     Ec2Api,
+    Ec2Error,
     Interface,
+    Json,
     Place,
     Reader,
     group_arn,
     parse_firewall_id,
 )
-from shared.ports import OutsideError
+from shared.ports import OutsideError, ThrottledError
 
 
 @dataclass(frozen=True)
@@ -55,8 +58,21 @@ def attach(
             place = Place(account.account, instance.region)
             places.setdefault(place, {})[vm_id] = instance.instance_id
     for place, instances in places.items():
-        found |= _attach_in(Reader(api, place), place, instances)
+        with _naming(place):
+            found |= _attach_in(Reader(api, place), place, instances)
     return found
+
+
+@contextmanager
+def _naming(place: Place) -> Iterator[None]:
+    """Name the account and region that did not answer, in the error."""
+    told = f"AWS account {place.account} did not answer in region {place.region}"
+    try:
+        yield
+    except ThrottledError as error:
+        raise ThrottledError(f"{told}: {error}", retry_after=error.retry_after) from error
+    except (OutsideError, Ec2Error) as error:
+        raise OutsideError(f"{told}: {error}") from error
 
 
 def _instance_of(vm_id: str) -> Ec2Instance | None:
@@ -133,21 +149,22 @@ def _ours_in(api: Ec2Api, place: Place, deployment: str) -> list[str]:
     return [each for each in found if parse_firewall_id(each) is not None]
 
 
-def list_machines(api: Ec2Api, account: AwsAccount) -> list[Ec2Machine]:
-    """Return the instances of an account's configured regions."""
-    found = []
-    for region in account.regions:
-        for each in Reader(api, Place(account.account, region)).instances():
-            tags = {str(tag["Key"]): str(tag.get("Value", "")) for tag in each.get("Tags", ())}
-            instance_id = str(each["InstanceId"])
-            windows = str(each.get("Platform", "")).lower() == "windows"
-            found.append(
-                Ec2Machine(
-                    id=defender_id(account.connector, instance_id, region),
-                    arn=instance_arn(account.account, region, instance_id),
-                    name=tags.get("Name", instance_id),
-                    region=region,
-                    system="windows" if windows else "linux",
-                )
-            )
-    return found
+def list_machines(api: Ec2Api, account: AwsAccount, region: str) -> list[Ec2Machine]:
+    """Return the instances of one region of an account."""
+    place = Place(account.account, region)
+    with _naming(place):
+        listed = list(Reader(api, place).instances())
+    return [_machine(account, region, each) for each in listed]
+
+
+def _machine(account: AwsAccount, region: str, instance: Json) -> Ec2Machine:
+    tags = {str(tag["Key"]): str(tag.get("Value", "")) for tag in instance.get("Tags", ())}
+    instance_id = str(instance["InstanceId"])
+    windows = str(instance.get("Platform", "")).lower() == "windows"
+    return Ec2Machine(
+        id=defender_id(account.connector, instance_id, region),
+        arn=instance_arn(account.account, region, instance_id),
+        name=tags.get("Name", instance_id),
+        region=region,
+        system="windows" if windows else "linux",
+    )

@@ -23,7 +23,7 @@ from shared.domain.ids import digest, is_within
 from shared.domain.machine_ids import Ec2Instance, parse_machine_id
 from shared.domain.model import Attachment
 from shared.firewalls.ec2 import taking
-from shared.firewalls.ec2.discovery import attach, find_ours, list_machines
+from shared.firewalls.ec2.discovery import Ec2Machine, attach, find_ours, list_machines
 from shared.firewalls.ec2.exposure import openings
 from shared.firewalls.ec2.ledger import Held
 from shared.firewalls.ec2.plan import MAX_RULES, own_of_instance, plan_instance
@@ -40,7 +40,14 @@ from shared.firewalls.ec2.wire import (
     parse_firewall_id,
 )
 from shared.firewalls.ec2.writes import Writer
-from shared.ports import FirewallChangedError, Machine, OutsideError, SettlingError
+from shared.ports import (
+    FirewallChangedError,
+    ListedMachines,
+    Machine,
+    OutsideError,
+    SettlingError,
+    Unanswered,
+)
 
 _PACE = Pace()
 _UNSTEADY_SECONDS = 2.0
@@ -123,14 +130,22 @@ class Ec2Provider:
         """Return the firewalls in front of each instance; complete, or raises OutsideError."""
         return attach(self.api, self.accounts, [each.id for each in machines])
 
-    def machines(self, subscription: str) -> list[Machine]:
-        """Return the instances of the accounts whose connector is in a subscription."""
-        inside = (a for a in self.accounts.listed if is_within(a.connector, _scope(subscription)))
-        found = (each for account in inside for each in list_machines(self.api, account))
-        return [
-            Machine(each.id, location=each.region, system=each.system, attachments=())
-            for each in found
-        ]
+    def machines(self, subscription: str) -> ListedMachines:
+        """Return the instances of the accounts whose connector is in a subscription.
+
+        A region that does not answer is named, and keeps no other from being listed.
+        """
+        found: list[Machine] = []
+        unanswered = []
+        for account in self.accounts.listed:
+            if not is_within(account.connector, _scope(subscription)):
+                continue
+            for region in account.regions:
+                try:
+                    found += map(_described, list_machines(self.api, account, region))
+                except OutsideError as error:
+                    unanswered.append(Unanswered(account.connector, region, str(error)))
+        return ListedMachines(tuple(found), tuple(unanswered))
 
     def find_ours(self, scope: str) -> list[str]:
         """Return the firewalls of the configured accounts that bear our mark, found by tag."""
@@ -209,6 +224,10 @@ class Ec2Provider:
 
     def _is_ours(self, group: Group) -> bool:
         return group.tag(DEPLOYMENT_TAG) == self.deployment
+
+
+def _described(machine: Ec2Machine) -> Machine:
+    return Machine(machine.id, location=machine.region, system=machine.system, attachments=())
 
 
 def _scope(subscription: str) -> str:

@@ -11,17 +11,17 @@ from shared.domain.exposure import Exposure
 from shared.domain.ids import is_within, key_of, name_of
 from shared.domain.model import Policy, PolicyVm, PortRule, Principal
 from shared.domain.permissions import Action
-from shared.ports import Machine, SettlingError
+from shared.ports import ListedMachines, Machine, OutsideError, SettlingError
 from shared.store.policies import VmRow
 from shared.use_cases.firewalls.paths import (
     describe_instances,
     find_exposures,
     observed_of,
-    with_firewalls,
 )
 from shared.use_cases.permission import enforce, is_permitted
 from shared.use_cases.policies.apply import list_policies
 from shared.use_cases.policies.protect import unprotectable, usual_ports
+from shared.use_cases.reports.answering import attach_those_that_answer
 from shared.use_cases.reports.inventory import Inventory, Listed, places_in
 from shared.use_cases.services import Services
 
@@ -61,6 +61,14 @@ class MachineReport:
 
 
 @dataclass(frozen=True)
+class Report:
+    """Every VM in some scopes, and the parts of a cloud whose machines could not be listed."""
+
+    machines: list[MachineReport]
+    unanswered: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class _Known:
     """What our own rows say of the VMs of a subscription."""
 
@@ -68,9 +76,17 @@ class _Known:
     rows: Mapping[str, VmRow] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """What was read of firewalls, and why nothing is known of the others, by key of id."""
+
+    observed: Mapping[str, Observed]
+    doubts: Mapping[str, str]
+
+
 def report_to_caller(
     services: Services, inventory: Inventory, caller: Principal, scope: str = ""
-) -> list[MachineReport]:
+) -> Report:
     """Judge every VM at the scope that a caller names, or at those of the app that it may read.
 
     Raises NotPermittedError. Permission is checked once for each scope, so a caller who may read
@@ -78,38 +94,49 @@ def report_to_caller(
     """
     if scope:
         enforce(services, caller, Action.READ_VM, scope)
-        return report_machines(services, inventory, [scope])
+        return report(services, inventory, [scope])
     readable = [
         each for each in services.scopes if is_permitted(services, caller, Action.READ_VM, each)
     ]
     if not readable:
         enforce(services, caller, Action.READ_VM, services.scopes[0])
-    return report_machines(services, inventory, readable)
+    return report(services, inventory, readable)
 
 
 def report_machines(
     services: Services, inventory: Inventory, scopes: Iterable[str]
 ) -> list[MachineReport]:
     """Judge every VM in some scopes, ordered by id."""
+    return report(services, inventory, scopes).machines
+
+
+def report(services: Services, inventory: Inventory, scopes: Iterable[str]) -> Report:
+    """Judge every VM in some scopes, and name the parts of a cloud that did not answer."""
     wanted = sorted(set(scopes))
     subscriptions = sorted({scope.split("/")[2].lower() for scope in wanted})
-    reports = []
+    reports, unanswered = [], []
     for subscription in subscriptions:
         listed = inventory.read(places_in(services.scopes, subscription))
         known = _what_is_kept(services, subscription)
-        found = with_firewalls(
-            services.firewalls, [*listed.machines, *_instances(services, known, subscription)]
+        others = services.firewalls.machines(subscription)
+        found = attach_those_that_answer(
+            services.firewalls, listed.machines, _instances(others, known), others.unanswered
         )
         machines = [m for m in found if any(is_within(m.id, scope) for scope in wanted)]
-        observed = _observe(services, listed, machines)
-        reports += [_judge(services, machine, observed, known) for machine in machines]
-    return sorted(reports, key=lambda report: key_of(report.machine.id))
+        seen = _observe(services, listed, machines)
+        reports += [_judge(services, machine, seen, known) for machine in machines]
+        unanswered += [
+            each.reason
+            for each in others.unanswered
+            if any(is_within(each.scope, s) or is_within(s, each.scope) for s in wanted)
+        ]
+    return Report(sorted(reports, key=lambda each: key_of(each.machine.id)), tuple(unanswered))
 
 
-def _instances(services: Services, known: _Known, subscription: str) -> list[Machine]:
+def _instances(listed: ListedMachines, known: _Known) -> list[Machine]:
     """Describe the EC2 instances that AWS or policies list; ARM's lists hold none."""
-    described = {key_of(each.id): each for each in services.firewalls.machines(subscription)}
-    governed = (vm.id for listed in known.policies.values() for vm in _vms(listed))
+    described = {key_of(each.id): each for each in listed.machines}
+    governed = (vm.id for policies in known.policies.values() for vm in _vms(policies))
     named = {key_of(each.id): each for each in describe_instances(governed)}
     return list((named | described).values())
 
@@ -118,13 +145,8 @@ def _vms(policies: Iterable[Policy]) -> list[PolicyVm]:
     return [vm for policy in policies for vm in policy.vms]
 
 
-def _observe(
-    services: Services, listed: Listed, machines: Iterable[Machine]
-) -> dict[str, Observed]:
-    """Return every firewall in front of some machines; those that no list holds are read.
-
-    One that is being written is left out.
-    """
+def _observe(services: Services, listed: Listed, machines: Iterable[Machine]) -> _Seen:
+    """Return every firewall in front of some machines; those that no list holds are read."""
     observed = {key: observed_of(snapshot) for key, snapshot in listed.firewalls.items()}
     unread = {
         key_of(each.firewall_id): each.firewall_id
@@ -133,16 +155,24 @@ def _observe(
         for each in machine.attachments
         if key_of(each.firewall_id) not in observed
     }
-    read = services.workers(partial(_read, services), [unread[key] for key in sorted(unread)])
-    return observed | {key_of(each.firewall_id): each for each in read if each is not None}
+    keys = sorted(unread)
+    read = services.workers(partial(_read, services), [unread[key] for key in keys])
+    found = dict(zip(keys, read, strict=True))
+    return _Seen(
+        observed | {key: each for key, each in found.items() if not isinstance(each, str)},
+        {key: each for key, each in found.items() if isinstance(each, str)},
+    )
 
 
-def _read(services: Services, firewall_id: str) -> Observed | None:
-    """Read one firewall; None while a write on it is under way, which may take minutes."""
+def _read(services: Services, firewall_id: str) -> Observed | str:
+    """Read one firewall, or return why it is not known what it holds."""
+    name = name_of(firewall_id)
     try:
         return services.firewalls.of(firewall_id).read(firewall_id)
     except SettlingError:
-        return None
+        return f"'{name}' is being written; ask again in some minutes"
+    except OutsideError as error:
+        return f"'{name}' did not answer: {error}"
 
 
 def _what_is_kept(services: Services, subscription: str) -> _Known:
@@ -164,16 +194,13 @@ def _accessed(row: VmRow) -> float:
     return row.last_access_at.timestamp() if row.last_access_at else 0.0
 
 
-def _judge(
-    services: Services, machine: Machine, observed: Mapping[str, Observed], known: _Known
-) -> MachineReport:
+def _judge(services: Services, machine: Machine, seen: _Seen, known: _Known) -> MachineReport:
     policies = known.policies.get(key_of(machine.id), [])
     ports = _ports(machine, policies)
-    open_by = _openings(services, machine, observed, ports)
+    open_by = _openings(services, machine, seen.observed, ports)
     category, reason = _with_remark(
         machine,
-        _judged_without_policy(services, machine, observed)
-        or _judged_by_policies(policies, open_by),
+        _judged_without_policy(services, machine, seen) or _judged_by_policies(policies, open_by),
     )
     state, state_reason = _recommend(machine, category, reason)
     row = known.rows.get(key_of(machine.id))
@@ -211,14 +238,12 @@ def _openings(
     return find_exposures(services.firewalls, machine.id, machine.attachments, observed, numbers)
 
 
-def _why_unknown(machine: Machine, observed: Mapping[str, Observed]) -> str:
+def _why_unknown(machine: Machine, seen: _Seen) -> str:
     """Say why it is not known who reaches a machine; empty: it is known."""
     if machine.unreadable or machine.notes.unknown:
         return machine.unreadable or machine.notes.unknown
-    written = [a for a in machine.attachments if key_of(a.firewall_id) not in observed]
-    if not written:
-        return ""
-    return f"'{name_of(written[0].firewall_id)}' is being written; ask again in some minutes"
+    keys = (key_of(each.firewall_id) for each in machine.attachments)
+    return next((seen.doubts[key] for key in keys if key in seen.doubts), "")
 
 
 def _with_remark(machine: Machine, found: tuple[Category, str]) -> tuple[Category, str]:
@@ -229,10 +254,10 @@ def _with_remark(machine: Machine, found: tuple[Category, str]) -> tuple[Categor
 
 
 def _judged_without_policy(
-    services: Services, machine: Machine, observed: Mapping[str, Observed]
+    services: Services, machine: Machine, seen: _Seen
 ) -> tuple[Category, str] | None:
     """Return why a machine cannot be judged or governed; None: it can be both."""
-    unknown = _why_unknown(machine, observed)
+    unknown = _why_unknown(machine, seen)
     if unknown:
         return Category.UNKNOWN, unknown
     problem = unprotectable(services.firewalls, machine) or machine.notes.unsupported

@@ -73,7 +73,10 @@ def group_and_name(resource_id: str) -> str:
 
 def list_machines(session: Session, scope: str = "") -> list[Machine]:
     """List the VMs, and keep their names for completion."""
-    found = list(session.client.every(session.client.list_machines(scope=scope)))
+    first = session.client.list_machines(scope=scope)
+    for told in first.unanswered:
+        session.say(f"not complete: {told}")
+    found = list(session.client.every(first))
     if not scope:
         ids = [machine.id for machine in found]
         cache.keep([*map(name_of, ids), *map(group_and_name, ids)])

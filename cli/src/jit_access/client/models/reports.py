@@ -64,9 +64,10 @@ class Machine(Model):
 
 @dataclass(frozen=True, kw_only=True)
 class MachineList(Model):
-    """A page of VMs."""
+    """A page of VMs; `unanswered` names the parts of a cloud whose machines are not known."""
 
     value: tuple[Machine, ...]
+    unanswered: tuple[str, ...] = ()
     next_link: str | None = None
 
 
