@@ -20,10 +20,11 @@ _OURS = ("JIT_TOKEN", "JIT_URL", "JIT_PROFILE", "JIT_CONFIG")
 # Enough for a busy machine; met only when something is wrong.
 _PATIENCE = 60.0
 CTRL_C = "\x03"
-# A session of its own with the terminal it was given, so that Ctrl-C reaches it as a signal.
+# A session of its own with the terminal it was given, so that Ctrl-C reaches it as a signal; a
+# shell lets what it starts in the background ignore SIGINT, and a terminal does not.
 _TAKE_TERMINAL = (
-    "import fcntl, os, sys, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
-    "os.execv(sys.argv[1], sys.argv[1:])"
+    "import fcntl, os, signal, sys, termios; signal.signal(signal.SIGINT, signal.SIG_DFL); "
+    "os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
 )
 
 
@@ -104,8 +105,14 @@ def run_on_terminal(
             shown += block.decode(errors="replace")
         for text in [text for text in waiting if text in shown]:
             os.write(terminal, waiting.pop(text).encode())
-    code = running.wait(_PATIENCE)
-    os.close(terminal)
+    try:
+        code = running.wait(_PATIENCE)
+    except subprocess.TimeoutExpired:
+        running.kill()
+        running.wait()
+        raise AssertionError(f"not ended; not typed: {waiting}; shown: {shown}") from None
+    finally:
+        os.close(terminal)
     return Done(code, shown)
 
 
