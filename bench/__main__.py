@@ -9,8 +9,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import accepting, commands, crowd, lateness, starting, sweeping
-from bench.baseline import crowd as obvious
+from bench import accepting, bursts, commands, lateness, starting, sweeping
+from bench.baseline import measure as obvious
 from bench.place import Json
 from bench.report import write
 
@@ -26,7 +26,7 @@ def main() -> None:
         "accepting": accepting.run,
         "sweeping": lambda: sweeping.run(options.azurite_up_to),
         "obvious": lambda: obvious.run(options.settle),
-        "crowd": lambda: crowd.run(options.settle, options.lasting, options.case),
+        "bursts": lambda: bursts.run(options.settle, options.lasting, options.case),
         "lateness": lambda: lateness.run(options.settle, options.lasting),
     }
     chosen = options.part or list(parts)
@@ -45,7 +45,7 @@ def main() -> None:
 
 def _kept(figures: Json, name: str, case: str) -> Json:
     """Keep the other cases of a part where one case alone is run anew."""
-    kept: Json = figures.get(name, {}) if case and name == "crowd" else {}
+    kept: Json = figures.get(name, {}) if case and name == "bursts" else {}
     return kept
 
 
@@ -71,12 +71,12 @@ def _measured(name: str, run: Callable[[], Json]) -> Json:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("part", nargs="*", help="parts to run; all without any")
-    parser.add_argument("--case", default="", help="of 'crowd', run this case alone")
+    parser.add_argument("--case", default="", help="of 'bursts', run this case alone")
     parser.add_argument(
         "--settle", type=float, default=2.0, help="seconds that an ARM write stays Updating"
     )
     parser.add_argument(
-        "--lasting", type=float, default=0.2, help="seconds a crowd is given to open each grant"
+        "--lasting", type=float, default=0.2, help="seconds for each grant of a burst until all end"
     )
     parser.add_argument(
         "--azurite-up-to", type=int, default=10_000, help="most grants to keep in Azurite"

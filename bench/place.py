@@ -16,7 +16,7 @@ FIRST_PORT = 22
 
 
 @dataclass(frozen=True)
-class Door:
+class VmPort:
     """One port of one VM, behind one network security group."""
 
     nsg_id: str
@@ -27,7 +27,7 @@ class Door:
 
 @dataclass(frozen=True)
 class Place:
-    """VMs spread evenly over some groups; each door is a VM and port."""
+    """VMs spread evenly over some groups; a `VmPort` is one port of one of them."""
 
     name: str
     groups: int
@@ -58,18 +58,18 @@ class Place:
                 nic = f"{NETWORK}/networkInterfaces/{name}"
                 yield vm, nic, nsg, f"10.{100 + g}.{v // 200}.{4 + v % 200}"
 
-    def doors(self) -> list[Door]:
-        """Return every door, group after group in turn, so that a part is spread as well."""
+    def vm_ports(self) -> list[VmPort]:
+        """Return every port of every VM, group after group in turn, so that a part is spread as well."""
         found = [
-            [Door(nsg, vm, address, port) for port in self.numbers]
+            [VmPort(nsg, vm, address, port) for port in self.numbers]
             for vm, _, nsg, address in self.vms()
         ]
         by_group = {
-            nsg: [door for doors in found for door in doors if door.nsg_id == nsg]
+            nsg: [vm_port for vm_ports in found for vm_port in vm_ports if vm_port.nsg_id == nsg]
             for nsg in self.nsgs
         }
         in_turn = zip(*by_group.values(), strict=True)
-        return [door for those in in_turn for door in those]
+        return [vm_port for those in in_turn for vm_port in those]
 
     def policy_body(self) -> Json:
         """Write the policy as it is PUT."""

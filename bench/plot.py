@@ -1,4 +1,4 @@
-"""Two plots as SVG, by hand: bars on a logarithmic scale, and how late doors closed."""
+"""Two plots as SVG, by hand: bars on a logarithmic scale, and how late grants closed."""
 
 import math
 from collections.abc import Sequence
@@ -47,7 +47,7 @@ def bars(title: str, pairs: Sequence[Pair]) -> str:
 
 
 def shares(title: str, seconds: Sequence[float], limit: float) -> str:
-    """Draw the share of doors closed within so many seconds."""
+    """Draw the share of grants closed within so many seconds."""
     height, top, low = 340, 60, 290
     longest = max(limit, *seconds) * 1.05
     width = _WIDTH - 100 - 30

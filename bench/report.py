@@ -104,9 +104,9 @@ def _crowd(figures: Json) -> str:
             "that was quicker is missed.",
         ]
     (_HERE / "crowd.svg").write_text(
-        bars("ARM writes, and time to the last door", pairs), encoding="utf-8"
+        bars("ARM writes, and time to the last vm_port", pairs), encoding="utf-8"
     )
-    lines += ["", "![ARM writes, and time to the last door](crowd.svg)", "", _measured(figures)]
+    lines += ["", "![ARM writes, and time to the last vm_port](crowd.svg)", "", _measured(figures)]
     return "\n".join(lines)
 
 
@@ -155,7 +155,7 @@ def _sweeping(found: Json) -> str:
         "Rows of the obvious side are those that the store has to look through: a table has no index",
         "but its keys. *memory* is a sorted table in this process ([tables.py](tables.py)) with the real",
         "firewall adapter; the largest size is kept there alone, because Azurite looks through every",
-        "row of a table for every query, whoever asks, so that its seconds say nothing of Azure. For",
+        "row of a table for every query, so that its seconds say nothing of Azure. For",
         "the same reason the obvious side's 100,000 are counted and not timed.",
         "",
     ]
@@ -164,11 +164,11 @@ def _sweeping(found: Json) -> str:
 
 def _lateness(found: Json) -> str:
     limit = 3 + found["settle"]
-    title = f"{found['closed']} doors that end one after another: closed within"
+    title = f"{found['closed']} vm_ports that end one after another: closed within"
     (_HERE / "lateness.svg").write_text(shares(title, found["seconds"], limit), encoding="utf-8")
     return "\n".join(
         [
-            "## How late a door closes",
+            "## How late a vm_port closes",
             "",
             f"`python -m bench lateness`. {found['grants']} grants on 10 groups, two ending each second,",
             "as the app's own records tell it: from the end that was promised to the read that showed",
@@ -178,7 +178,7 @@ def _lateness(found: Json) -> str:
             "|---:|---:|---:|---:|",
             f"| {found['closed']} | {told(found['p50'])} | {told(found['p99'])} | {told(found['max'])} |",
             "",
-            "![Share of doors closed within so many seconds](lateness.svg)",
+            "![Share of vm_ports closed within so many seconds](lateness.svg)",
             "",
         ]
     )

@@ -37,10 +37,10 @@ def run() -> Json:
 
 
 def _worker(people: People, stack: Stack) -> Json:
-    """Open another request each time, with nobody else on the way: a crowd is left to gather."""
-    doors = _PLACE.doors()[:_TIMES]
+    """Open another request each time, with no other request queued: concurrent openings wait for their batch."""
+    vm_ports = _PLACE.vm_ports()[:_TIMES]
     end = datetime.now(UTC) + timedelta(hours=1)
-    people.ask(_PLACE, doors, [end] * len(doors), at_once=1)
+    people.ask(_PLACE, vm_ports, [end] * len(vm_ports), at_once=1)
     with people.client("p0") as client:
         ids = [request.id for request in client.list_requests().value][:_TIMES]
     QueueClient.from_connection_string(stack.storage, REQUESTS).clear_messages()
@@ -51,9 +51,9 @@ def _asking(stack: Stack) -> Json:
     """Write the requests of a hundred people's calls."""
     end = wire_time(datetime.now(UTC) + timedelta(hours=1))
     bodies = []
-    for door in _PLACE.doors()[:100]:
-        port = {"number": door.port, "allowedSourceAddressPrefix": SOURCE, "endTimeUtc": end}
-        bodies.append({"virtualMachines": [{"id": door.vm_id, "ports": [port]}]})
+    for vm_port in _PLACE.vm_ports()[:100]:
+        port = {"number": vm_port.port, "allowedSourceAddressPrefix": SOURCE, "endTimeUtc": end}
+        bodies.append({"virtualMachines": [{"id": vm_port.vm_id, "ports": [port]}]})
     tokens = [stack.token(f"cold{number}", ("Jit.Request",)) for number in range(50)]
     return {"policy": _PLACE.policy_id, "bodies": bodies, "tokens": tokens}
 

@@ -94,7 +94,7 @@ def _late(found: Json | None) -> Target | None:
     if found is None:
         return None
     most = _LATE_SECONDS + found["settle"]
-    text = f"99 % of doors close within {_LATE_SECONDS} s and the ARM write ({most:g} s here)"
+    text = f"99 % of grants close within {_LATE_SECONDS} s and the ARM write ({most:g} s here)"
     met = found["p99"] <= most and found["closed"] == found["grants"]
     return Target(text, f"{told(found['p99'])} s", met)
 
