@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import accepting, bursts, commands, lateness, starting, sweeping
+from bench import accepting, bursts, commands, lateness, operations, scale, starting, sweeping
 from bench.baseline import measure as obvious
 from bench.place import Json
 from bench.report import write
@@ -25,6 +25,9 @@ def main() -> None:
         "commands": commands.run,
         "accepting": accepting.run,
         "sweeping": lambda: sweeping.run(options.azurite_up_to),
+        "operations": lambda: operations.run(options.settle),
+        "reconcile": scale.run_reconcile,
+        "machines": scale.run_machines,
         "obvious": lambda: obvious.run(options.settle),
         "bursts": lambda: bursts.run(options.settle, options.lasting, options.case),
         "lateness": lambda: lateness.run(options.settle, options.lasting),

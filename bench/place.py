@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from typing import Any
 
 from local.arm.client import ArmClient
@@ -13,6 +14,7 @@ NETWORK = f"{GROUP}/providers/Microsoft.Network"
 POLICIES = f"{GROUP}/providers/Microsoft.Security/locations/westeurope/jitNetworkAccessPolicies"
 SOURCE = "203.0.113.7"
 FIRST_PORT = 22
+_FIRST_ADDRESS = int(IPv4Address("10.100.0.4"))
 
 
 @dataclass(frozen=True)
@@ -56,18 +58,15 @@ class Place:
                 name = f"{self.name}-{g}-{v}"
                 vm = f"{GROUP}/providers/Microsoft.Compute/virtualMachines/{name}"
                 nic = f"{NETWORK}/networkInterfaces/{name}"
-                yield vm, nic, nsg, f"10.{100 + g}.{v // 200}.{4 + v % 200}"
+                number = _FIRST_ADDRESS + g * self.vms_in_each + v
+                yield vm, nic, nsg, str(IPv4Address(number))
 
     def vm_ports(self) -> list[VmPort]:
         """Return every port of every VM, group after group in turn, so that a part is spread as well."""
-        found = [
-            [VmPort(nsg, vm, address, port) for port in self.numbers]
-            for vm, _, nsg, address in self.vms()
-        ]
-        by_group = {
-            nsg: [vm_port for vm_ports in found for vm_port in vm_ports if vm_port.nsg_id == nsg]
-            for nsg in self.nsgs
-        }
+        by_group: dict[str, list[VmPort]] = {}
+        for vm, _, nsg, address in self.vms():
+            ports = by_group.setdefault(nsg, [])
+            ports += [VmPort(nsg, vm, address, number) for number in self.numbers]
         in_turn = zip(*by_group.values(), strict=True)
         return [vm_port for those in in_turn for vm_port in those]
 
@@ -103,7 +102,11 @@ class Cloud:
 
     def build(self, place: Place) -> None:
         """Put a place there."""
-        self._post("edit", {"resources": place.resources()})
+        self.build_all(place.resources())
+
+    def build_all(self, resources: list[Json]) -> None:
+        """Put resources there."""
+        self._post("edit", {"resources": resources})
 
     def settle_in(self, seconds: float) -> None:
         """Set how long a write stays Updating."""

@@ -1,0 +1,104 @@
+"""The section on bursts and expiries: the app beside both rivals."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from bench.numbers import told
+from bench.place import Json
+from bench.plot import Pair, bars
+
+_HERE = Path(__file__).parent
+_TITLE = "ARM writes sent, and seconds to the last"
+_ROWS = (
+    ("burst-200-1", "open", "200 requests, one NSG"),
+    ("burst-700-10", "open", "700 requests, 10 NSGs"),
+    ("own-150", "open", "150 requests, an NSG each"),
+    ("close-700-1", "close", "700 expiries, one NSG"),
+    ("close-700-1-neighbour", "close", "700 expiries, another writer"),
+    ("burst-700-10", "close", "700 expiries, 10 NSGs"),
+    ("own-150", "close", "150 expiries, an NSG each"),
+    ("own-700", "close", "700 expiries, an NSG each"),
+)
+_HEAD = """## Bursts and expiries
+
+`python -m bench bursts`; one row: `--case burst-200-1`. The app runs first. Each rival then gets the
+same requests at the moments at which the app had accepted them, on a simulator of its own. A ratio
+below 1: the app is sooner, or writes less. Of 700 requests over 10 NSGs three runs were made; the
+row is the one in the middle. *Another writer* changes the NSG every few seconds.
+
+| | writes | fair rival | ratio | last one, s | fair rival | ratio | reads | fair rival |
+|---|---:|---:|---:|---:|---:|---:|---:|---:|"""
+
+
+def write_bursts(figures: Json) -> str:
+    """Write the section and its plot."""
+    lines, pairs = [_HEAD], []
+    for case, what, label in _cases(figures["bursts"]):
+        fair = case.get("fair")
+        lines.append(_line(case, fair, what, label + _missing(case, what)))
+        if fair:
+            writes, seconds = case[f"{what}_sent"], case[f"{what}_seconds"]
+            pairs.append(Pair(f"{label}: writes", max(writes, 1), fair[f"{what}_sent"], ""))
+            pairs.append(Pair("seconds", max(seconds, 0.1), fair[f"{what}_seconds"], "s"))
+    (_HERE / "bursts.svg").write_text(bars(_TITLE, pairs), encoding="utf-8")
+    lines += ["", f"![{_TITLE}](bursts.svg)", "", *_three_runs(figures["bursts"])]
+    return "\n".join([*lines, *_obvious(figures)])
+
+
+def _cases(bursts: Json) -> Iterator[tuple[Json, str, str]]:
+    return ((bursts[name], what, label) for name, what, label in _ROWS if name in bursts)
+
+
+def _missing(case: Json, what: str) -> str:
+    left = case["grants"] - case["opened" if what == "open" else "closed"]
+    return f" ({left} not in time)" if left else ""
+
+
+def _line(case: Json, fair: Json | None, what: str, label: str) -> str:
+    writes, seconds, reads = (case[f"{what}_{name}"] for name in ("sent", "seconds", "reads"))
+    if fair is None:
+        return f"| {label} | {writes} | | | {told(seconds)} | | | {reads:,} | |"
+    theirs, took, read = (fair[f"{what}_{name}"] for name in ("sent", "seconds", "reads"))
+    return (
+        f"| {label} | {writes} | {theirs} | {ratio(writes, theirs)} | {told(seconds)} | "
+        f"{told(took)} | {ratio(seconds, took)} | {reads:,} | {read:,} |"
+    )
+
+
+def ratio(ours: float, theirs: float) -> str:
+    """Write how many times the rival's figure ours is."""
+    return f"{ours / max(theirs, 0.001):.2f}"
+
+
+def _three_runs(bursts: Json) -> list[str]:
+    if "burst-700-10" not in bursts:
+        return []
+    runs = bursts["burst-700-10"]["runs"]
+    told_runs = "; ".join(
+        f"{told(run['open_seconds'])} and {told(run['fair_seconds'])} s, "
+        f"{run['open_sent']} and {run['fair_sent']} writes"
+        for run in runs
+    )
+    return [f"The runs of 700 requests over 10 NSGs, app and fair rival: {told_runs}.", ""]
+
+
+def _obvious(figures: Json) -> list[str]:
+    lines = [
+        "### The obvious implementation",
+        "",
+        "`python -m bench obvious`; the row *as they arrived* belongs to `bursts`. All other rows get",
+        "every request at once. It is spared every check, every read of a VM, and the row of a request.",
+        "",
+        "| | grants | opened in, s | writes sent | closed in, s | writes sent | lost |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    runs = {n: run for n, run in figures["obvious"].items() if not n.startswith("_")}
+    arrived = figures["bursts"].get("own-150", {}).get("obvious")
+    if arrived:
+        runs["150 groups, 24 at a time, as they arrived"] = arrived
+    lines += [
+        f"| {name} | {run['grants']} | {told(run['open_seconds'])} | {run['open_sent']} | "
+        f"{told(run['close_seconds'])} | {run['close_sent']} | {run['lost']} |"
+        for name, run in runs.items()
+    ]
+    return [*lines, ""]
