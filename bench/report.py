@@ -5,7 +5,7 @@ from pathlib import Path
 from bench.numbers import told
 from bench.place import Json
 from bench.plot import shares
-from bench.report_bursts import write_bursts
+from bench.report_bursts import plot_bursts, readme_line, write_bursts
 from bench.report_operations import write_operations
 from bench.report_scale import write_scale
 from bench.targets import Targets
@@ -29,6 +29,18 @@ as sent whether it was taken or refused.
 
 def write(figures: Json) -> None:
     """Write RESULTS.md and the plots from the figures at hand."""
+    (_HERE / "RESULTS.md").write_text(results(figures), encoding="utf-8")
+    if "bursts" in figures:
+        (_HERE / "bursts.svg").write_text(plot_bursts(figures["bursts"]), encoding="utf-8")
+    if "lateness" in figures:
+        (_HERE / "lateness.svg").write_text(_plot_lateness(figures["lateness"]), encoding="utf-8")
+    print(f"wrote {_HERE / 'RESULTS.md'}")
+    if "bursts" in figures:
+        print(f"README.md has to say: {readme_line(figures['bursts'])}")
+
+
+def results(figures: Json) -> str:
+    """Return the text of RESULTS.md."""
     sections = []
     targets = Targets(figures)
     if "bursts" in figures and "obvious" in figures:
@@ -50,9 +62,7 @@ def write(figures: Json) -> None:
     ran = [part["_ran"] for part in figures.values()]
     settle = figures.get("lateness", {}).get("settle", 2.0)
     intro = _INTRO.format(settle=settle, cores=ran[0]["cores"] if ran else "?")
-    text = "\n".join([intro, targets.table(), *sections, _when(figures)])
-    (_HERE / "RESULTS.md").write_text(text, encoding="utf-8")
-    print(f"wrote {_HERE / 'RESULTS.md'}")
+    return "\n".join([intro, targets.table(), *sections, _when(figures)])
 
 
 def _sweeping(found: Json) -> str:
@@ -90,10 +100,13 @@ def _sweeping(found: Json) -> str:
     return "\n".join(lines)
 
 
-def _lateness(found: Json) -> str:
+def _plot_lateness(found: Json) -> str:
     limit = 3 + found["settle"]
     title = f"{found['closed']} grants that end one after another: closed within"
-    (_HERE / "lateness.svg").write_text(shares(title, found["seconds"], limit), encoding="utf-8")
+    return shares(title, found["seconds"], limit)
+
+
+def _lateness(found: Json) -> str:
     return "\n".join(
         [
             "## How late a grant closes",
@@ -137,6 +150,9 @@ _STARTS = {
     "app": "`import function_app`",
     "http": "the first `initiate`, from nothing",
     "worker": "the first `open_access`, from nothing",
+    "app, no bytecode": "`import function_app`, no bytecode",
+    "http, no bytecode": "the first `initiate`, no bytecode",
+    "worker, no bytecode": "the first `open_access`, no bytecode",
     "obvious": "the obvious app's imports, for every function",
 }
 
@@ -145,12 +161,16 @@ def _starting(found: Json) -> str:
     lines = [
         "## Starting",
         "",
-        "`python -m bench starting`. A fresh interpreter each time, the median of five.",
+        "`python -m bench starting`. A fresh interpreter each time, the median of five. *No",
+        "bytecode*: only the standard library is compiled, as where a package holds sources alone. The",
+        "deployed package is built with its bytecode, and the build checks that.",
         "",
         "| | s | memory, MiB | modules | management SDK |",
         "|---|---:|---:|---:|---|",
     ]
     for name, label in _STARTS.items():
+        if name not in found:
+            continue
         run = found[name]
         held = "loaded" if run["management"] else "no"
         lines.append(

@@ -1,13 +1,11 @@
 """The section on bursts and expiries: the app beside both rivals."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from bench.numbers import told
 from bench.place import Json
 from bench.plot import Pair, bars
 
-_HERE = Path(__file__).parent
 _TITLE = "ARM writes sent, and seconds to the last"
 _ROWS = (
     ("burst-200-1", "open", "200 requests, one NSG"),
@@ -32,17 +30,41 @@ row is the one in the middle. *Another writer* changes the NSG every few seconds
 
 def write_bursts(figures: Json) -> str:
     """Write the section and its plot."""
-    lines, pairs = [_HEAD], []
+    lines = [_HEAD]
     for case, what, label in _cases(figures["bursts"]):
-        fair = case.get("fair")
-        lines.append(_line(case, fair, what, label + _missing(case, what)))
-        if fair:
+        lines.append(_line(case, case.get("fair"), what, label + _missing(case, what)))
+    lines += ["", f"![{_TITLE}](bursts.svg)", "", *_three_runs(figures["bursts"])]
+    return "\n".join([*lines, *_obvious(figures)])
+
+
+def plot_bursts(bursts: Json) -> str:
+    """Draw the app's bars beside the fair rival's."""
+    pairs = []
+    for case, what, label in _cases(bursts):
+        if fair := case.get("fair"):
             writes, seconds = case[f"{what}_sent"], case[f"{what}_seconds"]
             pairs.append(Pair(f"{label}: writes", max(writes, 1), fair[f"{what}_sent"], ""))
             pairs.append(Pair("seconds", max(seconds, 0.1), fair[f"{what}_seconds"], "s"))
-    (_HERE / "bursts.svg").write_text(bars(_TITLE, pairs), encoding="utf-8")
-    lines += ["", f"![{_TITLE}](bursts.svg)", "", *_three_runs(figures["bursts"])]
-    return "\n".join([*lines, *_obvious(figures)])
+    return bars(_TITLE, pairs)
+
+
+def readme_line(bursts: Json) -> str:
+    """Return what README.md says of the bursts."""
+    parts = [
+        _compared(
+            bursts["burst-200-1"], "open", "of 200 requests on one group", "the last is open"
+        ),
+        _compared(bursts["burst-700-10"], "open", "of 700 over ten groups", "the last is open"),
+        _compared(bursts["close-700-1"], "close", "of 700 expiries on one group", "it is closed"),
+    ]
+    return "; ".join(parts)
+
+
+def _compared(case: Json, what: str, label: str, state: str) -> str:
+    fair = case["fair"]
+    writes = ratio(case[f"{what}_sent"], fair[f"{what}_sent"])
+    later = ratio(case[f"{what}_seconds"], fair[f"{what}_seconds"])
+    return f"{label}, {writes} times its writes, and {state} after {later} times its seconds"
 
 
 def _cases(bursts: Json) -> Iterator[tuple[Json, str, str]]:
@@ -56,7 +78,7 @@ def _missing(case: Json, what: str) -> str:
 
 def _line(case: Json, fair: Json | None, what: str, label: str) -> str:
     writes, seconds, reads = (case[f"{what}_{name}"] for name in ("sent", "seconds", "reads"))
-    if fair is None:
+    if not fair:
         return f"| {label} | {writes} | | | {told(seconds)} | | | {reads:,} | |"
     theirs, took, read = (fair[f"{what}_{name}"] for name in ("sent", "seconds", "reads"))
     return (

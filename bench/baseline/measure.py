@@ -100,8 +100,15 @@ def run_obvious(place: Place, arrivals: Sequence[float], settle: float, *, worke
     }
 
 
-def run_fair(place: Place, arrivals: Sequence[float], settle: float, *, hasty: bool) -> Json:
-    """Open and close every port of a place as the fair rival does; hasty: quotas bind closes only."""
+def run_fair(
+    place: Place,
+    arrivals: Sequence[float],
+    settle: float,
+    *,
+    hasty: bool,
+    opening_only: bool = False,
+) -> Json:
+    """Open and close every port as the fair rival does. Hasty: the quotas bind closes alone."""
     opened: list[float] = []
     with _rival(place, QUICK_SETTLE if hasty else settle, quotas=not hasty) as rival:
         client = make_client(rival.arm_url, **_PATIENT)
@@ -112,6 +119,14 @@ def run_fair(place: Place, arrivals: Sequence[float], settle: float, *, hasty: b
             opened.extend(open_as_they_come(app, place.vm_ports(), arrivals, end))
 
         opening = _counted(rival.cloud, "open", open_all)
+        opening |= {
+            "grants": len(arrivals),
+            "opened": len(opened),
+            "open_seconds": max(opened),
+        }
+        if opening_only:
+            app.finish()
+            return opening
         rival.cloud.settle_in(settle)
         rival.cloud.quotas(on=True)
         began = time.monotonic()
@@ -121,13 +136,10 @@ def run_fair(place: Place, arrivals: Sequence[float], settle: float, *, hasty: b
         )
         app.finish()
     return {
-        "grants": len(arrivals),
-        "opened": len(opened),
-        "open_seconds": max(opened),
-        "closed": len(closed),
-        "close_seconds": max(closed) - began,
         **opening,
         **closing,
+        "closed": len(closed),
+        "close_seconds": max(closed) - began,
     }
 
 
