@@ -25,7 +25,7 @@ from bench.place import FIRST_PORT, SOURCE
 from shared.adapters.queues import FIREWALLS, REQUESTS
 from shared.adapters.tables import AzureTables
 from shared.domain.model import Status
-from shared.store.rows import RequestRows
+from shared.store.requests import RequestRows
 
 _OPEN_FOR = timedelta(seconds=20)
 _WITHIN = 60.0

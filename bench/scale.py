@@ -23,8 +23,8 @@ from shared.firewalls.nsg.rules import deny_rules
 from shared.firewalls.nsg.wire import write_rule
 from shared.ports import Row
 from shared.settings import read_settings
+from shared.store.firewalls import FirewallStore
 from shared.store.policies import PolicyRows, VmRow
-from shared.store.rows import FirewallStore
 from shared.use_cases.services import Services
 from shared.use_cases.timers.reconcile import reconcile
 
