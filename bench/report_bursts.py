@@ -48,23 +48,23 @@ def plot_bursts(bursts: Json) -> str:
     return bars(_TITLE, pairs)
 
 
+README_CASES = {
+    "burst-200-1": ("open", "200 requests on one group"),
+    "burst-700-10": ("open", "700 requests over ten groups"),
+    "close-700-1": ("close", "700 expiries on one group"),
+}
+
+
 def readme_line(bursts: Json) -> str:
     """Return what README.md says of the bursts."""
-    parts = [
-        _compared(
-            bursts["burst-200-1"], "open", "of 200 requests on one group", "the last is open"
-        ),
-        _compared(bursts["burst-700-10"], "open", "of 700 over ten groups", "the last is open"),
-        _compared(bursts["close-700-1"], "close", "of 700 expiries on one group", "it is closed"),
-    ]
-    return "; ".join(parts)
+    return "; ".join(_compared(bursts[name], *case) for name, case in README_CASES.items())
 
 
-def _compared(case: Json, what: str, label: str, state: str) -> str:
+def _compared(case: Json, what: str, label: str) -> str:
     fair = case["fair"]
     writes = ratio(case[f"{what}_sent"], fair[f"{what}_sent"])
-    later = ratio(case[f"{what}_seconds"], fair[f"{what}_seconds"])
-    return f"{label}, {writes} times its writes, and {state} after {later} times its seconds"
+    seconds = ratio(case[f"{what}_seconds"], fair[f"{what}_seconds"])
+    return f"{label}: {writes} times the writes, {seconds} times the seconds to the last"
 
 
 def _cases(bursts: Json) -> Iterator[tuple[Json, str, str]]:
