@@ -36,14 +36,19 @@ def main() -> None:
     unknown = set(chosen) - set(parts)
     if unknown:
         raise SystemExit(f"bench: no part {', '.join(sorted(unknown))}; parts: {', '.join(parts)}")
-    figures: Json = {}
-    if FIGURES.exists():
-        figures = json.loads(FIGURES.read_text(encoding="utf-8"))
     if not options.report:
         for name in chosen:
-            figures[name] = {**_kept(figures, name, options.case), **_measured(name, parts[name])}
+            found = _measured(name, parts[name])
+            figures = _stored()  # read now: another part may have been stored meanwhile
+            figures[name] = {**_kept(figures, name, options.case), **found}
             FIGURES.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    write(figures)
+    write(_stored())
+
+
+def _stored() -> Json:
+    """Read the figures that were stored."""
+    figures: Json = json.loads(FIGURES.read_text(encoding="utf-8")) if FIGURES.exists() else {}
+    return figures
 
 
 def _kept(figures: Json, name: str, case: str) -> Json:
