@@ -14,6 +14,7 @@ NETWORK = f"{GROUP}/providers/Microsoft.Network"
 POLICIES = f"{GROUP}/providers/Microsoft.Security/locations/westeurope/jitNetworkAccessPolicies"
 SOURCE = "203.0.113.7"
 FIRST_PORT = 22
+_AT_ONCE = 2000
 _FIRST_ADDRESS = int(IPv4Address("10.100.0.4"))
 
 
@@ -105,8 +106,9 @@ class Cloud:
         self.build_all(place.resources())
 
     def build_all(self, resources: list[Json]) -> None:
-        """Put resources there."""
-        self._post("edit", {"resources": resources})
+        """Put resources there, some thousands at a time."""
+        for first in range(0, len(resources), _AT_ONCE):
+            self._post("edit", {"resources": resources[first : first + _AT_ONCE]})
 
     def settle_in(self, seconds: float) -> None:
         """Set how long a write stays Updating."""

@@ -13,7 +13,7 @@ _ROWS = (
     ("own-150", "open", "150 requests, an NSG each"),
     ("close-700-1", "close", "700 expiries, one NSG"),
     ("close-700-1-neighbour", "close", "700 expiries, another writer"),
-    ("burst-700-10", "close", "700 expiries, 10 NSGs"),
+    ("close-700-10", "close", "700 expiries, 10 NSGs"),
     ("own-150", "close", "150 expiries, an NSG each"),
     ("own-700", "close", "700 expiries, an NSG each"),
 )
@@ -34,7 +34,7 @@ def write_bursts(figures: Json) -> str:
     for case, what, label in _cases(figures["bursts"]):
         lines.append(_line(case, case.get("fair"), what, label + _missing(case, what)))
     lines += ["", f"![{_TITLE}](bursts.svg)", "", *_three_runs(figures["bursts"])]
-    return "\n".join([*lines, *_obvious(figures)])
+    return "\n".join([*lines, *_when(figures["bursts"]), *_obvious(figures)])
 
 
 def plot_bursts(bursts: Json) -> str:
@@ -48,7 +48,7 @@ def plot_bursts(bursts: Json) -> str:
     return bars(_TITLE, pairs)
 
 
-README_CASES = {
+_README_CASES = {
     "burst-200-1": ("open", "200 requests on one group"),
     "burst-700-10": ("open", "700 requests over ten groups"),
     "close-700-1": ("close", "700 expiries on one group"),
@@ -57,7 +57,8 @@ README_CASES = {
 
 def readme_line(bursts: Json) -> str:
     """Return what README.md says of the bursts."""
-    return "; ".join(_compared(bursts[name], *case) for name, case in README_CASES.items())
+    measured = {name: case for name, case in _README_CASES.items() if name in bursts}
+    return "; ".join(_compared(bursts[name], *case) for name, case in measured.items())
 
 
 def _compared(case: Json, what: str, label: str) -> str:
@@ -77,9 +78,11 @@ def _missing(case: Json, what: str) -> str:
 
 
 def _line(case: Json, fair: Json | None, what: str, label: str) -> str:
-    writes, seconds, reads = (case[f"{what}_{name}"] for name in ("sent", "seconds", "reads"))
+    writes, seconds, reads = (
+        case.get(f"{what}_{name}", 0) for name in ("sent", "seconds", "reads")
+    )
     if not fair:
-        return f"| {label} | {writes} | | | {told(seconds)} | | | {reads:,} | |"
+        return f"| {label} | {writes} | | | {told(seconds)} | | | {reads or ''} | |"
     theirs, took, read = (fair[f"{what}_{name}"] for name in ("sent", "seconds", "reads"))
     return (
         f"| {label} | {writes} | {theirs} | {ratio(writes, theirs)} | {told(seconds)} | "
@@ -102,6 +105,17 @@ def _three_runs(bursts: Json) -> list[str]:
         for run in runs
     )
     return [f"The runs of 700 requests over 10 NSGs, app and fair rival: {told_runs}.", ""]
+
+
+def _when(bursts: Json) -> list[str]:
+    """Say when each case was measured, and under which load."""
+    lines = ["| case | at | load before |", "|---|---|---:|"]
+    lines += [
+        f"| `{name}` | {case['at']} | {case['load_before']} |"
+        for name, case in bursts.items()
+        if not name.startswith("_")
+    ]
+    return [*lines, ""]
 
 
 def _obvious(figures: Json) -> list[str]:

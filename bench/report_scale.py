@@ -19,15 +19,18 @@ def _reconcile(found: Json) -> list[str]:
         f"`python -m bench reconcile`. {found['vms']:,} VMs behind {found['nsgs']:,} NSGs, their policies",
         "applied, nothing changed since. Rows in Azurite, the real quotas on.",
         "",
-        "| ARM reads | ARM writes | table queries | rows read | s |",
-        "|---:|---:|---:|---:|---:|",
+        "| ARM reads | ARM writes | table queries | rows read | processor time, s | s |",
+        "|---:|---:|---:|---:|---:|---:|",
         _row(
             found["reads"],
             found["writes"],
             found["table_calls"],
             f"{found['rows']:,}",
+            told(found["cpu_seconds"]),
             told(found["seconds"]),
         ),
+        "",
+        "The processor time is the app's and the simulator's, which share a process here.",
         "",
     ]
 

@@ -105,9 +105,9 @@ def run_reconcile() -> Json:
     with _large_stack(_RECONCILED, "policies", "firewalls", with_host=False) as (stack, services):
         counting = CountingTables(services.tables)
         before = _calls(stack)
-        began = time.perf_counter()
+        began, cpu = time.perf_counter(), time.process_time()
         left = reconcile(replace(services, tables=counting, telemetry=Silent()))
-        seconds = time.perf_counter() - began
+        seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
         counted = count_calls(_calls(stack)[len(before) :], _CALLER, "arm")
     return {
         "vms": len(_RECONCILED.vm_ports()),
@@ -117,6 +117,7 @@ def run_reconcile() -> Json:
         "table_calls": sum(counting.count.calls.values()),
         "rows": counting.count.rows,
         "left": left,
+        "cpu_seconds": cpu,  # the simulator's included, which shares the process
         "seconds": seconds,
     }
 

@@ -53,7 +53,7 @@ class Targets:
                 _MOST_RIVAL,
             ),
             _burst(bursts.get("burst-200-1")),
-            _many(bursts.get("burst-700-10")),
+            _many(bursts.get("close-700-10")),
             *_against_fair(bursts),
             *_against_obvious(bursts.get("own-150")),
             _rows(self.figures.get("sweeping")),
