@@ -165,16 +165,17 @@ def _starting(found: Json) -> str:
         "bytecode*: only the standard library is compiled, as where a package holds sources alone. The",
         "deployed package is built with its bytecode, and the build checks that.",
         "",
-        "| | s | memory, MiB | modules | management SDK |",
-        "|---|---:|---:|---:|---|",
+        "| | s | processor time, s | memory, MiB | modules | management SDK |",
+        "|---|---:|---:|---:|---:|---|",
     ]
     for name, label in _STARTS.items():
         if name not in found:
             continue
         run = found[name]
         held = "loaded" if run["management"] else "no"
+        cpu = f"{run['cpu_seconds']:.2f}" if "cpu_seconds" in run else ""
         lines.append(
-            f"| {label} | {run['seconds']:.2f} | {told(run['rss_mib'])} | {run['modules']} | {held} |"
+            f"| {label} | {run['seconds']:.2f} | {cpu} | {told(run['rss_mib'])} | {run['modules']} | {held} |"
         )
     warm = found["http"]
     lines += [
