@@ -161,7 +161,7 @@ def _starting(found: Json) -> str:
     lines = [
         "## Starting",
         "",
-        "`python -m bench starting`. A fresh interpreter each time, the median of five. *No",
+        "`python -m bench starting`. A fresh interpreter each time, the median of up to five. *No",
         "bytecode*: only the standard library is compiled, as where a package holds sources alone. The",
         "deployed package is built with its bytecode, and the build checks that.",
         "",
