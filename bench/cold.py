@@ -8,6 +8,7 @@ import json
 import re
 import sys
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ _PIPELINE = "azure.mgmt.core"  # the ARM pipeline, not a management SDK
 def main() -> None:
     """Do what is asked and print the figures."""
     part = sys.argv[1]
-    began = time.perf_counter()
+    began, cpu = time.perf_counter(), time.process_time()
     figures: dict[str, Any] = {}
     if part == "app":
         importlib.import_module("function_app")
@@ -34,9 +35,11 @@ def main() -> None:
         for name in ("azure.data.tables", "azure.storage.queue"):
             importlib.import_module(name)
     seconds = figures.pop("first_seconds", time.perf_counter() - began)
+    cpu = figures.pop("first_cpu", time.process_time()) - cpu
     loaded = sorted(name for name in sys.modules if name.startswith(_MANAGEMENT))
     figures |= {
         "seconds": seconds,
+        "cpu_seconds": cpu,
         "rss_mib": _resident_mib(),
         "modules": len(sys.modules),
         "management": [name for name in loaded if not name.startswith(_PIPELINE)],
@@ -51,7 +54,9 @@ def _resident_mib() -> float:
     return int(found[1]) / 1024 if found else 0.0
 
 
-def _functions() -> dict[str, Any]:
+@cache
+def functions_of_app() -> dict[str, Any]:
+    """Load the app and return its functions by name."""
     app = importlib.import_module("function_app").app
     return {each.get_function_name(): each.get_user_function() for each in app.get_functions()}
 
@@ -60,42 +65,44 @@ def _call_http(text: str) -> dict[str, Any]:
     """Take in one request as the trigger does, from nothing; then some more."""
     given = json.loads(text)
     began = time.perf_counter()
-    initiate = _functions()["request_access"]
-    func = importlib.import_module("azure.functions")
-    path = given["policy"].strip("/").split("/")
-    names = ("subscription", "group", "location", "name")
-    route = dict(zip(names, path[1::2][:2] + path[7::2], strict=True))
+    initiate = functions_of_app()["request_access"]
 
-    def call(token: str, body: dict[str, Any]) -> Any:
-        return initiate(
-            func.HttpRequest(
-                "POST",
-                f"https://app{given['policy']}/initiate",
-                headers={"Authorization": f"Bearer {token}"},
-                route_params=route,
-                body=json.dumps(body).encode(),
-            )
-        )
+    def call(token: str, body: dict[str, Any]) -> None:
+        call_initiate(initiate, given["policy"], token, body)
 
-    answer = call(given["tokens"][0], given["bodies"][0])
-    first = time.perf_counter() - began
-    assert answer.status_code == 202, answer.get_body()
+    call(given["tokens"][0], given["bodies"][0])
+    first, first_cpu = time.perf_counter() - began, time.process_time()
     cpu, wall = time.process_time(), time.perf_counter()
     for number in range(1, _WARM_CALLS + 1):
         token = given["tokens"][number % len(given["tokens"])]
-        answer = call(token, given["bodies"][number % len(given["bodies"])])
-        assert answer.status_code == 202, answer.get_body()
+        call(token, given["bodies"][number % len(given["bodies"])])
     return {
         "first_seconds": first,
+        "first_cpu": first_cpu,
         "warm_cpu_seconds": (time.process_time() - cpu) / _WARM_CALLS,
         "warm_seconds": (time.perf_counter() - wall) / _WARM_CALLS,
     }
 
 
+def call_initiate(initiate: Any, policy: str, token: str, body: dict[str, Any]) -> None:
+    """Call the function behind `initiate` as the host does; it has to accept."""
+    path = policy.strip("/").split("/")
+    names = ("subscription", "group", "location", "name")
+    request = importlib.import_module("azure.functions").HttpRequest(
+        "POST",
+        f"https://app{policy}/initiate",
+        headers={"Authorization": f"Bearer {token}"},
+        route_params=dict(zip(names, path[1::2][:2] + path[7::2], strict=True)),
+        body=json.dumps(body).encode(),
+    )
+    answer = initiate(request)
+    assert answer.status_code == 202, answer.get_body()
+
+
 def _call_worker(request_id: str) -> dict[str, Any]:
     """Open one request as the trigger does, from nothing."""
     began = time.perf_counter()
-    open_access = _functions()["open_access"]
+    open_access = functions_of_app()["open_access"]
     message = importlib.import_module("azure.functions").QueueMessage(
         body=json.dumps({"request": request_id}).encode()
     )

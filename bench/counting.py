@@ -13,20 +13,28 @@ _READS = {"GET", "HEAD"}
 
 @dataclass(frozen=True)
 class Writes:
-    """How many writes somebody sent, and how many of them were taken."""
+    """How many writes a caller sent, and how many of them were taken."""
 
     sent: int
     taken: int
 
 
 def count_writes(calls: Iterable[Json], caller: str) -> Writes:
-    """Count somebody's writes in a piece of the log."""
+    """Count a caller's writes in a piece of the log."""
     statuses = [
         call["status"]
         for call in calls
         if call["caller"] == caller and call["method"] not in _READS
     ]
     return Writes(len(statuses), sum(200 <= status < 300 for status in statuses))
+
+
+def count_calls(calls: Iterable[Json], caller: str, name: str) -> Json:
+    """Return the writes and reads of a caller as figures whose names begin with `name`."""
+    listed = [call for call in calls if call["caller"] == caller]
+    writes = count_writes(listed, caller)
+    reads = sum(call["method"] in _READS for call in listed)
+    return {f"{name}_sent": writes.sent, f"{name}_taken": writes.taken, f"{name}_reads": reads}
 
 
 @dataclass

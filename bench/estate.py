@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from bench.place import SOURCE, Cloud, Door, Place
+from bench.place import SOURCE, Cloud, Place, VmPort
 from bench.tables import Collected
 from shared.adapters.telemetry import LogTelemetry
 from shared.domain.ids import RuleNames
@@ -55,18 +55,18 @@ class Estate:
         for protection in _protections(place):
             self._rows.put_protection(protection)
 
-    def open(self, place: Place, door: Door, ends_at: datetime) -> None:
-        """Open a door."""
+    def open(self, place: Place, vm_port: VmPort, ends_at: datetime) -> None:
+        """Open a port of a VM."""
         self._count += 1
         asked = self.now - _ASKED_BEFORE + timedelta(milliseconds=self._count)
         port = PortRequest(
-            vm_id=door.vm_id,
-            port=door.port,
+            vm_id=vm_port.vm_id,
+            port=vm_port.port,
             protocol="TCP",
             sources=(SOURCE,),
             end_at=ends_at,
             status=Status.INITIATED,
-            fronts=(Front(door.nsg_id, (door.address,), opened_at=asked),),
+            fronts=(Front(vm_port.nsg_id, (vm_port.address,), opened_at=asked),),
             opened_at=asked,
         )
         request = AccessRequest(
@@ -78,7 +78,7 @@ class Estate:
         )
         assert port.fronts is not None
         grant = grant_of(request, port, port.fronts[0])
-        self._due.add(ends_at, "firewall", door.nsg_id, since=asked)
+        self._due.add(ends_at, "firewall", vm_port.nsg_id, since=asked)
         self._due.add(ends_at + MINUTE, "request", request.id, since=asked)
         self._requests.note_live(request)
         self._requests.insert(request)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from bench.people import People
-from bench.place import SOURCE, Cloud, Door, Place
+from bench.place import SOURCE, Cloud, Place, VmPort
 from bench.tables import Collected, load_azure
 from local.stack import Stack
 from shared.domain.model import AccessRequest, PortRequest, Principal, Status
@@ -28,13 +28,18 @@ _SETTINGS = {
 }
 
 
-def past_requests(place: Place, door: Door, count: int) -> Iterable[AccessRequest]:
+def past_requests(place: Place, vm_port: VmPort, count: int) -> Iterable[AccessRequest]:
     """Make requests that ended long ago."""
     began = datetime.now(UTC) - timedelta(days=30)
     for number in range(count):
         at = began + timedelta(minutes=number)
         port = PortRequest(
-            door.vm_id, door.port, "TCP", (SOURCE,), at + timedelta(hours=1), status=Status.REVOKED
+            vm_port.vm_id,
+            vm_port.port,
+            "TCP",
+            (SOURCE,),
+            at + timedelta(hours=1),
+            status=Status.REVOKED,
         )
         yield AccessRequest(
             new_request_id(place.policy_id, at, f"{number:08x}"),
@@ -55,10 +60,10 @@ def write(stack: Stack, requests: Iterable[AccessRequest]) -> None:
     load_azure(stack.storage, {"requests": collected.rows})
 
 
-def measured(people: People, place: Place, door: Door) -> list[tuple[float, float]]:
+def measured(people: People, place: Place, vm_port: VmPort) -> list[tuple[float, float]]:
     """Time new requests, and reads of the policy, one after the other; in milliseconds."""
-    port = {"number": door.port, "duration": "PT1H", "allowedSourceAddressPrefix": SOURCE}
-    body = {"virtualMachines": [{"id": door.vm_id, "ports": [port]}]}
+    port = {"number": vm_port.port, "duration": "PT1H", "allowedSourceAddressPrefix": SOURCE}
+    body = {"virtualMachines": [{"id": vm_port.vm_id, "ports": [port]}]}
     seconds = []
     for _ in range(TIMES):
         began = time.perf_counter()
@@ -72,20 +77,20 @@ def measured(people: People, place: Place, door: Door) -> list[tuple[float, floa
 def main() -> None:
     """Print the figures as a table."""
     place = Place("history", groups=1, vms_in_each=1)
-    door = place.doors()[0]
+    vm_port = place.vm_ports()[0]
     with Stack(directory=Path(tempfile.mkdtemp()), environment=_SETTINGS) as stack:
         Cloud(stack.arm).build(place)
         people = People(stack)
         people.put_policy(place)
-        measured(people, place, door)  # the first calls pay for imports
+        measured(people, place, vm_port)  # the first calls pay for imports
         print("| Past requests | New request, median | slowest | Reading the policy, median |")
         print("|---:|---:|---:|---:|")
         written = 0
         for count in PAST:
-            write(stack, past_requests(place, door, count - written))
+            write(stack, past_requests(place, vm_port, count - written))
             written = count
             # The host closes a connection that was idle while the rows were written.
-            asked, read = zip(*measured(People(stack), place, door), strict=True)
+            asked, read = zip(*measured(People(stack), place, vm_port), strict=True)
             print(
                 f"| {count:,} | {statistics.median(asked):.0f} ms | {max(asked):.0f} ms "
                 f"| {statistics.median(read):.0f} ms |"

@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
-from bench.place import SOURCE, Door, Json, Place
+from bench.place import SOURCE, Json, Place, VmPort
 from jit_access.client import JitClient
 from local.stack import Stack
 
@@ -29,10 +29,11 @@ def wire_time(at: datetime) -> str:
 
 @dataclass(frozen=True)
 class Accepted:
-    """How a crowd of calls went: the seconds of each, and of all."""
+    """Seconds of some calls: of each, of all together, and when each was answered."""
 
     seconds: tuple[float, ...]
     all_in: float
+    at: tuple[float, ...] = ()  # seconds from the first call on
 
 
 @dataclass
@@ -66,33 +67,38 @@ class People:
     def ask(
         self,
         place: Place,
-        doors: Sequence[Door],
+        vm_ports: Sequence[VmPort],
         ends: Sequence[datetime],
         *,
         at_once: int,
         names: str = "p",
     ) -> Accepted:
-        """Ask for each door in a request of its own, so many calls at a time."""
-        people = [f"{names}{number // _EACH_ASKS}" for number in range(len(doors))]
+        """Ask for each port in a request of its own, so many calls at a time."""
+        people = [f"{names}{number // _EACH_ASKS}" for number in range(len(vm_ports))]
 
-        def initiate(number: int) -> float:
-            door = doors[number]
+        def initiate(number: int) -> tuple[float, float]:
+            vm_port = vm_ports[number]
             port = {
-                "number": door.port,
+                "number": vm_port.port,
                 "allowedSourceAddressPrefix": SOURCE,
                 "endTimeUtc": wire_time(ends[number]),
             }
-            body = {"virtualMachines": [{"id": door.vm_id, "ports": [port]}]}
+            body = {"virtualMachines": [{"id": vm_port.vm_id, "ports": [port]}]}
             began = time.perf_counter()
             self.call("POST", f"{place.policy_id}/initiate", body, person=people[number])
-            return time.perf_counter() - began
+            answered = time.perf_counter()
+            return answered - began, answered
 
         for person in sorted(set(people)):
             self._token(person)  # signing is not what is measured
         began = time.perf_counter()
         with ThreadPoolExecutor(at_once) as pool:
-            seconds = tuple(pool.map(initiate, range(len(doors))))
-        return Accepted(seconds, time.perf_counter() - began)
+            calls = list(pool.map(initiate, range(len(vm_ports))))
+        return Accepted(
+            tuple(seconds for seconds, _ in calls),
+            time.perf_counter() - began,
+            tuple(answered - began for _, answered in calls),
+        )
 
     def call(
         self, method: str, path: str, body: Json | None = None, *, person: str = "admin"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from typing import Any
 
 from local.arm.client import ArmClient
@@ -13,10 +14,12 @@ NETWORK = f"{GROUP}/providers/Microsoft.Network"
 POLICIES = f"{GROUP}/providers/Microsoft.Security/locations/westeurope/jitNetworkAccessPolicies"
 SOURCE = "203.0.113.7"
 FIRST_PORT = 22
+_AT_ONCE = 2000
+_FIRST_ADDRESS = int(IPv4Address("10.100.0.4"))
 
 
 @dataclass(frozen=True)
-class Door:
+class VmPort:
     """One port of one VM, behind one network security group."""
 
     nsg_id: str
@@ -27,7 +30,7 @@ class Door:
 
 @dataclass(frozen=True)
 class Place:
-    """VMs spread evenly over some groups; each door is a VM and port."""
+    """VMs spread evenly over some groups; a `VmPort` is one port of one of them."""
 
     name: str
     groups: int
@@ -56,20 +59,17 @@ class Place:
                 name = f"{self.name}-{g}-{v}"
                 vm = f"{GROUP}/providers/Microsoft.Compute/virtualMachines/{name}"
                 nic = f"{NETWORK}/networkInterfaces/{name}"
-                yield vm, nic, nsg, f"10.{100 + g}.{v // 200}.{4 + v % 200}"
+                number = _FIRST_ADDRESS + g * self.vms_in_each + v
+                yield vm, nic, nsg, str(IPv4Address(number))
 
-    def doors(self) -> list[Door]:
-        """Return every door, group after group in turn, so that a part is spread as well."""
-        found = [
-            [Door(nsg, vm, address, port) for port in self.numbers]
-            for vm, _, nsg, address in self.vms()
-        ]
-        by_group = {
-            nsg: [door for doors in found for door in doors if door.nsg_id == nsg]
-            for nsg in self.nsgs
-        }
+    def vm_ports(self) -> list[VmPort]:
+        """Return every port of every VM, group after group in turn, so that a part is spread as well."""
+        by_group: dict[str, list[VmPort]] = {}
+        for vm, _, nsg, address in self.vms():
+            ports = by_group.setdefault(nsg, [])
+            ports += [VmPort(nsg, vm, address, number) for number in self.numbers]
         in_turn = zip(*by_group.values(), strict=True)
-        return [door for those in in_turn for door in those]
+        return [vm_port for those in in_turn for vm_port in those]
 
     def policy_body(self) -> Json:
         """Write the policy as it is PUT."""
@@ -103,7 +103,12 @@ class Cloud:
 
     def build(self, place: Place) -> None:
         """Put a place there."""
-        self._post("edit", {"resources": place.resources()})
+        self.build_all(place.resources())
+
+    def build_all(self, resources: list[Json]) -> None:
+        """Put resources there, some thousands at a time."""
+        for first in range(0, len(resources), _AT_ONCE):
+            self._post("edit", {"resources": resources[first : first + _AT_ONCE]})
 
     def settle_in(self, seconds: float) -> None:
         """Set how long a write stays Updating."""

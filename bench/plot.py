@@ -1,4 +1,4 @@
-"""Two plots as SVG, by hand: bars on a logarithmic scale, and how late doors closed."""
+"""Two plots as SVG, by hand: bars on a logarithmic scale, and how late grants closed."""
 
 import math
 from collections.abc import Sequence
@@ -7,28 +7,27 @@ from html import escape
 
 from bench.numbers import told
 
-_OURS, _OBVIOUS, _INK, _LINE = "#2f6fb0", "#c8763a", "#333333", "#d9d9d9"
+_OURS, _RIVAL, _INK, _LINE = "#2f6fb0", "#c8763a", "#333333", "#d9d9d9"
 _WIDTH, _LEFT, _RIGHT = 860, 260, 110
 _FONT = 'font-family="system-ui, sans-serif" font-size="13"'
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One thing that both sides were measured by."""
+    """One figure of the app and of the rival."""
 
     label: str
     ours: float
-    obvious: float
+    rival: float
     unit: str
-    projected: bool = False
 
 
 def bars(title: str, pairs: Sequence[Pair]) -> str:
     """Draw a pair of bars for each thing; the scale is logarithmic, and says so."""
     top, step = 70, 52
     height = top + step * len(pairs) + 20
-    most = max(value for pair in pairs for value in (pair.ours, pair.obvious))
-    least = min(value for pair in pairs for value in (pair.ours, pair.obvious)) / 2
+    most = max(value for pair in pairs for value in (pair.ours, pair.rival))
+    least = min(value for pair in pairs for value in (pair.ours, pair.rival)) / 2
     span = math.log10(most / least)
 
     def length(value: float) -> float:
@@ -38,16 +37,13 @@ def bars(title: str, pairs: Sequence[Pair]) -> str:
     for number, pair in enumerate(pairs):
         y = top + step * number
         parts.append(_text(_LEFT - 10, y + 22, pair.label, anchor="end"))
-        about = " (projected)" if pair.projected else ""
         parts.append(_bar(y + 4, length(pair.ours), _OURS, f"{told(pair.ours)} {pair.unit}"))
-        parts.append(
-            _bar(y + 22, length(pair.obvious), _OBVIOUS, f"{told(pair.obvious)} {pair.unit}{about}")
-        )
+        parts.append(_bar(y + 22, length(pair.rival), _RIVAL, f"{told(pair.rival)} {pair.unit}"))
     return "\n".join([*parts, "</svg>", ""])
 
 
 def shares(title: str, seconds: Sequence[float], limit: float) -> str:
-    """Draw the share of doors closed within so many seconds."""
+    """Draw the share of grants closed within so many seconds."""
     height, top, low = 340, 60, 290
     longest = max(limit, *seconds) * 1.05
     width = _WIDTH - 100 - 30
@@ -71,7 +67,7 @@ def shares(title: str, seconds: Sequence[float], limit: float) -> str:
         f"{x(value):.1f},{y((number + 1) / len(found)):.1f}" for number, value in enumerate(found)
     )
     parts.append(f'<polyline points="{points}" fill="none" stroke="{_OURS}" stroke-width="2"/>')
-    parts.append(f'<path d="M{x(limit):.1f} {top}V{low}" stroke="{_OBVIOUS}"/>')
+    parts.append(f'<path d="M{x(limit):.1f} {top}V{low}" stroke="{_RIVAL}"/>')
     parts.append(_text(x(limit) - 6, top + 14, "target for 99 %", anchor="end"))
     return "\n".join([*parts, "</svg>", ""])
 
@@ -88,8 +84,8 @@ def _head(height: int, title: str) -> str:
 def _legend() -> str:
     return (
         f'<rect x="20" y="42" width="12" height="12" fill="{_OURS}"/>{_text(38, 53, "this app")}'
-        f'<rect x="120" y="42" width="12" height="12" fill="{_OBVIOUS}"/>'
-        f"{_text(138, 53, 'the obvious implementation')}"
+        f'<rect x="120" y="42" width="12" height="12" fill="{_RIVAL}"/>'
+        f"{_text(138, 53, 'the fair rival')}"
         f"{_text(_WIDTH - 20, 53, 'logarithmic scale', anchor='end')}"
     )
 

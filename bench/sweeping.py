@@ -23,7 +23,7 @@ DUE = 100
 LIVE = (100, 10_000, 100_000)
 # 10 groups with ten grants that are due and ten that stay open; all others are elsewhere.
 _BUSY = Place("busy", 10, 2, 10)
-_CROWDED = Place("crowded", 10, 71, 10)
+_FULL = Place("full", 10, 71, 10)
 _PER_GROUP = 500
 _OPEN_FOR = timedelta(hours=2)
 _A_SECOND = timedelta(seconds=1)
@@ -47,19 +47,19 @@ class Case:
 
     live: int
     where: str
-    crowded: bool = False
+    full: bool = False
 
     @property
     def name(self) -> str:
         """Return a name for the figures."""
-        return f"{self.live}-{'crowded-' if self.crowded else ''}{self.where}"
+        return f"{self.live}-{'full-' if self.full else ''}{self.where}"
 
 
 def run(azurite_up_to: int) -> Json:
     """Sweep with each size, in memory and as far as it goes in Azurite."""
     cases = [Case(live, "memory") for live in LIVE]
     cases += [Case(live, "azurite") for live in LIVE if live <= azurite_up_to]
-    cases += [Case(7_000, "memory", crowded=True)]
+    cases += [Case(7_000, "memory", full=True)]
     found: Json = {}
     for case in cases:
         print(f"  app: sweep, {case.name}", flush=True)
@@ -75,7 +75,7 @@ def run(azurite_up_to: int) -> Json:
 
 
 def _run(case: Case) -> Json:
-    place = _CROWDED if case.crowded else _BUSY
+    place = _FULL if case.full else _BUSY
     with bench_stack(settle=_SETTLE, with_host=False) as stack:
         services = _services(stack)
         estate = _estate(services, place, case.live)
@@ -133,17 +133,17 @@ def _estate(services: Services, place: Place, live: int) -> Estate:
     now = datetime.now(UTC)
     estate = Estate(services.names, now)
     estate.protect(place)
-    doors = place.doors()
-    for number, door in enumerate(doors):
+    vm_ports = place.vm_ports()
+    for number, vm_port in enumerate(vm_ports):
         ends = now - timedelta(milliseconds=1) if number < DUE else now + _OPEN_FOR
-        estate.open(place, door, ends)
-    elsewhere = live - (len(doors) - DUE)
+        estate.open(place, vm_port, ends)
+    elsewhere = live - (len(vm_ports) - DUE)
     if elsewhere > 0:
         other = Place("elsewhere", -(-elsewhere // _PER_GROUP), 50, _PER_GROUP // 50)
         estate.protect(other)
-        for number, door in enumerate(other.doors()[:elsewhere]):
+        for number, vm_port in enumerate(other.vm_ports()[:elsewhere]):
             # Two hours and more ahead, each at a second of its own as far as they go.
-            estate.open(other, door, now + _OPEN_FOR + timedelta(seconds=number % 7200))
+            estate.open(other, vm_port, now + _OPEN_FOR + timedelta(seconds=number % 7200))
     return estate
 
 

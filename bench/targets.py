@@ -10,6 +10,13 @@ _MOST_BURST, _MOST_RIVAL, _MOST_EACH = 5, 3, 1.1
 _TEN_PERCENT = 0.1
 _ACCEPTED_MS, _LATE_SECONDS = 50, 3
 _HELP_RATIO = 1.5
+# A burst, and how many times the fair rival's seconds and writes ours may take.
+_FAIR = (
+    ("burst-200-1", "200 requests, one NSG", 1.0, 1.0),
+    ("burst-700-10", "700 requests, 10 NSGs", 1.25, 0.5),
+)
+_MOST_READS, _MOST_SECONDS = 150, 90
+_HTTP_LIMIT = 230
 
 
 @dataclass(frozen=True)
@@ -37,17 +44,21 @@ class Targets:
 
     def judged(self) -> list[Target]:
         """Judge every target that was measured."""
-        crowd: Json = self.figures.get("crowd", {})
+        bursts: Json = self.figures.get("bursts", {})
         judged = [
-            _writes("700 expiries on one group, quiet: one write", crowd.get("close-700-1"), 1),
+            _writes("700 expiries on one group, quiet: one write", bursts.get("close-700-1"), 1),
             _writes(
                 "700 expiries on one group, a neighbour writing: at most three writes",
-                crowd.get("close-700-1-neighbour"),
+                bursts.get("close-700-1-neighbour"),
                 _MOST_RIVAL,
             ),
-            _burst(crowd.get("burst-200-1")),
-            _many(crowd.get("burst-700-10")),
+            _burst(bursts.get("burst-200-1")),
+            _many(bursts.get("close-700-10")),
+            *_against_fair(bursts),
+            *_against_obvious(bursts.get("own-150")),
             _rows(self.figures.get("sweeping")),
+            _reconciled(self.figures.get("reconcile")),
+            _listed(self.figures.get("machines")),
             _late(self.figures.get("lateness")),
             _accepted(self.figures.get("accepting")),
             _lean(self.figures.get("starting")),
@@ -81,6 +92,52 @@ def _many(case: Json | None) -> Target | None:
     return Target(text, f"{told(each)}, {case['closed']} closed", met)
 
 
+def _against_fair(bursts: Json) -> list[Target]:
+    """Judge the bursts against the fair rival."""
+    judged = []
+    for name, label, slower, more in _FAIR:
+        case = bursts.get(name)
+        if case is None:
+            continue
+        ours, fair = case["open_seconds"], case["fair"]["open_seconds"]
+        text = f"{label}: last open at most {slower:g} times as late as the fair rival's"
+        found = f"{told(ours)} and {told(fair)} s, {ours / fair:.2f} times"
+        all_open = case["opened"] == case["grants"]
+        judged.append(Target(text, found, all_open and ours <= slower * fair))
+        ours, fair = case["open_sent"], case["fair"]["open_sent"]
+        text = f"{label}: at most {more:g} times the fair rival's writes"
+        judged.append(Target(text, f"{ours} and {fair}", all_open and ours <= more * fair))
+    return judged
+
+
+def _against_obvious(case: Json | None) -> list[Target]:
+    if case is None:
+        return []
+    judged = []
+    for what, state in (("open", "opened"), ("close", "closed")):
+        ours, theirs = case[f"{what}_seconds"], case["obvious"][f"{what}_seconds"]
+        text = f"150 VMs, an NSG each: last {state} no later than the obvious implementation's"
+        met = case[state] == case["grants"] and ours <= theirs
+        judged.append(Target(text, f"{told(ours)} and {told(theirs)} s", met))
+    return judged
+
+
+def _reconciled(found: Json | None) -> Target | None:
+    if found is None:
+        return None
+    text = f"reconcile of {found['vms']:,} VMs, {found['nsgs']:,} NSGs: 150 ARM reads, 90 s"
+    met = found["reads"] <= _MOST_READS and found["seconds"] < _MOST_SECONDS
+    return Target(text, f"{found['reads']} reads, {told(found['seconds'])} s", met)
+
+
+def _listed(found: Json | None) -> Target | None:
+    if found is None:
+        return None
+    text = f"`GET /api/machines` of {found['vms']:,} VMs answers within the HTTP limit of 230 s"
+    met = found["first_seconds"] < _HTTP_LIMIT and found["listed"] == found["vms"]
+    return Target(text, f"{told(found['first_seconds'])} s, {found['listed']:,} listed", met)
+
+
 def _rows(found: Json | None) -> Target | None:
     if found is None:
         return None
@@ -94,7 +151,7 @@ def _late(found: Json | None) -> Target | None:
     if found is None:
         return None
     most = _LATE_SECONDS + found["settle"]
-    text = f"99 % of doors close within {_LATE_SECONDS} s and the ARM write ({most:g} s here)"
+    text = f"99 % of grants close within {_LATE_SECONDS} s and the ARM write ({most:g} s here)"
     met = found["p99"] <= most and found["closed"] == found["grants"]
     return Target(text, f"{told(found['p99'])} s", met)
 

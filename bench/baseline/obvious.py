@@ -1,7 +1,7 @@
 """One rule for each grant, written and awaited as the SDK's samples show; a row to remember it.
 
 Nothing here is slowed down on purpose. It is given more than it would have: which group and which
-address belong to a VM comes for free, nobody is authorised, and nothing is checked.
+address belong to a VM comes for free, no caller is authorised, and nothing is checked.
 """
 
 import hashlib
@@ -12,13 +12,14 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from azure.core.exceptions import HttpResponseError
 from azure.data.tables import TableClient, TableServiceClient
 from azure.mgmt.network import NetworkManagementClient
 from azure.mgmt.network.models import SecurityRule, SecurityRulePropertiesFormat
 
-from bench.place import SOURCE, SUBSCRIPTION, Door
+from bench.place import SOURCE, SUBSCRIPTION, VmPort
 from shared.adapters.arm_clients import LocalName
 
 NAME = "obvious"
@@ -39,7 +40,7 @@ class _NoCredential:
         raise NotImplementedError
 
 
-def make_client(arm_url: str) -> NetworkManagementClient:
+def make_client(arm_url: str, **options: Any) -> NetworkManagementClient:
     """Make Microsoft's network client with its own retries and its own poller."""
     client: NetworkManagementClient = NetworkManagementClient(
         credential=_NoCredential(),  # type: ignore[arg-type]
@@ -47,6 +48,7 @@ def make_client(arm_url: str) -> NetworkManagementClient:
         base_url=arm_url,
         credential_scopes=[f"{arm_url}/.default"],
         authentication_policy=LocalName(NAME),
+        **options,
     )
     return client
 
@@ -59,21 +61,21 @@ def make_table(connection: str) -> TableClient:
 
 @dataclass(frozen=True)
 class Obvious:
-    """Opens and closes doors, one rule each."""
+    """Opens and closes ports, one rule each."""
 
     client: NetworkManagementClient
     table: TableClient
 
-    def open(self, door: Door, expires_at: datetime) -> None:
-        """Open a door, and remember when it ends."""
-        name = rule_name(door)
-        self._put_rule(door, name)
+    def open(self, vm_port: VmPort, expires_at: datetime) -> None:
+        """Open a port, and remember when it ends."""
+        name = rule_name(vm_port)
+        self._put_rule(vm_port, name)
         self.table.upsert_entity(
             {
                 "PartitionKey": PARTITION,
                 "RowKey": name,
                 "expires_at": expires_at.isoformat(),
-                "nsg": door.nsg_id,
+                "nsg": vm_port.nsg_id,
             }
         )
 
@@ -86,7 +88,7 @@ class Obvious:
         return [dict(entity) for entity in found]
 
     def close(self, grant: dict[str, str]) -> None:
-        """Close one door and forget it."""
+        """Close one port and forget it."""
         group, nsg = _group_and_name(grant["nsg"])
         self.client.security_rules.begin_delete(group, nsg, grant["RowKey"]).result()
         self.table.delete_entity(PARTITION, grant["RowKey"])
@@ -104,9 +106,9 @@ class Obvious:
         with ThreadPoolExecutor(workers) as pool:
             list(pool.map(close_those, by_group.values()))
 
-    def _put_rule(self, door: Door, name: str) -> None:
-        """Take the lowest free priority; where somebody was quicker, look again."""
-        group, nsg = _group_and_name(door.nsg_id)
+    def _put_rule(self, vm_port: VmPort, name: str) -> None:
+        """Take the lowest free priority; where another worker was quicker, look again."""
+        group, nsg = _group_and_name(vm_port.nsg_id)
         for tries_left in reversed(range(_PRIORITY_TRIES)):
             taken = {rule.priority for rule in self.client.security_rules.list(group, nsg)}
             free = next(at for at in range(_ALLOW_FROM, 4097) if at not in taken)
@@ -118,8 +120,8 @@ class Obvious:
                     priority=free,
                     source_port_range="*",
                     source_address_prefix=SOURCE,
-                    destination_address_prefix=door.address,
-                    destination_port_range=str(door.port),
+                    destination_address_prefix=vm_port.address,
+                    destination_port_range=str(vm_port.port),
                 )
             )
             try:
@@ -132,9 +134,9 @@ class Obvious:
                 return
 
 
-def rule_name(door: Door) -> str:
-    """Name the rule of a door."""
-    text = f"{door.vm_id}|{door.port}".casefold()
+def rule_name(vm_port: VmPort) -> str:
+    """Name the rule of a port."""
+    text = f"{vm_port.vm_id}|{vm_port.port}".casefold()
     return f"jit-{hashlib.sha256(text.encode()).hexdigest()[:24]}"
 
 
@@ -146,14 +148,18 @@ def _group_and_name(nsg_id: str) -> tuple[str, str]:
 class Delivery:
     """Hands requests to workers as a queue trigger does: five times, ten seconds apart."""
 
-    def __init__(self, doors: Sequence[Door], open_one: Callable[[Door], None]) -> None:
+    def __init__(
+        self,
+        vm_ports: Sequence[VmPort],
+        open_one: Callable[[VmPort], None],
+        arrivals: Sequence[float],
+    ) -> None:
         self.opened: list[float] = []  # seconds after the start
         self.lost = 0
         self._open = open_one
-        self._left = len(doors)
-        self._waiting: queue.Queue[tuple[Door, int]] = queue.Queue()
-        for door in doors:
-            self._waiting.put((door, 1))
+        self._left = len(vm_ports)
+        self._waiting: queue.Queue[tuple[VmPort, int]] = queue.Queue()
+        self._arriving = sorted(zip(arrivals, vm_ports, strict=True), key=lambda each: each[0])
         self._lock = threading.Lock()
         self._began = time.monotonic()
 
@@ -163,27 +169,30 @@ class Delivery:
         threads = [threading.Thread(target=self._work) for _ in range(workers)]
         for thread in threads:
             thread.start()
+        for at, vm_port in self._arriving:
+            time.sleep(max(0.0, self._began + at - time.monotonic()))
+            self._waiting.put((vm_port, 1))
         for thread in threads:
             thread.join()
 
     def _work(self) -> None:
         while self._left:
             try:
-                door, delivery = self._waiting.get(timeout=0.2)
+                vm_port, delivery = self._waiting.get(timeout=0.2)
             except queue.Empty:
                 continue
             try:
-                self._open(door)
+                self._open(vm_port)
             except HttpResponseError:
-                self._failed(door, delivery)
+                self._failed(vm_port, delivery)
             else:
                 with self._lock:
                     self.opened.append(time.monotonic() - self._began)
                     self._left -= 1
 
-    def _failed(self, door: Door, delivery: int) -> None:
+    def _failed(self, vm_port: VmPort, delivery: int) -> None:
         if delivery < _DELIVERIES:
-            again = (door, delivery + 1)
+            again = (vm_port, delivery + 1)
             threading.Timer(_VISIBLE_AGAIN_SECONDS, self._waiting.put, [again]).start()
             return
         with self._lock:

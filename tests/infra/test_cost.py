@@ -4,14 +4,19 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from shared.adapters import queues
+from shared.domain.ids import key_of
 from shared.domain.model import Attachment
+from shared.firewalls.nsg.model import Snapshot
+from shared.firewalls.nsg.rules import Plan
 from shared.use_cases.timers import health as watch
 from shared.use_cases.timers.reconcile import reconcile
+from tests.estates import Counted, estate
 from tests.fakes import MemoryQueues, MemoryTable
 from tests.infra.bicep import INFRA, ROOT
 from tests.world import World, vm_id
@@ -29,6 +34,8 @@ MORE_VMS = 40
 SWEEP = "a sweep with nothing due"
 RECONCILE = "a reconcile, two VMs under one policy"
 VM_MORE = "a reconcile, each VM more"
+THOUSAND_MORE = "a reconcile, each thousand VMs more"
+SETTLE = 2.0  # seconds that a write takes where waiting is counted
 TEST = "a run of the health test"
 ACCESS = "an access to one port behind two groups"
 ROW = re.compile(
@@ -122,6 +129,50 @@ def _each_vm_more(patch: pytest.MonkeyPatch) -> Count:
     )
 
 
+def _each_thousand_more(patch: pytest.MonkeyPatch) -> Count:
+    """Compare many VMs with few; a query is a transaction for each thousand rows of its answer."""
+    calls = []
+    for vms in (1_000, 3_000):
+        world = World()
+        estate(world, policies=2, vms=vms, nsgs=vms // 5)
+        with patch.context() as within:
+            counted = Counted(world, within)
+            assert reconcile(world.services) == 0
+        calls.append(counted.calls["tables"])
+    few, many = calls
+    return Count((many - few) / 2, 0, 0)
+
+
+def _waited(patch: pytest.MonkeyPatch) -> float:
+    """Return the seconds that the runs of one access wait, with writes that take a while."""
+    world = World()
+    world.protect()
+    world.pass_time(30)
+    settled: dict[str, datetime] = {}
+    waits: list[float] = []
+    read, write = world.firewall.read, world.firewall.write
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        world.clock.advance(seconds)
+
+    def read_settled(firewall_id: str) -> Snapshot:
+        left = settled.get(key_of(firewall_id), world.clock()) - world.clock()
+        if left > timedelta(0):
+            wait(left.total_seconds())
+        return read(firewall_id)
+
+    def write_slowly(snapshot: Snapshot, plan: Plan) -> None:
+        write(snapshot, plan)
+        settled[key_of(snapshot.firewall_id)] = world.clock() + timedelta(seconds=SETTLE)
+
+    world.rewire(sleep=wait)
+    patch.setattr(world.firewall, "read", read_settled)
+    patch.setattr(world.firewall, "write", write_slowly)
+    _one_access(world)
+    return sum(waits)
+
+
 def _measured(patch: pytest.MonkeyPatch) -> dict[str, Count]:
     world = World()
     world.protect()
@@ -143,6 +194,7 @@ def _measured(patch: pytest.MonkeyPatch) -> dict[str, Count]:
             whole.rows - sweeps * (idle.rows - ROWS_OF_A_RUN),
         ),
         VM_MORE: _each_vm_more(patch),
+        THOUSAND_MORE: _each_thousand_more(patch),
     }
 
 
@@ -206,6 +258,22 @@ def test_a_vm_more_costs_more() -> None:
     more = _documented()[VM_MORE]
 
     assert f"{RECONCILES:,} x {more.transactions} = {RECONCILES * int(more.transactions):,}" in TEXT
+
+
+def test_a_thousand_vms_more_cost_more() -> None:
+    """The page says what a thousand VMs add in a month, from the table."""
+    more = int(_documented()[THOUSAND_MORE].transactions)
+
+    assert f"for each thousand {RECONCILES:,} x {more} = {RECONCILES * more:,}" in TEXT
+
+
+def test_the_waiting_of_an_access_is_not_told_too_low(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The seconds that the page bills for waiting are not below those that the runs wait."""
+    waited = _waited(monkeypatch)
+    (told,) = re.findall(r"an access waits (\d+) s", TEXT)
+
+    assert waited <= int(told) <= waited * 1.5
+    assert f"{2 * int(told)} GB-s" in TEXT
 
 
 def test_the_levels_are_those_that_the_rows_are_counted_at() -> None:

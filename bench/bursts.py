@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -10,7 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from bench.counting import Writes, count_writes
+from bench.baseline.measure import run_fair, run_obvious
+from bench.baseline.obvious import USUAL_WORKERS
+from bench.counting import count_calls
 from bench.people import People
 from bench.place import Cloud, Json, Place
 from bench.stacks import bench_stack
@@ -22,8 +25,9 @@ from shared.store.requests import RequestRows
 NAME = "network"  # the identity that writes to network security groups
 _AT_ONCE = 24
 _QUICK_SETTLE = 0.05
-_CLOSED_WITHIN = timedelta(minutes=5)
+_OPEN_WITHIN, _CLOSED_WITHIN = timedelta(minutes=15), timedelta(minutes=5)
 _PAUSE = 3.0
+_READY_BEFORE = 8.0  # seconds before the end at which the quotas are full
 # A neighbour who writes as soon as the group has settled and three more seconds have passed.
 _NEIGHBOUR, _NEIGHBOUR_PAUSE = "neighbour", 3.0
 
@@ -36,33 +40,76 @@ class Case:
     place: Place
     hasty: bool = False
     neighbour: bool = False
+    times: int = 1
+    against_obvious: bool = False
+    opening_only: bool = False
 
     @property
     def grants(self) -> int:
         """Count the grants."""
-        return len(self.place.doors())
+        return len(self.place.vm_ports())
 
 
 CASES = (
-    Case("burst-200-1", Place("burst200", 1, 200)),
-    Case("burst-700-10", Place("burst700", 10, 7, 10)),
+    Case("burst-200-1", Place("burst200", 1, 200), opening_only=True),
+    Case("burst-700-10", Place("burst700", 10, 7, 10), opening_only=True, times=3),
+    Case("own-150", Place("own150", 150, 1), against_obvious=True),
     Case("close-700-1", Place("quiet", 1, 70, 10), hasty=True),
     Case("close-700-1-neighbour", Place("rival", 1, 70, 10), hasty=True, neighbour=True),
+    Case("close-700-10", Place("ten", 10, 7, 10), hasty=True),
+    Case("own-700", Place("own700", 700, 1), hasty=True),
 )
 
 
 def run(settle: float, lasting: float, only: str = "") -> Json:
-    """Run every case, or one."""
+    """Run every case, or one, and the rivals right after it."""
     found: Json = {}
     for case in CASES:
         if only in {"", case.name}:
-            print(f"  app: {case.name}", flush=True)
-            found[case.name] = _run(case, settle, lasting)
-            print(f"    {found[case.name]}", flush=True)
+            runs = [_run_all(case, settle, lasting) for _ in range(case.times)]
+            runs.sort(key=lambda run: float(run["open_seconds"]))
+            middle = runs[len(runs) // 2]
+            found[case.name] = {**middle, "runs": [_in_short(run) for run in runs]}
     return found
 
 
-def _run(case: Case, settle: float, lasting: float) -> Json:
+def _run_all(case: Case, settle: float, lasting: float) -> Json:
+    print(f"  app: {case.name}", flush=True)
+    at, load = datetime.now(UTC).isoformat(timespec="seconds"), round(os.getloadavg()[0], 1)
+    ours, arrivals = _run(case, settle, lasting)
+    ours |= {"at": at, "load_before": load}
+    print(f"    {ours}", flush=True)
+    if not case.neighbour:
+        print("  fair rival", flush=True)
+        ours["fair"] = run_fair(
+            case.place, arrivals, settle, hasty=case.hasty, opening_only=case.opening_only
+        )
+        print(f"    {ours['fair']}", flush=True)
+    if case.against_obvious:
+        print("  obvious rival", flush=True)
+        ours["obvious"] = run_obvious(case.place, arrivals, settle, workers=USUAL_WORKERS)
+        print(f"    {ours['obvious']}", flush=True)
+    return ours
+
+
+def _until_end(case: Case, lasting: float) -> timedelta:
+    """Return how long after the first request all end; late where nothing is to close."""
+    if case.opening_only:
+        return timedelta(hours=2)
+    return timedelta(seconds=45 + lasting * case.grants)
+
+
+def _in_short(run: Json) -> Json:
+    return {
+        "open_seconds": run["open_seconds"],
+        "open_sent": run["open_sent"],
+        "fair_seconds": run.get("fair", {}).get("open_seconds"),
+        "fair_sent": run.get("fair", {}).get("open_sent"),
+    }
+
+
+def _run(case: Case, settle: float, lasting: float) -> tuple[Json, tuple[float, ...]]:
+    """Return what the app took, and when it accepted each request."""
     with bench_stack(settle=_QUICK_SETTLE) as stack:
         cloud, people = Cloud(stack.arm), People(stack)
         cloud.build(case.place)
@@ -72,12 +119,24 @@ def _run(case: Case, settle: float, lasting: float) -> Json:
             cloud.settle_in(settle)
             cloud.quotas(on=True)
         before = len(cloud.calls())
-        doors = case.place.doors()
+        vm_ports = case.place.vm_ports()
         began = datetime.now(UTC)
-        end = began.replace(microsecond=0) + timedelta(seconds=45 + lasting * len(doors))
-        accepted = people.ask(case.place, doors, [end] * len(doors), at_once=_AT_ONCE)
-        opened = _wait(requests, case, Status.INITIATED, until=end)
-        opening = _writes(cloud, before)
+        end = began.replace(microsecond=0) + _until_end(case, lasting)
+        accepted = people.ask(case.place, vm_ports, [end] * len(vm_ports), at_once=_AT_ONCE)
+        until = began + _OPEN_WITHIN if case.opening_only else end
+        opened = _wait(requests, case, Status.INITIATED, until=until)
+        opening = count_calls(cloud.calls()[before:], NAME, "open")
+        found = {
+            "grants": len(vm_ports),
+            "groups": case.place.groups,
+            "accepted_seconds": accepted.all_in,
+            "opened": len(opened),
+            "open_seconds": _last([r.ports[0].opened_at for r in opened], began),
+            **opening,
+        }
+        if case.opening_only:
+            return found, accepted.at
+        time.sleep(max(0.0, (end - datetime.now(UTC)).total_seconds() - _READY_BEFORE))
         before = len(cloud.calls())
         cloud.settle_in(settle)
         cloud.quotas(on=True)
@@ -86,20 +145,13 @@ def _run(case: Case, settle: float, lasting: float) -> Json:
         ):
             time.sleep(max(0.0, (end - datetime.now(UTC)).total_seconds()))
             closed = _wait(requests, case, Status.REVOKED, until=end + _CLOSED_WITHIN)
-        closing = _writes(cloud, before)
-    return {
-        "grants": len(doors),
-        "groups": case.place.groups,
-        "accepted_seconds": accepted.all_in,
-        "opened": len(opened),
-        "open_seconds": _last([r.ports[0].opened_at for r in opened], began),
-        "open_sent": opening.sent,
-        "open_taken": opening.taken,
+        closing = count_calls(cloud.calls()[before:], NAME, "close")
+    found |= {
         "closed": len(closed),
         "close_seconds": _last([r.ports[0].closed_at for r in closed], end),
-        "close_sent": closing.sent,
-        "close_taken": closing.taken,
+        **closing,
     }
+    return found, accepted.at
 
 
 def _wait(
@@ -114,10 +166,6 @@ def _wait(
         time.sleep(_PAUSE)
 
 
-def _writes(cloud: Cloud, since: int) -> Writes:
-    return count_writes(cloud.calls()[since:], NAME)
-
-
 def _last(instants: list[datetime | None], since: datetime) -> float:
     found = [at for at in instants if at is not None]
     return (max(found) - since).total_seconds() if found else 0.0
@@ -125,7 +173,7 @@ def _last(instants: list[datetime | None], since: datetime) -> float:
 
 @contextmanager
 def _neighbour(arm_url: str, case: Case, end: datetime, settle: float) -> Iterator[None]:
-    """Let somebody else write to the same group, from shortly before the end on."""
+    """Let another writer write to the same group, from shortly before the end on."""
     over = threading.Event()
 
     def write() -> None:
