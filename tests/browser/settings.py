@@ -7,7 +7,6 @@ from tests.e2e.playing import Play, Site
 HOSTILE_PERSON = "<img src=x onerror=hit=1>eve"
 RTL_PERSON = "\u05d3\u05e0\u05d4 \u202egnp.exe"
 LONG_PERSON = "l" + "ong" * 26 + "x"
-HOSTILE_REASON = "<script>hit=1</script><b>urgent</b> \u05e9\u05dc\u05d5\u05dd"
 
 
 def protect(play: Play, site: Site, *ports: int, conditions: Any = None, **rule: Any) -> Site:

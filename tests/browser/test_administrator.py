@@ -6,7 +6,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from local.browser import Visitor
 from tests.browser.conftest import Visit
-from tests.browser.hostile import SSH_TO_ALL, add_rule, remove_rule
+from tests.browser.foreign_rules import SSH_TO_ALL, add_rule, remove_rule
 from tests.browser.settings import name_of, protect
 from tests.e2e.playing import SOURCE, Play, Site
 

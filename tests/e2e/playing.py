@@ -265,10 +265,10 @@ class Azure:
         """Put faults on order in place of those before."""
         self.control("faults", {"faults": list(faults)})
 
-    def build(self, vms: int = 1, *, on_subnet: bool = False, name: str = "") -> Site:
+    def build(self, vms: int = 1, *, on_subnet: bool = False) -> Site:
         """Put VMs there, behind a group on their interfaces and, if asked, one on the subnet."""
         number = next(_numbers)
-        name = name or f"e2e-{number}"
+        name = f"e2e-{number}"
         nic_nsg = f"{NETWORK}/networkSecurityGroups/{name}-nic-nsg"
         subnet_nsg = f"{NETWORK}/networkSecurityGroups/{name}-subnet-nsg" if on_subnet else ""
         subnet = f"{NETWORK}/virtualNetworks/{name}/subnets/one"
