@@ -199,9 +199,11 @@ def _choice(request: Request) -> str:
     for name, roles in SAMPLE_PEOPLE.items():
         href = html.escape(f"?{urlencode({**request.query_params, 'user': name})}")
         held = html.escape(", ".join(roles) or "no roles")
-        mail = f"{name}@contoso.example"
-        lines.append(f'<li><a id="{name}" href="{href}">{mail}</a> ({held}, {object_id(name)})')
+        shown = html.escape(name)
+        mail = f"{shown}@contoso.example"
+        lines.append(f'<li><a id="{shown}" href="{href}">{mail}</a> ({held}, {object_id(name)})')
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>Sign in</title>'
+        '<link rel="icon" href="data:,">'
         f"<h1>Sign in to the local stack</h1><ul>{''.join(lines)}</ul></html>"
     )

@@ -30,6 +30,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _rank(item: pytest.Item) -> int:
+    # The browser's driver keeps an event loop on the main thread: asyncio.run fails beside it.
+    if item.nodeid.startswith("tests/browser/"):
+        return len(LONGEST_FIRST) + 1
     ranks = [at for at, start in enumerate(LONGEST_FIRST) if item.nodeid.startswith(start)]
     return min(ranks, default=len(LONGEST_FIRST))
 
