@@ -155,7 +155,7 @@ class World:
     ) -> AccessRequest:
         """Ask for a port, and let the workers work unless told not to."""
         asked = AskedPort("ports[0]", vm, port, (source,), duration=timedelta(minutes=minutes))
-        new = access.Wish(self.policy(), Asked((asked,), "because", source), who)
+        new = access.PolicyRequest(self.policy(), Asked((asked,), "because", source), who)
         request = access.request_access(self.services, new)
         if work:
             self.work()

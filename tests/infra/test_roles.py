@@ -156,7 +156,7 @@ class Played:
         asked = AskedPort("ports[0]", MACHINES[0], number, ("203.0.113.7",), duration=length)
         person = Principal("t", PERSON, "p", roles=frozenset({"Jit.Request"}))
         policy = protection.get_policy(self.world.services, POLICY)
-        wish = access.Wish(policy, Asked((asked,), "because", "203.0.113.7"), person)
+        wish = access.PolicyRequest(policy, Asked((asked,), "because", "203.0.113.7"), person)
         access.request_access(self.world.services, wish)
 
     def _authorize(self) -> None:

@@ -38,7 +38,9 @@ PREFIX = "shared.use_cases."
 STRANGER = Principal("tenant", "stranger-id", "stranger@x")
 ACTING = Caller(STRANGER)
 CHANGER = Changer(STRANGER)
-CALLER_TYPES = frozenset({"Principal", "Caller", "Changer", "Wish", "NewRequest", "Viewer"})
+CALLER_TYPES = frozenset(
+    {"Principal", "Caller", "Changer", "PolicyRequest", "NewRequest", "Viewer"}
+)
 
 Call = Callable[[World, AccessRequest], object]
 
@@ -48,8 +50,8 @@ def _asked() -> Asked:
     return Asked((port,), "because", SOURCE)
 
 
-def _new_in_policy(world: World) -> submit.Wish:
-    return submit.Wish(world.policy(), _asked(), STRANGER)
+def _new_in_policy(world: World) -> submit.PolicyRequest:
+    return submit.PolicyRequest(world.policy(), _asked(), STRANGER)
 
 
 def _new() -> submission.NewRequest:

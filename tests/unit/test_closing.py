@@ -59,7 +59,7 @@ def test_revoking_on_one_vm_leaves_the_other_open(world: World) -> None:
     asked = tuple(
         AskedPort("", vm, 22, (SOURCE,), duration=timedelta(minutes=30)) for vm in (WEB, DB)
     )
-    wish = access.Wish(world.policy(), Asked(asked, "because", SOURCE), ALICE)
+    wish = access.PolicyRequest(world.policy(), Asked(asked, "because", SOURCE), ALICE)
     request = access.request_access(world.services, wish)
     world.work()
     assert allows(world) == ["10.0.0.4", "10.0.0.5"]

@@ -14,6 +14,7 @@ from shared.store.policies import VmRow
 from shared.use_cases.firewalls.converge import Outcome, converge
 from shared.use_cases.firewalls.run import Seen
 from shared.use_cases.policies.doubts import doubt_of, read_twice
+from shared.use_cases.policies.protect import unprotectable
 from tests.fakes import NAMES
 from tests.world import DB, NSG_SUBNET, POLICY, World, vm_id
 
@@ -274,3 +275,12 @@ def test_a_sweep_reads_where_another_grant_is_not_confirmed(world: Looking) -> N
     world.services.rows.insert_grant(replace(grant, port=3389, proven=False))
     world.sweep()
     assert world.reads
+
+
+def test_a_vm_that_cannot_be_judged_cannot_be_protected() -> None:
+    """What makes a VM unreadable is the reason why its ports are not called closed."""
+    firewalls = World().services.firewalls
+    assert unprotectable(firewalls, machine("10.0.0.5", unreadable="a floating IP")) == (
+        "a floating IP"
+    )
+    assert unprotectable(firewalls, machine("10.0.0.5")) == ""

@@ -64,7 +64,7 @@ def test_80_ports_with_no_room_for_their_close_keep_nothing_open() -> None:
     world.protect(WEB, DB, ports=tuple(range(1000, 1081)))
     ports = tuple(AskedPort("", WEB, port, (SOURCE,), duration=END) for port in range(1000, 1080))
     large = access.request_access(
-        world.services, access.Wish(world.policy(), Asked(ports, "because", SOURCE), ALICE)
+        world.services, access.PolicyRequest(world.policy(), Asked(ports, "because", SOURCE), ALICE)
     )
     other = world.ask(DB, 1080, who=BOB, minutes=5)
     world.work()
@@ -409,7 +409,7 @@ def test_a_request_for_two_ports_that_does_not_answer_is_asked_once(world: Break
     ports = tuple(
         AskedPort("", DB, port, (SOURCE,), duration=timedelta(minutes=5)) for port in (22, 3389)
     )
-    wish = access.Wish(world.policy(), Asked(ports, "because", SOURCE), ALICE)
+    wish = access.PolicyRequest(world.policy(), Asked(ports, "because", SOURCE), ALICE)
     world.victim = access.request_access(world.services, wish).id
     world.work()
     world.break_rows("request", "get", lambda: OutsideError("no answer"))
@@ -464,7 +464,7 @@ def test_of_two_ports_with_different_ends_the_later_stays_open(world: BreakingWo
         AskedPort("", DB, port, (SOURCE,), duration=timedelta(minutes=minutes))
         for port, minutes in ((22, 5), (3389, 15))
     )
-    wish = access.Wish(world.policy(), Asked(ports, "because", SOURCE), ALICE)
+    wish = access.PolicyRequest(world.policy(), Asked(ports, "because", SOURCE), ALICE)
     request = access.request_access(world.services, wish)
     world.work()
     world.pass_time(6)

@@ -36,7 +36,7 @@ def ask(world: World, *ports: tuple[str, int], minutes: float = 10) -> AccessReq
     """Ask for ports of VMs until a given end, in one request; no worker has seen it yet."""
     end_at = START + timedelta(minutes=minutes)
     asked = tuple(AskedPort("", vm, port, (SOURCE,), end_at=end_at) for vm, port in ports)
-    wish = access.Wish(world.policy(), Asked(asked, "because", SOURCE), ALICE)
+    wish = access.PolicyRequest(world.policy(), Asked(asked, "because", SOURCE), ALICE)
     return access.request_access(world.services, wish)
 
 

@@ -44,8 +44,8 @@ def _asked(vm: str = WEB, justification: str | None = None) -> Asked:
     return Asked((AskedPort("", vm, 22, (SOURCE,), duration=timedelta(minutes=10)),), justification)
 
 
-def _wish(world: World, who: Principal, *, break_glass: bool = False) -> access.Wish:
-    return access.Wish(world.policy(), _asked(), who, break_glass=break_glass)
+def _wish(world: World, who: Principal, *, break_glass: bool = False) -> access.PolicyRequest:
+    return access.PolicyRequest(world.policy(), _asked(), who, break_glass=break_glass)
 
 
 USES: dict[str, Callable[[World], object]] = {
@@ -107,7 +107,7 @@ def test_a_permitted_principal_is_told_what_is_missing(world: World) -> None:
 
 def test_breaking_the_glass_needs_a_reason_after_the_permission(world: World) -> None:
     """A blank justification is told to a caller who may break the glass."""
-    wish = access.Wish(world.policy(), _asked(justification=" "), GLASS, break_glass=True)
+    wish = access.PolicyRequest(world.policy(), _asked(justification=" "), GLASS, break_glass=True)
     with pytest.raises(JitError) as refused:
         access.request_access(world.services, wish)
     assert "needs a reason" in refused.value.message

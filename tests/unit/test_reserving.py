@@ -46,7 +46,7 @@ def ask(
         AskedPort(f"ports[{n}]", vm, port, (SOURCE,), duration=timedelta(minutes=10))
         for n, port in enumerate(MANY[first : first + count])
     )
-    wish = access.Wish(world.policy(), Asked(asked, "because", SOURCE), who, repeat=repeat)
+    wish = access.PolicyRequest(world.policy(), Asked(asked, "because", SOURCE), who, repeat=repeat)
     return access.request_access(world.services, wish)
 
 

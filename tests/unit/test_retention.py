@@ -202,7 +202,7 @@ def test_a_remembered_id_is_forgotten_after_a_day(world: World) -> None:
     """Not before, so that a repeat within the day opens nothing twice; whatever days are set."""
     world.services = replace(world.services, keep_requests=None)
     asked = AskedPort("ports[0]", WEB, 22, (SOURCE,), duration=timedelta(minutes=5))
-    wish = access.Wish(
+    wish = access.PolicyRequest(
         world.policy(), Asked((asked,), "because", SOURCE), ALICE,
         repeat=Repeat(ALICE.key, "an-id", "body"),
     )  # fmt: skip

@@ -13,7 +13,7 @@ from shared.firewalls.nsg.model import Access
 from shared.store.codec import encode, unpack
 from shared.store.room import _bare_front
 from shared.use_cases.reports.dry_run import Explained, explain_request
-from shared.use_cases.requests.submit import Wish
+from shared.use_cases.requests.submit import PolicyRequest
 from tests.fakes import START
 from tests.samples import MINUTE, grant
 from tests.versions import before
@@ -114,7 +114,7 @@ def explain(world: World, source: str = SOURCE) -> Explained:
     asked = Asked(
         (AskedPort("ports[0]", WEB, 22, (source,), duration=timedelta(hours=1)),), "", source
     )
-    return explain_request(world.services, Wish(world.policy(), asked, ALICE))
+    return explain_request(world.services, PolicyRequest(world.policy(), asked, ALICE))
 
 
 @pytest.mark.parametrize("edge", [replace(EDGE, opens=False, closes=False), EDGE])

@@ -27,9 +27,9 @@ def world() -> World:
 
 def _wish(
     world: World, *sources: str, vm: str = WEB, port: int = 22, who: Principal = ALICE
-) -> access.Wish:
+) -> access.PolicyRequest:
     asked = AskedPort("ports[0]", vm, port, sources, duration=timedelta(minutes=10))
-    return access.Wish(world.policy(), Asked((asked,), "because"), who)
+    return access.PolicyRequest(world.policy(), Asked((asked,), "because"), who)
 
 
 def _ask(world: World, *sources: str, vm: str = WEB, port: int = 22, who: Principal = ALICE) -> str:

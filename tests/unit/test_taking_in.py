@@ -27,7 +27,9 @@ def ask(
         AskedPort(f"ports[{port}]", WEB, port, sources, duration=timedelta(minutes=10))
         for port in ports or (22,)
     )
-    wish = access.Wish(world.policy(), Asked(asked, "because", SOURCE), ALICE, repeat=repeat)
+    wish = access.PolicyRequest(
+        world.policy(), Asked(asked, "because", SOURCE), ALICE, repeat=repeat
+    )
     return access.request_access(world.services, wish)
 
 

@@ -49,7 +49,7 @@ def live_through(world: World) -> None:
         AskedPort(f"ports[{n}]", DB, port, (SOURCE,), duration=timedelta(minutes=60))
         for n, port in enumerate((22, 3389))
     )
-    new = access.Wish(
+    new = access.PolicyRequest(
         world.policy(), Asked(ports, COMMENT, SOURCE), ALICE,
         repeat=Repeat(ALICE.key, "one", "digest"),
     )  # fmt: skip

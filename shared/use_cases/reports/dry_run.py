@@ -39,7 +39,7 @@ from shared.use_cases.reports.inventory import Inventory, Listed, places_in
 from shared.use_cases.requests.open import why_refused
 from shared.use_cases.requests.paces import close_lead, opened_on
 from shared.use_cases.requests.submission import NewRequest, with_policy
-from shared.use_cases.requests.submit import Wish, judge, new_request, permitted
+from shared.use_cases.requests.submit import PolicyRequest, judge, new_request, permitted
 from shared.use_cases.services import Services
 
 
@@ -86,7 +86,7 @@ def explain_write(
     return explain_policy(services, inventory, policy, keep_conditions=keep_conditions)
 
 
-def explain_request(services: Services, new: Wish) -> Explained:
+def explain_request(services: Services, new: PolicyRequest) -> Explained:
     """Say what a request would lead to."""
     new = permitted(services, new)
     now, policy = services.clock(), new.policy

@@ -7,7 +7,12 @@ from shared.domain.policy import Asked
 from shared.use_cases.policies.apply import get_policy
 from shared.use_cases.requests.bastion import with_bastion_sources
 from shared.use_cases.requests.idempotency import Repeat
-from shared.use_cases.requests.submit import Wish, enforce_initiate, policy_covering, request_access
+from shared.use_cases.requests.submit import (
+    PolicyRequest,
+    enforce_initiate,
+    policy_covering,
+    request_access,
+)
 from shared.use_cases.services import Services
 
 
@@ -37,7 +42,7 @@ def submit(services: Services, new: NewRequest) -> AccessRequest:
     return request_access(services, with_policy(services, new))
 
 
-def with_policy(services: Services, new: NewRequest) -> Wish:
+def with_policy(services: Services, new: NewRequest) -> PolicyRequest:
     """Find the policy of a request. A caller without permission learns nothing about it."""
     new = _with_ids_of_policies(services, new)
     enforce_initiate(services, new.requestor, new.asked, break_glass=new.break_glass)
@@ -46,7 +51,7 @@ def with_policy(services: Services, new: NewRequest) -> Wish:
         services, ports[0].vm_id, [port.number for port in ports]
     )
     policy = get_policy(services, policy_id)
-    return Wish(
+    return PolicyRequest(
         policy,
         with_bastion_sources(services, policy, new.asked),
         new.requestor,

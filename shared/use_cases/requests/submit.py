@@ -38,7 +38,7 @@ from shared.use_cases.services import Services
 
 
 @dataclass(frozen=True)
-class Wish:
+class PolicyRequest:
     """What a caller asks for, and how it looked on the wire where clients compare that."""
 
     policy: Policy
@@ -53,7 +53,7 @@ class Wish:
     repeat: Repeat | None = None
 
 
-def request_access(services: Services, new: Wish) -> AccessRequest:
+def request_access(services: Services, new: PolicyRequest) -> AccessRequest:
     """Check a request, record it and queue it.
 
     Raises NotPermittedError, or OutsidePolicyError with every line of the policy that the request
@@ -91,7 +91,7 @@ def request_access(services: Services, new: Wish) -> AccessRequest:
     return request
 
 
-def judge(services: Services, new: Wish) -> PolicyDecision:
+def judge(services: Services, new: PolicyRequest) -> PolicyDecision:
     """Decide whether the policy allows a request beside what its requestor holds already."""
     decision = check_request(new.policy, new.asked, services.limits, services.clock())
     if not decision.allowed:
@@ -105,7 +105,9 @@ def judge(services: Services, new: Wish) -> PolicyDecision:
     return PolicyDecision((*held, *short))
 
 
-def _judge_and_count(services: Services, new: Wish) -> tuple[PolicyDecision, dict[str, int], Held]:
+def _judge_and_count(
+    services: Services, new: PolicyRequest
+) -> tuple[PolicyDecision, dict[str, int], Held]:
     """Judge a request; count its grants by firewall and what its requestor holds, beside that."""
     vm_ids = [port.vm_id for port in new.asked.ports]
     decision, grants, held = _side_by_side(
@@ -122,7 +124,7 @@ def _side_by_side(services: Services, *pieces: Callable[[], Any]) -> list[Any]:
     return services.workers(lambda piece: piece(), pieces)
 
 
-def permitted(services: Services, new: Wish) -> Wish:
+def permitted(services: Services, new: PolicyRequest) -> PolicyRequest:
     """Return a new request with the roles that allow it; raises NotPermittedError."""
     held = enforce_initiate(services, new.requestor, new.asked, break_glass=new.break_glass)
     return replace(new, authorized_by=held)
@@ -141,7 +143,7 @@ def enforce_initiate(
     return "; ".join(sorted(held))
 
 
-def _require_reason_for_break_glass(new: Wish) -> None:
+def _require_reason_for_break_glass(new: PolicyRequest) -> None:
     """Refuse to skip the approval without a reason; it is announced loudly."""
     if new.break_glass and not (new.asked.justification or "").strip():
         raise InvalidInputError("justification: breaking the glass needs a reason")
@@ -192,7 +194,7 @@ def _note(services: Services, request: AccessRequest, firewalls: Iterable[str]) 
     _side_by_side(services, *watch, *services.requests.listings(request, firewalls))
 
 
-def new_request(services: Services, new: Wish) -> AccessRequest:
+def new_request(services: Services, new: PolicyRequest) -> AccessRequest:
     """Make the access request of a new request that the policy allows."""
     now, policy = services.clock(), new.policy
     ports = []
