@@ -163,8 +163,11 @@ param trustedProxies int = 0
 @description('Address, scheme and all, under which callers reach the app through a proxy of yours. Empty: the app\'s own.')
 param publicUrl string = ''
 
-@description('The client id of the public app registration with which the page signs people in; empty: the page is not set up.')
+@description('The client id of the public app registration with which the page signs people in; empty: the page is not set up, unless createPageRegistration is true.')
 param pageClientId string = ''
+
+@description('Create the registration of the page, and allow it on the app\'s own. With createAppRegistration only.')
+param createPageRegistration bool = false
 
 @description('Address ranges of those proxies, such as 203.0.113.7/32. Only they reach the app then; the workflows and the availability test have to go through them too. Empty: everybody does.')
 param proxyAddresses array = []
@@ -309,7 +312,10 @@ var closerRight = closer ? ' ${identities.outputs.closerPrincipalId}=${roles.out
 var clientId = createAppRegistration ? appRegistration.outputs.clientId : appClientId
 var idUri = createAppRegistration ? appRegistration.outputs.idUri : appIdUri
 var apiUrl = 'https://${functionAppName}.azurewebsites.net'
-var pageAddress = empty(pageClientId) ? '' : '${empty(publicUrl) ? apiUrl : publicUrl}/ui/'
+var pageUrl = '${empty(publicUrl) ? apiUrl : publicUrl}/ui/'
+var createsPage = createAppRegistration && createPageRegistration
+var pageClients = createsPage ? [pageRegistration.outputs.clientId] : empty(pageClientId) ? [] : [pageClientId]
+var pageAddress = empty(pageClients) ? '' : pageUrl
 
 resource group 'Microsoft.Resources/resourceGroups@2024-03-01' = {
   name: groupName
@@ -328,6 +334,16 @@ module identities 'modules/identities.bicep' = {
   }
 }
 
+module pageRegistration 'page-registration.bicep' = if (createsPage) {
+  name: 'jit-page-registration'
+  scope: group
+  params: {
+    displayName: 'JIT VM access, page (${environmentName})'
+    uniqueName: 'jit-vm-access-page-${mark}'
+    redirectUri: pageUrl
+  }
+}
+
 module appRegistration 'app-registration.bicep' = if (createAppRegistration) {
   name: 'jit-app-registration'
   scope: group
@@ -335,7 +351,7 @@ module appRegistration 'app-registration.bicep' = if (createAppRegistration) {
     displayName: 'JIT VM access (${environmentName})'
     uniqueName: 'jit-vm-access-${mark}'
     idUri: 'api://${tenant().tenantId}/jit-${mark}'
-    preAuthorizedClients: preAuthorizedClients
+    preAuthorizedClients: concat(preAuthorizedClients, pageClients)
   }
 }
 
@@ -462,7 +478,7 @@ module app 'modules/app.bicep' = {
     clientId: clientId
     idUri: idUri
     platformAuthentication: platformAuthentication
-    allowedClients: union([clientId, identities.outputs.relayClientId], preAuthorizedClients, moreClients)
+    allowedClients: union([clientId, identities.outputs.relayClientId], preAuthorizedClients, pageClients, moreClients)
     mark: mark
     scopes: join(scopeList, ',')
     nsgWrite: nsgWrite
@@ -494,7 +510,7 @@ module app 'modules/app.bicep' = {
     eventsKeySecretUri: eventsKeySecretUri
     trustedProxies: trustedProxies
     publicUrl: publicUrl
-    pageClientId: pageClientId
+    pageClientId: join(pageClients, '')
     proxyAddresses: proxyAddresses
     callerAddresses: callerList
     scmAddresses: scmList

@@ -19,7 +19,8 @@ FILES = sorted(INFRA.rglob("*.bicep"))
 APP_REGISTRATION = INFRA / "app-registration.bicep"
 APP_ROLES = INFRA / "app-role-assignments.bicep"
 # These go to Microsoft Graph: `extension` is in no grammar at hand, and they hold no ARM resource.
-GRAPH = (APP_REGISTRATION, APP_ROLES)
+PAGE_REGISTRATION = INFRA / "page-registration.bicep"
+GRAPH = (APP_REGISTRATION, APP_ROLES, PAGE_REGISTRATION)
 Node = tree_sitter.Node
 _PARSER = tree_sitter.Parser(tree_sitter.Language(tree_sitter_bicep.language()))
 

@@ -227,6 +227,10 @@ def test_app_roles_are_assigned_in_one_module_behind_a_parameter() -> None:
     assert MAIN.parameters["assignAppRoles"].default is True
 
 
+def _as_written(default: object) -> str:
+    return str(default).lower() if isinstance(default, bool) else str(default)
+
+
 def test_defaults_in_both_places_are_the_same() -> None:
     """What azd puts where a variable is not set is what Bicep would take: azd may do either."""
     given = json.loads(PARAMETERS.read_text(encoding="utf-8"))["parameters"]
@@ -238,9 +242,7 @@ def test_defaults_in_both_places_are_the_same() -> None:
     # azd alone runs the hook that switches these alerts on.
     assert defaults.pop("watchSilence") == "false"
 
-    assert defaults == {
-        name: str(MAIN.parameters[name].default).replace("True", "true") for name in defaults
-    }
+    assert defaults == {name: _as_written(MAIN.parameters[name].default) for name in defaults}
     assert defaults["storageSku"] == "Standard_ZRS"
 
 

@@ -115,7 +115,8 @@ def test_platform_authentication_lets_named_clients_through() -> None:
         "allowedApplications": Text("allowedClients")
     }
     assert app.parameters["allowedClients"] == Text(
-        "union([clientId, identities.outputs.relayClientId], preAuthorizedClients, moreClients)"
+        "union([clientId, identities.outputs.relayClientId], preAuthorizedClients, "
+        "pageClients, moreClients)"
     )
     assert main.variables["moreClients"] == Text(
         "empty(allowedClients) ? [] : split(replace(allowedClients, ' ', ''), ',')"
