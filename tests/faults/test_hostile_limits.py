@@ -3,7 +3,8 @@
 from shared.domain.model import Status
 from shared.firewalls.nsg.model import Access, SecurityRule, Snapshot
 from shared.firewalls.nsg.rules import Plan
-from tests.faults.simulated import SimulatedWorld, assert_over
+from shared.use_cases.reports.machines import Category, report_machines
+from tests.faults.simulated import SimulatedWorld, assert_over, inventory
 from tests.world import BOB, DB, NSG_SUBNET
 
 MOST = 1000
@@ -62,6 +63,11 @@ def test_a_deny_that_has_no_place_fails_the_policy_and_says_so() -> None:
     world.protect(DB)
     assert "no free priority from 4097 to 4096" in world.policy().error
     assert not world.denies(NSG_SUBNET)
+    reports = report_machines(world.services, inventory(), world.services.scopes)
+    (found,) = [each for each in reports if each.machine.id == DB]
+    assert found.category is Category.EXPOSED
+    assert "theirs-4096" in found.reason
+    assert "no free priority from 4097 to 4096" in found.reason
 
 
 def test_a_priority_taken_between_read_and_write_means_another() -> None:

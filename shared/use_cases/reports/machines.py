@@ -200,7 +200,8 @@ def _judge(services: Services, machine: Machine, seen: _Seen, known: _Known) -> 
     open_by = _openings(services, machine, seen.observed, ports)
     category, reason = _with_remark(
         machine,
-        _judged_without_policy(services, machine, seen) or _judged_by_policies(policies, open_by),
+        _judged_without_policy(services, machine, seen)
+        or _judged_by_policies(machine, policies, open_by),
     )
     state, state_reason = _recommend(machine, category, reason)
     row = known.rows.get(key_of(machine.id))
@@ -265,7 +266,7 @@ def _judged_without_policy(
 
 
 def _judged_by_policies(
-    policies: Sequence[Policy], open_by: Sequence[Exposure]
+    machine: Machine, policies: Sequence[Policy], open_by: Sequence[Exposure]
 ) -> tuple[Category, str]:
     if not policies:
         return Category.NOT_CONFIGURED, "no policy lists this VM"
@@ -273,9 +274,15 @@ def _judged_by_policies(
         first = min(open_by, key=lambda each: bool(each.unresolved))
         return Category.EXPOSED, (
             f"{first.opening.what} of '{name_of(first.firewall_id)}' "
-            f"leaves port {first.port} open{_doubt(first)}"
+            f"leaves port {first.port} open{_doubt(first)}{_why_not_closed(machine, policies)}"
         )
     return Category.CONFIGURED, f"governed by policy '{policies[0].name}'"
+
+
+def _why_not_closed(machine: Machine, policies: Iterable[Policy]) -> str:
+    """Tell what a policy says of a machine that it could not close; empty: nothing."""
+    told = (p.error for p in policies if name_of(machine.id).lower() in p.error.lower())
+    return "".join(f"; {error}" for error in told)
 
 
 def _doubt(exposure: Exposure) -> str:
