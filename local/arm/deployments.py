@@ -88,6 +88,10 @@ def _check_interfaces(sim: Simulator, call: Call, raw: Mapping[str, Any]) -> Non
     """Refuse a virtual machine whose network interface does not exist."""
     if call.path.type_key != VM:
         return
+    listed = (raw.get("properties") or {}).get("networkProfile", {}).get("networkInterfaces", [])
+    if not all("id" in each for each in listed):
+        message = "A network interface of the virtual machine has no id."
+        raise errors.front_door(400, "InvalidParameter", message)
     for nic_id in nics_of({"properties": raw.get("properties") or {}}):
         found = sim.store.get(nic_id)
         if found is None or type_of(found) != NIC:

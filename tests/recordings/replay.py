@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from local.arm import ids
 from local.arm.client import ArmClient, Reply
+from local.arm.deployments import PLAIN
 
 RECORDINGS = Path(__file__).parents[3] / "shared" / "recordings" / "nsg"
 SETTLE_SECONDS = 10
@@ -73,6 +74,12 @@ class Exchange:
         reads = self.kind.startswith(("microsoft.network/", VM)) and self.method == "GET"
         writes = self.kind in (NSG, RULE, NIC) or "/effective" in self.kind
         return reads or writes
+
+    @property
+    def is_deployment(self) -> bool:
+        """Tell whether the simulator answers a write by the API's documentation alone."""
+        is_group = not self.kind and "/resourcegroups/" in self.path.lower()
+        return self.method in {"PUT", "DELETE"} and (is_group or self.kind in PLAIN)
 
     def request_body(self) -> Any:
         """Return what the hidden request must have said."""

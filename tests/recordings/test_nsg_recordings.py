@@ -82,6 +82,8 @@ def test_exchanges_are_answered_as_recorded(file: Path, client: ArmClient, clock
     player.start(played)
     for at, exchange in enumerate(played):
         player.arrange(exchange, played[at + 1 :])
+        if exchange.is_deployment:
+            continue  # the recording's effect is arranged; no answer of the simulator is held to it
         if not exchange.is_simulated:
             assert_refused(player.play(exchange), exchange)
             continue

@@ -49,7 +49,8 @@ def live_through(world: World) -> None:
         AskedPort(f"ports[{n}]", DB, port, (SOURCE,), duration=timedelta(minutes=60))
         for n, port in enumerate((22, 3389))
     )
-    new = access.PolicyRequest(
+    kind = getattr(access, "PolicyRequest", None) or vars(access)["Wish"]  # its name before 0.1.0
+    new = kind(
         world.policy(), Asked(ports, COMMENT, SOURCE), ALICE,
         repeat=Repeat(ALICE.key, "one", "digest"),
     )  # fmt: skip
