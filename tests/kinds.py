@@ -56,5 +56,5 @@ class ThreeKinds(World):
             AskedPort(f"ports[{n}]", vm, 22, (SOURCE,), duration=timedelta(minutes=minutes))
             for n, vm in enumerate(KINDS.values())
         )
-        wish = access.PolicyRequest(self.policy(), Asked(ports, "because", SOURCE), ALICE)
-        return access.request_access(self.services, wish)
+        new = access.PolicyRequest(self.policy(), Asked(ports, "because", SOURCE), ALICE)
+        return access.request_access(self.services, new)

@@ -339,10 +339,10 @@ class SimulatedWorld(World):
     ) -> AccessRequest:
         """Ask for port 22 from several prefixes."""
         asked = AskedPort("ports[0]", vm, 22, sources, duration=timedelta(minutes=minutes))
-        wish = access.PolicyRequest(
+        new = access.PolicyRequest(
             protection.get_policy(self.services, POLICY), Asked((asked,), "because", SOURCE), who
         )
-        request = access.request_access(self.services, wish)
+        request = access.request_access(self.services, new)
         self.work()
         return self.request(request.id)
 
