@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 from shared.domain.desired import Pace
 from shared.domain.ids import RuleNames
@@ -56,6 +57,10 @@ class Services:
     notify: bool = False  # whether audit events are noted for the notification channel
     closing_soon: timedelta = timedelta(0)  # how long before its end an access is notified; 0: not
     limits: Limits = field(default_factory=Limits)
+
+    def side_by_side(self, *pieces: Callable[[], Any]) -> list[Any]:
+        """Make calls that do not wait for each other; the first error is raised after all."""
+        return self.workers(lambda piece: piece(), pieces)
 
     def pace(self, firewall_id: str) -> Pace:
         """Return the pace of a firewall; the usual one where no provider knows it."""

@@ -141,6 +141,14 @@ class FragileWorld(World):
         except (Died, OutsideError):
             self.faults.dead = False
 
+    def step(self, minutes: int) -> None:
+        """Let time pass; a worker that dies is another's to follow."""
+        for _ in range(minutes):
+            try:
+                self.pass_time(1)
+            except Died:
+                self.faults.dead = False
+
     def recover(self) -> None:
         """Let ordinary recovery happen: redelivery, sweeps, reconciling."""
         self.faults.disarm()

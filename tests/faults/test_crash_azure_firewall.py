@@ -20,7 +20,6 @@ from tests.faults.harness import (
     FOREIGN,
     Breakable,
     BreakableTables,
-    Died,
     FragileWorld,
     Kind,
     check_all_over,
@@ -129,14 +128,6 @@ class FirewalledWorld(FragileWorld):
         self.attempt(lambda: self.ask(WEB, minutes=20, work=False))
         self.step(24)
         self.faults.disarm()
-
-    def step(self, minutes: int) -> None:
-        """Let time pass; a worker that dies is another's to follow."""
-        for _ in range(minutes):
-            try:
-                self.pass_time(1)
-            except Died:
-                self.faults.dead = False
 
 
 def _bodies(kind: str) -> list[Body]:

@@ -13,7 +13,7 @@ from shared.use_cases.policies import apply as protection
 from shared.use_cases.requests import decide
 from tests.aws_cloud import REGION
 from tests.ec2_world import GROUP, INSTANCE, INSTANCE_ID, POLICY, add_ec2, ask_for
-from tests.faults.harness import Breakable, Died, FragileWorld, Kind
+from tests.faults.harness import Breakable, FragileWorld, Kind
 from tests.world import ALICE, SOURCE
 
 STRANGER = "198.51.100.23"
@@ -47,14 +47,6 @@ class FragileEc2(FragileWorld):
         conditions = Conditions(revoke_foreign=self.revoke)
         policy = Policy(POLICY, REGION, listed, conditions=conditions)
         self.attempt(lambda: protection.put_policy(self.services, policy))
-
-    def step(self, minutes: int) -> None:
-        """Let time pass; a worker that dies is another's to follow."""
-        for _ in range(minutes):
-            try:
-                self.pass_time(1)
-            except Died:
-                self.faults.dead = False
 
     def policy_state(self) -> PolicyState:
         """Return what became of the policy."""

@@ -327,11 +327,10 @@ def _insert_grants(services: Services, request: AccessRequest) -> list[str]:
                 _protect_first(services, grant.policy_id, port, front)
                 protected.add((key_of(front.firewall_id), key_of(port.vm_id)))
             end = grant.expires_at
-            watch = (
+            services.side_by_side(
                 partial(services.due.add, end, "firewall", front.firewall_id, since=now),
                 partial(services.due.add, end + MINUTE, "request", request.id, since=now),
             )
-            services.workers(lambda note: note(), watch)
             services.rows.insert_grant(grant)
             ends.add((front.firewall_id, end))
             firewalls.add(front.firewall_id)

@@ -6,10 +6,9 @@ A firewall's grants stand in a row for each request; calls that find it full wit
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Any
 
 from shared.domain.errors import TooManyRequestsError
 from shared.domain.ids import key_of, name_of
@@ -29,11 +28,9 @@ Held = tuple[dict[str, Reserved], str]  # what a requestor holds by request, and
 def read_held(services: Services, requestor: str) -> Held:
     """Read what a requestor holds, from the ledger and the list side by side."""
     live = services.requests.live_rows
-    pieces: tuple[Callable[[], Any], ...] = (
-        partial(live.ledger, requestor),
-        partial(live.listed, requestor),
+    ledger, listed = services.side_by_side(
+        partial(live.ledger, requestor), partial(live.listed, requestor)
     )
-    ledger, listed = services.workers(lambda read: read(), pieces)
     return merge_reserved(ledger, listed)
 
 
@@ -153,11 +150,10 @@ def _reserve_grants(services: Services, firewall_id: str, mine: Reserved) -> Non
 
 def _count(services: Services, firewall_id: str) -> int:
     """Count the grants that are open or reserved on a firewall; what is sealed is given back."""
-    pieces: tuple[Callable[[], Any], ...] = (
+    (wanted, sealed), reserved = services.side_by_side(
         partial(services.rows.grants_by_request, firewall_id),
         partial(services.requests.live_rows.reserved_grants, firewall_id),
     )
-    (wanted, sealed), reserved = services.workers(lambda read: read(), pieces)
     for each in reserved:
         left = each.ports - sealed[each.request_id]
         wanted[each.request_id] = max(wanted[each.request_id], left)

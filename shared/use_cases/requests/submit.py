@@ -1,9 +1,8 @@
 """Take in a request: check it, record it, queue it. And find it again."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 from shared.domain.errors import (
     InvalidInputError,
@@ -79,7 +78,7 @@ def request_access(services: Services, new: PolicyRequest) -> AccessRequest:
     except RowExistsError:  # a repeat at the same instant was quicker
         return get_request(services, request.id)
     send = services.queues.send_notice if request.approval else services.queues.send_request
-    _side_by_side(services, partial(record, services, request), partial(send, request.id))
+    services.side_by_side(partial(record, services, request), partial(send, request.id))
     services.telemetry.event(
         "jit.breakglass.used" if request.break_glass else "jit.access.requested",
         request=request.id,
@@ -97,8 +96,7 @@ def judge(services: Services, new: PolicyRequest) -> PolicyDecision:
     if not decision.allowed:
         return decision
     policy, requestor, ports = new.policy, new.requestor, new.asked.ports
-    held, short = _side_by_side(
-        services,
+    held, short = services.side_by_side(
         partial(check_sources_held, services, policy, requestor, ports),
         partial(check_lengths, services, policy, ports),
     )
@@ -110,18 +108,12 @@ def _judge_and_count(
 ) -> tuple[PolicyDecision, dict[str, int], Held]:
     """Judge a request; count its grants by firewall and what its requestor holds, beside that."""
     vm_ids = [port.vm_id for port in new.asked.ports]
-    decision, grants, held = _side_by_side(
-        services,
+    decision, grants, held = services.side_by_side(
         partial(judge, services, new),
         partial(grants_asked, services, new.policy.id, vm_ids),
         partial(read_held, services, new.requestor.key),
     )
     return decision, grants, held
-
-
-def _side_by_side(services: Services, *pieces: Callable[[], Any]) -> list[Any]:
-    """Make calls that do not wait for each other; the first error is raised after all."""
-    return services.workers(lambda piece: piece(), pieces)
 
 
 def permitted(services: Services, new: PolicyRequest) -> PolicyRequest:
@@ -191,7 +183,7 @@ def _note(services: Services, request: AccessRequest, firewalls: Iterable[str]) 
     now = services.clock()
     looks = [now + MINUTE, *([request.approval.deadline] if request.approval else [])]
     watch = [partial(services.due.add, at, "request", request.id, since=now) for at in looks]
-    _side_by_side(services, *watch, *services.requests.listings(request, firewalls))
+    services.side_by_side(*watch, *services.requests.listings(request, firewalls))
 
 
 def new_request(services: Services, new: PolicyRequest) -> AccessRequest:
