@@ -1,16 +1,16 @@
 """The page's form offers Azure Bastion where a host reaches the VM, in a real browser."""
 
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from playwright import sync_api
 
+from local.browser import Visitor, chromium_path, launch
 from tests.cli.bastion_hosts import PREFIX, add_bastion
-from tests.e2e.playing import PATIENCE, Play, Site
+from tests.e2e.playing import Play, Site
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="not installed: playwright")
-CHROMIUM = shutil.which("chromium")
+CHROMIUM = chromium_path()
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="not installed: chromium")
 
 
@@ -23,14 +23,8 @@ def name_of(site: Site) -> str:
 def page(play: Play) -> Iterator[Any]:
     """Return the page with alice signed in."""
     with sync_api.sync_playwright() as playwright:
-        # Its sandbox cannot start as root in a container.
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        found = browser.new_page()
-        found.set_default_timeout(PATIENCE * 1000)
-        found.goto(f"{play.stack.api}/ui/#/machines")
-        found.locator("[id='alice']").click()
-        found.locator("main h1").wait_for()
-        yield found
+        browser = launch(playwright, str(CHROMIUM))
+        yield Visitor(browser, play.stack.api, "alice").go()
         browser.close()
 
 
