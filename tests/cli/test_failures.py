@@ -7,6 +7,9 @@ from datetime import timedelta
 
 import pytest
 
+from jit_access.commands.exits import Exit
+from jit_access.commands.failures import report
+from jit_access.commands.session import Session
 from local.stack import Stack
 from tests.cli.scripted import Scripted, serving
 from tests.cli.terminal import Jit
@@ -137,3 +140,27 @@ def test_a_reader_that_leaves_is_no_failure(alice: Jit) -> None:
     done = alice.using(JIT=alice.command)
     shell = Jit("/bin/sh", done.environment)
     assert shell.run("-c", '"$JIT" vm ls | head -c 1').err == ""
+
+
+@pytest.mark.parametrize(
+    ("left", "shown"),
+    [
+        ([], "jit: interrupted\n"),
+        (["a"], "jit: interrupted; request a stays\n  -> End it with: jit end a\n"),
+        (
+            ["a", "b"],
+            "jit: interrupted; requests a, b stay\n  -> End them with: jit end a and jit end b\n",
+        ),
+    ],
+)
+def test_ctrl_c_names_what_stays(
+    left: list[str], shown: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each request that was made and not told of is named, with the command that ends it."""
+    session = Session()
+    for request_id in [*left, "settled"]:
+        session.leaves(request_id)
+    session.settles("settled")
+
+    assert report(KeyboardInterrupt(), session) == Exit.INTERRUPTED
+    assert capsys.readouterr().err == shown

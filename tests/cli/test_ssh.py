@@ -17,7 +17,7 @@ from jit_access.commands.connecting import Entry, entry_of
 from jit_access.commands.exits import CommandError
 from jit_access.commands.vms import Vm
 from tests.cli.listener import Listener
-from tests.cli.terminal import Jit, run_on_terminal
+from tests.cli.terminal import CTRL_C, Jit, run_on_terminal
 from tests.e2e.playing import Play, Site
 
 Person = Callable[..., Jit]
@@ -231,3 +231,19 @@ def test_a_configuration_for_other_names(alice: Jit) -> None:
     assert "--suffix .vm --profile local --fdpass -- '%h' %p" in text
     assert f"ProxyCommand {alice.command} proxy" in text
     alice.run("ssh-config", "--suffix", ".x\n  ProxyCommand evil", code=2)
+
+
+def test_ctrl_c_says_how_to_end_what_is_open_already(alice: Jit, play: Play) -> None:
+    """Ctrl-C while the open port is tried: exit code 130, and the command that ends the access."""
+    site = play.azure.build()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    vms = [{**vm, "publicIpAddress": "127.0.0.1"} for vm in site.listed(port)]
+    play.admin.put_policy(site.policy_id, vms)
+
+    command = ["ssh", name_of(site), "-p", str(port)]
+    done = alice.on_terminal(*command, keys={"trying": CTRL_C})
+
+    assert done.code == 130
+    newest = json.loads(alice.run("ls", "--mine", "--vm", name_of(site)).out)[0]
+    assert f"End it with: jit end {newest['id']}" in done.out

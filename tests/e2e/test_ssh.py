@@ -215,7 +215,8 @@ def test_jit_ssh_passes_on_the_exit_code_and_ends_the_access(desk: Desk) -> None
     done = desk.jit("ssh", desk.name, "--end-after", "--", *desk.options(), "exit 7")
     assert done.returncode == 7, done.stderr
     assert "requested" in done.stderr
-    assert (
-        desk.jit("wait", desk.jit("ls", "--query", "[0].id", "-o", "tsv").stdout.strip()).returncode
-        == 7
-    )
+    request_id = done.stderr.rpartition("ended ")[2].strip()
+    # The command does not stay for the proof of the close, so the test waits for it.
+    assert desk.jit("end", request_id).returncode == 0
+    assert desk.jit("wait", request_id).returncode == 7
+    assert desk.person.knock().is_dropped

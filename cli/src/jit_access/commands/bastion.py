@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from jit_access.client.models import BastionHost, RequestStatus
 from jit_access.commands.connecting import bastion_of
 from jit_access.commands.exits import CommandError, Exit
-from jit_access.commands.opening import InterruptedWaitError, is_bastion
+from jit_access.commands.opening import is_bastion
 from jit_access.commands.reaching import Reached, ReachOptions, open_request
 from jit_access.commands.running import program
 from jit_access.commands.session import Session
@@ -80,11 +80,9 @@ def _require_native(hosts: list[BastionHost], vm: Vm) -> None:
 
 @contextmanager
 def _telling_how_to_end(request: RequestStatus) -> Iterator[None]:
-    """Let an error or Ctrl-C after the opening say how to end the request."""
+    """Let an error after the opening say how to end the request."""
     try:
         yield
-    except KeyboardInterrupt:
-        raise InterruptedWaitError(request.id) from None
     except CommandError as error:
         advice = f"{error.advice} End the access with: jit end {request.id}".strip()
         raise CommandError(error.message, advice, error.code) from None

@@ -40,7 +40,7 @@ _SOURCE = "allowedSourceAddressPrefix"
 def report(error: BaseException, session: Session) -> int:
     """Write an error to stderr and return the exit code."""
     if isinstance(error, KeyboardInterrupt):
-        session.complain("interrupted")
+        session.interrupted()
         return Exit.INTERRUPTED
     if isinstance(error, CommandError):
         session.complain(error.message, error.advice)

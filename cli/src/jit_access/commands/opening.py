@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from jit_access.client import NewShortRequest, WaitTimeoutError, wait_for_request
 from jit_access.client.errors import OutsidePolicyError
 from jit_access.client.models import PortRequest, RequestDryRun, RequestStatus
-from jit_access.commands.exits import CommandError, Exit
+from jit_access.commands.exits import CommandError
 from jit_access.commands.session import Session
 from jit_access.commands.texts import OUTCOMES, now, state
 from jit_access.commands.times import iso_length, parse_end, parse_length
@@ -33,17 +33,6 @@ class RequestOptions:
     reason: str = ""
     break_glass: bool = False
     timeout: str = ""
-
-
-class InterruptedWaitError(CommandError):
-    """Ctrl-C while a request was followed; it stays."""
-
-    def __init__(self, request_id: str) -> None:
-        super().__init__(
-            f"interrupted; request {request_id} stays",
-            f"End it with: jit end {request_id}",
-            Exit.INTERRUPTED,
-        )
 
 
 def new_request(session: Session, vm: Vm, options: RequestOptions) -> NewShortRequest:
@@ -104,12 +93,14 @@ def send_request(
             raise
         body = replace(body, justification=prompt("Reason"))
         accepted = session.client.request_access_short(body)
+    session.leaves(accepted.value.id)
     return accepted.value, accepted.location
 
 
 def follow(session: Session, request_id: str, location: str, timeout: str = "") -> RequestStatus:
     """Wait until a request is decided and show how it goes on; a timeout returns its state."""
     seconds = parse_length(timeout).total_seconds() if timeout else None
+    session.leaves(request_id)
     try:
         return wait_for_request(
             session.client,
@@ -119,8 +110,6 @@ def follow(session: Session, request_id: str, location: str, timeout: str = "") 
         )
     except WaitTimeoutError as error:
         return error.request
-    except KeyboardInterrupt:
-        raise InterruptedWaitError(request_id) from None
 
 
 def _show(session: Session, request: RequestStatus) -> None:
@@ -139,6 +128,7 @@ def open_access(
 
 def require_open(session: Session, vm: Vm, request: RequestStatus) -> RequestStatus:
     """Return a request that is open; raises CommandError with the outcome of any other."""
+    session.leaves(request.id)
     if request.status != "Initiated":
         raise CommandError(
             f"{vm.name}: {state(request)}",

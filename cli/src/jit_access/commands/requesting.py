@@ -64,6 +64,7 @@ def _reached(
 ) -> Exit:
     """Return the exit code; say how to connect, and try it where that tells something."""
     if request.status != "Initiated":
+        session.settles(request.id)
         if request.status == "PendingApproval":
             session.say(f"still waiting; go on with: jit wait {request.id}")
         return OUTCOMES[request.status]

@@ -49,6 +49,7 @@ def run_then_end(
             session.say(f"ended {reached.request.id}")
         else:
             session.say(f"still open; end it with: jit end {reached.request.id}")
+        session.settles(reached.request.id)
 
 
 def run(command: Iterable[str]) -> int:

@@ -27,6 +27,7 @@ class Session:
         self.query = query
         self.quiet = quiet
         self.profile_option = profile or ""
+        self._left: list[str] = []
         self._token = ""
         self._is_on_a_line = False
         self._last_progress = ""
@@ -93,6 +94,28 @@ class Session:
         _write(f"jit: {_harmless(message)}\n")
         if advice:
             _write(f"  -> {_harmless(advice)}\n")
+
+    def leaves(self, request_id: str) -> None:
+        """Note a request that stays when this run stops here."""
+        if request_id not in self._left:
+            self._left.append(request_id)
+
+    def settles(self, request_id: str) -> None:
+        """Note that a request has ended, or that the way to end it was told."""
+        if request_id in self._left:
+            self._left.remove(request_id)
+
+    def interrupted(self) -> None:
+        """Say what Ctrl-C leaves behind, wherever it came."""
+        left = self._left
+        if not left:
+            self.complain("interrupted")
+            return
+        noun, verb = ("request", "stays") if len(left) == 1 else ("requests", "stay")
+        ways = " and ".join(f"jit end {request_id}" for request_id in left)
+        named = ", ".join(left)
+        end = "End it with" if len(left) == 1 else "End them with"
+        self.complain(f"interrupted; {noun} {named} {verb}", f"{end}: {ways}")
 
     def close(self) -> None:
         """Close the client's connections."""
