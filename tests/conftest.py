@@ -17,8 +17,8 @@ LONGEST_FIRST = (
     "tests/cli/",
     "tests/clients/",
     "tests/contract/test_functions_host",
-    "tests/faults/",
     "tests/judgement/",
+    "tests/faults/",
     "tests/contract/",
 )
 
