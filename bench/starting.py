@@ -27,7 +27,7 @@ _PLACE = Place("cold", 2, 5, 20)
 
 
 def run() -> Json:
-    """Start interpreters one after another, several of each kind; give medians."""
+    """Start interpreters one after another, several of each type; return medians."""
     with bench_stack(settle=0.05, environment=TAKING_IN) as stack:
         people = People(stack)
         Cloud(stack.arm).build(_PLACE)

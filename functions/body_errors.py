@@ -11,25 +11,25 @@ Location = tuple[int | str, ...]
 def field_error(model: type[BaseModel], error: Mapping[str, Any]) -> str:
     """Return the sentence for one error that a model found."""
     location: Location = error["loc"]
-    kind, value = error["type"], error["input"]
+    error_type, value = error["type"], error["input"]
     name = str(location[-1]) if location else ""
     other = _other_number(name, _fields_beside(model, location))
-    if kind == "extra_forbidden":
+    if error_type == "extra_forbidden":
         hint = f"; did you mean {other}?" if other else "; check its spelling"
         return f"this field is not known here{hint}"
-    if kind == "missing":
+    if error_type == "missing":
         return "this field is required"
-    if kind == "list_type":
+    if error_type == "list_type":
         return "must be a list" + (f"; one value goes into {other}" if other else "")
-    if isinstance(value, list) and kind != "too_long":
-        return _list_where_one_is_wanted(error["msg"], kind, other)
+    if isinstance(value, list) and error_type != "too_long":
+        return _list_where_one_is_wanted(error["msg"], error_type, other)
     if isinstance(value, str) and "," in value and other:
         return f"must be one prefix; several go as a list into {other}"
     return _sentence(error["msg"])
 
 
-def _list_where_one_is_wanted(message: str, kind: str, other: str) -> str:
-    if not kind.endswith("_type"):
+def _list_where_one_is_wanted(message: str, error_type: str, other: str) -> str:
+    if not error_type.endswith("_type"):
         return _sentence(message)
     hint = f"; a list goes into {other}" if other else ""
     return f"must be one value, not a list{hint}"

@@ -143,17 +143,17 @@ def get_health(req: func.HttpRequest) -> func.HttpResponse:
                 "count": late.count, "p50": late.p50, "p99": late.p99, "max": late.max,
             },
             "closeLatenessByKind": [
-                _lateness_of(kind, found) for kind, found in health.lateness_by_kind.items()
+                _lateness_of(label, found) for label, found in health.lateness_by_kind.items()
             ],
         }  # fmt: skip
     bad = verdict == "Unhealthy"
     return answer(HTTPStatus.SERVICE_UNAVAILABLE if bad else HTTPStatus.OK, body)
 
 
-def _lateness_of(kind: str, found: KindLateness) -> dict[str, Any]:
+def _lateness_of(label: str, found: KindLateness) -> dict[str, Any]:
     late = found.measured
     return {
-        "kind": kind,
+        "kind": label,
         "allowed": found.allowed.total_seconds(),
         "count": late.count,
         "p50": late.p50,

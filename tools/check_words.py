@@ -10,6 +10,8 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -21,21 +23,47 @@ _LEFT = Path("tools/words_left.json")
 _WORDS = Path("docs/words.md")
 _SUFFIXES = {".py", ".md", ".sh", ".bicep", ".toml", ".yml", ".yaml", ".html", ".js", ".css"}
 _OWN_FILES = {_WORDS, Path("tests/architecture/test_words.py")}
-_SKIPPED = {".git", ".venv", ".venv-checkov", "node_modules", "__pycache__", ".package"}
+_SKIPPED = {".git", ".venv", ".venv-checkov", "node_modules", "__pycache__", ".package", "vendor"}
+_CONTEXTS = "## Permitted contexts"
 _FRONT_DOOR = re.compile(r"front[\s_-]?door", re.IGNORECASE)
 
 
-def read_words(table: str) -> list[str]:
-    """Return the words in the last column of a Markdown table."""
-    rows = (line.strip().strip("|").split("|") for line in table.splitlines() if line[:1] == "|")
-    return [word for row in rows for word in re.findall(r"`([^`]+)`", row[-1])]
+@dataclass(frozen=True)
+class Context:
+    """Where a word that is ruled out may stand: in phrases, and in files."""
+
+    phrases: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
 
 
-def count_words(text: str, words: Iterable[str]) -> Counter[str]:
-    """Count each word in a text, also as a part of a name in snake_case."""
-    text = _FRONT_DOOR.sub("", text).lower()
-    counts = {word: len(_pattern(word).findall(text)) for word in words}
-    return Counter({word: count for word, count in counts.items() if count})
+def read_words(document: str) -> list[str]:
+    """Return the words that a document rules out: those in the last column of its first table."""
+    table = document.split(_CONTEXTS, maxsplit=1)[0]
+    return [word for row in _rows(table) for word in _quoted(row[-1])]
+
+
+def read_contexts(document: str) -> dict[str, Context]:
+    """Return the permitted context of each word in the table of permitted contexts."""
+    found: dict[str, Context] = {}
+    for row in _rows(document.partition(_CONTEXTS)[2]):
+        permitted = _quoted(row[-1])
+        files = tuple(each for each in permitted if "/" in each)
+        phrases = tuple(each.lower() for each in permitted if "/" not in each)
+        found |= dict.fromkeys(_quoted(row[0]), Context(phrases, files))
+    return found
+
+
+def count_words(
+    text: str, words: Iterable[str], contexts: Mapping[str, Context] | None = None, path: str = ""
+) -> Counter[str]:
+    """Count each word in a text, also in snake_case names, without its permitted contexts."""
+    text = _FRONT_DOOR.sub("", text).replace("`", "'").lower()
+    counts: Counter[str] = Counter()
+    for word in words:
+        context = (contexts or {}).get(word, Context())
+        if not any(fnmatch(path, each) for each in context.files):
+            counts[word] += len(_pattern(word).findall(_without(text, context.phrases)))
+    return +counts
 
 
 def find_growth(left: Mapping[str, int], counts: Mapping[str, int]) -> list[str]:
@@ -54,13 +82,14 @@ def find_long_subjects(subjects: Iterable[str]) -> list[str]:
 
 def count_folders(root: Path) -> Counter[str]:
     """Count the words of each top folder as `folder: word`."""
-    words = read_words((root / _WORDS).read_text(encoding="utf-8"))
+    document = (root / _WORDS).read_text(encoding="utf-8")
+    words, contexts = read_words(document), read_contexts(document)
     counts: Counter[str] = Counter()
     for path in _files(root):
-        folder = path.relative_to(root).parts[0]
+        relative = path.relative_to(root)
         text = f"{path.name}\n{path.read_text(encoding='utf-8')}"
-        for word, count in count_words(text, words).items():
-            counts[f"{folder}: {word}"] += count
+        for word, count in count_words(text, words, contexts, relative.as_posix()).items():
+            counts[f"{relative.parts[0]}: {word}"] += count
     return counts
 
 
@@ -105,6 +134,21 @@ def _walk(folder: Path) -> Iterator[Path]:
             yield from _walk(path)
         elif path.suffix in _SUFFIXES:
             yield path
+
+
+def _rows(text: str) -> list[list[str]]:
+    lines = (line.strip() for line in text.splitlines())
+    return [line.strip("|").split("|") for line in lines if line.startswith("|")]
+
+
+def _quoted(cell: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def _without(text: str, phrases: Iterable[str]) -> str:
+    for phrase in phrases:
+        text = text.replace(phrase, "")
+    return text
 
 
 def _pattern(word: str) -> re.Pattern[str]:

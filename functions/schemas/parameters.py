@@ -86,7 +86,7 @@ PARAMETERS: dict[str, Schema] = {
     "virtualMachine": _in_query("virtualMachine", "Only what concerns this VM."),
     "operation": _in_query(
         "operation",
-        f"Only this kind of fact: {', '.join(each.value for each in Operation)}.",
+        f"Only this operation: {', '.join(each.value for each in Operation)}.",
     ),
     "top": _in_query("top", "How many on a page.", type="integer", minimum=1, maximum=1000),
     "format": _in_query("format", "JSON or CSV.", enum=["json", "csv"]),

@@ -134,13 +134,13 @@ def _error_code(answer: HttpResponse) -> str:
 
 
 def list_all(
-    arm: ArmReader, places: Iterable[str], kind: str, version: str
+    arm: ArmReader, places: Iterable[str], resource_type: str, version: str
 ) -> list[dict[str, Any]]:
     """List the resources of a type in some places; a group that was deleted holds nothing."""
     found: list[dict[str, Any]] = []
     for place in places:
         try:
-            found += arm.list(f"{place}/providers/{kind}", version)
+            found += arm.list(f"{place}/providers/{resource_type}", version)
         except GoneError:
             continue
     return found
@@ -250,9 +250,9 @@ class VirtualMachines:
             return f"its load balancer cannot be read: {error}"
         return FloatingFronts(balancers).before_any(interfaces)
 
-    def _listed(self, vm_id: str, kind: str) -> list[dict[str, Any]]:
+    def _listed(self, vm_id: str, resource_type: str) -> list[dict[str, Any]]:
         places = _places(self._scopes, parse_id(vm_id, VM_TYPE).subscription)
-        return list_all(self._arm, places, f"Microsoft.Network/{kind}", _NETWORK)
+        return list_all(self._arm, places, f"Microsoft.Network/{resource_type}", _NETWORK)
 
     def _read(self, resource_id: str) -> dict[str, Any]:
         found = self._arm.get(resource_id, _NETWORK)
@@ -299,5 +299,7 @@ class ArmInventory:
         except NotReadableError:
             return None
 
-    def _all(self, places: tuple[str, ...], kind: str, version: str) -> list[dict[str, Any]]:
-        return list_all(self._arm, places, kind, version)
+    def _all(
+        self, places: tuple[str, ...], resource_type: str, version: str
+    ) -> list[dict[str, Any]]:
+        return list_all(self._arm, places, resource_type, version)

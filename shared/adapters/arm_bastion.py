@@ -106,8 +106,8 @@ class _Lookup:
     def _places(self, subscription: str) -> tuple[str, ...]:
         return places_in(self._scopes, subscription) or (f"/subscriptions/{subscription}",)
 
-    def _list(self, places: Iterable[str], kind: str) -> Sequence[Resource]:
-        return list_all(self._arm, places, f"Microsoft.Network/{kind}", _NETWORK)
+    def _list(self, places: Iterable[str], resource_type: str) -> Sequence[Resource]:
+        return list_all(self._arm, places, f"Microsoft.Network/{resource_type}", _NETWORK)
 
 
 def _known(found: Known | str, unreadable: list[str]) -> Known | None:

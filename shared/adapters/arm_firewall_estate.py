@@ -68,14 +68,16 @@ class ArmFirewallEstate:
         except NotReadableError:
             return None
 
-    def _network(self, kind: str) -> tuple[Resource, ...]:
-        return self._list(self._all_scopes, f"{_NETWORK}/{kind}", API_VERSION)
+    def _network(self, resource_type: str) -> tuple[Resource, ...]:
+        return self._list(self._all_scopes, f"{_NETWORK}/{resource_type}", API_VERSION)
 
-    def _list(self, scopes: tuple[str, ...], kind: str, version: str) -> tuple[Resource, ...]:
+    def _list(
+        self, scopes: tuple[str, ...], resource_type: str, version: str
+    ) -> tuple[Resource, ...]:
         found: dict[str, Resource] = {}
         for scope in scopes:
             try:
-                listed = list(self._arm.list(f"{scope}/providers/{kind}", version))
+                listed = list(self._arm.list(f"{scope}/providers/{resource_type}", version))
             except GoneError:
                 continue  # a group that was deleted holds nothing
             found |= {key_of(each["id"]): each for each in listed}

@@ -83,7 +83,7 @@ def _quoted(etag: str) -> str:
 
 
 def _raise(answer: HttpResponse, method: str, resource_id: str) -> None:
-    """Tell a refused write's kind by its code, and by its status where that decides."""
+    """Raise the error that a refused write's code stands for, or else its status."""
     status, error = answer.status_code, _error(answer)
     codes = {str(error.get("code")), *(str(d.get("code")) for d in error.get("details") or ())}
     text = f"{error.get('code')}: {error.get('message')}"

@@ -124,8 +124,8 @@ class TokenVerifier:
         Entra says so in `idtyp`, where the registration asks for it. Elsewhere an app's token is
         the one whose subject is the object itself; a person's subject is another for each app.
         """
-        kind = claims.get("idtyp", "app" if claims.get("sub") == claims["oid"] else "")
-        if kind != "app" or not (claims.get("appid") or claims.get("azp")):
+        caller_type = claims.get("idtyp", "app" if claims.get("sub") == claims["oid"] else "")
+        if caller_type != "app" or not (claims.get("appid") or claims.get("azp")):
             raise NotAuthenticatedError(
                 "The token is no access token of this API; ID tokens are not accepted. "
                 f"Ask for an access token with the scope {self._audiences[0]}/{self._scope}, "

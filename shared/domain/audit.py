@@ -1,10 +1,10 @@
-"""What the record of activity knows: one word for each kind of fact."""
+"""Audit events: one name for each operation."""
 
 from enum import StrEnum
 
 
 class Operation(StrEnum):
-    """A kind of fact, as the activity names it."""
+    """An operation that an audit event records."""
 
     REQUESTED = "requested"
     BREAK_GLASS = "breakGlass"

@@ -17,7 +17,7 @@ def current_grants(rows: FirewallRows, now: datetime) -> tuple[Grant, ...]:
 
 
 def is_held(grant: Grant, now: datetime) -> bool:
-    """Tell whether a grant is neither sealed nor over, whatever expiry its row claims."""
+    """Tell whether a grant is neither sealed nor over, whatever expiry its row states."""
     return not grant.is_sealed and now < grant.expires_at <= now + LONGEST_GRANT
 
 

@@ -75,10 +75,10 @@ def types_of(operation: str, reason: str, *, approvals_needed: int = 0) -> tuple
 
     A request that waits for approval is requested, and approval is needed.
     """
-    kind = type_of(operation, reason)
-    if kind is EventType.REQUESTED and approvals_needed:
-        return kind, EventType.APPROVAL_NEEDED
-    return (kind,) if kind else ()
+    event_type = type_of(operation, reason)
+    if event_type is EventType.REQUESTED and approvals_needed:
+        return event_type, EventType.APPROVAL_NEEDED
+    return (event_type,) if event_type else ()
 
 
 def type_of(operation: str, reason: str) -> EventType | None:

@@ -1,4 +1,4 @@
-"""Ports: every protocol that use cases need from outside, with its errors, by kind."""
+"""Ports: every protocol that use cases need from outside, with its errors."""
 
 from shared.ports.audit_blobs import AuditBlobs, PositionError
 from shared.ports.authority import Authorizer

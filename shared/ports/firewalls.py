@@ -101,11 +101,11 @@ class FirewallProvider(Protocol):
         ...
 
     def owns(self, firewall_id: str) -> bool:
-        """Tell whether an id names a firewall of this kind."""
+        """Tell whether this provider owns the firewall that an id names."""
         ...
 
     def guards(self, machine_id: str) -> bool:
-        """Tell whether a firewall of this kind has to stand at a machine to close its ports."""
+        """Tell whether a firewall of this provider has to stand at a machine to close its ports."""
         ...
 
     def lane(self, firewall_id: str) -> str:
@@ -149,7 +149,7 @@ class FirewallProvider(Protocol):
     def attach(self, machines: Sequence[Machine]) -> Mapping[str, tuple[Attachment, ...]]:
         """Return the attachments of each machine by its id; complete, or raises OutsideError.
 
-        `machines` come as the cloud's inventory describes them; where it does not know a kind of
+        `machines` come as the cloud's inventory describes them; where it does not know a type of
         machine, they have an id and nothing else.
         """
         ...
@@ -189,7 +189,7 @@ class WriteGuard(Protocol):
 
 
 class UnknownFirewallError(Exception):
-    """No provider owns a firewall id: it was written by a version that knew another kind."""
+    """No provider owns a firewall id: a version with another provider wrote it."""
 
 
 class Firewalls(Protocol):

@@ -1,1 +1,1 @@
-"""Stored rows: one file for each kind, and how they are written and read."""
+"""Stored rows: one file for each store, and how they are written and read."""

@@ -70,14 +70,17 @@ def size_of(value: object) -> int:
 
 
 def unpack(
-    kind: type[T], values: Mapping[str, Value], *, restore: Callable[[Any], Any] = lambda data: data
+    value_type: type[T],
+    values: Mapping[str, Value],
+    *,
+    restore: Callable[[Any], Any] = lambda data: data,
 ) -> T:
     """Read a value from a row's columns; raises UnreadableRowError.
 
     `restore` puts back what the row says only once.
     """
     try:
-        decoded: T = _decoder(cast("Hashable", kind))(restore(json.loads(text_of(values))))
+        decoded: T = _decoder(cast("Hashable", value_type))(restore(json.loads(text_of(values))))
     except (
         ValueError,
         TypeError,
@@ -86,7 +89,7 @@ def unpack(
         ArithmeticError,
         RecursionError,
     ) as error:
-        raise UnreadableRowError(f"not a {kind.__name__}: {error}") from error
+        raise UnreadableRowError(f"not a {value_type.__name__}: {error}") from error
     return decoded
 
 
@@ -122,28 +125,28 @@ def _default(field: Any) -> object:
 
 
 @cache
-def _decoder(kind: Any) -> Callable[[Any], Any]:
+def _decoder(value_type: Any) -> Callable[[Any], Any]:
     """Make, once for each type, what reads it from JSON."""
-    origin = get_origin(kind)
+    origin = get_origin(value_type)
     if origin in {Union, types.UnionType}:
-        inner = _decoder(next(arg for arg in get_args(kind) if arg is not type(None)))
+        inner = _decoder(next(arg for arg in get_args(value_type) if arg is not type(None)))
         return lambda data: None if data is None else inner(data)
     if origin in {tuple, frozenset}:
-        item = _decoder(get_args(kind)[0])
+        item = _decoder(get_args(value_type)[0])
         return lambda data: origin(map(item, _checked(list, data)))
-    if is_dataclass(kind):
-        return _dataclass_decoder(kind)
-    if kind in _PLAIN:
-        return _PLAIN[kind]
-    if issubclass(kind, Enum):
-        return cast("Callable[[Any], Any]", kind)
-    return lambda data: _checked(kind, data)
+    if is_dataclass(value_type):
+        return _dataclass_decoder(value_type)
+    if value_type in _PLAIN:
+        return _PLAIN[value_type]
+    if issubclass(value_type, Enum):
+        return cast("Callable[[Any], Any]", value_type)
+    return lambda data: _checked(value_type, data)
 
 
-def _dataclass_decoder(kind: Any) -> Callable[[Any], Any]:
-    hints = get_type_hints(kind)
-    members = {each.name: _decoder(hints[each.name]) for each in fields(kind)}
-    return lambda data: kind(
+def _dataclass_decoder(value_type: Any) -> Callable[[Any], Any]:
+    hints = get_type_hints(value_type)
+    members = {each.name: _decoder(hints[each.name]) for each in fields(value_type)}
+    return lambda data: value_type(
         **{name: members[name](value) for name, value in data.items() if name in members}
     )
 
@@ -155,9 +158,9 @@ def _instant(text: str) -> datetime:
     return at
 
 
-def _checked(kind: type, data: Any) -> Any:
-    if not isinstance(data, kind):
-        raise TypeError(f"{data!r} is not {kind.__name__}")
+def _checked(value_type: type, data: Any) -> Any:
+    if not isinstance(data, value_type):
+        raise TypeError(f"{data!r} is not {value_type.__name__}")
     return data
 
 

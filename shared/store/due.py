@@ -64,9 +64,9 @@ class DueRows:
         self._telemetry = telemetry
         self._clock = clock
 
-    def add(self, at: datetime, kind: str, subject: str, *, since: datetime) -> None:
+    def add(self, at: datetime, row_type: str, subject: str, *, since: datetime) -> None:
         """Note that something must be looked at, as soon as possible if it is due already."""
-        self._table.upsert(_due_row(Due(at, kind, subject, since)))
+        self._table.upsert(_due_row(Due(at, row_type, subject, since)))
 
     def until(self, at: datetime, *, undecoded: list[Row] | None = None) -> list[Due]:
         """Read what is due before an instant, oldest first; list what cannot be decoded too."""
@@ -102,8 +102,8 @@ def _due(row: Row) -> Due:
     )
 
 
-def _due_key(slot: datetime, kind: str, subject: str) -> str:
-    return f"{format_sortable(slot)}|{kind}|{digest(key_of(subject))}"
+def _due_key(slot: datetime, row_type: str, subject: str) -> str:
+    return f"{format_sortable(slot)}|{row_type}|{digest(key_of(subject))}"
 
 
 def _due_row(due: Due) -> Row:

@@ -142,9 +142,9 @@ def _notifications(key: str, text: str) -> Iterable[Notification]:
     subject = fact.request_id or fact.policy_id or fact.vm_id
     event_id = key.rpartition("|")[2]
     types = types_of(fact.operation, fact.reason, approvals_needed=fact.approvals_needed)
-    for number, kind in enumerate(types):
-        sent_as = digest(event_id, kind) if number else event_id
-        yield Notification(sent_as, kind, fact.at, subject, _data(fact))
+    for number, event_type in enumerate(types):
+        sent_as = digest(event_id, event_type) if number else event_id
+        yield Notification(sent_as, event_type, fact.at, subject, _data(fact))
 
 
 def _data(fact: Fact) -> _Data:

@@ -70,14 +70,14 @@ class Services:
             return Pace()
 
     def label(self, firewall_id: str) -> str:
-        """Return what people call the kind of a firewall; empty where no provider knows it."""
+        """Return what people call a firewall's provider; empty where no provider owns it."""
         try:
             return self.firewalls.of(firewall_id).label
         except UnknownFirewallError:
             return ""
 
     def capacity(self, firewall_id: str) -> int:
-        """Return how many grants a firewall takes: its kind's limit, or the lower one set here."""
+        """Return how many grants a firewall takes: its provider's limit, or the lower one set here."""
         try:
             return min(self.most_grants, self.firewalls.of(firewall_id).capacity)
         except UnknownFirewallError:

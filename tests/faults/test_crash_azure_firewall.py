@@ -10,7 +10,7 @@ import pytest
 
 from shared.domain.model import Attachment, Status
 from shared.firewalls.azure_firewall.provider import PACE, AzureFirewallProvider
-from shared.firewalls.azure_firewall.wire import KINDS as COLLECTIONS
+from shared.firewalls.azure_firewall.wire import RULE_MEMBERS as COLLECTIONS
 from shared.firewalls.firewall_policy.provider import FirewallPolicyProvider
 from shared.firewalls.ip_group.provider import IpGroupProvider
 from shared.firewalls.registry import Registry

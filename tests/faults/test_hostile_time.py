@@ -215,7 +215,7 @@ def test_a_first_start_is_not_late() -> None:
 
 
 def test_a_sweep_that_cannot_finish_is_not_run_by_everybody() -> None:
-    """While ARM is down the claim alone counts: who notices next waits three minutes more."""
+    """While ARM is down, the stored marker alone counts: the next worker waits three more minutes."""
     world = SimulatedWorld()
     world.protect()
     world.ask(minutes=5, who=BOB)

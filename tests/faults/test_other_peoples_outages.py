@@ -408,7 +408,7 @@ def test_13_fifty_requests_at_once_and_a_band_that_is_full() -> None:
     assert sorted(r.priority for r in opens(world, NSG_SUBNET)) == list(range(200, 250))
 
 
-# --- 14: identity and address as the caller claimed them ----------------------------------------
+# --- 14: identity and address as the caller sent them ----------------------------------------
 
 
 def test_14_forged_headers_and_fields_never_reach_a_rule() -> None:

@@ -127,7 +127,7 @@ def test_of_two_requestors_on_one_port_the_first_ends_alone(world: HubWorld) -> 
     assert world.nsg_sources() == []
 
 
-def test_a_close_waits_for_a_busy_firewall_and_is_never_claimed(world: HubWorld) -> None:
+def test_a_close_waits_for_a_busy_firewall_and_is_never_reported_early(world: HubWorld) -> None:
     """Another writer's ten minutes delay the close; meanwhile it is reported and not believed."""
     request = world.ask(VM, minutes=20)
     world.pass_time(19)

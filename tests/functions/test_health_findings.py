@@ -10,7 +10,7 @@ from shared.firewalls.nsg.model import Access, SecurityRule
 from shared.ports import Machine, OutsideError
 from shared.use_cases.policies import apply as protection
 from shared.use_cases.policies import findings
-from shared.use_cases.policies.findings import Kind
+from shared.use_cases.policies.findings import FindingType
 from shared.use_cases.reports.machines import Category, report_machines
 from shared.use_cases.timers import health as watch
 from shared.use_cases.timers.reconcile import reconcile
@@ -143,7 +143,7 @@ def test_health_and_the_machines_give_one_answer(
     world.protect(DB)
     reports = report_machines(world.services, MemoryInventory(world), world.services.scopes)
     exposed = any(each.category is Category.EXPOSED for each in reports)
-    assert bool(findings.read_findings(world.services, Kind.EXPOSED)) is exposed
+    assert bool(findings.read_findings(world.services, FindingType.EXPOSED)) is exposed
     assert (verdict(world) == "Healthy") is (not exposed)
 
 
@@ -225,7 +225,7 @@ def test_an_unread_vm_takes_no_finding_back(world: World) -> None:
 
     world.machines.find = failing  # type: ignore[method-assign]
     reconcile(world.services)
-    assert findings.read_findings(world.services, Kind.EXPOSED)
+    assert findings.read_findings(world.services, FindingType.EXPOSED)
     world.machines.find = find  # type: ignore[method-assign]
 
 
@@ -238,10 +238,10 @@ def test_a_busy_firewall_takes_no_finding_back(world: World) -> None:
     lease = world.services.rows.take_lease(NSG_SUBNET, "other", now, now + timedelta(seconds=30))
     assert lease is not None
     protection.apply_policy(world.services, POLICY)
-    assert findings.read_findings(world.services, Kind.EXPOSED)
+    assert findings.read_findings(world.services, FindingType.EXPOSED)
     world.services.rows.drop_lease(lease, now)
     world.pass_time(1)
-    assert not findings.read_findings(world.services, Kind.EXPOSED)
+    assert not findings.read_findings(world.services, FindingType.EXPOSED)
 
 
 def test_a_group_that_is_gone_takes_no_finding_back(world: World) -> None:
@@ -250,12 +250,12 @@ def test_a_group_that_is_gone_takes_no_finding_back(world: World) -> None:
     world.protect(DB)
     del world.firewall.groups[next(k for k in world.firewall.groups if "subnet" in k)]
     reconcile(world.services)
-    assert findings.read_findings(world.services, Kind.EXPOSED)
+    assert findings.read_findings(world.services, FindingType.EXPOSED)
 
 
 def test_a_policy_whose_row_is_gone_leaves_no_finding(world: World) -> None:
     """A message about a policy that is not there clears what was found of it."""
-    findings.note_finding(world.services, findings.Finding(Kind.FAILED, POLICY, "x"))
+    findings.note_finding(world.services, findings.Finding(FindingType.FAILED, POLICY, "x"))
     protection.apply_policy(world.services, POLICY)
     assert verdict(world) == "Healthy"
 
@@ -282,7 +282,7 @@ def test_health_reads_a_bounded_number_of_rows(world: World) -> None:
     """However many policies have failed, health stays cheap and its text short."""
     for number in range(300):
         policy = f"{POLICY}{number}"
-        for kind in Kind:
+        for kind in FindingType:
             findings.note_finding(
                 world.services, findings.Finding(kind, policy, "why " * 1000, number)
             )

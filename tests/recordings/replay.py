@@ -68,7 +68,7 @@ class Exchange:
 
     @property
     def is_simulated(self) -> bool:
-        """Tell whether the simulator claims to know this call."""
+        """Tell whether the simulator says that it knows this call."""
         if self.kind.startswith("microsoft.network/locations"):
             return True
         reads = self.kind.startswith(("microsoft.network/", VM)) and self.method == "GET"

@@ -193,7 +193,7 @@ def test_the_rules_of_another_deployment_are_foreign(
 
 
 @given(st.one_of(RULE_NAMES, st.text()))
-def test_a_foreign_name_is_never_claimed(name: str) -> None:
+def test_a_foreign_name_is_never_taken_as_ours(name: str) -> None:
     """Only a name that ends in our deployment between two equal marks, and a hash, is ours."""
     tail = name[-39:]
     mark = tail[:1]

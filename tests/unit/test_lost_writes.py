@@ -157,7 +157,7 @@ def test_a_protection_that_cannot_be_lifted_is_no_success(world: World) -> None:
 
 
 def test_a_firewall_that_is_never_settled_is_left_to_the_next_message() -> None:
-    """Rules stand, nothing claims so, and no worker looks for ever."""
+    """A policy whose protection rows keep changing stays Updating until the next message."""
     world = World()
     overtake(world.tables.firewalls, "protection|", EACH_TIME)
     protection.put_policy(world.services, Policy(POLICY, "westeurope", (PolicyVm(DB, RULES),)))

@@ -211,7 +211,7 @@ def test_no_grant_opens_without_its_deny(world: World, lost: str) -> None:
     assert (after.addresses, after.proven) == (("10.0.0.4",), True)
 
 
-def test_an_address_that_two_vms_claim_opens_for_neither(world: World) -> None:
+def test_an_address_of_two_vms_opens_for_neither(world: World) -> None:
     """The request fails with the reason, and nothing is open on either firewall."""
     world.machines.add(DB, Attachment(NSG_SUBNET, ("10.0.0.4",)))
     protection.apply_policy(world.services, POLICY)
@@ -238,7 +238,7 @@ def test_an_address_that_a_second_vm_gets_later_is_closed(world: World) -> None:
 
 
 def test_an_address_without_a_firewall_is_told_on_the_policy(world: World) -> None:
-    """The VM's other addresses are closed; the policy does not claim more."""
+    """The VM's other addresses are closed; the policy does not state more."""
     front = Attachment(NSG_SUBNET, ("10.0.0.5",))
     bare = Machine(DB, "westeurope", "linux", (front,), bare_addresses=("10.1.0.5",))
     world.machines.machines[DB.casefold()] = bare

@@ -14,7 +14,7 @@ from shared.ports import Machine, OutsideError
 from shared.store.policies import VmRow
 from shared.use_cases.firewalls.converge import converge
 from shared.use_cases.policies.apply import apply_policy, get_policy
-from shared.use_cases.policies.findings import Kind, read_findings
+from shared.use_cases.policies.findings import FindingType, read_findings
 from shared.use_cases.timers import reconcile as timer
 from shared.use_cases.timers.reconcile import POLICY_TIME, reconcile
 from tests.estates import NSGS, Counted, estate
@@ -243,15 +243,19 @@ def test_an_opening_is_noted_and_taken_back_from_lists(monkeypatch: pytest.Monke
     counted = Counted(world, monkeypatch)
     assert reconcile(world.services) == 0
     assert counted.calls["arm"] == 0
-    assert [each.policy_id for each in read_findings(world.services, Kind.EXPOSED)] == [POLICY]
+    assert [each.policy_id for each in read_findings(world.services, FindingType.EXPOSED)] == [
+        POLICY
+    ]
     writes = counted.calls["tables"]
     assert reconcile(world.services) == 0
     assert counted.calls["tables"] - writes <= writes
     world.protect()  # applied anew, it finds the same and stores nothing
-    assert [each.policy_id for each in read_findings(world.services, Kind.EXPOSED)] == [POLICY]
+    assert [each.policy_id for each in read_findings(world.services, FindingType.EXPOSED)] == [
+        POLICY
+    ]
     world.firewall.edit(NSG_SUBNET, remove=["open"])
     assert reconcile(world.services) == 0
-    assert read_findings(world.services, Kind.EXPOSED) == []
+    assert read_findings(world.services, FindingType.EXPOSED) == []
 
 
 # --- turns -------------------------------------------------------------------------------------

@@ -82,7 +82,7 @@ def test_the_rules_of_a_grant_and_its_protection() -> None:
 def test_a_grant_is_held_until_its_expiry_and_never_for_long(
     expires_at: datetime, held: bool
 ) -> None:
-    """Neither a grant that is over nor one that claims to last too long is wanted."""
+    """Neither a grant that is over nor one whose row states too late an end is opened."""
     one = replace(grant(), expires_at=expires_at)
     assert is_held(one, START) == held
     assert bool(current_grants(rows(one), START)) == held

@@ -240,7 +240,7 @@ def test_wanted_rules_are_ours_each_once_and_never_to_everywhere(held: FirewallR
 
 
 @given(all_rows())
-def test_an_address_that_two_vms_claim_is_opened_for_neither(held: FirewallRows) -> None:
+def test_an_address_of_two_vms_is_opened_for_neither(held: FirewallRows) -> None:
     """Address reuse: an allow never leads to an address that another protected VM has."""
     want = wanted(held, START, NAMES)
     for one in current_grants(held, START):

@@ -120,8 +120,8 @@ def test_an_id_that_others_keep_taking_is_told() -> None:
     world.work()
     world.clock.advance(REMEMBERED.total_seconds())
     world.queues.waiting.clear()  # of the first request's end
-    (claimed,) = (key for held, key in world.tables.requests.rows if held.startswith(REPEATS))
-    overtake(world.tables.requests, claimed, EACH_TIME)
+    (reserved,) = (key for held, key in world.tables.requests.rows if held.startswith(REPEATS))
+    overtake(world.tables.requests, reserved, EACH_TIME)
     with pytest.raises(RowChangedError, match="used by others"):
         ask(world, repeat=REPEAT)
     assert [each.id for each in world.services.requests.newest(POLICY, 9)] == [first.id]

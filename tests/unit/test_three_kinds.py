@@ -220,7 +220,7 @@ def test_lateness_is_told_by_each_kind_against_its_own_pace(world: ThreeKinds) -
     assert {kind: each.measured.p99 for kind, each in found.items()} == {
         slow.label: 240,
         fast.label: 3,
-        health.UNKNOWN_KIND: 7,
+        health.UNKNOWN_FIREWALL: 7,
     }
     assert found[slow.label].allowed == slow.pace.overdue
     latest = max(found.values(), key=lambda each: each.measured.p99 / each.allowed.total_seconds())

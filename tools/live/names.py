@@ -60,12 +60,12 @@ class Run:
     @property
     def diagnostic_setting(self) -> str:
         """Return the setting that exports the subscription's activity log."""
-        kind = "providers/Microsoft.Insights/diagnosticSettings"
-        return f"{self.subscription_id}/{kind}/jit-{self.mark}"
+        resource_type = "providers/Microsoft.Insights/diagnosticSettings"
+        return f"{self.subscription_id}/{resource_type}/jit-{self.mark}"
 
-    def network(self, kind: str, name: str) -> str:
+    def network(self, resource_type: str, name: str) -> str:
         """Return the id of a network resource in the group of the VM."""
-        return f"{self.machine_group}/providers/Microsoft.Network/{kind}/{name}"
+        return f"{self.machine_group}/providers/Microsoft.Network/{resource_type}/{name}"
 
     @property
     def machine(self) -> str:
@@ -75,8 +75,10 @@ class Run:
     @property
     def policy(self) -> str:
         """Return the id of the JIT policy."""
-        kind = f"providers/Microsoft.Security/locations/{self.location}/jitNetworkAccessPolicies"
-        return f"{self.machine_group}/{kind}/live"
+        resource_type = (
+            f"providers/Microsoft.Security/locations/{self.location}/jitNetworkAccessPolicies"
+        )
+        return f"{self.machine_group}/{resource_type}/live"
 
 
 class Journal:

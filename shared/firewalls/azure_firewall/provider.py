@@ -195,11 +195,13 @@ class AzureFirewallProvider:
             for place in self.settings.searched(scope)
             for each in self.cloud.list(f"{place}/providers/Microsoft.Network/azureFirewalls")
         ]
-        names = {wire.collection_name(kind, self.settings).lower() for kind in (DNAT, NETWORK)}
+        names = {
+            wire.collection_name(rule_type, self.settings).lower() for rule_type in (DNAT, NETWORK)
+        }
         return [
             str(firewall["id"])
             for firewall in listed
-            for member in wire.KINDS
+            for member in wire.RULE_MEMBERS
             if any(
                 str(each.get("name", "")).lower() in names
                 for each in firewall["properties"].get(member) or ()

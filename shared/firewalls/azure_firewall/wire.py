@@ -27,7 +27,7 @@ from shared.firewalls.azure_rules.wire import (
 
 Json = dict[str, Any]
 NAT, NET, APP = "natRuleCollections", "networkRuleCollections", "applicationRuleCollections"
-KINDS = (NAT, NET, APP)
+RULE_MEMBERS = (NAT, NET, APP)
 LOWEST_PRIORITY, HIGHEST_PRIORITY = 100, 65_000
 _MEMBER = {DNAT: NAT, NETWORK: NET}
 # What the service owns: it ignores these in a PUT, and they change without any change of meaning.
@@ -43,30 +43,30 @@ def is_firewall(firewall_id: str) -> bool:
     return _ID.fullmatch(firewall_id) is not None
 
 
-def collection_name(kind: str, settings: AzureSettings) -> str:
-    """Name our collection of one kind."""
-    return f"jit-{settings.deployment}-{kind}"
+def collection_name(rule_type: str, settings: AzureSettings) -> str:
+    """Name our collection of one rule type."""
+    return f"jit-{settings.deployment}-{rule_type}"
 
 
 def own_rules(firewall: Mapping[str, Any], settings: AzureSettings) -> dict[str, OwnRule]:
     """Return the rules of our collections by name; all that stands in them is ours."""
     return {
-        str(rule.get("name", "")): _own(rule, kind)
-        for kind, member in _MEMBER.items()
+        str(rule.get("name", "")): _own(rule, rule_type)
+        for rule_type, member in _MEMBER.items()
         for collection in firewall["properties"].get(member) or ()
-        if _is_own(collection, kind, settings)
+        if _is_own(collection, rule_type, settings)
         for rule in (collection.get("properties") or {}).get("rules") or ()
     }
 
 
-def _own(rule: Mapping[str, Any], kind: str) -> OwnRule:
+def _own(rule: Mapping[str, Any], rule_type: str) -> OwnRule:
     key, until = read_text(str(rule.get("description", "")))
     target, entry = texts(rule.get("destinationAddresses")), texts(rule.get("destinationPorts"))
-    translates = kind == DNAT
+    translates = rule_type == DNAT
     port = str(rule.get("translatedPort", "")) if translates else (entry[0] if entry else "")
     return OwnRule(
         name=str(rule.get("name", "")),
-        kind=kind,
+        rule_type=rule_type,
         protocols=texts(rule.get("protocols")),
         sources=(*texts(rule.get("sourceAddresses")), *texts(rule.get("sourceIpGroups"))),
         addresses=(str(rule.get("translatedAddress", "")),) if translates else target,
@@ -86,56 +86,56 @@ def with_own(firewall: Mapping[str, Any], own: Iterable[OwnRule], settings: Azur
     """
     listed = list(own)
     body: Json = without_owned(firewall)
-    for kind, member in _MEMBER.items():
+    for rule_type, member in _MEMBER.items():
         present = body["properties"].get(member)
-        rules = [written(rule) for rule in listed if rule.kind == kind]
-        after = _with_collection(present or [], kind, rules, settings)
+        rules = [written(rule) for rule in listed if rule.rule_type == rule_type]
+        after = _with_collection(present or [], rule_type, rules, settings)
         if after or present is not None:
             body["properties"][member] = after
     return body
 
 
 def _with_collection(
-    present: list[Json], kind: str, rules: list[Json], settings: AzureSettings
+    present: list[Json], rule_type: str, rules: list[Json], settings: AzureSettings
 ) -> list[Json]:
     """Return collections where ours holds some rules; it stays in its place and keeps the rest."""
     found = []
     for collection in present:
-        if not _is_own(collection, kind, settings):
+        if not _is_own(collection, rule_type, settings):
             found.append(collection)
         elif rules:
             properties = (collection.get("properties") or {}) | {"rules": rules}
             found.append(collection | {"properties": properties})
-    if rules and not any(_is_own(each, kind, settings) for each in found):
-        found.append(_new_collection(present, kind, rules, settings))
+    if rules and not any(_is_own(each, rule_type, settings) for each in found):
+        found.append(_new_collection(present, rule_type, rules, settings))
     return found
 
 
 def _new_collection(
-    present: Iterable[Json], kind: str, rules: list[Json], settings: AzureSettings
+    present: Iterable[Json], rule_type: str, rules: list[Json], settings: AzureSettings
 ) -> Json:
     return {
-        "name": collection_name(kind, settings),
+        "name": collection_name(rule_type, settings),
         "properties": {
             "priority": free_priority(present),
-            "action": {"type": "Dnat" if kind == DNAT else "Allow"},
+            "action": {"type": "Dnat" if rule_type == DNAT else "Allow"},
             "rules": rules,
         },
     }
 
 
 def free_priority(collections: Iterable[Mapping[str, Any]]) -> int:
-    """Return the lowest priority that no collection of the same kind has."""
+    """Return the lowest priority that no collection of the same type has."""
     taken = {(each.get("properties") or {}).get("priority") for each in collections}
     free = (p for p in range(LOWEST_PRIORITY, HIGHEST_PRIORITY + 1) if p not in taken)
     return next(free)
 
 
-def own_priority(firewall: Mapping[str, Any], kind: str, settings: AzureSettings) -> int:
-    """Return the priority that our collection of one kind has, or would get."""
-    collections = firewall["properties"].get(_MEMBER[kind]) or []
+def own_priority(firewall: Mapping[str, Any], rule_type: str, settings: AzureSettings) -> int:
+    """Return the priority that our collection of one rule type has, or would get."""
+    collections = firewall["properties"].get(_MEMBER[rule_type]) or []
     for each in collections:
-        if _is_own(each, kind, settings):
+        if _is_own(each, rule_type, settings):
             return priority_of(each.get("properties") or {})
     return free_priority(collections)
 
@@ -150,7 +150,7 @@ def written(rule: OwnRule) -> Json:
         "protocols": list(rule.protocols),
         "sourceAddresses": list(rule.sources),
     }
-    if rule.kind == DNAT:
+    if rule.rule_type == DNAT:
         return shared | {
             "destinationAddresses": [rule.public_address],
             "destinationPorts": [str(rule.public_port)],
@@ -179,7 +179,7 @@ def without_owned(firewall: Mapping[str, Any]) -> Json:
     properties = body["properties"]
     for name in _OWNED:
         properties.pop(name, None)
-    parts = [part for member in KINDS for part in properties.get(member) or ()]
+    parts = [part for member in RULE_MEMBERS for part in properties.get(member) or ()]
     configurations = list(properties.get("ipConfigurations") or ())
     if properties.get("managementIpConfiguration"):
         configurations.append(properties["managementIpConfiguration"])
@@ -205,12 +205,12 @@ def rules_in_order(
         priority = priority_of(properties)
         if before is not None and priority >= before.get(member, 0):
             continue
-        kind = DNAT if member == NAT else NETWORK
+        rule_type = DNAT if member == NAT else NETWORK
         protocols, ports = texts(rule.get("protocols")), texts(rule.get("destinationPorts"))
         if member == APP:
             ports = application_ports(rule)
             protocols = ("TCP",)
-        held = member != APP and _is_own(collection, kind, settings)
+        held = member != APP and _is_own(collection, rule_type, settings)
         found.append(
             make_rule(
                 rule,
@@ -242,8 +242,8 @@ def bodies_in_order(firewall: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _rules_of(firewall: Mapping[str, Any]) -> Iterator[tuple[str, Json, Json]]:
-    """Yield the rules with kind and collection: by kind, then by priority."""
-    for member in KINDS:
+    """Yield the rules with type and collection: by type, then by priority."""
+    for member in RULE_MEMBERS:
         collections = firewall["properties"].get(member) or ()
         ordered = sorted(collections, key=lambda c: priority_of(c.get("properties") or {}))
         for collection in ordered:
@@ -251,5 +251,5 @@ def _rules_of(firewall: Mapping[str, Any]) -> Iterator[tuple[str, Json, Json]]:
                 yield member, collection, rule
 
 
-def _is_own(collection: Mapping[str, Any], kind: str, settings: AzureSettings) -> bool:
-    return str(collection.get("name", "")).lower() == collection_name(kind, settings).lower()
+def _is_own(collection: Mapping[str, Any], rule_type: str, settings: AzureSettings) -> bool:
+    return str(collection.get("name", "")).lower() == collection_name(rule_type, settings).lower()

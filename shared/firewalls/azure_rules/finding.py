@@ -1,4 +1,4 @@
-"""Attach VMs to the three kinds of Azure Firewall providers, from one reading of the lists."""
+"""Attach VMs to the three Azure Firewall providers, from one reading of the lists."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -67,7 +67,9 @@ class Maker:
     def reserve(self) -> None:
         """Let every rule that stands keep its entry, whatever is made first."""
         for rule in self._book.own.values():
-            if rule.kind == DNAT and not self.ports.is_taken(rule.public_address, rule.public_port):
+            if rule.rule_type == DNAT and not self.ports.is_taken(
+                rule.public_address, rule.public_port
+            ):
                 self.ports.keep(rule)
                 self._shared.setdefault(_target(rule), rule.public_port)
 
@@ -126,11 +128,11 @@ class Maker:
         return address, port
 
     def _rule(
-        self, allow: Allow, kind: str, sources: tuple[str, ...], addresses: tuple[str, ...]
+        self, allow: Allow, rule_type: str, sources: tuple[str, ...], addresses: tuple[str, ...]
     ) -> OwnRule:
         return OwnRule(
-            name=rule_name(allow, kind),
-            kind=kind,
+            name=rule_name(allow, rule_type),
+            rule_type=rule_type,
             protocols=protocols_of(allow.protocol),
             sources=sources,
             addresses=addresses,

@@ -76,7 +76,7 @@ class OwnRule:
     """A rule of ours. `public_address` and `public_port` are a translation's entry."""
 
     name: str
-    kind: str
+    rule_type: str
     protocols: tuple[str, ...]
     sources: tuple[str, ...]
     addresses: tuple[str, ...]
@@ -106,7 +106,7 @@ class OwnRule:
     def _parts(self) -> list[Any]:
         return [
             self.name,
-            self.kind,
+            self.rule_type,
             sorted(protocol.upper() for protocol in self.protocols),
             sorted(canonical(self.sources)),
             sorted(canonical(self.addresses)),
@@ -127,9 +127,9 @@ def is_own_ip_group(group_id: str, settings: AzureSettings) -> bool:
     return name.startswith(f"ipg-jit-{settings.deployment}-".lower())
 
 
-def rule_name(allow: Allow, kind: str) -> str:
+def rule_name(allow: Allow, rule_type: str) -> str:
     """Name the rule of a grant; never after its end, so that extending edits it in place."""
-    return f"jit-{allow.port}-{digest(allow.key, kind, length=16).lower()}"
+    return f"jit-{allow.port}-{digest(allow.key, rule_type, length=16).lower()}"
 
 
 def rule_text(key: str, until: datetime | None) -> str:

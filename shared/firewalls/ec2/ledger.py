@@ -129,13 +129,13 @@ def _read_line(rule_id: str, line: str) -> Rule:
     protocol, ports, source, description, *tags = line.split("+")
     low, high = map(int, ports.split("-"))
     source = _unescape(source)
-    kind = PREFIX_LIST if source.startswith("pl-") else CIDR6 if ":" in source else CIDR4
+    source_type = PREFIX_LIST if source.startswith("pl-") else CIDR6 if ":" in source else CIDR4
     pairs = (each.split(":", 1) for each in tags)
     return Rule(
         protocol,
         low,
         high,
-        kind,
+        source_type,
         source,
         "" if description == "-" else _unescape(description),
         tuple(sorted((_unescape(key), _unescape(value)) for key, value in pairs)),

@@ -48,12 +48,12 @@ def group_mark(group: Group) -> str:
 def identities_of(allow: Allow) -> tuple[Identity, ...]:
     """Return the rules of a grant: `*` is TCP and UDP, for the families of the addresses."""
     protocols = ("tcp", "udp") if allow.protocol == "*" else (allow.protocol.lower(),)
-    kinds = {CIDR6 if ":" in address else CIDR4 for address in allow.addresses}
+    source_types = {CIDR6 if ":" in address else CIDR4 for address in allow.addresses}
     found: dict[Identity, None] = {}
     for source in allow.sources:
-        for kind, cidr in _cidrs(source):
-            if kind in kinds:
-                found |= {(p, allow.port, allow.port, kind, cidr): None for p in protocols}
+        for source_type, cidr in _cidrs(source):
+            if source_type in source_types:
+                found |= {(p, allow.port, allow.port, source_type, cidr): None for p in protocols}
     return tuple(found)
 
 
@@ -121,13 +121,16 @@ class _Planner:
             new = [identity for identity in identities if identity not in wanted]
             if not identities:
                 self._impossible[allow.key] = "no source and address of the same family"
-            elif any(_count(new, kind) > room[kind] for kind in room):
+            elif any(_count(new, source_type) > room[source_type] for source_type in room):
                 self._impossible[allow.key] = (
                     f"the limit of {MAX_RULES} inbound rules of one address family is reached; "
                     "retry after some grants have ended"
                 )
             else:
-                room = {kind: room[kind] - _count(new, kind) for kind in room}
+                room = {
+                    source_type: room[source_type] - _count(new, source_type)
+                    for source_type in room
+                }
                 for identity in identities:
                     wanted.setdefault(identity, []).append(allow)
         return wanted
@@ -166,7 +169,7 @@ class _Planner:
         return bool(self._stuck)
 
     def _nowhere(self, rule: Rule) -> Rule | None:
-        """Return a rule with a source of the documentation range; the kind must stay."""
+        """Return a rule with a source of the documentation range; the type of source must stay."""
         if rule.kind not in _NOWHERE:
             return None
         prefix, length = _NOWHERE[rule.kind]
@@ -314,5 +317,5 @@ class _Planner:
         return (group_mark(self._group),)
 
 
-def _count(identities: Iterable[Identity], kind: str) -> int:
-    return sum(1 for identity in identities if identity[3] == kind)
+def _count(identities: Iterable[Identity], source_type: str) -> int:
+    return sum(1 for identity in identities if identity[3] == source_type)

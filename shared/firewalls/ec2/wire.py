@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from shared.ports import OutsideError
 
 Json = Mapping[str, Any]
-Identity = tuple[str, int, int, str, str]  # protocol, first and last port, kind of source, source
+Identity = tuple[str, int, int, str, str]  # protocol, first and last port, source type, source
 CIDR4, CIDR6, PREFIX_LIST, GROUP = "CidrIpv4", "CidrIpv6", "PrefixListId", "ReferencedGroupId"
 DEPLOYMENT_TAG, INSTANCE_TAG, LEDGER_TAG = "jit:deployment", "jit:instance", "jit:ledger-of"
 PIECE_TAG, MANAGE_TAG, MANAGE_REVOKE = "jit:piece-of", "jit:manage", "revoke"
@@ -19,7 +19,7 @@ _PAGE, _MAX_PAGES = 1000, 1000
 _CHUNK = 200  # values of one filter
 _ARN = re.compile(
     r"arn:aws:ec2:(?P<region>[a-z0-9-]+):(?P<account>\d{12})"
-    r":(?P<kind>instance/i|security-group/sg)(?P<rest>-[\w-]+)",
+    r":(?P<type>instance/i|security-group/sg)(?P<rest>-[\w-]+)",
     re.ASCII | re.IGNORECASE,
 )
 
@@ -46,11 +46,11 @@ class FirewallId:
 
 
 def parse_firewall_id(text: str) -> FirewallId | None:
-    """Return the parts of a firewall's id; None: it is of another kind."""
+    """Return the parts of a firewall's id; None: it names another resource."""
     match = _ARN.fullmatch(text)
     if match is None:
         return None
-    resource = match["kind"].rpartition("/")[2] + match["rest"]
+    resource = match["type"].rpartition("/")[2] + match["rest"]
     return FirewallId(Place(match["account"], match["region"].lower()), resource.lower())
 
 
@@ -231,13 +231,13 @@ def _with_rules(group: Group, rules: Iterable[tuple[str, Rule]]) -> Group:
 
 def _rule(given: Json) -> tuple[str, Rule]:
     """Return the id of a rule's group, and the rule. What is odd is kept as it is."""
-    kind, source = _source(given)
+    source_type, source = _source(given)
     protocol = str(given.get("IpProtocol", EVERY_PROTOCOL))
     return str(given["GroupId"]), Rule(
         protocol=protocol,
         low=int(given.get("FromPort", -1)),
         high=int(given.get("ToPort", -1)),
-        kind=kind,
+        kind=source_type,
         source=source,
         description=str(given.get("Description", "")),
         tags=_tags(given),
@@ -247,9 +247,9 @@ def _rule(given: Json) -> tuple[str, Rule]:
 
 
 def _source(given: Json) -> tuple[str, str]:
-    for kind in (CIDR4, CIDR6, PREFIX_LIST):
-        if given.get(kind):
-            return kind, str(given[kind])
+    for source_type in (CIDR4, CIDR6, PREFIX_LIST):
+        if given.get(source_type):
+            return source_type, str(given[source_type])
     return GROUP, str((given.get("ReferencedGroupInfo") or {}).get("GroupId", "unknown"))
 
 
@@ -310,7 +310,7 @@ def rule_update(rule: Rule) -> dict[str, Any]:
     }
 
 
-def tag_specification(kind: str, tags: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
+def tag_specification(resource_type: str, tags: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
     """Return tags as a call that creates something takes them."""
     listed = [{"Key": key, "Value": value} for key, value in tags]
-    return [{"ResourceType": kind, "Tags": listed}] if listed else []
+    return [{"ResourceType": resource_type, "Tags": listed}] if listed else []

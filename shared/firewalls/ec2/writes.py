@@ -117,8 +117,8 @@ class Writer:
             TagSpecifications=tag_specification("security-group", tags),
         )
         self._created = str(answer["GroupId"])
-        for kind, source in ((CIDR4, "0.0.0.0/0"), (CIDR6, "::/0")):
-            everywhere = Rule(EVERY_PROTOCOL, -1, -1, kind, source, egress=True)
+        for source_type, source in ((CIDR4, "0.0.0.0/0"), (CIDR6, "::/0")):
+            everywhere = Rule(EVERY_PROTOCOL, -1, -1, source_type, source, egress=True)
             self._revoke_new_egress(everywhere)
 
     def _revoke_new_egress(self, rule: Rule) -> None:

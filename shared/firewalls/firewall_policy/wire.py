@@ -65,7 +65,7 @@ def _own(rule: Mapping[str, Any]) -> OwnRule:
     sources = (*texts(rule.get("sourceAddresses")), *texts(rule.get("sourceIpGroups")))
     return OwnRule(
         name=str(rule.get("name", "")),
-        kind=DNAT if translates else NETWORK,
+        rule_type=DNAT if translates else NETWORK,
         protocols=texts(rule.get("ipProtocols")),
         sources=sources,
         addresses=(str(rule.get("translatedAddress", "")),) if translates else target,
@@ -83,18 +83,26 @@ def group_body(present: Mapping[str, Any] | None, own: Iterable[OwnRule], priori
     listed = list(own)
     held = ((present or {}).get("properties") or {}).get("priority", priority)
     collections = [
-        _collection("dnat", _NAT, "DNAT", DNAT_PRIORITY, [r for r in listed if r.kind == DNAT]),
         _collection(
-            "network", _FILTER, "Allow", NETWORK_PRIORITY, [r for r in listed if r.kind == NETWORK]
+            "dnat", _NAT, "DNAT", DNAT_PRIORITY, [r for r in listed if r.rule_type == DNAT]
+        ),
+        _collection(
+            "network",
+            _FILTER,
+            "Allow",
+            NETWORK_PRIORITY,
+            [r for r in listed if r.rule_type == NETWORK],
         ),
     ]
     filled = [each for each in collections if each["rules"]]
     return {"properties": {"priority": held, "ruleCollections": filled}}
 
 
-def _collection(name: str, kind: str, action: str, priority: int, rules: Iterable[OwnRule]) -> Json:
+def _collection(
+    name: str, rule_type: str, action: str, priority: int, rules: Iterable[OwnRule]
+) -> Json:
     return {
-        "ruleCollectionType": kind,
+        "ruleCollectionType": rule_type,
         "name": name,
         "priority": priority,
         "action": {"type": action},
@@ -112,7 +120,7 @@ def written(rule: OwnRule) -> Json:
         "ipProtocols": list(rule.protocols),
         "sourceAddresses": list(rule.sources),
     }
-    if rule.kind == DNAT:
+    if rule.rule_type == DNAT:
         return shared | {
             "ruleType": "NatRule",
             "destinationAddresses": [rule.public_address],
@@ -164,9 +172,9 @@ def _in_order(
         for group in sorted(of_policy, key=lambda g: priority_of(g["properties"]))
         for collection, rule in _rules_of(group)
     ]
-    kinds = ("NatRule", "NetworkRule", "ApplicationRule")
-    found = [each for each in found if each[0].get("ruleType") in kinds]
-    found.sort(key=lambda each: kinds.index(each[0]["ruleType"]))
+    rule_types = ("NatRule", "NetworkRule", "ApplicationRule")
+    found = [each for each in found if each[0].get("ruleType") in rule_types]
+    found.sort(key=lambda each: rule_types.index(each[0]["ruleType"]))
     return found
 
 

@@ -89,11 +89,13 @@ def _switch_refusal(
         address, port = others[0]
         return f"IP group '{book.name}' also opens port {port} of {address}"
     for sources, translates in ((public, True), (private, False)):
-        kinds = {s.translates for s in book.switches}
+        translations = {s.translates for s in book.switches}
         # A translation takes private sources as well; a network rule alone takes no public one.
-        if sources and not (translates in kinds or (not translates and True in kinds)):
-            kind = "translation" if translates else "rule"
-            return f"no {kind} with IP group '{book.name}' as source leads to port {allow.port}"
+        if sources and not (
+            translates in translations or (not translates and True in translations)
+        ):
+            searched = "translation" if translates else "rule"
+            return f"no {searched} with IP group '{book.name}' as source leads to port {allow.port}"
     wanted = set(protocols_of(allow.protocol))
     given = {p.upper() for each in book.switches for p in each.protocols}
     if not wanted <= given and "ANY" not in given:

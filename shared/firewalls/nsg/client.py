@@ -138,7 +138,7 @@ class NetworkSecurityGroups:
     def write(self, snapshot: Snapshot, plan: Plan) -> None:
         """Carry out a plan in one whole write, or its first change as a child write.
 
-        Closing tries every door: what one kind of write is refused for, the other may do, and
+        Closing tries every write: what one write is refused for, another may do, and
         at last a rule that cannot be removed is turned into a Deny.
         """
         self._write(snapshot, plan)

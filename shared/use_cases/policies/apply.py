@@ -23,7 +23,7 @@ from shared.use_cases.firewalls.paths import find_exposures
 from shared.use_cases.policies.doubts import read_twice
 from shared.use_cases.policies.findings import (
     Finding,
-    Kind,
+    FindingType,
     clear_finding,
     note_exposure,
     note_finding,
@@ -151,7 +151,7 @@ def fail_policy(services: Services, policy_id: str, message: str) -> None:
     """Say on a policy that it could not be applied."""
     held = services.policies.get(policy_id)
     if held is not None and held.policy.state is PolicyState.UPDATING:
-        note_finding(services, Finding(Kind.FAILED, held.policy.id, message))
+        note_finding(services, Finding(FindingType.FAILED, held.policy.id, message))
         try:
             failed = replace(held.policy, state=PolicyState.FAILED, error=shorten(message))
             services.policies.replace(held, failed)
@@ -174,7 +174,7 @@ def apply_policy(services: Services, policy_id: str) -> None:
         complete = not applied.errors
         note_exposure(services, policy_id, applied.governed, applied.observed, complete=complete)
         if after is None:
-            clear_finding(services, Kind.FAILED, policy_id)
+            clear_finding(services, FindingType.FAILED, policy_id)
         if applied.errors:
             raise applied.errors[0]
         if Outcome.BUSY in outcomes or not _is_finished(services, policy_id, after, applied):
@@ -293,14 +293,16 @@ def _conclude(services: Services, held: PolicyRow, applied: Applied) -> bool:
     policy = held.policy
     try:
         if policy.state is PolicyState.DELETING:
-            clear_finding(services, Kind.FAILED, policy.id)
+            clear_finding(services, FindingType.FAILED, policy.id)
             services.policies.delete(held)
             services.telemetry.event("jit.policy.deleted", policy=policy.id)
             return True
         error = describe_problems(applied.problems)
         state = PolicyState.FAILED if error else PolicyState.SUCCEEDED
         if error:
-            note_finding(services, Finding(Kind.FAILED, policy.id, error, len(applied.problems)))
+            note_finding(
+                services, Finding(FindingType.FAILED, policy.id, error, len(applied.problems))
+            )
         concluded = replace(policy, vms=_with_ports(services, policy), state=state, error=error)
         if concluded != policy:
             services.policies.replace(held, concluded)
@@ -308,7 +310,7 @@ def _conclude(services: Services, held: PolicyRow, applied: Applied) -> bool:
                 "jit.policy.applied", policy=policy.id, state=state.value, error=error
             )
         if not error:
-            clear_finding(services, Kind.FAILED, policy.id)
+            clear_finding(services, FindingType.FAILED, policy.id)
     except RowChangedError:
         return False
     return True

@@ -25,7 +25,7 @@ _LONGEST_TEXT = 500
 _WARNINGS, _LONGEST_WARNING = "warnings", 2000
 
 
-class Kind(StrEnum):
+class FindingType(StrEnum):
     """What is wrong with a policy."""
 
     FAILED = "failed"
@@ -57,7 +57,7 @@ def read_warnings(services: Services) -> list[str]:
 class Finding:
     """One thing that is wrong with a policy, and for how many of its VMs."""
 
-    kind: Kind
+    finding_type: FindingType
     policy_id: str
     text: str
     count: int = 1
@@ -74,7 +74,7 @@ class Governed:
 
 def note_finding(services: Services, finding: Finding) -> None:
     """Store a finding, unless it stands there as it is."""
-    partition, key = _place(finding.kind, finding.policy_id)
+    partition, key = _place(finding.finding_type, finding.policy_id)
     said: dict[str, Value] = {
         "policy": finding.policy_id,
         "text": finding.text[:_LONGEST_TEXT],
@@ -84,11 +84,11 @@ def note_finding(services: Services, finding: Finding) -> None:
     if row is not None and {name: row.values.get(name) for name in said} == said:
         return
     since = row.values["since"] if row is not None else format_sortable(services.clock())
-    if finding.kind is Kind.EXPOSED and services.notify:
+    if finding.finding_type is FindingType.EXPOSED and services.notify:
         services.notifications.note(_exposed(finding, services.clock()))
     services.tables.firewalls.upsert(Row(partition, key, {**said, "since": since}))
     services.telemetry.event(
-        f"jit.policy.{finding.kind}", policy=finding.policy_id, what=finding.text
+        f"jit.policy.{finding.finding_type}", policy=finding.policy_id, what=finding.text
     )
 
 
@@ -103,20 +103,27 @@ def _exposed(finding: Finding, now: datetime) -> Notification:
     return Notification(sent_as, EventType.EXPOSED, now, finding.policy_id, data)
 
 
-def clear_finding(services: Services, kind: Kind, policy_id: str) -> None:
+def clear_finding(services: Services, finding_type: FindingType, policy_id: str) -> None:
     """Delete a finding that is mended."""
-    row = services.tables.firewalls.get(*_place(kind, policy_id))
+    row = services.tables.firewalls.get(*_place(finding_type, policy_id))
     if row is not None:
         services.tables.firewalls.delete(row)
 
 
-def read_findings(services: Services, kind: Kind, *, limit: int = MOST_READ) -> list[Finding]:
-    """Read the findings of a kind, as many as are worth telling; limit 0: all."""
+def read_findings(
+    services: Services, finding_type: FindingType, *, limit: int = MOST_READ
+) -> list[Finding]:
+    """Read the findings of one type, the first `limit` of them; limit 0: all."""
     rows = services.tables.firewalls.query(
-        _PARTITION, start=f"{kind}|", stop=f"{kind}}}", limit=limit
+        _PARTITION, start=f"{finding_type}|", stop=f"{finding_type}}}", limit=limit
     )
     return [
-        Finding(kind, str(row.values["policy"]), str(row.values["text"]), int(row.values["count"]))
+        Finding(
+            finding_type,
+            str(row.values["policy"]),
+            str(row.values["text"]),
+            int(row.values["count"]),
+        )
         for row in rows
     ]
 
@@ -137,7 +144,7 @@ def note_exposure(
     if found:
         note_finding(services, found)
     elif complete and judged_all:
-        clear_finding(services, Kind.EXPOSED, policy_id)
+        clear_finding(services, FindingType.EXPOSED, policy_id)
 
 
 def judge_exposure(
@@ -158,7 +165,7 @@ def judge_exposure(
             reasons.append(reason)
     if not reasons:
         return None, complete
-    return Finding(Kind.EXPOSED, policy_id, min(reasons), len(reasons)), complete
+    return Finding(FindingType.EXPOSED, policy_id, min(reasons), len(reasons)), complete
 
 
 def _why_exposed(services: Services, vm: Governed, observed: Mapping[str, Observed]) -> str:
@@ -174,5 +181,5 @@ def _why_exposed(services: Services, vm: Governed, observed: Mapping[str, Observ
     )
 
 
-def _place(kind: Kind, policy_id: str) -> tuple[str, str]:
-    return _PARTITION, f"{kind}|{policy_key(policy_id)}"
+def _place(finding_type: FindingType, policy_id: str) -> tuple[str, str]:
+    return _PARTITION, f"{finding_type}|{policy_key(policy_id)}"

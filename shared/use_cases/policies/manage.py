@@ -158,14 +158,14 @@ def _event(
     new: Policy | None,
     lines: tuple[str, ...],
 ) -> Fact:
-    kinds = {(False, True): Operation.POLICY_CREATED, (True, False): Operation.POLICY_DELETED}
+    operations = {(False, True): Operation.POLICY_CREATED, (True, False): Operation.POLICY_DELETED}
     policy = new or old
     assert policy is not None  # noqa: S101 - two policies that do not exist do not differ
     vms = {key_of(vm.id): vm.id for each in (old, new) if each for vm in each.vms}
     return Fact(
         id="",
         at=services.clock(),
-        operation=kinds.get((old is not None, new is not None), Operation.POLICY_CHANGED),
+        operation=operations.get((old is not None, new is not None), Operation.POLICY_CHANGED),
         principal=changer.person.key,
         principal_name=changer.person.name or changer.person.app_id,
         relayed_by=changer.relayed_by.key if changer.relayed_by else "",

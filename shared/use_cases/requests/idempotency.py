@@ -67,7 +67,7 @@ def find_repeated(
     return stored.request if stored else None
 
 
-def claim(services: Services, request: AccessRequest, repeat: Repeat | None) -> AccessRequest:
+def reserve_key(services: Services, request: AccessRequest, repeat: Repeat | None) -> AccessRequest:
     """Reserve a key for a request, before the request is stored.
 
     Returns the request under the id it is to have: another's, where another call came first.

@@ -29,7 +29,7 @@ from shared.store.keys import is_request_id, new_request_id
 from shared.store.room import has_room, require_short
 from shared.use_cases.audit import record
 from shared.use_cases.permission import enforce, enforce_for_missing, enforce_on_found
-from shared.use_cases.requests.idempotency import Repeat, claim, find_repeated
+from shared.use_cases.requests.idempotency import Repeat, find_repeated, reserve_key
 from shared.use_cases.requests.paces import check_lengths
 from shared.use_cases.requests.reserving import Held, give_back, grants_asked, read_held, reserve
 from shared.use_cases.requests.source_bounds import check_sources_held
@@ -166,17 +166,17 @@ def _take_place(
     """
     reserve(services, request, grants, held)
     try:
-        claimed = claim(services, request, repeat)
-        if claimed.id == request.id:
+        reserved = reserve_key(services, request, repeat)
+        if reserved.id == request.id:
             _note(services, request, grants)
             return request
     except Exception:
         give_back(services, request, grants)
         raise
     give_back(services, request, grants)
-    reserve(services, claimed, grants)
-    _note(services, claimed, grants)
-    return claimed
+    reserve(services, reserved, grants)
+    _note(services, reserved, grants)
+    return reserved
 
 
 def _note(services: Services, request: AccessRequest, firewalls: Iterable[str]) -> None:
@@ -253,7 +253,7 @@ def policy_covering(services: Services, vm_id: str, ports: Sequence[int]) -> str
 
 
 def get_request(services: Services, request_id: str) -> AccessRequest:
-    """Read a request; raises NotFoundError. A key of another kind of row is no request's id."""
+    """Read a request; raises NotFoundError. The key of another row is no request's id."""
     found = services.requests.get(request_id) if is_request_id(request_id) else None
     if found is None:
         raise NotFoundError(f"There is no request '{request_id}'.", code="RequestNotFound")

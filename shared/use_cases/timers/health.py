@@ -9,12 +9,12 @@ from shared.domain.model import MINUTE
 from shared.domain.times import format_sortable, parse_instant
 from shared.ports import Row, RowChangedError, RowExistsError, UnknownFirewallError
 from shared.store.due import Due
-from shared.use_cases.policies.findings import Kind, read_findings, read_warnings
+from shared.use_cases.policies.findings import FindingType, read_findings, read_warnings
 from shared.use_cases.services import Services
 
 LATE = timedelta(minutes=3)
 KEPT_CLOSES = 1000
-UNKNOWN_KIND = "unknown"
+UNKNOWN_FIREWALL = "unknown"
 _PARTITION = "health"
 
 
@@ -37,7 +37,7 @@ class KindLateness:
 
     @property
     def share(self) -> float:
-        """Return the p99 as a share of what is allowed: above 1 the kind is too late."""
+        """Return the p99 as a share of what is allowed: above 1 the closes are too late."""
         return self.measured.p99 / self.allowed.total_seconds()
 
 
@@ -68,7 +68,7 @@ def last_sweep(services: Services) -> datetime | None:
     return parse_instant(str(row.values["at"])) if row else None
 
 
-def claim_late_sweep(services: Services) -> bool:
+def reserve_late_sweep(services: Services) -> bool:
     """Tell whether the sweep is late and this caller is the one to run it."""
     row = services.tables.firewalls.get(_PARTITION, "sweep")
     now = services.clock()
@@ -104,22 +104,22 @@ def report(services: Services) -> Health:
     warnings += read_warnings(services)
     if proof.warning:
         warnings.append(proof.warning)
-    by_kind = lateness_by_kind(services)
+    measured = lateness_by_kind(services)
     return Health(
         swept,
         overdue,
         poisoned,
         proof.state,
         proof.at,
-        _latest(by_kind),
+        _latest(measured),
         tuple(problems),
         tuple(warnings),
-        by_kind,
+        measured,
     )
 
 
 def _is_overdue(services: Services, due: Due, now: datetime) -> bool:
-    """Tell whether a firewall is overdue by the pace of its kind."""
+    """Tell whether a firewall is overdue by the pace of its provider."""
     return due.kind == "firewall" and due.at < now - services.pace(due.subject).overdue
 
 
@@ -134,8 +134,8 @@ def _allowed(services: Services) -> str:
 
 def _findings(services: Services) -> list[str]:
     """Say which policies need a person, and what to do."""
-    failed = read_findings(services, Kind.FAILED)
-    exposed = read_findings(services, Kind.EXPOSED)
+    failed = read_findings(services, FindingType.FAILED)
+    exposed = read_findings(services, FindingType.EXPOSED)
     told = []
     if failed:
         told.append(
@@ -165,12 +165,12 @@ def lateness(services: Services) -> Lateness:
 def lateness_by_kind(services: Services) -> dict[str, KindLateness]:
     """Measure the newest closes of each kind of firewall apart, by the label of its provider.
 
-    One kind takes minutes for a write and another seconds: figures over both describe neither.
+    One provider takes minutes for a write and another seconds: figures over both describe neither.
     """
     found: dict[str, list[float]] = {}
     paces: dict[str, Pace] = {}
     for firewall_id, seconds in services.activity.newest_closes(KEPT_CLOSES):
-        label, pace = _kind_of(services, firewall_id)
+        label, pace = _provider_of(services, firewall_id)
         found.setdefault(label, []).append(seconds)
         paces[label] = pace
     return {
@@ -178,11 +178,11 @@ def lateness_by_kind(services: Services) -> dict[str, KindLateness]:
     }
 
 
-def _kind_of(services: Services, firewall_id: str) -> tuple[str, Pace]:
+def _provider_of(services: Services, firewall_id: str) -> tuple[str, Pace]:
     try:
         provider = services.firewalls.of(firewall_id)
     except UnknownFirewallError:
-        return UNKNOWN_KIND, Pace()
+        return UNKNOWN_FIREWALL, Pace()
     return provider.label, provider.pace
 
 
@@ -196,5 +196,5 @@ def _measure(seconds: Iterable[float]) -> Lateness:
     )
 
 
-def _latest(kinds: Mapping[str, KindLateness]) -> Lateness:
-    return max(kinds.values(), key=lambda each: each.share, default=KindLateness()).measured
+def _latest(by_label: Mapping[str, KindLateness]) -> Lateness:
+    return max(by_label.values(), key=lambda each: each.share, default=KindLateness()).measured

@@ -20,7 +20,7 @@ from shared.use_cases.messages import send_firewall
 from shared.use_cases.policies.apply import apply_policy
 from shared.use_cases.policies.findings import (
     Finding,
-    Kind,
+    FindingType,
     judge_exposure,
     note_exposure,
     note_warnings,
@@ -195,7 +195,7 @@ def _holds(services: Services, subject: str, compare: Callable[[], bool]) -> boo
 
 def _note_exposures(services: Services, run: _Run) -> None:
     """Store what is exposed under the policies that are not applied, where that has changed."""
-    findings = read_findings(services, Kind.EXPOSED, limit=0)
+    findings = read_findings(services, FindingType.EXPOSED, limit=0)
     known = {key_of(each.policy_id): each for each in findings}
     differ = {key_of(policy.id) for policy in run.differ}
     for policy in run.policies:

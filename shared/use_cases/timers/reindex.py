@@ -43,7 +43,7 @@ def _walk(services: Services) -> tuple[int, int]:
             break
         if found[0].partition != partition:
             partition, key = found[0].partition, ""
-        if other := _kind(partition):
+        if other := other_partition(partition):
             partition, key = _after(other), ""
             continue
         rows = table.query(partition, start=key, limit=PIECE - looked_at)
@@ -57,7 +57,7 @@ def _walk(services: Services) -> tuple[int, int]:
     return looked_at, added
 
 
-def _kind(partition: str) -> str:
+def other_partition(partition: str) -> str:
     """Return the prefix of the partitions that hold no requests; empty: it holds requests."""
     return next((each for each in (LIVE, REPEATS) if partition.startswith(each)), "")
 

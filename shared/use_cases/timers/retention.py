@@ -21,7 +21,7 @@ from shared.use_cases.requests.idempotency import REPEATS, is_forgotten
 from shared.use_cases.services import Services
 from shared.use_cases.timers.health import KEPT_CLOSES
 
-# What one run looks at, of each kind: the rest is left to the next, a quarter of an hour later.
+# What one run reads of each type of row: the rest is left to the next, a quarter of an hour later.
 PIECE = 500
 PARTITIONS = 100
 _NOTE = ("health", "retention")
@@ -32,7 +32,7 @@ _EVER = datetime.max.replace(tzinfo=UTC)
 
 
 def forget_old(services: Services) -> None:
-    """Forget one piece of each kind; whatever fails is told, and tried again by the next run."""
+    """Purge one piece of each type of row; the next run retries what fails."""
     gone = {}
     for forget in (_forget_activity, _forget_closes, _forget_requests):
         what = forget.__name__.removeprefix("_forget_")

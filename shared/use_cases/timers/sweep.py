@@ -84,7 +84,7 @@ def sweep_if_late(services: Services) -> None:
     What fails is reported: the message that noticed has been handled.
     """
     try:
-        if watch.claim_late_sweep(services):
+        if watch.reserve_late_sweep(services):
             sweep_expired(services)
     except Exception as error:  # noqa: BLE001 - the next message, or the timer, tries again
         services.telemetry.fault("jit.sweep.failed", error)

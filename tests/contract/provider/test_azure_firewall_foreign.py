@@ -129,7 +129,7 @@ class Draw(random.Random):
             "additionalProperties": self.tags(*_NAMES),
             "ipConfigurations": [configuration],
         }
-        for member in classic.KINDS:
+        for member in classic.RULE_MEMBERS:
             properties[member] = self.few(self.classic_collection, 3)
         return {
             "id": FIREWALL,
@@ -289,7 +289,7 @@ def test_a_classic_firewall_keeps_every_foreign_byte(seed: int) -> None:
 def foreign(body: Body) -> str:
     """Return a firewall without our collections and the service's own parts, order kept."""
     kept = copied(body)
-    for member in classic.KINDS:
+    for member in classic.RULE_MEMBERS:
         ours = {f"jit-test1-{kind}" for kind in ("dnat", "network")}
         listed = kept["properties"][member]
         kept["properties"][member] = [each for each in listed if each["name"] not in ours]
@@ -303,7 +303,7 @@ def whole(body: Body) -> str:
     properties = kept["properties"]
     properties.pop("provisioningState")
     for part in (
-        *(c for m in classic.KINDS for c in properties[m]),
+        *(c for m in classic.RULE_MEMBERS for c in properties[m]),
         *properties["ipConfigurations"],
     ):
         part.pop("etag")

@@ -165,9 +165,9 @@ def _choose(lines: Iterable[Line], record: Record) -> dict[int, Line]:
         chain[number] = chosen
         for line in found:
             if line is not chosen:
-                kind = "doubled" if line.raw == chosen.raw else "inserted"
+                change = "doubled" if line.raw == chosen.raw else "inserted"
                 told = f"line {number} stands twice, also in {chosen.where}"
-                record.findings.append(Finding(kind, told, line.where))
+                record.findings.append(Finding(change, told, line.where))
     return chain
 
 

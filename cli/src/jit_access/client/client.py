@@ -114,7 +114,7 @@ class JitClient:
 
     def __exit__(
         self,
-        kind: type[BaseException] | None,
+        error_type: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
@@ -295,13 +295,13 @@ class JitClient:
 
     def every(self, page: Page[Item_co]) -> Iterator[Item_co]:
         """Yield the items of a page and of all that follow it."""
-        kind: Any = type(page)
-        operation = _LISTS[kind]
+        model: Any = type(page)
+        operation = _LISTS[model]
         while True:
             yield from page.value
             if not page.next_link:
                 return
-            page = kind.from_json(self._transport.send(operation, page.next_link).json())
+            page = model.from_json(self._transport.send(operation, page.next_link).json())
 
     def _call(
         self,
@@ -365,9 +365,9 @@ def _activity_query(filters: ActivityFilters) -> dict[str, str]:
     )
 
 
-def _accepted(answer: Answer, kind: type[AnyModel]) -> Accepted[AnyModel]:
+def _accepted(answer: Answer, model: type[AnyModel]) -> Accepted[AnyModel]:
     return Accepted(
-        kind.from_json(answer.json()),
+        model.from_json(answer.json()),
         answer.headers.get("Location", ""),
         answer.retry_after or POLL_SECONDS,
     )

@@ -32,9 +32,9 @@ class Model:
         if not isinstance(data, dict):
             raise UnexpectedAnswerError(f"{cls.__name__}: expected an object, got {data!r:.80}")
         values: Json = {}
-        for name, wire_name, kind, is_required in wire_fields(cls):
+        for name, wire_name, value_type, is_required in wire_fields(cls):
             if wire_name in data:
-                values[name] = _decode(kind, data[wire_name], f"{cls.__name__}.{wire_name}")
+                values[name] = _decode(value_type, data[wire_name], f"{cls.__name__}.{wire_name}")
             elif is_required:
                 raise UnexpectedAnswerError(f"{cls.__name__}: the field '{wire_name}' is missing")
         return cls(**values, raw=data)
@@ -55,16 +55,16 @@ class Body:
         }
 
 
-def wire_fields(kind: type) -> tuple[WireField, ...]:
+def wire_fields(value_type: type) -> tuple[WireField, ...]:
     """List the fields of a model or body: name, name on the wire, type, and if it is required."""
-    if kind not in _FIELDS:
-        hints = get_type_hints(kind)
-        _FIELDS[kind] = tuple(
+    if value_type not in _FIELDS:
+        hints = get_type_hints(value_type)
+        _FIELDS[value_type] = tuple(
             (member.name, wire_name_of(member.name), hints[member.name], _is_required(member))
-            for member in fields(kind)
+            for member in fields(value_type)
             if member.name != "raw"
         )
-    return _FIELDS[kind]
+    return _FIELDS[value_type]
 
 
 def wire_name_of(name: str) -> str:
@@ -73,11 +73,11 @@ def wire_name_of(name: str) -> str:
     return first + "".join(part.capitalize() for part in rest)
 
 
-def without_none(kind: Any) -> Any:
+def without_none(value_type: Any) -> Any:
     """Return X of `X | None`, and any other type as it is."""
-    if get_origin(kind) not in {Union, types.UnionType}:
-        return kind
-    left = [member for member in get_args(kind) if member is not type(None)]
+    if get_origin(value_type) not in {Union, types.UnionType}:
+        return value_type
+    left = [member for member in get_args(value_type) if member is not type(None)]
     return left[0]
 
 
@@ -90,25 +90,26 @@ def _is_required(member: Any) -> bool:
     return member.default is MISSING and member.default_factory is MISSING
 
 
-def _decode(kind: Any, value: Any, where: str) -> Any:
-    if value is None or kind is Any:
+def _decode(value_type: Any, value: Any, where: str) -> Any:
+    if value is None or value_type is Any:
         return value
-    kind = without_none(kind)
-    if get_origin(kind) is tuple:
+    value_type = without_none(value_type)
+    if get_origin(value_type) is tuple:
         return tuple(
-            _decode(get_args(kind)[0], member, where) for member in _typed(value, (list,), where)
+            _decode(get_args(value_type)[0], member, where)
+            for member in _typed(value, (list,), where)
         )
-    if get_origin(kind) is Literal:
+    if get_origin(value_type) is Literal:
         return _typed(value, (str, bool), where)
-    if kind is datetime:
+    if value_type is datetime:
         return _instant(_typed(value, (str,), where), where)
-    if isinstance(kind, type) and issubclass(kind, Model):
-        return kind.from_json(value)
-    return _typed(value, _PLAIN[kind], where)
+    if isinstance(value_type, type) and issubclass(value_type, Model):
+        return value_type.from_json(value)
+    return _typed(value, _PLAIN[value_type], where)
 
 
-def _typed(value: Any, kinds: tuple[type, ...], where: str) -> Any:
-    if not isinstance(value, kinds):
+def _typed(value: Any, value_types: tuple[type, ...], where: str) -> Any:
+    if not isinstance(value, value_types):
         raise UnexpectedAnswerError(f"{where}: {value!r:.80} is of another type than expected")
     return value
 

@@ -19,7 +19,7 @@ def completion(shell: str) -> None:
 
     from jit_access.commands.main import main
 
-    kind = get_completion_class(shell)
-    if kind is None:
+    shell_class = get_completion_class(shell)
+    if shell_class is None:
         raise click.UsageError(f"this version of click has no completion for {shell}")
-    click.echo(kind(main, {}, "jit", "_JIT_COMPLETE").source())
+    click.echo(shell_class(main, {}, "jit", "_JIT_COMPLETE").source())

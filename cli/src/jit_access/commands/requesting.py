@@ -117,15 +117,15 @@ def change_lines(found: DryRun) -> Iterator[str]:
         if change.put or change.remove or change.blocked:
             yield f"  {name_of(change.id)}"
         for rule in change.put:
-            kind = rule.properties
-            ports = kind.get("destinationPortRange") or ",".join(
-                kind.get("destinationPortRanges", ())
+            properties = rule.properties
+            ports = properties.get("destinationPortRange") or ",".join(
+                properties.get("destinationPortRanges", ())
             )
-            source = kind.get("sourceAddressPrefix") or ",".join(
-                kind.get("sourceAddressPrefixes", ())
+            source = properties.get("sourceAddressPrefix") or ",".join(
+                properties.get("sourceAddressPrefixes", ())
             )
             yield printable(
-                f"  + {kind.get('priority', '')} {kind.get('access', '')} {source} -> {ports}"
+                f"  + {properties.get('priority', '')} {properties.get('access', '')} {source} -> {ports}"
                 f"  {rule.name}"
             )
         for name in change.remove:

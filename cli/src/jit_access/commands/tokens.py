@@ -97,8 +97,10 @@ def _credentials(profile: Profile) -> list[Any]:
         found.append(WorkloadIdentityCredential())
     found += [AzureCliCredential(**tenant), AzureDeveloperCliCredential(**tenant)]
     if profile.client_id and sys.stderr.isatty():
-        kind = DeviceCodeCredential if profile.sign_in == "device" else InteractiveBrowserCredential
-        found.append(kind(client_id=profile.client_id, **tenant))
+        credential = (
+            DeviceCodeCredential if profile.sign_in == "device" else InteractiveBrowserCredential
+        )
+        found.append(credential(client_id=profile.client_id, **tenant))
     return found
 
 

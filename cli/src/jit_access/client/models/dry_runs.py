@@ -45,7 +45,7 @@ class FirewallChange(Model):
 
 @dataclass(frozen=True, kw_only=True)
 class DryRun(Model):
-    """What both kinds of dry run answer."""
+    """Hold what both dry runs answer."""
 
     dry_run: Literal[True]
     allowed: bool
