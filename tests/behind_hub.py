@@ -15,7 +15,7 @@ from shared.domain.model import CloseBy, Policy, PolicyVm, PortRule
 from shared.domain.permissions import Decision
 from shared.settings import Settings
 from shared.use_cases.policies import apply as protection
-from tests.contract.arm import firewalls as hub
+from tests import firewalls as hub
 from tests.fakes import Clock
 from tests.world import World
 

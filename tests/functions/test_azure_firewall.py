@@ -13,8 +13,8 @@ from shared.use_cases.policies import apply as protection
 from shared.use_cases.reports.machines import Category, report_machines
 from shared.use_cases.timers import health
 from shared.use_cases.timers.reconcile import reconcile
+from tests import firewalls as hub
 from tests.behind_hub import ALICE, BOB, GROUP, KINDS, OURS, POLICY, VM, VPN, WRITE, HubWorld
-from tests.contract.arm import firewalls as hub
 from tests.functions.web_app import AS_ALICE, WebApp, token
 from tests.world import BOB as BOB_PERSON
 

@@ -11,10 +11,10 @@ from shared.use_cases.policies import apply as protection
 from shared.use_cases.reports.inventory import Listed
 from shared.use_cases.reports.machines import Category, report, report_machines
 from shared.use_cases.timers.reconcile import reconcile
+from tests import firewalls as hub
 from tests.aws_cloud import ACCOUNT, CONNECTOR, REGION
 from tests.behind_hub import POLICY as HUB_POLICY
 from tests.behind_hub import HubWorld
-from tests.contract.arm import firewalls as hub
 from tests.ec2_world import (
     GROUP,
     INSTANCE,

@@ -22,7 +22,7 @@ _BASTION_WITHIN = 1200.0
 _DEPLOYED_WITHIN = 1200.0
 _CONTRACT_WITHIN = 900.0
 _ROOT = Path(__file__).parents[2]
-_CONTRACT = ("tests/contract/arm/test_arm_lifecycle.py",)
+_CONTRACT = ("local/tests/arm/test_arm_lifecycle.py",)
 _OLDEST_AZD = (1, 24, 1)
 
 
