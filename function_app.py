@@ -12,6 +12,7 @@ from functions import (
     http_reports,
     queue_open,
     timer_audit,
+    timer_bastion,
     timer_sweep,
 )
 
@@ -27,6 +28,7 @@ for part in (
     http_reports,
     queue_open,
     timer_audit,
+    timer_bastion,
     timer_sweep,
 ):
     app.register_functions(part.bp)

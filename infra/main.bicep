@@ -152,6 +152,9 @@ param notificationTypes array = [
 @maxValue(1440)
 param closingSoonMinutes int = 15
 
+@description('Disconnect the requestor\'s live Bastion sessions on the VM after a close. Unproven on live Azure. It makes and assigns a role for that.')
+param disconnectBastionSessions bool = false
+
 @description('The URI of the Key Vault secret that signs notifications to a webhook. Empty for an Event Grid topic.')
 param eventsKeySecretUri string = ''
 
@@ -371,6 +374,14 @@ module firewallRoles 'modules/roles-firewall.bicep' = if (readsFirewalls) {
   }
 }
 
+module bastionRole 'modules/roles-bastion.bicep' = if (disconnectBastionSessions) {
+  name: 'jit-roles-bastion-${mark}'
+  params: {
+    mark: mark
+    assignableScopes: union([toLower(subscription().id)], scopeSubscriptions)
+  }
+}
+
 module probe 'modules/probe.bicep' = if (nsgWrite == 'auto') {
   name: 'jit-probe'
   scope: group
@@ -507,6 +518,7 @@ module app 'modules/app.bicep' = {
     auditContainer: auditExport ? audit.outputs.containerUrl : ''
     eventsUrl: empty(eventsUrl) && notificationChannel != 'none' ? notifications.outputs.triggerUrl : eventsUrl
     closingSoonMinutes: closingSoonMinutes
+    disconnectBastionSessions: disconnectBastionSessions
     eventsKeySecretUri: eventsKeySecretUri
     trustedProxies: trustedProxies
     publicUrl: publicUrl
@@ -630,6 +642,7 @@ output JIT_SCOPES string = join(scopeList, ',')
 // One identity and its role a word. No module is deployed into a scope: `azd down` before 1.24.1 deletes
 // every resource group that its deployment wrote to.
 output JIT_SCOPE_RIGHTS string = '${join(networkPrincipalIds, '=${networkRoleName} ')}=${networkRoleName} ${identities.outputs.authorizerPrincipalId}=${roles.outputs.authorizerRoleName}${closerRight}'
+output JIT_BASTION_RIGHTS string = disconnectBastionSessions ? '${join(networkPrincipalIds, '=${bastionRole.outputs.roleName} ')}=${bastionRole.outputs.roleName}' : ''
 output JIT_FIREWALL_SCOPES string = join(firewallList, ',')
 output JIT_FIREWALL_CLASSIC_SCOPES string = join(classicList, ',')
 output JIT_FIREWALL_READS string = readsFirewalls ? '${join(networkPrincipalIds, '=${firewallRoles.outputs.readerRoleName} ')}=${firewallRoles.outputs.readerRoleName}' : ''

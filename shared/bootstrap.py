@@ -18,12 +18,12 @@ from shared.adapters.threads import side_by_side
 from shared.domain.ids import RuleNames
 from shared.domain.model import Principal
 from shared.domain.permissions import Action, Decision
-from shared.domain.policy import Limits
 from shared.firewalls.nsg.making import GroupParts, Groups
 from shared.firewalls.registry import Registry
 from shared.ports import (
     Authorizer,
     Bastions,
+    BastionSessions,
     Inventory,
     Machines,
     Queues,
@@ -74,17 +74,13 @@ class App:
             authorize=self._authorize,
             scopes=settings.scopes,
             most_live_ports=settings.max_open_per_caller,
-            keep_activity=_days(settings.activity_days),
-            keep_requests=_days(settings.request_days),
+            keep_activity=settings.keep_activity,
+            keep_requests=settings.keep_requests,
             export_audit=bool(settings.audit_container),
             notify=bool(settings.events_url),
+            disconnect_bastion_sessions=settings.disconnect_bastion_sessions,
             closing_soon=timedelta(minutes=settings.closing_soon_minutes),
-            limits=Limits(
-                settings.min_duration,
-                settings.max_duration,
-                settings.widest_ipv4,
-                settings.widest_ipv6,
-            ),
+            limits=settings.limits,
         )
 
     @cached_property
@@ -321,6 +317,13 @@ class App:
         return ArmBastions(self._arm_as_network, self.settings.scopes)
 
     @cached_property
+    def bastion_sessions(self) -> BastionSessions:
+        """Return the live sessions of Bastion hosts."""
+        from shared.adapters.arm_bastion_sessions import connect
+
+        return connect(self.settings.arm_url, self._network_identity)
+
+    @cached_property
     def inventory(self) -> Inventory:
         """Return the lists of what is in reach."""
         from shared.adapters.arm import ArmInventory
@@ -369,10 +372,6 @@ class App:
 
 def _utc_now() -> datetime:
     return datetime.now(UTC)
-
-
-def _days(count: int) -> timedelta | None:
-    return timedelta(days=count) if count else None
 
 
 _given: list[App] = []

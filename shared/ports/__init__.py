@@ -2,6 +2,7 @@
 
 from shared.ports.audit_blobs import AuditBlobs, PositionError
 from shared.ports.authority import Authorizer
+from shared.ports.bastion_sessions import BastionSessions
 from shared.ports.errors import OutsideError, ThrottledError
 from shared.ports.firewalls import (
     FirewallChangedError,
@@ -35,6 +36,7 @@ from shared.ports.telemetry import Telemetry
 __all__ = [
     "AuditBlobs",
     "Authorizer",
+    "BastionSessions",
     "Bastions",
     "Clock",
     "FirewallChangedError",

@@ -24,6 +24,7 @@ from shared.domain.request import change_port, mark_closed, mark_open
 from shared.domain.texts import shorten
 from shared.ports import RowChangedError
 from shared.use_cases.audit import rule_fact
+from shared.use_cases.bastion_closes import note_bastion_close
 from shared.use_cases.firewalls.known_requests import KnownRequests
 from shared.use_cases.firewalls.planning import Judged, key_of_intent
 from shared.use_cases.firewalls.sync_grants import by_request
@@ -97,6 +98,7 @@ class Prover:
             self._record(request, port, front, Operation.CLOSED, front.closed_at)
             if request.is_final:
                 self._services.requests.forget_live(request)
+            note_bastion_close(self._services, request, port)
         elif port is not None and front is not None and not port.closing:
             return  # sealed without a reason: syncing gives it one first
         self._mark(grant)
