@@ -25,7 +25,6 @@ from shared.ports import (
     Bastions,
     BastionSessions,
     Inventory,
-    Machines,
     Queues,
     Tables,
     Telemetry,
@@ -62,7 +61,7 @@ class App:
             tables=self._tables,
             queues=self._queues,
             firewalls=self._registry,
-            machines=when_used(lambda: self._machines),
+            machines=when_used(lambda: self._groups.machines),
             inventory=when_used(lambda: self.inventory),
             bastions=when_used(lambda: self._bastions),
             telemetry=self._telemetry,
@@ -275,7 +274,8 @@ class App:
         return Groups(
             GroupParts(
                 client=self._network_client,
-                membership=self._read_membership,
+                resources=lambda: self._arm_as_network,
+                scopes=settings.scopes,
                 table=lambda: self._tables.firewalls,
                 names=self.names,
                 telemetry=self._telemetry,
@@ -298,18 +298,6 @@ class App:
         url, credential = self.settings.arm_url, self._network_identity
         return cache(lambda subscription: network_client(url, credential, subscription))
 
-    def _read_membership(self, subscription: str) -> Any:
-        """Read the members of application security groups, for rules that name some."""
-        from shared.adapters.arm import read_membership
-
-        return read_membership(self._arm_as_network, self.settings.scopes, subscription)
-
-    @cached_property
-    def _machines(self) -> Machines:
-        from shared.adapters.arm import VirtualMachines
-
-        return VirtualMachines(self._arm_as_network, self.settings.scopes, self._groups.look)
-
     @cached_property
     def _bastions(self) -> Bastions:
         from shared.adapters.arm_bastion import ArmBastions
@@ -325,10 +313,8 @@ class App:
 
     @cached_property
     def inventory(self) -> Inventory:
-        """Return the lists of what is in reach."""
-        from shared.adapters.arm import ArmInventory
-
-        return ArmInventory(self._arm_as_network)
+        """Return the lists of what is in scope."""
+        return self._groups.inventory
 
     @cached_property
     def _arm_as_network(self) -> Any:

@@ -3,7 +3,7 @@
 from shared.ports.audit_blobs import AuditBlobs, PositionError
 from shared.ports.authority import Authorizer
 from shared.ports.bastion_sessions import BastionSessions
-from shared.ports.errors import OutsideError, ThrottledError
+from shared.ports.errors import GoneError, NotReadableError, OutsideError, ThrottledError
 from shared.ports.firewalls import (
     FirewallChangedError,
     FirewallProvider,
@@ -29,6 +29,7 @@ from shared.ports.machines import (
 )
 from shared.ports.notifications import NotificationChannel, RejectedEventError
 from shared.ports.queues import Queues
+from shared.ports.resources import Resources
 from shared.ports.running import Clock, Item, Result, Sleep, Workers
 from shared.ports.tables import Row, RowChangedError, RowExistsError, Table, Tables, Value
 from shared.ports.telemetry import Telemetry
@@ -43,6 +44,7 @@ __all__ = [
     "FirewallProvider",
     "FirewallRefusedError",
     "Firewalls",
+    "GoneError",
     "Inventory",
     "Item",
     "Listed",
@@ -51,6 +53,7 @@ __all__ = [
     "Machines",
     "NamedRule",
     "Neighbours",
+    "NotReadableError",
     "NotificationChannel",
     "OutsideError",
     "PathNotes",
@@ -59,6 +62,7 @@ __all__ = [
     "ReadFirewall",
     "RefusedError",
     "RejectedEventError",
+    "Resources",
     "Result",
     "Row",
     "RowChangedError",

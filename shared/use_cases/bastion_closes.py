@@ -1,11 +1,19 @@
 """Note that an access through Bastion is closed. What fails here delays and changes no close."""
 
+from typing import Protocol
+
 from shared.domain.model import AccessRequest, PortRequest
 from shared.store.bastion_closes import BastionClose
-from shared.use_cases.services import Services
+from shared.use_cases.parts import HasBastionCloses, HasDisconnectBastionSessions, HasTelemetry
 
 
-def note_bastion_close(services: Services, request: AccessRequest, port: PortRequest) -> None:
+class BastionCloseParts(HasBastionCloses, HasDisconnectBastionSessions, HasTelemetry, Protocol):
+    """The parts for noting that an access through Bastion is closed."""
+
+
+def note_bastion_close(
+    services: BastionCloseParts, request: AccessRequest, port: PortRequest
+) -> None:
     """Note a port request that is proven closed, so that its Bastion sessions are disconnected.
 
     An access that was never open has no session. A note that cannot be written is reported.

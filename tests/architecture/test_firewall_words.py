@@ -28,9 +28,6 @@ EXCEPTIONS = {
     ("shared/adapters/azure_firewalls.py", "settings.firewall_group_priority"): (
         "The setting JIT_FIREWALL_GROUP_PRIORITY."
     ),
-    ("shared/adapters/arm.py", "from shared.firewalls.nsg."): (
-        "The reader of Azure Resource Manager hands what it reads to the provider's discovery."
-    ),
     ("functions/report_answers.py", '"priority": COUNT'): (
         "The field exposedBy.priority of GET /api/machines, filled by a provider that has it."
     ),

@@ -8,10 +8,11 @@ import pytest
 
 from local.arm.app import load_estate
 from local.arm.client import ArmClient
-from shared.adapters.arm import ArmInventory, ArmReader, read_membership
+from shared.adapters.arm import ArmReader
 from shared.adapters.arm_clients import LocalName, arm_client, network_client
 from shared.domain.ids import key_of
 from shared.firewalls.nsg.client import NetworkSecurityGroups
+from shared.firewalls.nsg.discovery import ArmInventory, read_membership
 from shared.firewalls.nsg.model import Access, SecurityRule
 from shared.firewalls.nsg.rules import Band, allow_rules, deny_rules, plan
 from tests.fakes import NAMES

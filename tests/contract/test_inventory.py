@@ -7,9 +7,10 @@ import pytest
 
 from local.arm.app import load_estate
 from local.arm.client import ArmClient
-from shared.adapters.arm import ArmInventory, ArmReader, VirtualMachines
+from shared.adapters.arm import ArmReader
 from shared.adapters.arm_clients import LocalName, arm_client
 from shared.domain.ids import key_of
+from shared.firewalls.nsg.discovery import ArmInventory, VirtualMachines
 from shared.firewalls.nsg.networks import KEPT_SECONDS, KnownNetworks
 from shared.ports import Machine, OutsideError
 

@@ -14,9 +14,10 @@ from starlette.routing import Route
 from local.arm.app import load_estate
 from local.arm.client import ArmClient
 from local.serving import BackgroundServer
-from shared.adapters.arm import ArmReader, VirtualMachines
+from shared.adapters.arm import ArmReader
 from shared.adapters.arm_clients import LocalName, arm_client
 from shared.domain.model import Attachment
+from shared.firewalls.nsg.discovery import VirtualMachines
 from shared.ports import Machine, Machines, OutsideError, ThrottledError
 from tests.fakes import MemoryMachines
 

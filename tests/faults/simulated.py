@@ -11,11 +11,12 @@ from typing import Any
 from local.arm.client import ArmClient, Reply
 from local.arm.serve import ArmServer
 from local.arm.simulator import Settings
-from shared.adapters.arm import ArmInventory, ArmReader, VirtualMachines, read_membership
+from shared.adapters.arm import ArmReader
 from shared.adapters.arm_clients import LocalName, arm_client, network_client
 from shared.domain.model import AccessRequest, PortRequest, Principal
 from shared.domain.policy import Asked, AskedPort
 from shared.firewalls.nsg.client import NetworkSecurityGroups
+from shared.firewalls.nsg.discovery import ArmInventory, VirtualMachines, read_membership
 from shared.firewalls.nsg.model import Access, SecurityRule, Snapshot
 from shared.firewalls.nsg.provider import NsgProvider
 from shared.firewalls.nsg.rules import Plan

@@ -23,7 +23,8 @@ from shared.use_cases.firewalls.unread import close_past_ends
 from shared.use_cases.requests.decide import Caller, revoke
 from shared.use_cases.timers.overruns import note_overruns, overran_before
 from shared.use_cases.timers.reconcile import reconcile
-from shared.use_cases.timers.sweep import BUDGET, sweep_if_late
+from shared.use_cases.timers.sweep import sweep_if_late
+from shared.use_cases.timers.sweep_firewalls import BUDGET
 from tests.fakes import NAMES, START, MemoryTable
 from tests.samples import grant
 from tests.unit.breaking import NSG_FAR, BreakingWorld

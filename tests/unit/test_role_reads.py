@@ -5,11 +5,10 @@ from collections.abc import Callable
 import pytest
 
 from shared.adapters import read_budget
-from shared.adapters.arm import GoneError
 from shared.adapters.roles import RoleAuthorizer
 from shared.domain.model import Principal
 from shared.domain.permissions import Action, Decision
-from shared.ports import OutsideError
+from shared.ports import GoneError, OutsideError
 from tests.fakes import Clock
 from tests.unit.test_roles import ALICE, ASSIGNED, OTHER, ROOT, Arm
 from tests.world import WEB, vm_id

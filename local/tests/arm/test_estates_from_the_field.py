@@ -15,8 +15,9 @@ from local.arm.client import ArmClient
 from local.arm.estate import EstateError, read_estate
 from local.arm.serve import ArmServer
 from local.arm.simulator import Settings
-from shared.adapters.arm import ArmInventory, ArmReader
+from shared.adapters.arm import ArmReader
 from shared.adapters.arm_clients import LocalName, arm_client
+from shared.firewalls.nsg.discovery import ArmInventory
 from shared.firewalls.nsg.rules import Plan as Changes
 from shared.ports import Machine
 from tests.contract.firewall.grounds import AzureGround, allow, held

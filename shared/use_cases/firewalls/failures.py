@@ -3,7 +3,7 @@
 from shared.domain.ids import key_of
 from shared.domain.model import FirewallRows, Grant, Protection
 from shared.ports import OutsideError
-from shared.use_cases.services import Services
+from shared.use_cases.parts import HasTelemetry
 
 Subject = Grant | Protection
 Key = tuple[str, str, int]
@@ -12,7 +12,7 @@ Key = tuple[str, str, int]
 class Failures:
     """The grants and protections of one firewall that could not be settled in one round."""
 
-    def __init__(self, services: Services, firewall_id: str) -> None:
+    def __init__(self, services: HasTelemetry, firewall_id: str) -> None:
         self._services = services
         self._firewall_id = firewall_id
         self._keys: set[Key] = set()

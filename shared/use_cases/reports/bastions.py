@@ -2,16 +2,23 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import chain
+from typing import Protocol
 
 from shared.domain.bastion import BastionHost, BastionReach
 from shared.domain.ids import key_of
 from shared.ports import Machine, OutsideError
-from shared.use_cases.services import Services
+from shared.use_cases.parts import HasBastions, HasTelemetry
 
 Hosts = tuple[BastionHost, ...]
 
 
-def find_bastions(services: Services, machines: Sequence[Machine]) -> dict[str, Hosts | None]:
+class BastionReportParts(HasBastions, HasTelemetry, Protocol):
+    """The parts for finding the Bastions of VMs."""
+
+
+def find_bastions(
+    services: BastionReportParts, machines: Sequence[Machine]
+) -> dict[str, Hosts | None]:
     """Return the hosts that reach each VM, by its key; None: the app could not read them.
 
     A failure here must not hide the rest of the list, which says what is exposed.

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from functools import partial
+from typing import Protocol
 
 from shared.domain.desired import Observed
 from shared.domain.exposure import Exposure
@@ -18,12 +19,27 @@ from shared.use_cases.firewalls.paths import (
     find_exposures,
     observed_of,
 )
+from shared.use_cases.parts import (
+    HasAuthorize,
+    HasFirewalls,
+    HasPolicies,
+    HasScopes,
+    HasTelemetry,
+    HasWorkers,
+)
 from shared.use_cases.permission import enforce, is_permitted
 from shared.use_cases.policies.apply import list_policies
 from shared.use_cases.policies.protect import unprotectable, usual_ports
 from shared.use_cases.reports.answering import attach_those_that_answer
 from shared.use_cases.reports.inventory import Inventory, Listed, places_in
-from shared.use_cases.services import Services
+
+
+class MachineReportParts(HasFirewalls, HasPolicies, HasScopes, HasWorkers, Protocol):
+    """The parts for the report of VMs."""
+
+
+class CallerReportParts(MachineReportParts, HasAuthorize, HasTelemetry, Protocol):
+    """The parts for the report of VMs for a caller."""
 
 
 class Category(StrEnum):
@@ -85,7 +101,7 @@ class _Seen:
 
 
 def report_to_caller(
-    services: Services, inventory: Inventory, caller: Principal, scope: str = ""
+    services: CallerReportParts, inventory: Inventory, caller: Principal, scope: str = ""
 ) -> Report:
     """Judge every VM at the scope that a caller names, or at those of the app that it may read.
 
@@ -104,13 +120,13 @@ def report_to_caller(
 
 
 def report_machines(
-    services: Services, inventory: Inventory, scopes: Iterable[str]
+    services: MachineReportParts, inventory: Inventory, scopes: Iterable[str]
 ) -> list[MachineReport]:
     """Judge every VM in some scopes, ordered by id."""
     return report(services, inventory, scopes).machines
 
 
-def report(services: Services, inventory: Inventory, scopes: Iterable[str]) -> Report:
+def report(services: MachineReportParts, inventory: Inventory, scopes: Iterable[str]) -> Report:
     """Judge every VM in some scopes, and name the parts of a cloud that did not answer."""
     wanted = sorted(set(scopes))
     subscriptions = sorted({scope.split("/")[2].lower() for scope in wanted})
@@ -145,7 +161,7 @@ def _vms(policies: Iterable[Policy]) -> list[PolicyVm]:
     return [vm for policy in policies for vm in policy.vms]
 
 
-def _observe(services: Services, listed: Listed, machines: Iterable[Machine]) -> _Seen:
+def _observe(services: MachineReportParts, listed: Listed, machines: Iterable[Machine]) -> _Seen:
     """Return every firewall in front of some machines; those that no list holds are read."""
     observed = {key: observed_of(snapshot) for key, snapshot in listed.firewalls.items()}
     unread = {
@@ -164,7 +180,7 @@ def _observe(services: Services, listed: Listed, machines: Iterable[Machine]) ->
     )
 
 
-def _read(services: Services, firewall_id: str) -> Observed | str:
+def _read(services: HasFirewalls, firewall_id: str) -> Observed | str:
     """Read one firewall, or return why it is not known what it holds."""
     name = name_of(firewall_id)
     try:
@@ -175,7 +191,7 @@ def _read(services: Services, firewall_id: str) -> Observed | str:
         return f"'{name}' did not answer: {error}"
 
 
-def _what_is_kept(services: Services, subscription: str) -> _Known:
+def _what_is_kept(services: MachineReportParts, subscription: str) -> _Known:
     by_vm: dict[str, list[Policy]] = {}
     policies = list_policies(services, subscription)
     for policy in policies:
@@ -194,7 +210,7 @@ def _accessed(row: VmRow) -> float:
     return row.last_access_at.timestamp() if row.last_access_at else 0.0
 
 
-def _judge(services: Services, machine: Machine, seen: _Seen, known: _Known) -> MachineReport:
+def _judge(services: HasFirewalls, machine: Machine, seen: _Seen, known: _Known) -> MachineReport:
     policies = known.policies.get(key_of(machine.id), [])
     ports = _ports(machine, policies)
     open_by = _openings(services, machine, seen.observed, ports)
@@ -229,7 +245,7 @@ def _ports(machine: Machine, policies: Iterable[Policy]) -> tuple[PortRule, ...]
 
 
 def _openings(
-    services: Services,
+    services: HasFirewalls,
     machine: Machine,
     observed: Mapping[str, Observed],
     ports: Sequence[PortRule],
@@ -255,7 +271,7 @@ def _with_remark(machine: Machine, found: tuple[Category, str]) -> tuple[Categor
 
 
 def _judged_without_policy(
-    services: Services, machine: Machine, seen: _Seen
+    services: HasFirewalls, machine: Machine, seen: _Seen
 ) -> tuple[Category, str] | None:
     """Return why a machine cannot be judged or governed; None: it can be both."""
     unknown = _why_unknown(machine, seen)

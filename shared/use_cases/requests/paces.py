@@ -2,19 +2,24 @@
 
 from collections.abc import Iterable
 from datetime import timedelta
+from typing import Protocol
 
 from shared.domain.errors import Reason
 from shared.domain.ids import name_of
 from shared.domain.model import MINUTE, Attachment, CloseBy, Policy
 from shared.domain.policy import AskedPort
 from shared.domain.times import format_duration
-from shared.use_cases.services import Services
+from shared.use_cases.parts import HasClock, HasPace, HasPolicies
 
 _NONE = timedelta(0)
 
 
+class LengthParts(HasClock, HasPace, HasPolicies, Protocol):
+    """The parts for judging how short an access may be."""
+
+
 def check_lengths(
-    services: Services, policy: Policy, ports: Iterable[AskedPort]
+    services: LengthParts, policy: Policy, ports: Iterable[AskedPort]
 ) -> tuple[Reason, ...]:
     """List the ports that are asked for too briefly, by the firewalls their policy was applied to."""
     now, broken = services.clock(), []
@@ -30,7 +35,7 @@ def check_lengths(
 
 
 def why_too_short(
-    services: Services,
+    services: HasPace,
     policy: Policy | None,
     vm_id: str,
     firewall_ids: Iterable[str],
@@ -50,7 +55,7 @@ def why_too_short(
     )
 
 
-def close_lead(services: Services, policy: Policy | None, firewall_ids: Iterable[str]) -> timedelta:
+def close_lead(services: HasPace, policy: Policy | None, firewall_ids: Iterable[str]) -> timedelta:
     """Return how long before its end the close of an access begins, where its policy asks for it."""
     if policy is None or policy.conditions.close_by is not CloseBy.END:
         return _NONE

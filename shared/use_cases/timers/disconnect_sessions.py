@@ -8,6 +8,7 @@ repeat asks for nothing that has ended.
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Protocol
 
 from shared.domain.audit import Operation
 from shared.domain.bastion_sessions import match_sessions
@@ -16,7 +17,13 @@ from shared.domain.model import AccessRequest, PortRequest, Status
 from shared.ports import BastionSessions, RowChangedError
 from shared.store.audit import Fact
 from shared.store.bastion_closes import BastionClose
-from shared.use_cases.services import Services
+from shared.use_cases.parts import (
+    HasActivity,
+    HasBastionCloses,
+    HasClock,
+    HasRequests,
+    HasTelemetry,
+)
 
 BUDGET = timedelta(seconds=30)  # for a run; what is left is looked at by the next
 BATCH = 100  # closes in one run
@@ -25,7 +32,11 @@ KEEP = timedelta(minutes=15)  # after a close its sessions are given up, whateve
 _OPEN = frozenset({Status.INITIATING, Status.INITIATED})
 
 
-def disconnect_sessions(services: Services, sessions: BastionSessions) -> int:
+class DisconnectParts(HasActivity, HasBastionCloses, HasClock, HasRequests, HasTelemetry, Protocol):
+    """The parts for disconnecting sessions of closed accesses."""
+
+
+def disconnect_sessions(services: DisconnectParts, sessions: BastionSessions) -> int:
     """Look at the noted closes, a bounded time at once; return how many are finished.
 
     A failure is reported, never raised: the next run tries again. Closes that failed come last.
@@ -42,7 +53,7 @@ def disconnect_sessions(services: Services, sessions: BastionSessions) -> int:
     return finished
 
 
-def _look_at(services: Services, sessions: BastionSessions, close: BastionClose) -> bool:
+def _look_at(services: DisconnectParts, sessions: BastionSessions, close: BastionClose) -> bool:
     """Look at one close; return whether nothing is left to do. One that fails stops no other."""
     try:
         return _disconnect(services, sessions, close)
@@ -55,7 +66,7 @@ def _look_at(services: Services, sessions: BastionSessions, close: BastionClose)
         return False
 
 
-def _disconnect(services: Services, sessions: BastionSessions, close: BastionClose) -> bool:
+def _disconnect(services: DisconnectParts, sessions: BastionSessions, close: BastionClose) -> bool:
     """Ask the host to disconnect what is the requestor's; take off a close that is finished."""
     rows = services.bastion_closes
     stored = services.requests.get(close.request_id)
@@ -83,7 +94,7 @@ def _disconnect(services: Services, sessions: BastionSessions, close: BastionClo
     return False
 
 
-def _has_access(services: Services, request: AccessRequest, close: BastionClose) -> bool:
+def _has_access(services: DisconnectParts, request: AccessRequest, close: BastionClose) -> bool:
     """Tell whether the requestor has other access to the VM through the same host; record it."""
     for request_id in services.requests.live(vm_id=close.vm_id):
         stored = services.requests.get(request_id)
@@ -103,7 +114,7 @@ def _is_access(port: PortRequest, close: BastionClose) -> bool:
 
 
 def _record_ended(
-    services: Services, request: AccessRequest, close: BastionClose, listed: frozenset[str]
+    services: DisconnectParts, request: AccessRequest, close: BastionClose, listed: frozenset[str]
 ) -> None:
     """Record the sessions that the host was asked to disconnect and lists no longer."""
     ended = [each for each in close.asked if each not in listed]
@@ -117,7 +128,7 @@ def _record_ended(
 
 
 def _record_kept(
-    services: Services, request: AccessRequest, close: BastionClose, reason: str
+    services: DisconnectParts, request: AccessRequest, close: BastionClose, reason: str
 ) -> None:
     """Record why sessions were left as they are."""
     told = f"{name_of(close.host_id)}: {reason}"
@@ -125,7 +136,7 @@ def _record_kept(
     _tell(services, close, "kept", reason=reason)
 
 
-def _tell(services: Services, close: BastionClose, what: str, **facts: str | int) -> None:
+def _tell(services: DisconnectParts, close: BastionClose, what: str, **facts: str | int) -> None:
     services.telemetry.event(
         f"jit.bastion.sessions.{what}",
         request=close.request_id,
