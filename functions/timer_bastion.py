@@ -13,4 +13,4 @@ bp = func.Blueprint()
 def disconnect_sessions(timer: func.TimerRequest) -> None:  # noqa: ARG001 - passed by name
     """Disconnect the Bastion sessions of accesses that were closed, where that is switched on."""
     if app().settings.disconnect_bastion_sessions:
-        disconnecting.disconnect_sessions(app().services, app().bastion_sessions)
+        disconnecting.disconnect_sessions(app().services, app().outside.bastion_sessions)

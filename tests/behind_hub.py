@@ -59,7 +59,7 @@ class HubWorld(World):
         self.client.control("reset", _estate(kind))
         self.client.control("firewalls", {"duration": WRITE.total_seconds()})
         self.app = App(_settings(server.url, kind, settings))
-        vars(self.app).update(_tables=self.tables, _queues=self.queues)
+        vars(self.app.outside).update(tables=self.tables, queues=self.queues)
         vars(self.app)["services"] = self.services = replace(
             self.app.services,
             telemetry=self.telemetry,

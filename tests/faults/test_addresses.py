@@ -5,7 +5,8 @@ import pytest
 from shared.domain.model import PolicyState, Status
 from shared.firewalls.nsg.model import Access, SecurityRule
 from shared.use_cases.firewalls.converge import converge
-from shared.use_cases.reports.machines import Category, report_machines
+from shared.use_cases.reports.machines import Category
+from shared.use_cases.reports.machines import report as machines_report
 from shared.use_cases.timers.reconcile import reconcile
 from tests.faults.simulated import (
     APPS,
@@ -380,7 +381,7 @@ def test_groups_of_machines_and_service_tags_count_as_meeting() -> None:
 
 def report_of(world: SimulatedWorld, vm: str) -> tuple[Category, str]:
     """Return how a VM is judged, and the first rule that leaves it open."""
-    reports = report_machines(world.services, inventory(), world.services.scopes)
+    reports = machines_report(world.services, inventory(), world.services.scopes).machines
     report = next(each for each in reports if each.machine.id == vm)
     rule = str(report.openings[0].opening.shown["rule"]) if report.openings else ""
     return report.category, rule

@@ -3,7 +3,8 @@
 from shared.domain.model import Status
 from shared.firewalls.nsg.model import Access, SecurityRule, Snapshot
 from shared.firewalls.nsg.rules import Plan
-from shared.use_cases.reports.machines import Category, report_machines
+from shared.use_cases.reports.machines import Category
+from shared.use_cases.reports.machines import report as machines_report
 from tests.faults.simulated import SimulatedWorld, assert_over, inventory
 from tests.world import BOB, DB, NSG_SUBNET
 
@@ -63,7 +64,7 @@ def test_a_deny_that_has_no_place_fails_the_policy_and_says_so() -> None:
     world.protect(DB)
     assert "no free priority from 4097 to 4096" in world.policy().error
     assert not world.denies(NSG_SUBNET)
-    reports = report_machines(world.services, inventory(), world.services.scopes)
+    reports = machines_report(world.services, inventory(), world.services.scopes).machines
     (found,) = [each for each in reports if each.machine.id == DB]
     assert found.category is Category.EXPOSED
     assert "theirs-4096" in found.reason

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from shared.domain.model import PolicyState, Status
-from shared.use_cases.reports.machines import MachineReport, report_machines
+from shared.use_cases.reports.machines import MachineReport
+from shared.use_cases.reports.machines import report as machines_report
 from tests.faults.simulated import (
     APPS,
     VNET,
@@ -42,7 +43,7 @@ def world_with(*rules: Json) -> SimulatedWorld:
 def report(world: SimulatedWorld, vm: str = DB) -> MachineReport:
     """Return what the machines report says of a VM."""
     scopes = world.services.scopes
-    found = report_machines(world.services, inventory(), scopes)
+    found = machines_report(world.services, inventory(), scopes).machines
     return next(each for each in found if each.machine.id.casefold() == vm.casefold())
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from shared.domain.model import Status
 from shared.firewalls.nsg.model import Access, SecurityRule
-from shared.use_cases.reports.machines import Category, report_machines
+from shared.use_cases.reports.machines import Category
+from shared.use_cases.reports.machines import report as machines_report
 from shared.use_cases.timers.reconcile import reconcile
 from tests.fakes import NAMES
 from tests.faults.simulated import (
@@ -117,7 +118,7 @@ def test_a_deny_is_put_back_in_front_of_an_allow_that_came_later(change: str) ->
 
 def exposed_by(world: SimulatedWorld, vm: str) -> list[str]:
     """Return the rules by which the report of machines calls a VM Exposed."""
-    reports = report_machines(world.services, inventory(), world.services.scopes)
+    reports = machines_report(world.services, inventory(), world.services.scopes).machines
     report = next(each for each in reports if each.machine.id == vm)
     assert (report.category is Category.EXPOSED) is bool(report.openings)
     return [str(each.opening.shown["rule"]) for each in report.openings]

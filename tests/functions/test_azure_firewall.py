@@ -10,7 +10,8 @@ from shared.domain.audit import Operation
 from shared.domain.model import CloseBy, PolicyState, Status
 from shared.ports import OutsideError
 from shared.use_cases.policies import apply as protection
-from shared.use_cases.reports.machines import Category, report_machines
+from shared.use_cases.reports.machines import Category
+from shared.use_cases.reports.machines import report as machines_report
 from shared.use_cases.timers import health
 from shared.use_cases.timers.reconcile import reconcile
 from tests import firewalls as hub
@@ -286,7 +287,7 @@ def judged(world: HubWorld) -> tuple[Category, str]:
     world.clock.advance(30)  # the lists that tell what stands before a VM are read anew
     vars(world.app).pop("inventory", None)
     scope = f"/subscriptions/{hub.SUBSCRIPTION}"
-    (report,) = report_machines(world.services, world.app.inventory, [scope])
+    (report,) = machines_report(world.services, world.app.inventory, [scope]).machines
     return report.category, report.reason
 
 

@@ -46,7 +46,7 @@ def app_at(arm_url: str, *, is_on: bool) -> App:
             }
         )
     )
-    app.__dict__["_tables"] = MemoryTables()
+    app.outside.__dict__["tables"] = MemoryTables()
     now = datetime.now(UTC)
     port = PortRequest(VM, 22, "TCP", ("10.0.9.0/26",), bastion=HOST, status=Status.REVOKED)
     request = AccessRequest("20261122-1", POLICY, ALICE, now, (replace(port, closed_at=now),))

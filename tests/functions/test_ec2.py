@@ -9,7 +9,7 @@ from shared.domain.model import Conditions, Policy, PolicyState, PolicyVm, PortR
 from shared.firewalls.registry import Registry
 from shared.use_cases.policies import apply as protection
 from shared.use_cases.reports.inventory import Listed
-from shared.use_cases.reports.machines import Category, report, report_machines
+from shared.use_cases.reports.machines import Category, report
 from shared.use_cases.timers.reconcile import reconcile
 from tests import firewalls as hub
 from tests.aws_cloud import ACCOUNT, CONNECTOR, REGION
@@ -69,14 +69,14 @@ def test_in_mode_report_foreign_rules_stay_and_are_told(world: Ec2World) -> None
     before = world.theirs()
     world.govern(INSTANCE, revoke=False)
     assert world.theirs() == before
-    (found,) = report_machines(world.services, NothingInAzure(), [f"/subscriptions/{SUBSCRIPTION}"])
+    (found,) = report(world.services, NothingInAzure(), [f"/subscriptions/{SUBSCRIPTION}"]).machines
     assert (found.machine.id, found.category) == (INSTANCE, Category.EXPOSED)
     assert "leaves port 22 open" in found.reason
 
 
 def test_an_instance_in_no_policy_is_listed(world: Ec2World) -> None:
     """The machines report holds the instances of the configured regions, with their system."""
-    (found,) = report_machines(world.services, NothingInAzure(), [f"/subscriptions/{SUBSCRIPTION}"])
+    (found,) = report(world.services, NothingInAzure(), [f"/subscriptions/{SUBSCRIPTION}"]).machines
     assert found.machine.id == INSTANCE
     assert (found.machine.location, found.machine.system) == (REGION, "linux")
     assert found.category is Category.NOT_CONFIGURED
@@ -114,7 +114,7 @@ def test_an_instance_whose_groups_do_not_answer_is_unknown(world: Ec2World) -> N
     world.cloud.endpoint.faults.order(
         [{"kind": "throttle", "action": "DescribeSecurityGroupRules", "times": None}]
     )
-    (found,) = report_machines(world.services, NothingInAzure(), [f"/subscriptions/{SUBSCRIPTION}"])
+    (found,) = report(world.services, NothingInAzure(), [f"/subscriptions/{SUBSCRIPTION}"]).machines
     assert found.category is Category.UNKNOWN
     assert "did not answer" in found.reason
 

@@ -11,7 +11,8 @@ from shared.ports import Machine, OutsideError
 from shared.use_cases.policies import apply as protection
 from shared.use_cases.policies import findings
 from shared.use_cases.policies.findings import FindingType
-from shared.use_cases.reports.machines import Category, report_machines
+from shared.use_cases.reports.machines import Category
+from shared.use_cases.reports.machines import report as machines_report
 from shared.use_cases.timers import health as watch
 from shared.use_cases.timers.reconcile import reconcile
 from tests.functions.web_app import AS_READER, MemoryInventory, WebApp
@@ -141,7 +142,9 @@ def test_health_and_the_machines_give_one_answer(
     """Where the list of machines says Exposed, health is not Healthy, and the other way round."""
     world.firewall.edit(NSG_SUBNET, *rules)
     world.protect(DB)
-    reports = report_machines(world.services, MemoryInventory(world), world.services.scopes)
+    reports = machines_report(
+        world.services, MemoryInventory(world), world.services.scopes
+    ).machines
     exposed = any(each.category is Category.EXPOSED for each in reports)
     assert bool(findings.read_findings(world.services, FindingType.EXPOSED)) is exposed
     assert (verdict(world) == "Healthy") is (not exposed)

@@ -119,7 +119,7 @@ class Played:
         self.world = World()
         clock, tables = self.world.clock, self.world.tables
         # What the app would connect when first used; its firewall asks these for the last probe.
-        vars(self.app).update(_tables=tables, _queues=self.world.queues)
+        vars(self.app.outside).update(tables=tables, queues=self.world.queues)
         vars(self.app)["services"] = self.world.services = replace(
             self.app.services,
             telemetry=self.world.telemetry,

@@ -119,13 +119,6 @@ def report_to_caller(
     return report(services, inventory, readable)
 
 
-def report_machines(
-    services: MachineReportParts, inventory: Inventory, scopes: Iterable[str]
-) -> list[MachineReport]:
-    """Judge every VM in some scopes, ordered by id."""
-    return report(services, inventory, scopes).machines
-
-
 def report(services: MachineReportParts, inventory: Inventory, scopes: Iterable[str]) -> Report:
     """Judge every VM in some scopes, and name the parts of a cloud that did not answer."""
     wanted = sorted(set(scopes))
