@@ -65,9 +65,9 @@ bench: setup
 
 live: setup
 ifdef SUBSCRIPTION
-	@$(PYTHON) -m tools.live run --subscription "$(SUBSCRIPTION)" --location "$(LOCATION)" $(if $(BASTION),--bastion)
+	@$(PYTHON) -m tools.live run --subscription "$(SUBSCRIPTION)" --location "$(LOCATION)" $(if $(BASTION),--bastion) $(if $(FIREWALL),--firewall)
 else
-	@$(PYTHON) -m local.live run $(if $(BASTION),--bastion)
+	@$(PYTHON) -m local.live run $(if $(BASTION),--bastion) $(if $(FIREWALL),--firewall)
 endif
 
 live-clean: setup

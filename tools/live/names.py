@@ -18,6 +18,7 @@ class Run:
     subscription: str
     location: str
     bastion: bool = False
+    firewall: bool = False
 
     @property
     def environment(self) -> str:
