@@ -52,4 +52,4 @@ def notify(services: Services, post: Post | None, request_id: str) -> None:
             ],
         }
     )
-    services.telemetry.event("jit.notice.sent", request=request.id)
+    services.telemetry.event("jit.approval.notified", request=request.id)
