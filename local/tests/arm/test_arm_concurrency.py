@@ -67,7 +67,7 @@ def test_locked_is_a_429_that_is_no_quota(arm: ArmClient, clock: Clock) -> None:
     assert put(arm, "two", priority=201).status == 201
 
 
-def test_a_lock_hits_whoever_uses_the_group(arm: ArmClient) -> None:
+def test_a_lock_hits_every_user_of_the_group(arm: ArmClient) -> None:
     """Attaching an interface fails while the group is Updating: our writes can hurt others."""
     arm.control("settings", {"concurrency": "locked"})
     put(arm, "one")
