@@ -16,7 +16,7 @@ from functions import (
     timer_sweep,
 )
 
-# Keys are shared secrets that name nobody. Every HTTP trigger verifies a token by itself.
+# Keys are shared secrets that identify no caller. Every HTTP trigger verifies a token by itself.
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 for part in (
     http_access,

@@ -16,7 +16,7 @@ param environmentName string
 })
 param location string
 
-@description('Object id of whoever deploys; becomes Jit.Admin of the app and nothing else. Empty: nobody does.')
+@description('Object id of the deploying user, who becomes Jit.Admin of the app and nothing else. Empty: no user does.')
 param principalId string = ''
 
 @description('Where the app may open ports: subscriptions or resource groups, comma separated, e.g. /subscriptions/{guid}/resourceGroups/app-rg. The postprovision hook gives the two ARM identities their roles exactly there, and every VM must lie there.')

@@ -74,7 +74,7 @@ def test_function_without_its_extension_is_in_error(bare: Stack) -> None:
     _, status = call("GET", f"{bare.api}/admin/functions/on_job/status")
     assert status == {"errors": [QUEUE_SENTENCE]}
     assert call("GET", f"{bare.api}/admin/functions/plain/status")[1] == {}
-    assert call("GET", f"{bare.api}/admin/functions/nobody/status")[0] == 404
+    assert call("GET", f"{bare.api}/admin/functions/absent/status")[0] == 404
 
 
 def test_output_without_its_extension_is_an_error_too(bare: Stack) -> None:

@@ -73,7 +73,7 @@ def test_wrong_method_is_a_bare_404(platform: Platform, method: str) -> None:
 
 def test_unknown_path_is_a_bare_404(platform: Platform) -> None:
     """A path that no route takes gets the host's own 404."""
-    answer = platform.call("GET", "/nobody/home")
+    answer = platform.call("GET", "/absent/home")
     assert (answer.status, answer.body) == (404, b"")
 
 
@@ -219,13 +219,13 @@ def test_answers_come_in_chunks_from_kestrel(platform: Platform) -> None:
     full = platform.call("GET", "/echo").headers
     assert (full["transfer-encoding"], full["server"]) == ("chunked", "Kestrel")
     assert "content-length" not in full
-    empty = platform.call("GET", "/nobody/home").headers
+    empty = platform.call("GET", "/absent/home").headers
     assert (empty["content-length"], empty["server"]) == ("0", "Kestrel")
     none = platform.call("GET", "/answer/empty").headers
     assert not {"content-length", "transfer-encoding"} & set(none)
 
 
-@pytest.mark.parametrize("path", ["/echo", "/zz/x", "/nobody/home", "/admin/host/status"])
+@pytest.mark.parametrize("path", ["/echo", "/zz/x", "/absent/home", "/admin/host/status"])
 def test_preflight_is_answered_by_the_host(platform: Platform, path: str) -> None:
     """OPTIONS with an Origin never reaches a function: 204, empty, nothing allowed."""
     headers = {"Origin": "https://example.test", "Access-Control-Request-Method": "POST"}

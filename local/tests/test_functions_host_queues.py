@@ -114,7 +114,7 @@ def test_payload_that_spoils_the_metadata_never_runs(
 ) -> None:
     """The trap: a top-level key that cannot be read as metadata fails every attempt.
 
-    Those of the poison handler as well: the message stays on the poison queue, seen by nobody.
+    Those of the poison handler as well: the message stays on the poison queue, invisible to all.
     """
     before = _count(platform, "platform-work-poison")
     name = platform.enqueue(**payload)

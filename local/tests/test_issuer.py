@@ -50,7 +50,7 @@ def test_discovery_leads_to_the_keys(server: IssuerServer, version: Version) -> 
 def test_unknown_tenant_is_refused(server: IssuerServer) -> None:
     """Another tenant has neither configuration nor keys."""
     for path in ("v2.0/.well-known/openid-configuration", "discovery/v2.0/keys"):
-        status, answer = call("GET", f"{server.url}/nobody/{path}")
+        status, answer = call("GET", f"{server.url}/absent/{path}")
         assert (status, answer["error"]) == (400, "invalid_tenant")
 
 

@@ -55,8 +55,8 @@ def test_functions_run_by_hand(stack: Stack) -> None:
     platform = Platform(stack.api, stack.storage)
     stack.invoke("yearly")
     platform.wait_for("yearly")
-    with pytest.raises(StackError, match="nobody"):
-        stack.invoke("nobody")
+    with pytest.raises(StackError, match="absent"):
+        stack.invoke("absent")
 
 
 def test_listener_that_cannot_start_is_logged(stack: Stack) -> None:
@@ -135,7 +135,7 @@ def test_app_without_functions_is_one_line(tmp_path: Path) -> None:
 
 
 def test_taken_port_is_one_line(tmp_path: Path) -> None:
-    """A port that somebody else has is named in one line."""
+    """A port of another process is named in one line."""
     with listen(0) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(StackError, match=f"port {port} .* taken"):

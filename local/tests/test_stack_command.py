@@ -188,7 +188,7 @@ def test_sample_settings_are_taken_by_func_start() -> None:
 
 
 def test_taken_port_is_one_line(folder: Path) -> None:
-    """A port that somebody has ends `up` with one line that names it."""
+    """A port that is taken ends `up` with one line that names it."""
     with listen(0) as taken:
         port = str(taken.getsockname()[1])
         with _up(folder, "--port", port) as process:

@@ -25,7 +25,7 @@ _Found = list[dict[str, Any]]  # a name, as ArmReader has a method `list`
 class ArmReader:
     """Reads resources by id. Only an answered 404 means that something does not exist.
 
-    ARM lends an identity 250 reads and 25 a second more. A policy of some hundred VMs, or a crowd
+    ARM lends an identity 250 reads and 25 a second more. A policy of some hundred VMs, or a burst
     of requests, takes more: so a read waits for its turn, as long as ARM says and for so many
     seconds in all. To fail instead would cost the reads made so far, and the next try as well.
     """

@@ -49,7 +49,7 @@ class By(NamedTuple):
     relay: str = ""
 
 
-_NOBODY = By()
+_NO_ACTOR = By()
 
 
 def grant_of(request: AccessRequest, port: PortRequest, front: Front) -> Grant:
@@ -78,7 +78,7 @@ def close_early(
     reason: CloseReason,
     *,
     message: str = "",
-    by: By = _NOBODY,
+    by: By = _NO_ACTOR,
 ) -> AccessRequest | None:
     """End chosen port requests before their time; None: there is no such request.
 
@@ -118,7 +118,7 @@ def seal(services: SealParts, request: AccessRequest, port: PortRequest, front: 
     """Seal one grant, or take its place with a sealed row, so that a late opener finds it taken.
 
     Both due rows come first: one to converge now, one to look again after the grace. False: it
-    was sealed already, so its due row leads there; a firewall that does not answer gets no crowd
+    was sealed already, so its due row leads there; a firewall that does not answer gets no burst
     of messages.
     """
     sealed = False

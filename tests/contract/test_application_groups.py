@@ -90,7 +90,9 @@ def test_a_deny_to_a_group_is_about_its_members(
 
 
 @pytest.mark.parametrize("access", ["Allow", "Deny"])
-def test_a_rule_to_a_group_without_members_is_about_nobody(arm: ArmClient, access: str) -> None:
+def test_a_rule_to_a_group_without_members_applies_to_no_machine(
+    arm: ArmClient, access: str
+) -> None:
     """A group that no interface names holds no address."""
     put_rule(arm, access=access, destinationApplicationSecurityGroups=[asg("ops-asg")])
     (rule,) = (r for r in groups(arm).read(GROUP).rules if r.name == "theirs")

@@ -317,7 +317,7 @@ def test_a_list_cut_short_is_an_error(arm: ArmClient, reader: ArmReader) -> None
 
 
 def test_a_link_to_another_host_is_not_followed_there() -> None:
-    """Our token goes to the configured ARM only, whoever writes the next link."""
+    """Our token goes to the configured ARM only, whatever the next link says."""
     seen: dict[str, list[str]] = {"arm": [], "evil": []}
 
     def host(name: str, pages: list[str]) -> Starlette:

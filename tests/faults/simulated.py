@@ -154,7 +154,7 @@ def _server() -> ArmServer:
     return server
 
 
-class _Somebody(ArmClient):
+class _OtherWriter(ArmClient):
     """Everybody but us; a connection that the server closed for being idle is opened anew."""
 
     def _send(self, method: str, target: str, body: Any, headers: dict[str, str]) -> Reply:
@@ -165,8 +165,8 @@ class _Somebody(ArmClient):
 
 
 @cache
-def _somebody() -> ArmClient:
-    return _Somebody(_server().url, "local:somebody")
+def _other_writer() -> ArmClient:
+    return _OtherWriter(_server().url, "local:writer")
 
 
 @cache
@@ -186,7 +186,7 @@ def inventory() -> ArmInventory:
 
 @dataclass(frozen=True)
 class _Interrupted:
-    """The firewall, with somebody else at work between a read and the write that follows."""
+    """The firewall, with another writer at work between a read and the write that follows."""
 
     real: NetworkSecurityGroups
     world: "SimulatedWorld"
@@ -224,7 +224,7 @@ class SimulatedWorld(World):
         super().__init__()
         del self.firewall, self.machines
         _Time.clock = self.clock
-        self.arm = _somebody()
+        self.arm = _other_writer()
         self.arm.control("reset", estate(*rules))
         self.before_write: Callable[[Snapshot, Plan], None] = lambda _snapshot, _plan: None
         groups = NetworkSecurityGroups(
@@ -256,7 +256,7 @@ class SimulatedWorld(World):
         self.arm.control("settings", settings)
 
     def edit(self, firewall_id: str, *put: SecurityRule, remove: Iterable[str] = ()) -> None:
-        """Edit a group as somebody else, settled at once."""
+        """Edit a group as another writer, settled at once."""
         bodies = [write_rule(rule) for rule in put]
         self.arm.control("edit", {"nsg": firewall_id, "put": bodies, "delete": list(remove)})
 

@@ -14,7 +14,7 @@ MOST = 1000
 def strangers(
     count: int, start: int, access: Access = Access.DENY, port: str = "445"
 ) -> list[SecurityRule]:
-    """Make rules of somebody else's, one at each priority."""
+    """Make rules of another writer's, one at each priority."""
     return [
         SecurityRule(f"theirs-{at}", access, "Tcp", ("*",), ("*",), (port,), priority=at)
         for at in range(start, start + count)
@@ -45,7 +45,7 @@ def test_a_group_that_is_full_refuses_one_more_and_closes_the_rest() -> None:
 
 
 def test_with_every_priority_taken_a_grant_fails_and_says_so() -> None:
-    """From 200 to 999 there is no place: nothing is squeezed in elsewhere, nobody is moved."""
+    """From 200 to 999 there is no place: nothing is squeezed in elsewhere, no rule is moved."""
     world = SimulatedWorld(*strangers(800, 200))
     world.set(settle=0)
     foreign = world.foreign(NSG_SUBNET)

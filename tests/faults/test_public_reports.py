@@ -24,7 +24,7 @@ INSIDE = "10.0.7.7"
 
 
 def raw(name: str, priority: int, access: str = "Allow", **properties: Any) -> Json:
-    """Write a rule of somebody else as ARM does; None takes a property away."""
+    """Write another writer's rule as ARM does; None takes a property away."""
     given = {
         "protocol": "*", "access": access, "direction": "Inbound", "priority": priority,
         "sourcePortRange": "*", "destinationPortRange": "*",
@@ -125,7 +125,7 @@ def test_a_governed_port_that_any_protocol_reaches_is_exposed(protocol: str, gov
     ],
 )
 def test_an_allow_behind_a_deny_that_covers_it_is_no_exposure(first: Json, then: Json) -> None:
-    """Row E: nobody gets in by it, and the machine is Configured."""
+    """Row E: no caller gets in by it, and the machine is Configured."""
     world = world_with(raw("first", 100, "Deny", **first), raw("then", 200, **then))
     assert world.protect(DB).state is PolicyState.SUCCEEDED
     assert reached(world) == set()
@@ -208,7 +208,7 @@ def test_an_address_that_two_vms_have_is_opened_for_neither(where: str, *, prote
     ],
 )
 def test_the_policy_and_the_report_give_one_answer(rules: tuple[Json, ...]) -> None:
-    """Row K: an allow that lets nobody in leaves the deny a place before it."""
+    """Row K: an allow that lets no caller in leaves the deny a place before it."""
     world = world_with(*rules)
     assert world.protect(DB).state is PolicyState.SUCCEEDED
     assert reached(world) == set()

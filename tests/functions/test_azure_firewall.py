@@ -367,7 +367,7 @@ def test_a_public_address_behind_the_firewalls_route_is_asymmetric() -> None:
 
 
 def test_a_firewall_that_is_being_written_makes_a_vm_unknown() -> None:
-    """While a write is under way nobody knows which rules count; other VMs are reported."""
+    """While a write is under way it is unknown which rules count; other VMs are reported."""
     world = fresh()
     world.switch(busy={"id": hub.POLICY, "seconds": 600})
     category, reason = judged(world)

@@ -20,7 +20,7 @@ from tests.world import DB, NSG_NIC, NSG_SUBNET, POLICY, WEB, World, vm_id
 
 
 def allow(name: str, priority: int, *sources: str, port: str = "22") -> SecurityRule:
-    """Make a rule of somebody else's that lets sources in."""
+    """Make a rule of another writer that lets sources in."""
     return SecurityRule(
         name, Access.ALLOW, "Tcp", sources or ("*",), ("*",), (port,), priority=priority
     )
@@ -117,7 +117,7 @@ def test_an_open_governed_port_degrades_health_until_it_is_mended(
     assert "open-ssh" not in warnings(world)
 
 
-def test_a_port_that_somebody_opens_later_is_found_by_reconciling(world: World) -> None:
+def test_a_port_that_another_writer_opens_later_is_found_by_reconciling(world: World) -> None:
     """No PUT is needed for health to tell of it."""
     world.protect()
     assert verdict(world) == "Healthy"

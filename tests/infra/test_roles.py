@@ -42,7 +42,7 @@ _NSG = "Microsoft.Network/networkSecurityGroups"
 NO_CALL_SHOWS = {
     "network": {
         "Microsoft.Network/applicationSecurityGroups/joinNetworkSecurityRule/action": (
-            "ARM asks for it when a whole write carries somebody else's rule that names such a "
+            "ARM asks for it when a whole write carries another writer's rule that names such a "
             "group; it is no call of its own"
         ),
         f"{_NSG}/securityRules/read": "the answer to a rule's write is a read of the rule",
@@ -156,8 +156,10 @@ class Played:
         asked = AskedPort("ports[0]", MACHINES[0], number, ("203.0.113.7",), duration=length)
         person = Principal("t", PERSON, "p", roles=frozenset({"Jit.Request"}))
         policy = protection.get_policy(self.world.services, POLICY)
-        wish = access.PolicyRequest(policy, Asked((asked,), "because", "203.0.113.7"), person)
-        access.request_access(self.world.services, wish)
+        new_request = access.PolicyRequest(
+            policy, Asked((asked,), "because", "203.0.113.7"), person
+        )
+        access.request_access(self.world.services, new_request)
 
     def _authorize(self) -> None:
         stranger = Principal("t", PERSON, "p")
@@ -261,7 +263,7 @@ def test_the_app_s_own_roles_hold_no_wildcard(name: str) -> None:
 
 
 def test_the_requestor_role_is_defender_s() -> None:
-    """Whoever has Defender's least-privilege role has ours, action by action."""
+    """A person with Defender's least-privilege role has ours, action by action."""
     assert set(ROLES["requestor"].actions) == REQUESTOR
 
 
@@ -303,7 +305,7 @@ def test_people_get_what_their_role_is_for(name: str) -> None:
     assert allowed == GRANTS[name]
 
 
-def test_nobody_approves_and_asks_by_one_role() -> None:
+def test_no_role_both_approves_and_asks() -> None:
     """Two people means two roles: none holds both ends, nor policies and access."""
     for name in PEOPLE:
         held = GRANTS[name]

@@ -273,7 +273,7 @@ def test_without_queues_a_revoke_closes_with_the_next_sweep(world: BreakingWorld
 
 
 def test_without_queues_an_opening_is_not_left_to_a_message() -> None:
-    """A crowd that cannot be counted, or told, is let in at once."""
+    """Openings that cannot be counted or deferred are written at once."""
     world = World()
     world.protect()
     world.ask(DB)
@@ -410,7 +410,7 @@ def test_the_memory_of_overruns_may_be_lost(world: BreakingWorld) -> None:
 
 
 def test_a_lease_dated_far_ahead_is_no_lease(world: BreakingWorld) -> None:
-    """Whoever wrote it: it stops no converge."""
+    """The row stops no converge, whatever its origin."""
     rows: MemoryTable = world.tables.firewalls
     place = next(key for key in rows.rows if key[1] == "lease" and "subnet" in key[0])
     for until in ("2099-01-01T00:00:00.000Z", "zzz", 7):

@@ -18,7 +18,7 @@ BOB = Principal("tenant", OTHER, "bob@contoso.example")
 
 @pytest.fixture
 def arm() -> Arm:
-    """Make an ARM where nobody holds anything."""
+    """Make an ARM without role assignments."""
     return Arm()
 
 
@@ -30,7 +30,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def ask(arm: Arm, clock: Clock) -> Callable[..., Decision]:
-    """Ask whether somebody may request access to a VM."""
+    """Ask whether a caller may request access to a VM."""
     authorizer = RoleAuthorizer(lambda: arm, (ROOT,), clock)  # type: ignore[arg-type,return-value]
     return lambda scope, who=ALICE: authorizer(who, Action.INITIATE, scope)
 

@@ -100,7 +100,7 @@ class Journal:
         fresh.replace(path)
 
     def close(self, run: Run) -> None:
-        """Forget a run of which nothing is left."""
+        """Delete the record of a run of which nothing is left."""
         self._path(run.id).unlink(missing_ok=True)
 
     def unfinished(self) -> list[Run]:

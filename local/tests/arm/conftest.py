@@ -64,7 +64,7 @@ def quick_server() -> Iterator[ArmServer]:
 def place(request: pytest.FixtureRequest) -> Iterator[Place]:
     """Give an empty security group of one's own: in the simulator, or in a real subscription.
 
-    The real one needs JIT_LIVE_SUBSCRIPTION and JIT_LIVE_RESOURCE_GROUP, and whoever
+    The real one needs JIT_LIVE_SUBSCRIPTION and JIT_LIVE_RESOURCE_GROUP, and the identity that
     DefaultAzureCredential finds must be a Network Contributor there.
     """
     if request.param == "simulator":

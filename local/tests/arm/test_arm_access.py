@@ -61,7 +61,7 @@ def test_both_groups_must_allow(arm: ArmClient) -> None:
 
 
 def test_a_write_filters_only_when_it_has_settled(arm: ArmClient, clock: Clock) -> None:
-    """A rule that reads show already lets nobody in while it is Updating, and out likewise."""
+    """A rule that reads show already takes no caller in while it is Updating, and out likewise."""
     arm.call("PUT", child(WEB_NSG, "jit"), rule())
     assert not ask(arm, "web-1")["allowed"]
     clock.pass_by(SETTLE_SECONDS)
@@ -172,7 +172,7 @@ def test_a_peered_network_belongs_to_the_virtual_network(arm: ArmClient) -> None
 
 @pytest.mark.parametrize(
     "question",
-    [{"name": "nobody"}, {"source": "here"}, {"port": "ssh"}, {"address": "?"}],
+    [{"name": "absent"}, {"source": "here"}, {"port": "ssh"}, {"address": "?"}],
 )
 def test_a_question_that_makes_no_sense_is_refused(
     arm: ArmClient, question: dict[str, Any]

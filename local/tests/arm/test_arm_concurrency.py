@@ -67,7 +67,7 @@ def test_locked_is_a_429_that_is_no_quota(arm: ArmClient, clock: Clock) -> None:
     assert put(arm, "two", priority=201).status == 201
 
 
-def test_a_lock_hits_whoever_uses_the_group(arm: ArmClient) -> None:
+def test_a_lock_hits_every_user_of_the_group(arm: ArmClient) -> None:
     """Attaching an interface fails while the group is Updating: our writes can hurt others."""
     arm.control("settings", {"concurrency": "locked"})
     put(arm, "one")
@@ -118,7 +118,7 @@ def test_a_superseded_delete_leaves_the_rule(arm: ArmClient, clock: Clock) -> No
 
 
 def test_a_superseded_put_of_the_group_is_undone_as_a_whole(arm: ArmClient, clock: Clock) -> None:
-    """What it had taken away comes back, what it had added goes."""
+    """What it had removed comes back, what it had added goes."""
     arm.control("settings", {"concurrency": "supersede"})
     body = {"location": "westeurope", "properties": {"securityRules": []}}
     arm.call("PUT", WEB_NSG, body)

@@ -133,7 +133,7 @@ def jwt(**claims: str) -> str:
         (jwt(appid="app", oid="object"), "app"),
         (jwt(azp="party", oid="object"), "party"),
         (jwt(oid="object"), "object"),
-        (jwt(sub="nobody"), "anonymous"),
+        (jwt(sub="absent"), "anonymous"),
         ("a.%%%.c", "anonymous"),
         ("opaque", "anonymous"),
     ],
@@ -209,7 +209,7 @@ def test_an_edit_is_a_strangers_and_settled_at_once(arm: ArmClient) -> None:
 @pytest.mark.parametrize(
     ("control", "given"),
     [
-        ("edit", {"nsg": "nobody"}),
+        ("edit", {"nsg": "absent"}),
         ("settings", {"concurrency": "wild"}),
         ("settings", {"settel": 1}),
         ("settings", {"settle": "soon"}),

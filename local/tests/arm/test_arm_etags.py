@@ -110,9 +110,9 @@ def test_a_matching_etag_or_a_star_lets_the_write_through(arm: ArmClient, given:
 @pytest.mark.parametrize(
     ("method", "path", "body"),
     [
-        ("PUT", child(WEB_NSG, "nobody"), rule()),
-        ("DELETE", child(WEB_NSG, "nobody"), None),
-        ("PUT", WEB_NSG.replace("web-nsg", "nobody"), {"location": "westeurope"}),
+        ("PUT", child(WEB_NSG, "absent"), rule()),
+        ("DELETE", child(WEB_NSG, "absent"), None),
+        ("PUT", WEB_NSG.replace("web-nsg", "absent"), {"location": "westeurope"}),
     ],
 )
 def test_a_star_on_what_is_missing_is_a_412(
@@ -153,7 +153,7 @@ def test_an_interface_moves_from_one_group_to_another(arm: ArmClient) -> None:
 def test_an_interface_cannot_join_a_group_that_is_not_there(arm: ArmClient) -> None:
     """A reference to nothing is refused."""
     nic = arm.call("GET", NIC).body
-    nic["properties"]["networkSecurityGroup"] = {"id": WEB_NSG.replace("web-nsg", "nobody")}
+    nic["properties"]["networkSecurityGroup"] = {"id": WEB_NSG.replace("web-nsg", "absent")}
     reply = arm.call("PUT", NIC, nic)
     assert (reply.status, reply.code) == (400, "InvalidResourceReference")
 

@@ -130,7 +130,7 @@ def test_a_deleted_rule_lingers_as_deleting(arm: ArmClient, clock: Clock) -> Non
 
 def test_deleting_what_is_not_there_is_a_204(arm: ArmClient) -> None:
     """Nothing to do, nothing to poll."""
-    for path in (child(WEB_NSG, "nobody"), f"{SCOPE}/{NETWORK}/networkSecurityGroups/nobody"):
+    for path in (child(WEB_NSG, "absent"), f"{SCOPE}/{NETWORK}/networkSecurityGroups/absent"):
         gone = arm.call("DELETE", path)
         assert (gone.status, "location" in gone.headers) == (204, False)
 
@@ -167,19 +167,19 @@ def test_rules_had_no_type_in_2017(arm: ArmClient) -> None:
 @pytest.mark.parametrize(
     ("path", "status", "code"),
     [
-        (f"{SCOPE}/{NETWORK}/networkSecurityGroups/nobody", 404, "ResourceNotFound"),
-        (f"{SCOPE}/{NETWORK}/networkInterfaces/nobody", 404, "ResourceNotFound"),
-        (child(WEB_NSG, "nobody"), 404, "NotFound"),
+        (f"{SCOPE}/{NETWORK}/networkSecurityGroups/absent", 404, "ResourceNotFound"),
+        (f"{SCOPE}/{NETWORK}/networkInterfaces/absent", 404, "ResourceNotFound"),
+        (child(WEB_NSG, "absent"), 404, "NotFound"),
         (
-            f"{SCOPE}/{NETWORK}/networkSecurityGroups/nobody/securityRules/x",
+            f"{SCOPE}/{NETWORK}/networkSecurityGroups/absent/securityRules/x",
             404,
             "ResourceNotFound",
         ),
         (WEB_NSG.replace("app-rg", "no-rg"), 404, "ResourceGroupNotFound"),
         (WEB_NSG.replace(SUBSCRIPTION, "0" * 8), 404, "SubscriptionNotFound"),
-        (f"{SCOPE}/{NETWORK}/virtualNetworks/nobody/subnets/x", 404, "ResourceNotFound"),
+        (f"{SCOPE}/{NETWORK}/virtualNetworks/absent/subnets/x", 404, "ResourceNotFound"),
         (f"{SCOPE}/{NETWORK}/virtualNetworks/app-vnet/subnets/x", 404, "NotFound"),
-        (f"{WEB_NSG}/defaultSecurityRules/nobody", 404, "NotFound"),
+        (f"{WEB_NSG}/defaultSecurityRules/absent", 404, "NotFound"),
         (
             f"/subscriptions/{SUBSCRIPTION}/{NETWORK}/locations/westeurope/operations/x",
             404,
@@ -204,11 +204,11 @@ def test_writing_below_a_missing_group_names_the_parent(arm: ArmClient) -> None:
 
 def test_the_front_door_is_compact_and_the_provider_indents(arm: ArmClient) -> None:
     """An error tells by its layout, and by `details`, who made it."""
-    front = arm.call("GET", f"{SCOPE}/{NETWORK}/networkSecurityGroups/nobody")
+    front = arm.call("GET", f"{SCOPE}/{NETWORK}/networkSecurityGroups/absent")
     assert front.content.startswith(b'{"error":{"code":"ResourceNotFound","message":')
     assert front.headers["x-ms-failure-cause"] == "gateway"
     assert "details" not in front.body["error"]
-    provider = arm.call("GET", child(WEB_NSG, "nobody"))
+    provider = arm.call("GET", child(WEB_NSG, "absent"))
     assert provider.content.startswith(b'{\r\n  "error": {\r\n    "code": "NotFound"')
     assert provider.body["error"]["details"] == []
 

@@ -48,7 +48,7 @@ def test_a_deleted_rule_is_gone_and_deleting_it_again_is_fine(place: Place) -> N
 
 
 def test_a_group_is_replaced_as_a_whole(place: Place) -> None:
-    """A PUT of the group takes away what it does not name, and the six default rules stay."""
+    """A PUT of the group removes what it does not name, and the six default rules stay."""
     place.put("old")
     body = {
         "location": place.location,

@@ -65,13 +65,13 @@ def test_an_answer_tells_what_is_left(counted: ArmClient) -> None:
     """The header counts down; deletes have one of their own."""
     name = "x-ms-ratelimit-remaining-subscription-reads"
     assert [counted.call("GET", VM).headers[name] for _ in range(2)] == ["249", "248"]
-    gone = counted.call("DELETE", child(WEB_NSG, "nobody"))
+    gone = counted.call("DELETE", child(WEB_NSG, "absent"))
     assert gone.headers["x-ms-ratelimit-remaining-subscription-deletes"] == "199"
 
 
 def test_the_network_provider_counts_five_minutes(counted: ArmClient, clock: Clock) -> None:
-    """1,000 writes in a window, whoever makes them; then 429 until the first is five minutes old."""
-    path = child(WEB_NSG, "nobody")
+    """1,000 writes in a window, by all callers together; then 429 until the first is five minutes old."""
+    path = child(WEB_NSG, "absent")
     start = clock.now
     taken = 0
     while taken < 1000:

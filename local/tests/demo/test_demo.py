@@ -86,14 +86,14 @@ def test_it_tells_how_late_and_at_what_cost(told: str) -> None:
     assert re.search(r"Foreign rules: all \d+ in \d+ groups are as they were", told)
 
 
-def test_it_is_plain_text_where_nobody_watches(told: str) -> None:
+def test_it_is_plain_text_without_a_terminal(told: str) -> None:
     """Without a terminal there is no colour, and no line is overwritten."""
     assert "\x1b" not in told
     assert "\r" not in told
 
 
 def test_a_taken_port_is_one_clear_line() -> None:
-    """Somebody else's port is named, and the exit code tells."""
+    """A port of another process is named, and the exit code is not 0."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = _demo("--port", str(port))

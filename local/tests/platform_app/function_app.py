@@ -187,7 +187,7 @@ def enqueue_many(req: func.HttpRequest, out: func.Out[List[str]]) -> func.HttpRe
 @app.route(route="keep", methods=["POST"])
 @app.queue_output(arg_name="out", queue_name="platform-kept", connection="AzureWebJobsStorage")
 def keep(req: func.HttpRequest, out: func.Out[str]) -> func.HttpResponse:
-    """Put the body on a queue that nobody listens to."""
+    """Put the body on a queue without a listener."""
     out.set(req.get_body().decode())
     return _json({}, 202)
 

@@ -165,7 +165,7 @@ NOT_OURS = {
 
 
 def test_every_recorded_error_is_provoked_or_named_as_not_ours() -> None:
-    """No recorded error is forgotten."""
+    """Every recorded error is compared."""
     assert {entry["code"] for entry in ENTRIES} == set(PROVOKED) | NOT_OURS
 
 

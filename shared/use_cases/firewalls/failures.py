@@ -32,7 +32,7 @@ class Failures:
         self._keys.add(_key(subject))
         self.transient = self.transient or isinstance(error, OutsideError)
         self._services.telemetry.fault(
-            "jit.row.unsettled",
+            "jit.row.unconfirmed",
             error,
             firewall=self._firewall_id,
             vm=subject.vm_id,

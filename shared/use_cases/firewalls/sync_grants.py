@@ -100,7 +100,7 @@ class Aligner:
         request, port, front = self._place(grant)
         if request is None or port is None or front is None or not _may_be_open(port):
             # Closing, ended or never accepted: a forged row, or one whose request was lost, has
-            # nobody who stands behind it. It fails closed.
+            # no request behind it. It fails closed.
             return self._seal(grant)
         if grant.is_sealed:
             self._close(grant, CloseReason.FAILED, "its grant was sealed without a reason")

@@ -1,4 +1,4 @@
-"""Every VM in reach: configured or not, unsupported, exposed; and who was last let in."""
+"""Every VM in scope: configured or not, unsupported, exposed; and who was last let in."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -56,4 +56,4 @@ def notify(services: NotifyParts, post: Post | None, request_id: str) -> None:
             ],
         }
     )
-    services.telemetry.event("jit.notice.sent", request=request.id)
+    services.telemetry.event("jit.approval.notified", request=request.id)

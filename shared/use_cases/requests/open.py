@@ -171,7 +171,7 @@ def _end_what_is_not_permitted(services: OpenParts, known: Known) -> AccessReque
 
 
 def _why_not_approved(known: Known) -> str:
-    """Say which approval is missing, by the policy as it is now; nobody agrees for themselves."""
+    """Say which approval is missing, by the policy as it is now; a vote on one's own request does not count."""
     held, request = known.policy, known.request
     needed = held.policy.conditions.approvers_needed if held else 0
     if request.break_glass or not needed:

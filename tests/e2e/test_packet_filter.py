@@ -1,4 +1,4 @@
-"""A door really opens and closes: sshd and ssh, behind a packet filter that follows the groups."""
+"""A port really opens and closes: sshd and ssh, behind a packet filter that follows the groups."""
 
 import signal
 import subprocess
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.netns import Door, Namespaces, inside, tool, why_not
+from tests.e2e.netns import GuardedVm, Namespaces, inside, tool, why_not
 from tests.e2e.playing import SOURCE, Play, Site, until, utc
 
 STRANGER = "198.51.100.9"
@@ -19,7 +19,7 @@ CUT_WITHIN = 12.0
 
 @pytest.fixture(scope="module", autouse=True)
 def _namespaces_work() -> None:
-    """Skip where a door cannot be built."""
+    """Skip where network namespaces cannot be built."""
     reason = why_not()
     if reason:
         pytest.skip(reason)
@@ -32,9 +32,9 @@ def site(play: Play) -> Site:
 
 
 @pytest.fixture
-def door(play: Play, site: Site, tmp_path: Path) -> Iterator[Door]:
+def guarded(play: Play, site: Site, tmp_path: Path) -> Iterator[GuardedVm]:
     """Build the VM for real."""
-    built = Door(play.azure.url, site.vm, site.addresses[0], tmp_path)
+    built = GuardedVm(play.azure.url, site.vm, site.addresses[0], tmp_path)
     try:
         yield built
     finally:
@@ -50,38 +50,38 @@ def protect(play: Play, site: Site, *, flush: bool = False) -> None:
     play.admin.wait_for_policy(site.policy_id)
 
 
-def wait_for_the_end(play: Play, door: Door, location: str) -> None:
+def wait_for_the_end(play: Play, guarded: GuardedVm, location: str) -> None:
     """Follow the groups all the while until an access is over."""
 
     def is_over() -> bool:
-        door.follow()
+        guarded.follow()
         return bool(play.alice.status(location)["status"] == "Revoked")
 
     until(is_over, "the access has ended", pause=0.05)
-    door.follow()
+    guarded.follow()
 
 
-def test_a_door_opens_for_one_person_and_closes_behind_them(
-    play: Play, site: Site, door: Door
+def test_a_port_opens_for_one_person_and_closes_at_the_end(
+    play: Play, site: Site, guarded: GuardedVm
 ) -> None:
     """Refused before, in while it is granted, refused after; who is in stays in, as in Azure."""
-    requestor = door.person("requestor", SOURCE)
-    stranger = door.person("stranger", STRANGER)
+    requestor = guarded.person("requestor", SOURCE)
+    stranger = guarded.person("stranger", STRANGER)
     # The rules that every group has let the own network in, so that only the policy keeps it out.
     network = IPv4Interface(f"{site.addresses[0]}/24").network
-    neighbour = door.person("neighbour", str(network.network_address + 9 * 256 + 9))
+    neighbour = guarded.person("neighbour", str(network.network_address + 9 * 256 + 9))
     assert neighbour.knock(seconds=10).is_in
     assert requestor.knock().is_dropped
 
     protect(play, site)
-    door.follow()
+    guarded.follow()
     assert neighbour.knock().is_dropped
     assert requestor.knock().is_dropped
 
     end = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=8)
     location = play.alice.initiate(site.policy_id, site.asked(endTimeUtc=utc(end)))
     play.alice.wait(location, "Initiated")
-    door.follow()
+    guarded.follow()
     answer = requestor.knock(seconds=10)
     assert answer.is_in, answer
     assert answer.output.split()[::2] == [SOURCE, site.addresses[0]]
@@ -90,26 +90,26 @@ def test_a_door_opens_for_one_person_and_closes_behind_them(
     assert stranger.knock().is_dropped
     assert datetime.now(UTC) < end, "the machine is too slow for this test"
 
-    wait_for_the_end(play, door, location)
+    wait_for_the_end(play, guarded, location)
     assert datetime.now(UTC) >= end
     assert requestor.knock().is_dropped
     assert session.echoes()
     assert not session.has_ended()
 
 
-def test_a_policy_that_ends_sessions_cuts_them(play: Play, site: Site, door: Door) -> None:
+def test_a_policy_that_ends_sessions_cuts_them(play: Play, site: Site, guarded: GuardedVm) -> None:
     """With flushConnections in the policy, a session ends with its access; others live on."""
     protect(play, site, flush=True)
-    one, other = door.person("staying", STRANGER), door.person("leaving", SOURCE)
+    one, other = guarded.person("staying", STRANGER), guarded.person("leaving", SOURCE)
     staying = play.alice.initiate(site.policy_id, site.asked(source=STRANGER, duration="PT1H"))
     play.alice.wait(staying, "Initiated")
     leaving = play.alice.initiate(site.policy_id, site.asked(duration="PT6S"))
     play.alice.wait(leaving, "Initiated")
-    door.follow()
+    guarded.follow()
     stays, leaves = one.enter(), other.enter()
     assert stays.echoes()
     assert leaves.echoes()
-    wait_for_the_end(play, door, leaving)
+    wait_for_the_end(play, guarded, leaving)
     until(leaves.has_ended, "the session is cut", seconds=CUT_WITHIN)
     assert "not responding" in leaves.errors()
     assert stays.echoes()
@@ -121,10 +121,10 @@ def test_nothing_is_left_behind() -> None:
     before = listed("nft", "list", "ruleset")
     with Namespaces() as namespaces:
         name = namespaces.add("one")
-        namespaces.filter(name, "table inet door { chain one { ct mark 1 accept; }; }")
+        namespaces.filter(name, "table inet guarded { chain one { ct mark 1 accept; }; }")
         running = subprocess.Popen(inside(name, "sleep", "60"))
         until(lambda: listed("ip", "netns", "pids", name).split(), "it runs in the namespace")
-        assert "table inet door" in namespaces.run(name, "nft", "list", "ruleset")
+        assert "table inet guarded" in namespaces.run(name, "nft", "list", "ruleset")
     assert running.wait(10) == -signal.SIGKILL
     assert name not in listed("ip", "netns", "list")
     assert listed("nft", "list", "ruleset") == before

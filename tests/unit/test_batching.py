@@ -1,4 +1,4 @@
-"""People who come together are let in by a few writes; who comes alone waits for nobody."""
+"""Concurrent openings are batched into few writes; a single one is written at once."""
 
 from datetime import timedelta
 
@@ -16,7 +16,7 @@ from tests.world import ALICE, DB, NSG_SUBNET, World
 BEGIN = START + timedelta(hours=1)
 
 
-class Crowd(World):
+class BatchWorld(World):
     """A world where the requests that are on their way are those a test says."""
 
     def __init__(self) -> None:
@@ -57,23 +57,23 @@ class Crowd(World):
 
 
 @pytest.fixture
-def world() -> Crowd:
+def world() -> BatchWorld:
     """Let the first in, together with others who are on their way elsewhere."""
-    made = Crowd()
+    made = BatchWorld()
     made.arrive(others=100)
     assert made.opened() == [True]
     assert made.messages() == []
     return made
 
 
-def test_who_comes_right_after_another_waits_for_nobody(world: Crowd) -> None:
-    """If nobody else is on the way there is no crowd."""
+def test_an_opening_right_after_another_is_written_at_once(world: BatchWorld) -> None:
+    """Without another request in the queue there is no batch."""
     world.arrive()
     assert world.opened() == [True, True]
     assert world.messages() == []
 
 
-def test_who_comes_half_a_minute_later_is_no_crowd(world: Crowd) -> None:
+def test_an_opening_half_a_minute_later_is_not_batched(world: BatchWorld) -> None:
     """However many ask elsewhere."""
     world.clock.advance(29.9)
     world.arrive(others=100)
@@ -87,8 +87,8 @@ def test_who_comes_half_a_minute_later_is_no_crowd(world: Crowd) -> None:
 
 
 @pytest.mark.parametrize(("others", "seconds"), [(1, 1), (23, 1), (24, 10), (600, 10)])
-def test_the_more_are_on_their_way_the_longer_a_crowd_gathers(
-    world: Crowd, others: int, seconds: int
+def test_the_more_requests_are_queued_the_longer_a_batch_waits(
+    world: BatchWorld, others: int, seconds: int
 ) -> None:
     """With more than one instance handles at a time, ten seconds; no worker waits meanwhile."""
     world.arrive(others=others)
@@ -100,8 +100,8 @@ def test_the_more_are_on_their_way_the_longer_a_crowd_gathers(
     assert world.opened() == [True, True]
 
 
-def test_a_crowd_is_let_in_by_one_write(world: Crowd) -> None:
-    """Who comes while it gathers leaves at once, whoever is on the way by then."""
+def test_a_batch_is_opened_by_one_write(world: BatchWorld) -> None:
+    """An opening during a deferral returns at once, whatever is queued by then."""
     before = world.writes()
     for number in range(10):
         world.arrive(others=10 - number)
@@ -113,7 +113,7 @@ def test_a_crowd_is_let_in_by_one_write(world: Crowd) -> None:
     assert world.writes() - before == 1
 
 
-def test_who_comes_after_a_crowd_was_let_in_is_let_in_as_well(world: Crowd) -> None:
+def test_an_opening_after_a_batch_is_opened_as_well(world: BatchWorld) -> None:
     """Its message is gone, and another will not come."""
     world.arrive(others=1)
     world.clock.advance(1)
@@ -124,8 +124,8 @@ def test_who_comes_after_a_crowd_was_let_in_is_let_in_as_well(world: Crowd) -> N
     assert all(world.opened())
 
 
-def test_a_crowd_whose_message_is_late_gathers_no_longer(world: Crowd) -> None:
-    """Two seconds past its time whoever comes next lets everybody in."""
+def test_a_batch_whose_message_is_late_waits_no_longer(world: BatchWorld) -> None:
+    """Two seconds past its time the next worker opens all of the batch."""
     world.arrive(others=1)
     world.queues.waiting.clear()
     world.clock.advance(2.9)
@@ -136,8 +136,8 @@ def test_a_crowd_whose_message_is_late_gathers_no_longer(world: Crowd) -> None:
     assert all(world.opened())
 
 
-def test_who_converges_goes_on_until_a_crowd_comes(world: Crowd) -> None:
-    """What was recorded during a write is left to gather as well; that write stands."""
+def test_a_converge_goes_on_until_openings_are_batched(world: BatchWorld) -> None:
+    """What was recorded during a write is deferred as well; that write stands."""
     late = []
 
     def meanwhile(*_: object) -> None:
@@ -155,15 +155,15 @@ def test_who_converges_goes_on_until_a_crowd_comes(world: Crowd) -> None:
     assert all(world.opened())
 
 
-def test_where_rules_are_written_one_by_one_nobody_gathers(world: Crowd) -> None:
+def test_where_rules_are_written_one_by_one_nothing_is_batched(world: BatchWorld) -> None:
     """There it would save nothing."""
     world.firewall.whole = False
     world.arrive(others=100)
     assert world.opened() == [True, True]
 
 
-def test_an_end_that_is_near_bounds_the_gathering(world: Crowd) -> None:
-    """Its own message may have found the group busy: the crowd's closes it in time."""
+def test_an_end_that_is_near_bounds_the_deferral(world: BatchWorld) -> None:
+    """Its own message may have found the group busy: the batch's message closes it in time."""
     first = world.arrive(minutes=5)
     end = world.request(first).ports[0].end_at
     assert end is not None
@@ -180,8 +180,8 @@ def test_an_end_that_is_near_bounds_the_gathering(world: Crowd) -> None:
     assert world.opened()[-1] is True
 
 
-def test_an_end_that_has_passed_is_closed_with_the_next_write(world: Crowd) -> None:
-    """Nobody waits where something is to be closed."""
+def test_an_end_that_has_passed_is_closed_with_the_next_write(world: BatchWorld) -> None:
+    """No opening waits where something is to be closed."""
     first = world.arrive(minutes=5)
     end = world.request(first).ports[0].end_at
     assert end is not None
@@ -193,8 +193,8 @@ def test_an_end_that_has_passed_is_closed_with_the_next_write(world: Crowd) -> N
     assert world.opened()[-1] is True
 
 
-def test_a_close_finds_nothing_in_the_way(world: Crowd) -> None:
-    """Whoever comes to close lets the crowd in by the same write."""
+def test_a_close_finds_nothing_in_the_way(world: BatchWorld) -> None:
+    """A close opens the batch by the same write."""
     closing = world.came[0]
     world.arrive(others=100)
     before = world.writes()
@@ -209,16 +209,16 @@ def test_a_close_finds_nothing_in_the_way(world: Crowd) -> None:
 
 @pytest.mark.parametrize("field", ["opened_at", "gathers_until"])
 @pytest.mark.parametrize("nonsense", ["", "tomorrow", "9999-12-31T00:00:00.000000Z", "0"])
-def test_a_lease_that_says_nonsense_delays_nobody(field: str, nonsense: str) -> None:
+def test_an_unreadable_lease_delays_no_opening(field: str, nonsense: str) -> None:
     """The notes are advice, like the lease."""
-    world = Crowd()
+    world = BatchWorld()
     forged = {"owner": "", "until": "", field: nonsense}
     world.tables.firewalls.upsert(Row(row_key(NSG_SUBNET), "lease", forged))
     world.arrive()
     assert world.opened() == [True]
 
 
-def test_a_gathering_is_a_matter_of_one_firewall(world: Crowd) -> None:
+def test_a_batch_belongs_to_one_firewall(world: BatchWorld) -> None:
     """The note stands on the lease of the group, and another lease has none."""
     world.arrive(others=100)
     leases = [row for row in world.tables.firewalls.rows.values() if row.key == "lease"]

@@ -1,4 +1,4 @@
-"""A firewall that refuses for good: closing tries every door, and has no terminal error."""
+"""A firewall that refuses for good: closing tries every write, and has no terminal error."""
 
 from typing import Any
 
@@ -64,7 +64,7 @@ def test_a_refusal_of_whole_writes_is_passed_by_child_writes(kind: str) -> None:
 def test_with_every_removal_refused_the_rule_becomes_a_deny_until_it_can_go(
     nsg_write: str,
 ) -> None:
-    """Nobody gets in from the first minute on, and the request ends only when the rule is gone.
+    """No caller gets in from the first minute on, and the request ends only when the rule is gone.
 
     It is announced and tried at every sweep, and goes within one sweep of the refusal's end.
     """
@@ -132,7 +132,7 @@ def test_a_rule_that_may_not_go_stalls_no_other() -> None:
     assert world.status(stuck.id) is Status.REVOKED
 
 
-def test_what_was_turned_into_a_deny_is_not_taken_for_an_open_door() -> None:
+def test_what_was_turned_into_a_deny_is_not_taken_for_an_open_port() -> None:
     """While a closed rule stands as a deny where it was, nothing is Initiated below it.
 
     Nothing would get through there: the same person's next request fails and names the rule.

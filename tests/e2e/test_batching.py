@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import SETTLE_SECONDS
 from tests.e2e.playing import Caller, Json, Play, ending_in, until, utc
 
-CROWD = 60
+BATCH = 60
 MOST_WRITES_TO_OPEN = 5
 MOST_WRITES_TO_CLOSE = 3
 # The quickest that Azure settles a write; the recorded answers say 3 to 10 seconds. The others'
@@ -28,17 +28,17 @@ def _settling_as_azure_does(play: Play) -> Iterator[None]:
 def test_sixty_at_once_are_opened_and_closed_in_a_few_writes(play: Play) -> None:
     """Each records, one converges: at most five writes open them all, three close them."""
     azure = play.azure
-    site = play.protected(CROWD)
-    assert len(azure.ours(site.nic_nsg, "Deny")) == CROWD
+    site = play.protected(BATCH)
+    assert len(azure.ours(site.nic_nsg, "Deny")) == BATCH
     foreign = azure.foreign(site.nic_nsg)
-    people = [play.person(f"person-{number}", "Jit.Request") for number in range(CROWD)]
+    people = [play.person(f"person-{number}", "Jit.Request") for number in range(BATCH)]
     before = len(azure.writes(site.nic_nsg))
     end = ending_in(8, site.pace, times=4)
 
     def ask(person: Caller, vm: str) -> str:
         return person.initiate(site.policy_id, site.asked(vm, endTimeUtc=utc(end)))
 
-    with ThreadPoolExecutor(CROWD) as pool:
+    with ThreadPoolExecutor(BATCH) as pool:
         locations = list(pool.map(ask, people, site.vms))
 
     def hear() -> list[Json]:
@@ -46,7 +46,7 @@ def test_sixty_at_once_are_opened_and_closed_in_a_few_writes(play: Play) -> None
 
     def all_are(status: str) -> list[Json] | None:
         allows = azure.ours(site.nic_nsg, "Allow")
-        if len(allows) != (CROWD if status == "Initiated" else 0):
+        if len(allows) != (BATCH if status == "Initiated" else 0):
             return None
         told = hear()
         return told if all(each["status"] == status for each in told) else None
@@ -56,7 +56,7 @@ def test_sixty_at_once_are_opened_and_closed_in_a_few_writes(play: Play) -> None
     opened = len(azure.writes(site.nic_nsg))
     assert 1 <= opened - before <= MOST_WRITES_TO_OPEN
     rules = azure.ours(site.nic_nsg, "Allow").values()
-    assert len({rule["priority"] for rule in rules}) == CROWD
+    assert len({rule["priority"] for rule in rules}) == BATCH
     assert {rule["destinationAddressPrefix"] for rule in rules} == set(site.addresses)
 
     told = until(lambda: all_are("Revoked"), "all are closed", seconds=45)
@@ -64,7 +64,7 @@ def test_sixty_at_once_are_opened_and_closed_in_a_few_writes(play: Play) -> None
     assert 1 <= closed - opened <= MOST_WRITES_TO_CLOSE
     reasons = {port["statusReason"] for each in told for port in _ports(each)}
     assert reasons == {"Expired"}
-    assert len(azure.ours(site.nic_nsg, "Deny")) == CROWD
+    assert len(azure.ours(site.nic_nsg, "Deny")) == BATCH
     assert azure.foreign(site.nic_nsg) == foreign
 
 
