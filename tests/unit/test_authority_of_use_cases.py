@@ -153,6 +153,7 @@ WITHOUT_AUTHORITY = {
     "requests.notify.notify": "a worker runs it: a message carries keys only",
     "requests.open.fail_request": "a worker runs it: a message carries keys only",
     "requests.open.open_access": "a worker runs it, and checks the requestor's permission again",
+    "timers.disconnect_sessions.disconnect_sessions": "a timer runs it",
     "timers.export_audit.export_audit": "a timer runs it",
     "timers.reconcile.reconcile": "a timer runs it",
     "timers.send_notifications.send_notifications": "a timer runs it",
