@@ -179,11 +179,11 @@ class RequestRows:
 
     def forget_live(self, request: AccessRequest) -> None:
         """Take a request that has ended off the lists, and give back what it has reserved."""
-        for error in self.forget_all([request]):
+        for error in self.unlist_all([request]):
             if error is not None:
                 raise error
 
-    def forget_all(self, requests: Sequence[AccessRequest]) -> list[Exception | None]:
+    def unlist_all(self, requests: Sequence[AccessRequest]) -> list[Exception | None]:
         """Take requests that have ended off the lists; return for each why that failed."""
         return self.live_rows.forget(requests)
 

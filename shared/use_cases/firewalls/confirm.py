@@ -135,7 +135,7 @@ class Prover:
         """
         proofs = self._change_requests(grants, now)
         proofs = self._record_all(proofs)
-        proofs = self._forget_ended(proofs)
+        proofs = self._unlist_ended(proofs)
         for proof in proofs:
             if proof.request and proof.port and proof.is_closed:
                 note_bastion_close(self._services, proof.request, proof.port)
@@ -193,12 +193,12 @@ class Prover:
             recorded.append(proof)
         return recorded
 
-    def _forget_ended(self, proofs: list[_Proof]) -> list[_Proof]:
+    def _unlist_ended(self, proofs: list[_Proof]) -> list[_Proof]:
         """Take requests that have ended off the lists; return the proofs of which none failed."""
         ended = {p.request.id: p.request for p in proofs if p.request and p.ends_request}
         if not ended:
             return proofs
-        errors = self._services.requests.forget_all(list(ended.values()))
+        errors = self._services.requests.unlist_all(list(ended.values()))
         failed = {i: error for i, error in zip(ended, errors, strict=True) if error is not None}
         for proof in proofs:
             if proof.grant.request_id in failed:

@@ -232,7 +232,7 @@ def _judge_as_written(services: ConvergeParts, observed: Observed, run: Run) -> 
     """
     judged = _judge(services, observed, run) if run.rows is not None else None
     if judged and (judged.plan.changes or judged.plan.remember or judged.failures):
-        return None  # rows that are newer may explain it
+        return None  # newer rows may tell why
     return judged
 
 
