@@ -1,12 +1,12 @@
 """Counting: writes in the simulator's log, rows that a table is asked for."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from bench.place import Json
-from shared.ports import Row, Table, Tables, Value
+from shared.ports import Row, Table, Tables, Value, Write
 
 _READS = {"GET", "HEAD"}
 
@@ -91,6 +91,16 @@ class CountingTable:
         """Remove a version."""
         self._called("delete", 0)
         self._table.delete(row)
+
+    def remove(self, row: Row) -> None:
+        """Remove a row."""
+        self._called("remove", 0)
+        self._table.remove(row)
+
+    def transact(self, writes: Sequence[Write]) -> list[str]:
+        """Make writes to rows of one partition."""
+        self._called("transact", 0)
+        return self._table.transact(writes)
 
     def _called(self, what: str, rows: int) -> None:
         self._count.calls[f"{self._name}.{what}"] += 1

@@ -8,7 +8,7 @@ from itertools import groupby
 
 from azure.data.tables import TableClient, TableServiceClient
 
-from shared.ports import Row, RowChangedError, RowExistsError, Value
+from shared.ports import Row, RowChangedError, RowExistsError, Value, Verb, Write
 
 _MOST_IN_ONE = 100  # rows in one transaction
 
@@ -71,6 +71,27 @@ class SortedTable:
             del self._rows[row.partition, row.key]
             keys = self._keys[row.partition]
             del keys[bisect.bisect_left(keys, row.key)]
+
+    def remove(self, row: Row) -> None:
+        """Remove a row whatever its version; a row that is gone is fine."""
+        held = self._rows.get((row.partition, row.key))
+        if held is not None:
+            self.delete(held)
+
+    def transact(self, writes: Sequence[Write]) -> list[str]:
+        """Make writes to rows of one partition; no other writer uses this table.
+
+        Each is judged before the first is made, so that all are made, or none.
+        """
+        for write in writes:
+            held = self._rows.get((write.row.partition, write.row.key))
+            if write.verb is Verb.INSERT and held is not None:
+                raise RowExistsError(write.row.key)
+            if write.verb in {Verb.REPLACE, Verb.DELETE}:
+                self._require(write.row)
+            if write.verb is Verb.REMOVE and held is None:
+                raise RowChangedError(write.row.key)
+        return [str(getattr(self, write.verb.value)(write.row) or "") for write in writes]
 
     def load(self, rows: Iterable[Row]) -> None:
         """Add many rows."""

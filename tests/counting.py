@@ -7,7 +7,9 @@ from typing import Any
 from shared.ports import Item, Result
 from tests.faults.simulated import SimulatedWorld
 
-_TABLE = frozenset({"get", "query", "scan", "insert", "replace", "upsert", "delete", "transact"})
+_TABLE = frozenset(
+    {"get", "query", "scan", "insert", "replace", "upsert", "delete", "remove", "transact"}
+)
 _QUEUES = frozenset({"send_request", "send_firewall", "send_policy", "send_notice", "requested"})
 
 
@@ -117,6 +119,11 @@ class CountedWorld(SimulatedWorld):
     def reads(self) -> int:
         """Return how many reads of ARM were made."""
         return sum(each.startswith("GET ") for each in self.arm_calls())
+
+    @property
+    def chain_with_arm(self) -> int:
+        """Return how many calls wait for each other at most, as if each call of ARM did."""
+        return self.calls.chain + len(self.arm_calls())
 
     @property
     def arm_writes(self) -> int:

@@ -28,7 +28,9 @@ from shared.ports import (
     RowExistsError,
     SettlingError,
     Value,
+    Write,
 )
+from tests.transactions import all_or_none
 
 START = datetime(2026, 11, 22, 14, 0, tzinfo=UTC)
 NAMES = RuleNames("SecurityCenter-JITRule", "test1")
@@ -132,6 +134,15 @@ class MemoryTable:
                 return
             self._require(row)
             del self.rows[row.partition, row.key]
+
+    def remove(self, row: Row) -> None:
+        """Remove a row whatever its version; a row that is gone is fine."""
+        self.rows.pop((row.partition, row.key), None)
+
+    def transact(self, writes: Sequence[Write]) -> list[str]:
+        """Make writes to rows of one partition, all or none."""
+        with self._lock:
+            return all_or_none(self, self.rows, writes)
 
     def _require(self, row: Row) -> None:
         held = self.rows.get((row.partition, row.key))

@@ -1,7 +1,8 @@
 """Table Storage: rows in and out, and its errors in the words of the use cases."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
+from http.client import HTTPException
 from typing import Any
 
 from azure.core import MatchConditions
@@ -12,9 +13,23 @@ from azure.core.exceptions import (
     ResourceModifiedError,
     ResourceNotFoundError,
 )
-from azure.data.tables import TableClient, TableServiceClient, UpdateMode
+from azure.data.tables import (
+    TableClient,
+    TableServiceClient,
+    TableTransactionError,
+    UpdateMode,
+)
 
-from shared.ports import OutsideError, Row, RowChangedError, RowExistsError, Value
+from shared.ports import (
+    MOST_WRITES,
+    OutsideError,
+    Row,
+    RowChangedError,
+    RowExistsError,
+    Value,
+    Verb,
+    Write,
+)
 
 NAMES = ("policies", "requests", "firewalls", "due", "activity")
 _KEYS = frozenset({"PartitionKey", "RowKey"})
@@ -22,6 +37,10 @@ _KEYS = frozenset({"PartitionKey", "RowKey"})
 # without it, by the rules' own texts.
 _PATIENCE: dict[str, Any] = {"connection_timeout": 3, "read_timeout": 6, "retry_total": 1}
 _LONGEST_PAGE = 1000  # the service refuses to be asked for more at once
+_CHANGED = frozenset(
+    {"UpdateConditionNotSatisfied", "ConditionNotMet", "ResourceNotFound", "EntityNotFound"}
+)
+_EXISTS = frozenset({"EntityAlreadyExists", "ResourceAlreadyExists"})
 
 
 class AzureTable:
@@ -105,6 +124,25 @@ class AzureTable:
         except AzureError as error:
             raise OutsideError(str(error)) from error
 
+    def remove(self, row: Row) -> None:
+        """Remove a row whatever its version; the SDK passes over a row that is gone."""
+        try:
+            self._client.delete_entity(row.partition, row.key)
+        except AzureError as error:
+            raise OutsideError(str(error)) from error
+
+    def transact(self, writes: Sequence[Write]) -> list[str]:
+        """Make writes to rows of one partition, all or none."""
+        if len(writes) > MOST_WRITES:
+            raise OutsideError(f"{len(writes)} writes are too many for one transaction")
+        try:
+            answers = self._client.submit_transaction([_operation(each) for each in writes])
+        except TableTransactionError as error:
+            raise _meaning(error, writes) from error
+        except (AzureError, ValueError, HTTPException) as error:
+            raise OutsideError(str(error)) from error
+        return [str(answer.get("etag") or "") for answer in answers]
+
     def _require_table(self, error: AzureError) -> None:
         """Raise OutsideError for a missing table: its 404 proves nothing about a row."""
         if getattr(error, "error_code", "") == "TableNotFound":
@@ -170,6 +208,32 @@ class AzureTables:
 
     def _table(self, name: str) -> AzureTable:
         return AzureTable(self._service.get_table_client(name))
+
+
+def _operation(write: Write) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """Return a write in the SDK's words."""
+    entity = _entity(write.row)
+    guarded = {"etag": write.row.version, "match_condition": MatchConditions.IfNotModified}
+    replacing = {"mode": UpdateMode.REPLACE}
+    operations: dict[Verb, tuple[str, dict[str, Any]]] = {
+        Verb.INSERT: ("create", {}),
+        Verb.REPLACE: ("update", replacing | guarded),
+        Verb.UPSERT: ("upsert", replacing),
+        Verb.DELETE: ("delete", guarded),
+        Verb.REMOVE: ("delete", {}),
+    }
+    name, how = operations[write.verb]
+    return name, entity, how
+
+
+def _meaning(error: TableTransactionError, writes: Sequence[Write]) -> Exception:
+    """Return what the refusal of a transaction means; the SDK tells which write it is about."""
+    told = getattr(error, "error_code", "")
+    code = str(getattr(told, "value", told))
+    key = writes[min(error.index, len(writes) - 1)].row.key
+    if code in _EXISTS:
+        return RowExistsError(key)
+    return RowChangedError(key) if code in _CHANGED else OutsideError(str(error))
 
 
 def _entity(row: Row) -> dict[str, Any]:

@@ -31,10 +31,21 @@ from shared.ports.notifications import NotificationChannel, RejectedEventError
 from shared.ports.queues import Queues
 from shared.ports.resources import Resources
 from shared.ports.running import Clock, Item, Result, Sleep, Workers
-from shared.ports.tables import Row, RowChangedError, RowExistsError, Table, Tables, Value
+from shared.ports.tables import (
+    MOST_WRITES,
+    Row,
+    RowChangedError,
+    RowExistsError,
+    Table,
+    Tables,
+    Value,
+    Verb,
+    Write,
+)
 from shared.ports.telemetry import Telemetry
 
 __all__ = [
+    "MOST_WRITES",
     "AuditBlobs",
     "Authorizer",
     "BastionSessions",
@@ -76,7 +87,9 @@ __all__ = [
     "Unanswered",
     "UnknownFirewallError",
     "Value",
+    "Verb",
     "Workers",
+    "Write",
     "WriteGuard",
     "WriteProof",
 ]

@@ -1,7 +1,8 @@
 """Tables of rows: the ports that stores read and write through."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol
 
 Value = str | int | bool | float
@@ -15,6 +16,27 @@ class Row:
     key: str
     values: Mapping[str, Value]
     version: str = ""
+
+
+class Verb(Enum):
+    """How a transaction writes a row."""
+
+    INSERT = "insert"
+    REPLACE = "replace"
+    UPSERT = "upsert"
+    DELETE = "delete"
+    REMOVE = "remove"
+
+
+@dataclass(frozen=True)
+class Write:
+    """One write of a transaction; the verb names the method of the table that writes alike."""
+
+    verb: Verb
+    row: Row
+
+
+MOST_WRITES = 100  # of one transaction
 
 
 class RowExistsError(Exception):
@@ -59,6 +81,18 @@ class Table(Protocol):
 
     def delete(self, row: Row) -> None:
         """Remove the version that was read; a row that is gone is fine. RowChangedError."""
+        ...
+
+    def remove(self, row: Row) -> None:
+        """Remove a row whatever its version; a row that is gone is fine."""
+        ...
+
+    def transact(self, writes: Sequence[Write]) -> list[str]:
+        """Make writes to different rows of one partition, all or none; return their versions.
+
+        At most MOST_WRITES, in 4 MB. Raises the error of the write that failed, with the key of
+        its row; a row to be deleted or removed that is gone raises RowChangedError.
+        """
         ...
 
 

@@ -3,6 +3,7 @@
 Both lie in the table of due rows, in partitions that the sweep never reads.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -10,6 +11,7 @@ from shared.domain.audit_chain import Link, StoredEvent
 from shared.domain.times import format_sortable
 from shared.ports import Clock, Row, RowChangedError, RowExistsError, Table
 from shared.store.codec import pack, pack_json, text_of, unpack
+from shared.store.together import errors_of, upsert, write_together
 
 PARTITION = "audit-export"
 _STATE = ("audit-export-state", "state")
@@ -72,6 +74,12 @@ class PendingEvents:
         A repeat is written anew, so that the row is not removed by its former version meanwhile.
         """
         self._due.upsert(self._row(ExportDue(partition, key, format_sortable(self._clock()))))
+
+    def add_all(self, rows: Sequence[Row | None]) -> list[Exception | None]:
+        """Note the events that have rows; return for each why that failed."""
+        noted = format_sortable(self._clock())
+        dues = [upsert(self._row(ExportDue(r.partition, r.key, noted))) for r in rows if r]
+        return errors_of(rows, write_together(self._due, dues))
 
     def due(self, limit: int, *, start: str = "") -> list[ExportDue]:
         """Read what has to be exported, events of the oldest days first."""

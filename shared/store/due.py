@@ -1,5 +1,6 @@
 """Due rows: what must be looked at by when."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -16,6 +17,7 @@ from shared.ports import (
     Telemetry,
 )
 from shared.store.codec import UnreadableRowError, pack, unpack
+from shared.store.together import raise_first, upsert, write_together
 
 _LAST_SLOT = datetime.max.replace(tzinfo=UTC) - MINUTE
 _ALMOST = MINUTE - timedelta(microseconds=1)  # what is due already belongs to the minute before
@@ -67,6 +69,11 @@ class DueRows:
     def add(self, at: datetime, row_type: str, subject: str, *, since: datetime) -> None:
         """Note that something must be looked at, as soon as possible if it is due already."""
         self._table.upsert(_due_row(Due(at, row_type, subject, since)))
+
+    def add_all(self, dues: Iterable[tuple[datetime, str, str]], *, since: datetime) -> None:
+        """Note several subjects together, each by its own time."""
+        rows = {row.key: row for row in (_due_row(Due(*each, since)) for each in dues)}
+        raise_first(write_together(self._table, map(upsert, rows.values())))
 
     def until(self, at: datetime, *, undecoded: list[Row] | None = None) -> list[Due]:
         """Read what is due before an instant, oldest first; list what cannot be decoded too."""

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,9 +21,11 @@ from shared.ports import (
     RowExistsError,
     Table,
     Telemetry,
+    Value,
 )
 from shared.store.codec import UnreadableRowError, encode, pack, pack_json, unpack
 from shared.store.keys import policy_key
+from shared.store.together import insert, raise_first, replace_row, write_together
 
 LEASE = timedelta(seconds=30)  # a killed holder must not keep a port open past the next sweep
 _SKEW = timedelta(seconds=10)  # between the clocks of two workers
@@ -43,6 +45,11 @@ class FirewallStore:
         rule goes. Of a protection the VM is named, so that its deny is kept.
         """
         return self._decode(self._table.query(row_key(firewall_id)))
+
+    def read_with_lease(self, firewall_id: str) -> tuple[FirewallRows, Row | None]:
+        """Read everything kept for a firewall, and its lease, in one query."""
+        rows = self._table.query(row_key(firewall_id))
+        return self._decode(rows), next((row for row in rows if row.key == "lease"), None)
 
     def read_all(self, subscription: str) -> dict[str, FirewallRows]:
         """Read what is kept for every firewall of a subscription, page by page, by row key."""
@@ -78,6 +85,15 @@ class FirewallStore:
             return False
         return True
 
+    def insert_grants(self, grants: Sequence[Grant]) -> list[Grant | None]:
+        """Add grants together, wanted or sealed; None: the place of one is taken."""
+        written = write_together(self._table, [insert(_grant_row(grant)) for grant in grants])
+        raise_first(each for each in written if not isinstance(each, RowExistsError))
+        return [
+            None if isinstance(each, Exception) else replace(grant, version=each)
+            for grant, each in zip(grants, written, strict=True)
+        ]
+
     def get_grant(self, firewall_id: str, request_id: str, vm_id: str, port: int) -> Grant | None:
         """Read one grant."""
         row = self._table.get(row_key(firewall_id), _grant_key(request_id, vm_id, port))
@@ -95,6 +111,31 @@ class FirewallStore:
     def replace_grant(self, grant: Grant) -> Grant:
         """Write over the version that was read; raises RowChangedError."""
         return replace(grant, version=self._table.replace(_grant_row(grant)))
+
+    def replace_grants(self, grants: Sequence[Grant]) -> list[Grant | Exception]:
+        """Write over the versions that were read, together; return the grants, or why not."""
+        writes = [replace_row(_grant_row(grant)) for grant in grants]
+        written = write_together(self._table, writes)
+        return [
+            each if isinstance(each, Exception) else replace(grant, version=each)
+            for grant, each in zip(grants, written, strict=True)
+        ]
+
+    def mark_grants(
+        self, grants: Sequence[Grant], ending: Row | None
+    ) -> tuple[list[Grant | Exception], bool]:
+        """Write grants as replace_grants does, and give back a lease of the same partition.
+
+        Return the grants, or why not, and whether the lease was given back.
+        """
+        leases = [ending] if ending is not None else []
+        rows = [*map(_grant_row, grants), *leases]
+        written = write_together(self._table, map(replace_row, rows))
+        marked = [
+            each if isinstance(each, Exception) else replace(grant, version=each)
+            for grant, each in zip(grants, written, strict=False)
+        ]
+        return marked, bool(leases) and not isinstance(written[-1], Exception)
 
     def delete_grant(self, grant: Grant) -> None:
         """Remove the version that was read; raises RowChangedError."""
@@ -127,17 +168,22 @@ class FirewallStore:
         until: datetime,
         *,
         unless: Callable[[Row, datetime], bool] | None = None,
-        longest: timedelta = LEASE,
+        seen: Row | None = None,
     ) -> Row | None:
         """Try for the lease of a firewall; None: another worker holds it, or `unless` forbids.
 
         A write that loses a race is tried once more: the row may have changed and be free. Raises
-        RowChangedError where it is free and still cannot be written.
+        RowChangedError where it is free and still cannot be written. `seen` is the row as it was
+        read a moment ago; where it was held then, it is read again.
         """
         try:
-            return self._try_lease(firewall_id, owner, now, until, unless, longest)
+            if seen is not None:
+                taken = self._write_if_free(seen, owner, now, until, unless)
+                if taken is not None:
+                    return taken
+            return self._try_lease(firewall_id, owner, now, until, unless)
         except (RowExistsError, RowChangedError):
-            return self._try_lease(firewall_id, owner, now, until, unless, longest)
+            return self._try_lease(firewall_id, owner, now, until, unless)
 
     def _try_lease(
         self,
@@ -146,20 +192,29 @@ class FirewallStore:
         now: datetime,
         until: datetime,
         unless: Callable[[Row, datetime], bool] | None,
-        longest: timedelta,
     ) -> Row | None:
         row = self._table.get(row_key(firewall_id), "lease")
-        if row is not None and (
-            _is_believable(row, now, longest) or (unless is not None and unless(row, now))
+        if row is not None:
+            return self._write_if_free(row, owner, now, until, unless)
+        values: dict[str, Value] = {"before": "", "owner": owner, "until": format_sortable(until)}
+        wanted = Row(row_key(firewall_id), "lease", values)
+        return replace(wanted, version=self._table.insert(wanted))
+
+    def _write_if_free(
+        self,
+        row: Row,
+        owner: str,
+        now: datetime,
+        until: datetime,
+        unless: Callable[[Row, datetime], bool] | None,
+    ) -> Row | None:
+        if _is_believable(row, now, max(until - now, LEASE)) or (
+            unless is not None and unless(row, now)
         ):
             return None
-        before = row.values if row else {}
-        ended = {"before": str(before.get("until", ""))}
-        values = {**before, **ended, "owner": owner, "until": format_sortable(until)}
-        wanted = Row(row_key(firewall_id), "lease", values, row.version if row else "")
-        if row is None:
-            return replace(wanted, version=self._table.insert(wanted))
-        return self._write_lease(wanted)
+        ended = {"before": str(row.values.get("until", ""))}
+        values = {**row.values, **ended, "owner": owner, "until": format_sortable(until)}
+        return self._write_lease(replace(row, values=values))
 
     def keep_lease(self, lease: Row, until: datetime) -> Row:
         """Hold a lease for longer; one that was lost stays lost."""

@@ -5,13 +5,16 @@ the row says, and goes after. A reader checks each row against its request, so a
 left over is never believed.
 """
 
-from contextlib import suppress
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
 
 from shared.domain.approval import pending
 from shared.domain.ids import digest, key_of
 from shared.domain.model import AccessRequest, Status
 from shared.domain.request import overall_status
-from shared.ports import OutsideError, Row, RowChangedError, Table, Telemetry
+from shared.ports import OutsideError, Row, Table, Telemetry, Verb, Workers, Write
+from shared.store.together import in_turn, raise_first, upsert, write_together
 
 # NB. Retention of the version before this one passes over partitions that begin with `live|`.
 INDEX = "live|index|"
@@ -57,17 +60,36 @@ def index_rows_of(request: AccessRequest) -> list[Row]:
     return [_row(partition, request.id) for partition in sorted(partitions_of(request))]
 
 
+@dataclass(frozen=True)
+class _Move:
+    """The partitions that list a request before a change and after it."""
+
+    before: frozenset[str]
+    after: frozenset[str]
+    request_id: str
+
+    @property
+    def added(self) -> list[Row]:
+        return [_row(each, self.request_id) for each in sorted(self.after - self.before)]
+
+    @property
+    def removed(self) -> list[Row]:
+        return [_row(each, self.request_id) for each in sorted(self.before - self.after)]
+
+
 class IndexRows:
     """The index of requests, in the table of requests."""
 
-    def __init__(self, table: Table, telemetry: Telemetry | None = None) -> None:
+    def __init__(
+        self, table: Table, telemetry: Telemetry | None = None, workers: Workers = in_turn
+    ) -> None:
         self._table = table
         self._telemetry = telemetry
+        self._workers = workers
 
     def note(self, request: AccessRequest) -> None:
         """List a request wherever it belongs."""
-        for row in index_rows_of(request):
-            self._table.upsert(row)
+        raise_first(write_together(self._table, map(upsert, index_rows_of(request)), self._workers))
 
     def note_missing(self, request: AccessRequest) -> int:
         """List a request wherever it belongs and is not listed; return how many rows were missing."""
@@ -78,30 +100,44 @@ class IndexRows:
                 added += 1
         return added
 
-    def prepare_move(self, old: AccessRequest, new: AccessRequest) -> list[Row]:
-        """List a request where a change moves it; return the rows to remove after the change.
+    def prepare_moves(
+        self, changes: Sequence[tuple[AccessRequest, AccessRequest]]
+    ) -> list[list[Row]]:
+        """List requests where changes move them; return for each the rows to remove after it.
 
-        NB. The rows are read before the change: a row that another writer notes again meanwhile
-        has another version, and stays. What fails here must not keep a request from closing:
-        reconcile lists again what is missing.
+        NB. A status is never come back to, so its row needs no version to be removed. What awaits
+        approval may await it again: that row is read before the change, and a row that another
+        writer notes again meanwhile has another version, and stays. What fails here must not keep
+        a request from closing: reconcile lists again what is missing.
         """
-        before, after = partitions_of(old), partitions_of(new)
-        key = order_key(new.id)
-        try:
-            for partition in sorted(after - before):
-                self._table.upsert(_row(partition, new.id))
-            held = [self._table.get(partition, key) for partition in sorted(before - after)]
-        except OutsideError as error:
-            if self._telemetry is not None:
-                self._telemetry.fault("jit.index.failed", error, request=new.id)
-            return []
-        return [row for row in held if row is not None]
+        moves = [_Move(partitions_of(old), partitions_of(new), new.id) for old, new in changes]
+        writes = [upsert(row) for move in moves for row in move.added]
+        written = iter(write_together(self._table, writes, self._workers))
+        failed = {
+            move.request_id: each
+            for move in moves
+            for each in islice(written, len(move.added))
+            if isinstance(each, Exception)
+        }
+        return [self._left_by(move, failed.get(move.request_id)) for move in moves]
 
-    def remove(self, rows: list[Row]) -> None:
-        """Remove rows as they were read; one that cannot be removed is removed by a reader."""
-        for row in rows:
-            with suppress(OutsideError, RowChangedError):
-                self._table.delete(row)
+    def _left_by(self, move: "_Move", failed: Exception | None) -> list[Row]:
+        if failed is None:
+            try:
+                return [row for row in map(self._as_read, move.removed) if row is not None]
+            except OutsideError as error:
+                failed = error
+        if self._telemetry is not None:
+            self._telemetry.fault("jit.index.failed", failed, request=move.request_id)
+        return []
+
+    def _as_read(self, row: Row) -> Row | None:
+        return self._table.get(row.partition, row.key) if row.partition == AWAITING else row
+
+    def remove(self, rows: Iterable[Row]) -> None:
+        """Remove rows of former states; one that cannot be removed is removed by a reader."""
+        writes = [Write(Verb.DELETE if row.version else Verb.REMOVE, row) for row in rows]
+        write_together(self._table, writes, self._workers)
 
     def purge(self, request: AccessRequest) -> None:
         """Remove every row of a request that is about to be purged."""

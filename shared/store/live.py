@@ -4,16 +4,36 @@ Live requests are listed apart, so that finding what a person holds, or what is 
 not grow with the history. A request's rows come before it, and go once it has ended.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
+from typing import Any
 
 from shared.domain.ids import digest, key_of
 from shared.domain.model import AccessRequest
 from shared.domain.policy import MAX_PORTS
 from shared.domain.times import format_sortable, parse_instant
-from shared.ports import Row, RowChangedError, RowExistsError, Table, Value
+from shared.ports import (
+    Row,
+    RowChangedError,
+    RowExistsError,
+    Table,
+    Value,
+    Verb,
+    Workers,
+    Write,
+)
 from shared.store.codec import UnreadableRowError, pack, unpack
+from shared.store.together import (
+    Written,
+    call,
+    in_turn,
+    raise_first,
+    remove,
+    upsert,
+    write_together,
+)
 
 LIVE = "live|"  # how the partitions of live requests begin
 _LEDGER = "reserved"
@@ -40,31 +60,87 @@ class Ledger:
 class LiveRows:
     """What is live, in the table of requests."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, workers: Workers = in_turn) -> None:
         self._table = table
+        self._workers = workers
 
     # --- lists ------------------------------------------------------------------------------------
 
     def note(self, request: AccessRequest, firewalls: Iterable[str] = ()) -> None:
         """List a request under its requestor and its VMs, and which firewalls it has reserved."""
-        for row in live_rows_of(request, firewalls):
-            self._table.upsert(row)
+        rows = live_rows_of(request, firewalls)
+        raise_first(write_together(self._table, map(upsert, rows), self._workers))
 
-    def forget(self, request: AccessRequest) -> None:
-        """Take a request that has ended off every list, and give back what it has reserved."""
-        for subject in _vms(request):
-            self._delete(f"{LIVE}{subject}", request.id)
-        self.forget_unmade(request.requestor.key, request.id)
+    def forget(self, requests: Iterable[AccessRequest]) -> list[Exception | None]:
+        """Take requests that have ended off every list, and give back what they have reserved.
+
+        Return for each why that failed; it stays on its requestor's list then, to be tried again.
+        """
+        ended = list(requests)
+        failed = self._remove_each(
+            (request.id, f"{LIVE}{subject}") for request in ended for subject in _vms(request)
+        )
+        requestors: dict[str, list[str]] = {}
+        for request in ended:
+            if request.id not in failed:
+                requestors.setdefault(request.requestor.key, []).append(request.id)
+        for each in self._workers(self._give_back, requestors.items()):
+            failed |= each
+        return [failed.get(request.id) for request in ended]
 
     def forget_unmade(self, requestor: str, request_id: str) -> None:
         """Give back what a call has reserved that stopped before its request was made."""
-        row = self._table.get(f"{LIVE}{_requestor(requestor)}", request_id)
-        noted = str(row.values.get("firewalls", "")) if row else ""
-        for firewall in filter(None, noted.split(",")):
-            self._delete(f"{LIVE}{firewall}", request_id)
-        self.give_back_ports(requestor, request_id)
-        if row is not None:
-            self._table.delete(row)
+        raise_first(self._give_back((requestor, [request_id])).values())
+
+    def _give_back(self, of_requestor: tuple[str, list[str]]) -> dict[str, Exception]:
+        """Give back what requests of one requestor have reserved, their rows on its list last."""
+        requestor, ids = of_requestor
+        try:
+            reads: list[Callable[[], Any]] = [
+                partial(self._noted, requestor, ids),
+                partial(self.ledger, requestor),
+            ]
+            noted, ledger = self._workers(call, reads)
+        except Exception as error:  # noqa: BLE001 - it holds up no other requestor
+            return dict.fromkeys(ids, error)
+        reserved = [
+            (row.key, f"{LIVE}{firewall}")
+            for row in noted
+            for firewall in filter(None, str(row.values.get("firewalls", "")).split(","))
+        ]
+        steps = [
+            partial(self._remove_each, reserved),
+            partial(self._try_give_back, requestor, ids, ledger),
+        ]
+        failed: dict[str, Exception] = {}
+        for each in self._workers(call, steps):
+            failed |= each
+        gone = [row for row in noted if row.key not in failed]
+        written = write_together(self._table, [Write(Verb.DELETE, row) for row in gone])
+        return failed | _failed([row.key for row in gone], written)
+
+    def _noted(self, requestor: str, ids: Sequence[str]) -> list[Row]:
+        """Read the rows of requests on their requestor's list; several by one query."""
+        if len(ids) > 1:
+            return [row for row in self.listed(requestor) if row.key in ids]
+        row = self._table.get(f"{LIVE}{_requestor(requestor)}", ids[0])
+        return [row] if row is not None else []
+
+    def _try_give_back(
+        self, requestor: str, ids: Sequence[str], ledger: Row | None
+    ) -> dict[str, Exception]:
+        try:
+            self._give_back_ports(requestor, ids, ledger)
+        except Exception as error:  # noqa: BLE001 - the lists stay, and lead back here
+            return dict.fromkeys(ids, error)
+        return {}
+
+    def _remove_each(self, places: Iterable[tuple[str, str]]) -> dict[str, Exception]:
+        """Remove rows by request and partition; return why the rows of a request stayed."""
+        chosen = list(places)
+        rows = [Row(partition, request_id, {}) for request_id, partition in chosen]
+        written = write_together(self._table, map(remove, rows), self._workers)
+        return _failed([request_id for request_id, _ in chosen], written)
 
     def of_vm(self, vm_id: str) -> list[str]:
         """List the ids of the requests that may be live on a VM."""
@@ -76,11 +152,6 @@ class LiveRows:
 
     def _ids(self, subject: str) -> list[str]:
         return [row.key for row in self._table.query(f"{LIVE}{subject}")]
-
-    def _delete(self, partition: str, key: str) -> None:
-        row = self._table.get(partition, key)
-        if row is not None:
-            self._table.delete(row)
 
     # --- the ports of a requestor ---------------------------------------------------------------
 
@@ -111,14 +182,14 @@ class LiveRows:
             return False
         return True
 
-    def give_back_ports(self, requestor: str, request_id: str) -> None:
-        """Take one request off what its requestor has reserved."""
+    def _give_back_ports(self, requestor: str, ids: Sequence[str], row: Row | None) -> None:
+        """Take requests off what their requestor was read to have reserved."""
         for _ in range(_TRIES):
-            row = self._table.get(*_ledger(requestor))
             held = _held(row)
-            left = [each for each in held if each.request_id != request_id]
+            left = [each for each in held if each.request_id not in ids]
             if row is None or len(left) == len(held) or self._write_left(requestor, left, row):
                 return
+            row = self.ledger(requestor)
 
     def _write_left(self, requestor: str, left: list[Reserved], row: Row) -> bool:
         if left:
@@ -143,7 +214,7 @@ class LiveRows:
 
     def give_back_grants(self, firewall_id: str, request_id: str) -> None:
         """Give back what a request has reserved on a firewall."""
-        self._delete(f"{LIVE}{_firewall(firewall_id)}", request_id)
+        self._table.remove(Row(f"{LIVE}{_firewall(firewall_id)}", request_id, {}))
 
 
 def live_rows_of(request: AccessRequest, firewalls: Iterable[str]) -> list[Row]:
@@ -159,6 +230,15 @@ def merge_reserved(ledger: Row | None, listed: Iterable[Row]) -> tuple[dict[str,
     found = {each.key: _reserved(each) for each in listed}
     held = {each.request_id: each for each in _held(ledger)}
     return found | held, ledger.version if ledger else ""
+
+
+def _failed(ids: Iterable[str], written: Iterable[Written]) -> dict[str, Exception]:
+    """Return why rows of requests were not written, by request."""
+    return {
+        request_id: each
+        for request_id, each in zip(ids, written, strict=True)
+        if isinstance(each, Exception)
+    }
 
 
 def _held(row: Row | None) -> tuple[Reserved, ...]:

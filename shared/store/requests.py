@@ -1,6 +1,7 @@
 """The rows of access requests."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -12,14 +13,17 @@ from shared.ports import (
     RowChangedError,
     Table,
     Telemetry,
+    Workers,
 )
 from shared.store.codec import UnreadableRowError
 from shared.store.index import IndexRows, index_rows_of
 from shared.store.keys import policy_key
 from shared.store.live import LiveRows, live_rows_of
 from shared.store.room import pack_request, unpack_request
+from shared.store.together import in_turn, replace_row, write_together
 
 _TRIES = 50
+_ENOUGH = 4  # requests of a policy, for which one query takes less than a call for each
 
 
 @dataclass(frozen=True)
@@ -30,22 +34,50 @@ class RequestRow:
     version: str
 
 
+_Step = Callable[[AccessRequest], AccessRequest]
+_RowChange = tuple[RequestRow, _Step]
+
+
 class RequestRows:
     """Requests by id; a policy's newest come first."""
 
-    def __init__(self, table: Table, telemetry: Telemetry | None = None) -> None:
+    def __init__(
+        self, table: Table, telemetry: Telemetry | None = None, workers: Workers = in_turn
+    ) -> None:
         self._table = table
         self._telemetry = telemetry
+        self._workers = workers
 
     @property
     def index(self) -> IndexRows:
         """Return the rows by which requests are found."""
-        return IndexRows(self._table, self._telemetry)
+        return IndexRows(self._table, self._telemetry, self._workers)
 
     def get(self, request_id: str) -> RequestRow | None:
         """Read a request."""
         row = self._table.get(*_request_place(request_id))
         return _request_row(row) if row else None
+
+    def get_all(self, request_ids: Sequence[str]) -> dict[str, RequestRow]:
+        """Read several requests, those of a policy together; what this did not find is left out.
+
+        One query reads at most twice as many rows as are asked for.
+        """
+        policies: dict[str, list[str]] = {}
+        for request_id in request_ids:
+            partition, key = _request_place(request_id)
+            policies.setdefault(partition, []).append(key)
+        found: dict[str, RequestRow] = {}
+        for partition, keys in policies.items():
+            if len(keys) < _ENOUGH:
+                continue
+            rows = self._table.query(
+                partition, start=min(keys), stop=max(keys) + "~", limit=2 * len(keys)
+            )
+            for row in rows:
+                with suppress(UnreadableRowError):
+                    found[f"{row.partition}-{row.key}"] = _request_row(row)
+        return {each: found[each] for each in request_ids if each in found}
 
     def insert(self, request: AccessRequest) -> None:
         """List a new request and record it; raises RowExistsError."""
@@ -80,27 +112,66 @@ class RequestRows:
         """Apply one step to a request that the caller has just read; None: the row is gone."""
         request_id = stored.request.id
         for _ in range(_TRIES):
-            changed = step(stored.request)
-            if changed == stored.request:
-                return stored
-            row = replace(_encode_request(changed), version=stored.version)
-            left = self.index.prepare_move(stored.request, changed)
-            try:
-                version = self._table.replace(row)
-            except RowChangedError:
-                read = self.get(request_id)
-                if read is None:
-                    return None
-                stored = read
-                continue
-            self.index.remove(left)
-            return RequestRow(changed, version)
+            [written] = self._try_changes([(stored, step)])
+            if isinstance(written, RequestRow):
+                return written
+            if not isinstance(written, RowChangedError):
+                raise written
+            read = self.get(request_id)
+            if read is None:
+                return None
+            stored = read
         raise RowChangedError(f"request {request_id} changed {_TRIES} times while being written")
+
+    def change_rows(self, changes: Sequence[_RowChange]) -> list[RequestRow | Exception | None]:
+        """Apply a step to each of several requests that were read; those of a policy together.
+
+        Return the rows, None for one that is gone, or why a request could not be changed.
+        """
+        tried = self._try_changes(changes)
+        return [
+            self._change_again(stored.request.id, step)
+            if isinstance(written, RowChangedError)
+            else written
+            for (stored, step), written in zip(changes, tried, strict=True)
+        ]
+
+    def _change_again(self, request_id: str, step: _Step) -> RequestRow | Exception | None:
+        try:
+            read = self.get(request_id)
+            return self.change_row(read, step) if read else None
+        except Exception as error:  # noqa: BLE001 - it holds up no other request
+            return error
+
+    def _try_changes(self, changes: Sequence[_RowChange]) -> list[RequestRow | Exception]:
+        """Apply each step to a row as it was read: list it, write it, and remove its old listing."""
+        results: list[RequestRow | Exception] = []
+        moved: list[tuple[int, AccessRequest, Row]] = []
+        for number, (stored, step) in enumerate(changes):
+            try:
+                changed = step(stored.request)
+                row = replace(_encode_request(changed), version=stored.version)
+            except Exception as error:  # noqa: BLE001 - it holds up no other request
+                results.append(error)
+                continue
+            results.append(stored)
+            if changed != stored.request:
+                moved.append((number, changed, row))
+        left = self.index.prepare_moves([(changes[n][0].request, new) for n, new, _ in moved])
+        rows = [replace_row(row) for _, _, row in moved]
+        written = write_together(self._table, rows, self._workers)
+        for (number, changed, _), version in zip(moved, written, strict=True):
+            results[number] = (
+                version if isinstance(version, Exception) else RequestRow(changed, version)
+            )
+        done = [not isinstance(each, Exception) for each in written]
+        self.index.remove(row for rows, ok in zip(left, done, strict=True) if ok for row in rows)
+        return results
 
     @property
     def live_rows(self) -> LiveRows:
         """Return the rows of what is live."""
-        return LiveRows(self._table)
+        return LiveRows(self._table, self._workers)
 
     def note_live(self, request: AccessRequest, firewalls: Iterable[str] = ()) -> None:
         """List a request under its requestor and its VMs; the note comes before the request."""
@@ -108,7 +179,13 @@ class RequestRows:
 
     def forget_live(self, request: AccessRequest) -> None:
         """Take a request that has ended off the lists, and give back what it has reserved."""
-        self.live_rows.forget(request)
+        for error in self.unlist_all([request]):
+            if error is not None:
+                raise error
+
+    def unlist_all(self, requests: Sequence[AccessRequest]) -> list[Exception | None]:
+        """Take requests that have ended off the lists; return for each why that failed."""
+        return self.live_rows.forget(requests)
 
     def forget_unmade(self, requestor: str, request_id: str) -> None:
         """Take off a requestor's list what stopped between the note and its request."""

@@ -20,14 +20,14 @@ from shared.domain.model import (
 )
 from shared.domain.times import format_instant
 from shared.store.audit import Fact
+from shared.store.together import raise_first
 from shared.use_cases.parts import HasActivity
 
 
 def record(services: HasActivity, request: AccessRequest, *, since: datetime | None = None) -> None:
     """Record every fact that a request's row tells, or those since an instant."""
-    for fact in request_facts(request):
-        if since is None or fact.at >= since:
-            services.activity.record(fact)
+    facts = [fact for fact in request_facts(request) if since is None or fact.at >= since]
+    raise_first(filter(None, services.activity.record_all(facts)))
 
 
 def record_change(services: HasActivity, before: AccessRequest, after: AccessRequest) -> None:
@@ -37,9 +37,8 @@ def record_change(services: HasActivity, before: AccessRequest, after: AccessReq
     the same facts.
     """
     known = {fact.id for fact in request_facts(before)}
-    for fact in request_facts(after):
-        if fact.id not in known:
-            services.activity.record(fact)
+    facts = [fact for fact in request_facts(after) if fact.id not in known]
+    raise_first(filter(None, services.activity.record_all(facts)))
 
 
 def request_facts(request: AccessRequest) -> list[Fact]:

@@ -93,7 +93,7 @@ class Services:
     @property
     def requests(self) -> RequestRows:
         """Return the rows of requests."""
-        return RequestRows(self.tables.requests, self.telemetry)
+        return RequestRows(self.tables.requests, self.telemetry, self.workers)
 
     @property
     def rows(self) -> FirewallStore:
@@ -112,6 +112,7 @@ class Services:
             self.tables.activity,
             self.exports if self.export_audit else None,
             self.notifications if self.notify else None,
+            self.workers,
         )
 
     @property

@@ -87,7 +87,9 @@ class Breakable:
         return lambda *args, **named: self._faults.call(lambda: found(*args, **named))
 
 
-_TABLE = frozenset({"get", "query", "scan", "insert", "replace", "upsert", "delete"})
+_TABLE = frozenset(
+    {"get", "query", "scan", "insert", "replace", "upsert", "delete", "remove", "transact"}
+)
 _QUEUES = frozenset({"send_request", "send_firewall", "send_policy", "send_notice", "requested"})
 
 

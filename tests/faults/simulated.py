@@ -231,7 +231,7 @@ class SimulatedWorld(World):
             _network,
             NAMES,
             self.clock.advance,
-            whole_writes=lambda: nsg_write == "auto" and self.probe.renew(),
+            whole_writes=lambda: nsg_write == "auto" and self.probe.allows(),
             probe_nsg=probe_nsg,
             membership=lambda subscription: read_membership(reader, (), subscription),
         )

@@ -16,7 +16,7 @@ from shared.use_cases.timers.reconcile import reconcile
 from tests.unit.breaking import NSG_FAR, ROWS, BreakingWorld
 from tests.world import NSG_NIC, NSG_SUBNET, POLICY
 
-READS, WRITES = "get", "insert replace upsert delete"
+READS, WRITES = "get", "insert replace upsert delete remove"
 ERRORS: dict[str, Callable[[], Exception]] = {
     "outage": lambda: OutsideError("no answer"),
     "too large": lambda: OutsideError("EntityTooLarge"),

@@ -213,6 +213,11 @@ def test_every_interleaving_ends_in_one_legal_state(
     fault_points(f"race: {name}", tried)
 
 
+_METHODS = frozenset(
+    {"get", "query", "scan", "insert", "replace", "upsert", "delete", "remove", "transact"}
+)
+
+
 class LockedTable(MemoryTable):
     """A table that keeps its promises between threads: one call at a time."""
 
@@ -223,7 +228,7 @@ class LockedTable(MemoryTable):
     def __getattribute__(self, name: str) -> Any:
         """Return a method that waits for its turn."""
         found = super().__getattribute__(name)
-        if name in {"get", "query", "scan", "insert", "replace", "upsert", "delete"}:
+        if name in _METHODS:
             return partial(_in_turn, super().__getattribute__("_lock"), found)
         return found
 

@@ -31,7 +31,7 @@ WRITE = timedelta(minutes=3)
 IDS = {"policy": azure.OURS, "ip_group": azure.IP_GROUP, "classic": azure.FIREWALL}
 FAILURES = (Kind.DEATH_BEFORE, Kind.DEATH_AFTER, Kind.AFTER)
 POINTS = 1_000 if os.environ.get("JIT_SOAK") else 15  # writes that are broken, evenly spread
-_WRITES = frozenset({"insert", "replace", "upsert", "delete"})
+_WRITES = frozenset({"insert", "replace", "upsert", "delete", "remove", "transact"})
 Body = dict[str, Any]
 
 

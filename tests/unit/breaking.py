@@ -100,5 +100,5 @@ class BreakingWorld(World):
     def mend(self) -> None:
         """Let every row be read and written again."""
         for table in self.tables.all():
-            for method in ("get", "insert", "replace", "upsert", "delete", "query"):
+            for method in ("get", "insert", "replace", "upsert", "delete", "remove", "query"):
                 table.__dict__.pop(method, None)

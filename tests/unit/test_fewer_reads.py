@@ -12,7 +12,7 @@ from shared.firewalls.nsg.provider import NsgProvider
 from shared.ports import Machine, OutsideError, Row
 from shared.store.policies import VmRow
 from shared.use_cases.firewalls.converge import Outcome, converge
-from shared.use_cases.firewalls.run import Seen
+from shared.use_cases.firewalls.run import Before, Seen
 from shared.use_cases.policies.doubts import doubt_of, read_twice
 from shared.use_cases.policies.protect import unprotectable
 from tests.fakes import NAMES
@@ -107,7 +107,7 @@ def test_a_look_confirms_nothing(world: Looking) -> None:
     world.reads.clear()
     assert world.machines.look is not None
     seen = Seen(world.machines.look(NSG_SUBNET), world.clock() + timedelta(seconds=1))
-    assert converge(world.services, NSG_SUBNET, seen=seen) is Outcome.DONE
+    assert converge(world.services, NSG_SUBNET, before=Before(seen)) is Outcome.DONE
     assert world.reads == [NSG_SUBNET]
     assert status(world, request) is Status.INITIATED
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from shared.domain.model import LONGEST_GRANT, Status
+from shared.domain.times import format_sortable
 from shared.firewalls.nsg.expiry import MARGIN, end_of, next_end, past_end
 from shared.firewalls.nsg.model import Access, Snapshot
 from shared.firewalls.nsg.rules import Plan, allow_rules
@@ -31,7 +32,7 @@ from tests.unit.breaking import NSG_FAR, BreakingWorld
 from tests.world import ALICE, DB, NSG_NIC, NSG_SUBNET, World
 
 MINUTE = timedelta(minutes=1)
-METHODS = ("get", "query", "scan", "insert", "replace", "upsert", "delete")
+METHODS = ("get", "query", "scan", "insert", "replace", "upsert", "delete", "remove", "transact")
 
 
 @pytest.fixture
@@ -152,18 +153,37 @@ def test_a_late_sweep_that_fails_is_reported(world: BreakingWorld) -> None:
     assert any(name == "jit.sweep.failed" for name, _ in world.telemetry.faults)
 
 
+def note_as_ignored(world: BreakingWorld) -> None:
+    """Have another worker find that If-Match is not honoured any more."""
+    values = {"state": "ignored", "at": format_sortable(world.clock())}
+    world.services.tables.firewalls.upsert(Row("health", "probe", values))
+
+
 def test_whole_writes_go_on_as_they_were_while_the_store_is_away(world: BreakingWorld) -> None:
     """The store is not asked again for half a minute: a close waits for the answer."""
     ask = world.probe.allows
     assert ask()
+    world.clock.advance(15 * 60)
     take_tables_away(world)
     assert ask()
     bring_tables_back(world)
-    world.services.tables.firewalls.upsert(
-        Row("health", "probe", {"state": "ignored", "at": "2026-11-22T14:00:00.000Z"})
-    )
+    note_as_ignored(world)
     assert ask()
     world.clock.advance(31)
+    assert not ask()
+
+
+def test_a_proof_of_whole_writes_is_read_once_in_a_quarter_of_an_hour(world: BreakingWorld) -> None:
+    """Writes that follow each other do not each read its row; what another worker found counts then."""
+    ask = world.probe.allows
+    assert ask()
+    world.clock.advance(14 * 60)
+    note_as_ignored(world)
+    take_tables_away(world)
+    assert ask()
+    assert not world.telemetry.named("jit.probe.unread")
+    bring_tables_back(world)
+    world.clock.advance(61)
     assert not ask()
 
 

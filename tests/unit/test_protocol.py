@@ -32,6 +32,7 @@ from shared.use_cases.grants import close_early, grant_of
 from shared.use_cases.policies import apply as protection
 from shared.use_cases.requests import decide as approval
 from shared.use_cases.requests import open as opening
+from shared.use_cases.requests.granting import insert_grants
 from shared.use_cases.timers.reconcile import reconcile
 from tests.fakes import NAMES, START
 from tests.world import ALICE, BOB, DB, NSG_NIC, NSG_SUBNET, POLICY, SOURCE, WEB, World
@@ -84,7 +85,8 @@ def test_rule_2_a_late_opener_finds_its_place_taken() -> None:
     attachments, _ = opening._find_attachments(world.services, request)
     begun = opening._begin(world.services, request, attachments)
     approval.revoke(world.services, request.id, approval.Caller(ALICE))
-    opening._insert_grants(world.services, begun)
+    known = opening._read_again(world.services, begun)
+    insert_grants(world.services, begun, known)
     world.work()
     assert not allows(world)
     assert world.status(request.id) is Status.REVOKED

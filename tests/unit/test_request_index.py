@@ -136,12 +136,21 @@ def test_rows_of_the_index_come_before_the_request(world: World) -> None:
     assert order.count("index") == 3
 
 
-@pytest.mark.parametrize("call", ["upsert", "get"])
-def test_an_index_that_fails_keeps_no_request_from_closing(world: World, call: str) -> None:
+def test_a_list_of_what_awaits_approval_that_fails_keeps_no_decision_from_being_written() -> None:
+    """The request is approved although its row on that list cannot be read; a reader removes it."""
+    world = asking(1)
+    request = world.ask(work=False)
+    with failing(world, "get", AWAITING):
+        decide(world.services, request.id, Caller(APPROVER), approved=True)
+    assert world.status(request.id) is Status.INITIATING
+    assert any(name == "jit.index.failed" for name, _ in world.telemetry.faults)
+    assert AWAITING in listed(world, request.id)
+
+
+def test_an_index_that_fails_keeps_no_request_from_closing(world: World) -> None:
     """A close is written although the index cannot be, and reconcile lists the request again."""
     request = world.ask(minutes=5)
-    partition = {"upsert": Status.REVOKED, "get": Status.INITIATED}[call]
-    with failing(world, call, status_partition(partition)):
+    with failing(world, "upsert", status_partition(Status.REVOKED)):
         world.pass_time(10)
     assert world.status(request.id) is Status.REVOKED
     assert any(name == "jit.index.failed" for name, _ in world.telemetry.faults)
@@ -154,7 +163,7 @@ def test_without_telemetry_failures_are_passed_over_in_silence(world: World) -> 
     request = world.ask()
     rows = RequestRows(world.tables.requests)
     with failing(world, "upsert", status_partition(Status.REVOKED)):
-        assert rows.index.prepare_move(request, replace(request, ports=())) == []
+        assert rows.index.prepare_moves([(request, replace(request, ports=()))]) == [[]]
     _damage(world, request.id)
     assert rows.page(POLICY, "", "~", 1) == [(request.id, None)]
 

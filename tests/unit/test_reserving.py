@@ -28,7 +28,7 @@ from tests.world import ALICE, BOB, DB, NSG_NIC, NSG_SUBNET, POLICY, SOURCE, WEB
 MANY = tuple(range(1000, 1100))
 STEPS = 14  # no fewer than a request makes calls to its table
 CALLS = (
-    *("get", "query", "insert", "replace", "upsert", "delete"),
+    *("get", "query", "insert", "replace", "upsert", "delete", "remove"),
 )  # fmt: skip
 
 

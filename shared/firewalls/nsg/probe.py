@@ -13,6 +13,7 @@ _PARTITION, _KEY = "health", "probe"
 _HONOURED_HOLDS = timedelta(hours=24)
 _UNKNOWN_HOLDS = timedelta(minutes=15)
 _OUTAGE_HOLDS = timedelta(seconds=30)
+_ANSWER_HOLDS = timedelta(minutes=15)  # little beside the day for which a proof holds
 
 
 class WriteProbe:
@@ -31,18 +32,23 @@ class WriteProbe:
         self._clock = clock
         self._known = False
         self._outage_since: datetime | None = None
+        self._read_at: datetime | None = None  # when the row was read, if it proved them
 
     def allows(self) -> bool:
         """Tell whether whole writes are proven; while the table fails, as it was last known.
 
-        A table that failed is not asked again for half a minute: a close waits for this answer.
+        A proof that was read is believed for a quarter of an hour, and a table that failed is not
+        asked again for half a minute: a close waits for this answer.
         """
         now = self._clock()
+        if self._read_at is not None and now - self._read_at < _ANSWER_HOLDS:
+            return self._known
         if self._outage_since is not None and now - self._outage_since < _OUTAGE_HOLDS:
             return self._known
         self._outage_since = None
         try:
             self._known = self.renew()
+            self._read_at = now if self._known else None
         except Exception as error:  # noqa: BLE001 - without the table, rules must still close
             self._outage_since = now
             self._telemetry.fault("jit.probe.unread", error)

@@ -36,8 +36,13 @@ def note_opening(lease: Row, now: datetime) -> Row:
 def comes_in_a_crowd(lease: Row, plan: Plan, now: datetime) -> bool:
     """Tell whether changes only let people in, and others were let in just before them."""
     only = bool(plan.changes) and all(change.opens for change in plan.changes)
+    return only and opened_lately(lease, now)
+
+
+def opened_lately(lease: Row, now: datetime) -> bool:
+    """Tell whether a grant was opened on a firewall a moment ago."""
     opened = str(lease.values.get("opened_at", ""))
-    return only and format_sortable(now - _TOGETHER) < opened <= format_sortable(now + _TOGETHER)
+    return format_sortable(now - _TOGETHER) < opened <= format_sortable(now + _TOGETHER)
 
 
 def leave_to_gather(

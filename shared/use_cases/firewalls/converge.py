@@ -10,14 +10,12 @@ from enum import Enum
 from typing import Protocol
 
 from shared.domain.desired import Observed, Plan
-from shared.domain.grants import first_end
-from shared.domain.model import MINUTE, FirewallRows
+from shared.domain.model import MINUTE
 from shared.ports import (
     FirewallChangedError,
     OutsideError,
     RefusedError,
     SettlingError,
-    ThrottledError,
 )
 from shared.use_cases.firewalls import lanes, leases
 from shared.use_cases.firewalls.batching import (
@@ -26,14 +24,16 @@ from shared.use_cases.firewalls.batching import (
     is_gathering,
     leave_to_gather,
     note_opening,
+    opened_lately,
 )
 from shared.use_cases.firewalls.confirm import Prover
 from shared.use_cases.firewalls.failing import FailParts, fail_impossible
 from shared.use_cases.firewalls.planning import Judged, judge, remember
 from shared.use_cases.firewalls.polling import leave_to_poll
 from shared.use_cases.firewalls.refusals import raise_if_close_refused
-from shared.use_cases.firewalls.run import Run, Seen
+from shared.use_cases.firewalls.run import Before, Run
 from shared.use_cases.firewalls.unread import close_past_ends
+from shared.use_cases.firewalls.waiting import MOMENT, await_end, is_left_over, wait_for_next
 from shared.use_cases.messages import send_firewall
 from shared.use_cases.parts import (
     HasBastionCloses,
@@ -42,17 +42,13 @@ from shared.use_cases.parts import (
     HasNewId,
     HasSleep,
     HasTables,
-    HasTelemetry,
     HasWorkers,
 )
 
 LONGEST_RUN = timedelta(minutes=5)  # well inside the platform's limits; the sweep goes on
-LONGEST_WAIT_SECONDS = 30.0
-_FAILURES_IN_A_ROW = 4
 _WRITES_IN_VAIN = 4
 _QUICK_TRIES = 5
 _LOOKS = 25
-_MOMENT = timedelta(seconds=2)  # a message that announces an end comes up to a second early
 
 
 class ConvergeParts(
@@ -90,27 +86,30 @@ def converge(
     lets_in: bool = False,
     budget: timedelta | None = None,
     settled: Callable[[Observed], None] | None = None,
-    seen: Seen | None = None,
+    before: Before | None = None,
 ) -> Outcome:
     """Converge one firewall, if no other worker is doing so.
 
     The holder of the lease converges everything there, releases it, and looks again: a worker that
     recorded something meanwhile, or came to close what has just ended, found the lease taken and
     left. An opening may wait for a batch; nothing else does. `settled` is called with each read
-    that leaves nothing to write. `seen` is a read that the first write may be planned from, and
-    that confirms nothing. Raises OverrunError where the budget is used up.
+    that leaves nothing to write. The first write may be planned from what was read `before`, which
+    confirms nothing. Raises OverrunError where the budget is used up.
     """
     provider = services.firewalls.of(firewall_id)
     until = services.clock() + (budget or min(provider.pace.run, LONGEST_RUN))
     key = lanes.lease_key(provider, firewall_id)
     for _ in range(_LOOKS):
-        lease = leases.take(services, key, provider.pace, is_gathering if lets_in else None)
+        unless = is_gathering if lets_in else None
+        seen = before.lease if before and key == firewall_id else None
+        lease = leases.take(services, key, provider.pace, unless, seen)
         if lease is None:
             return Outcome.BUSY
         run = Run(services, provider, firewall_id, end_gathering(lease), until)
         run.may_gather, run.settled = lets_in, settled
-        run.seen = None if seen is None or seen.is_before(lease) else seen.observed
-        seen = None
+        if before is not None:
+            run.start_from(before)
+            before = None
         try:
             _serve_lane(services, run)
         except SettlingError as busy:
@@ -121,9 +120,9 @@ def converge(
         if run.gathers:
             return Outcome.GATHERS
         rows = run.failed.leave_out(services.rows.read(firewall_id))
-        if not _left_over(rows) and not _await_end(services, rows):
+        if not is_left_over(rows) and not await_end(services, rows):
             return Outcome.PARTLY if run.failed else Outcome.DONE
-    send_firewall(services, firewall_id, delay=_MOMENT)
+    send_firewall(services, firewall_id, delay=MOMENT)
     return Outcome.DONE
 
 
@@ -135,13 +134,13 @@ def converge_on_message(services: ConvergeParts, firewall_id: str) -> Outcome:
     where they still cannot be read then, so that the message comes back.
     """
     try:
-        rows = services.rows.read(firewall_id)
+        rows, lease = services.rows.read_with_lease(firewall_id)
     except Exception as error:  # noqa: BLE001 - an end needs no row to be kept
         _close_unread(services, firewall_id, error)
-        rows = services.rows.read(firewall_id)
-    if not _left_over(rows):
-        _await_end(services, rows)
-    outcome = converge(services, firewall_id)
+        rows, lease = services.rows.read_with_lease(firewall_id)
+    if not is_left_over(rows):
+        await_end(services, rows)
+    outcome = converge(services, firewall_id, before=Before(lease=lease))
     if outcome is Outcome.BUSY:
         lanes.leave_to_message(services, firewall_id)
     return outcome
@@ -189,35 +188,11 @@ def _rounds(services: ConvergeParts, run: Run) -> None:
         except RefusedError as refusal:
             run.note_refusal(refusal)
         except Exception as error:  # noqa: BLE001 - raised once trying again is in vain
-            _wait(services, run, error)
+            wait_for_next(services, run, error)
         else:
             if done:
                 return raise_if_close_refused(services, run)
     raise OverrunError(f"{run.firewall_id} did not converge in time")
-
-
-def _wait(services: ConvergeParts, run: Run, error: Exception) -> None:
-    """Wait before the next round, within the budget; raises what waiting will not mend."""
-    pause = _pause(services, run, error)
-    left = (run.until - services.clock()).total_seconds()
-    if isinstance(error, ThrottledError) and pause > left:
-        raise error
-    services.sleep(max(0.0, min(pause, left)))
-
-
-def _pause(services: HasTelemetry, run: Run, error: Exception) -> float:
-    """Return how many seconds to wait before the next round; raises what waiting will not mend."""
-    if isinstance(error, FirewallChangedError):
-        return 1.0
-    if isinstance(error, ThrottledError):
-        if error.retry_after > LONGEST_WAIT_SECONDS:
-            raise error
-        return error.retry_after
-    run.failures += 1
-    if run.failures >= _FAILURES_IN_A_ROW:
-        raise error
-    services.telemetry.fault("jit.converge.retry", error, firewall=run.firewall_id)
-    return float(2 ** (run.failures - 1))
 
 
 def _round(services: ConvergeParts, run: Run) -> bool:
@@ -225,7 +200,7 @@ def _round(services: ConvergeParts, run: Run) -> bool:
     if _write_as_seen(services, run):
         return False
     observed = run.provider.read(run.firewall_id)
-    judged = _judge(services, observed, run)
+    judged = _judge_as_written(services, observed, run) or _judge(services, observed, run)
     judged = remember(services, run.provider, observed, judged, run.refused)
     run.judged = judged
     run.repairs.look(observed, judged, run.refused)
@@ -237,13 +212,28 @@ def _round(services: ConvergeParts, run: Run) -> bool:
         except SettlingError:
             Prover(services, run.firewall_id, judged).prove()
             raise
-    Prover(services, run.firewall_id, judged).prove()
+    ending = None if changes else leases.ending(services, run.lease, run.firewall_id)
+    prover = Prover(services, run.firewall_id, judged)
+    if prover.prove(ending):
+        run.lease = leases.NONE
     if changes:
+        run.rows = None if prover.wrote else run.rows
         return run.gathers
     if run.settled is not None:
         run.settled(observed)
     failed = fail_impossible(services, observed, judged, run.refused)
     return not failed and not _tries_again(services, run) and not _reads_again(run, judged)
+
+
+def _judge_as_written(services: ConvergeParts, observed: Observed, run: Run) -> Judged | None:
+    """Judge what our write has led to by the rows that it was planned from; None: read them anew.
+
+    What was recorded meanwhile is found once the lease is given back.
+    """
+    judged = _judge(services, observed, run) if run.rows is not None else None
+    if judged and (judged.plan.changes or judged.plan.remember or judged.failures):
+        return None  # newer rows may tell why
+    return judged
 
 
 def _write_as_seen(services: ConvergeParts, run: Run) -> bool:
@@ -276,7 +266,9 @@ def _reads_again(run: Run, judged: Judged) -> bool:
 def _judge(services: ConvergeParts, observed: Observed, run: Run) -> Judged:
     """Judge a firewall by its rows; without rows, close what has ended by its rule's own text."""
     try:
-        judged = judge(services, observed, run.refused)
+        judged = judge(
+            services, observed, run.refused, rows=run.take_rows(), known=run.take_known()
+        )
     except Exception as error:
         _close_unread(services, observed.firewall_id, error)
         raise
@@ -361,6 +353,9 @@ def _write(services: ConvergeParts, observed: Observed, judged: Judged, run: Run
 
 def _note_written(services: ConvergeParts, run: Run, plan: Plan) -> None:
     run.written = plan.ids
+    if run.judged is not None:
+        run.known = run.judged.known
+        run.rows = None if opened_lately(run.lease, services.clock()) else run.judged.rows
     if any(change.opens for change in plan.changes):
         run.lease = note_opening(run.lease, services.clock())
         run.may_gather = True  # openings that came since then
@@ -381,20 +376,3 @@ def _slow_down(services: HasSleep, plan: Plan, run: Run) -> None:
     run.written = frozenset()
     if run.in_vain:
         services.sleep(2.0 ** (run.in_vain - 1))
-
-
-def _left_over(rows: FirewallRows) -> bool:
-    """Tell whether something was recorded that no read has settled yet."""
-    return any(not grant.proven for grant in rows.grants) or any(
-        each.lifted or not (each.proven or each.blocked) for each in rows.protections
-    )
-
-
-def _await_end(services: ConvergeParts, rows: FirewallRows) -> bool:
-    """Wait for an end that is a moment away; True: one is there, or passed since the last look."""
-    now = services.clock()
-    first = first_end(rows)
-    if first is None or first > now + _MOMENT:
-        return False
-    services.sleep(max(0.0, (first - now).total_seconds()))
-    return True

@@ -4,15 +4,17 @@ A lease that cannot be read or written stops no converge: the etag of the firewa
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 
 from shared.domain.desired import Pace
+from shared.domain.ids import row_key
 from shared.domain.times import format_sortable
 from shared.ports import Row
 from shared.use_cases.parts import HasClock, HasNewId, HasRows, HasTelemetry
 
-_NONE = Row("", "", {})
+NONE = Row("", "", {})
 
 
 class LeaseParts(HasClock, HasRows, HasTelemetry, Protocol):
@@ -24,17 +26,26 @@ class LeaseTakeParts(HasClock, HasNewId, HasRows, HasTelemetry, Protocol):
 
 
 def take(
-    services: LeaseTakeParts, key: str, pace: Pace, unless: Callable[[Row, datetime], bool] | None
+    services: LeaseTakeParts,
+    key: str,
+    pace: Pace,
+    unless: Callable[[Row, datetime], bool] | None,
+    seen: Row | None = None,
 ) -> Row | None:
-    """Take the lease of a firewall or a lane; None: it is held, or `unless` forbids."""
+    """Take the lease of a firewall or a lane; None: it is held, or `unless` forbids.
+
+    `seen` is the row as it was read a moment ago.
+    """
     now = services.clock()
     try:
         return services.rows.take_lease(
-            key, services.new_id(), now, now + pace.lease, unless=unless, longest=pace.lease
+            *(key, services.new_id(), now, now + pace.lease),
+            unless=unless,
+            seen=seen,
         )
     except Exception as error:  # noqa: BLE001 - converging without a lease is correct
         services.telemetry.fault("jit.lease.failed", error, firewall=key)
-        return _NONE
+        return NONE
 
 
 def keep(services: LeaseParts, lease: Row, pace: Pace) -> Row:
@@ -47,6 +58,13 @@ def keep(services: LeaseParts, lease: Row, pace: Pace) -> Row:
 def drop(services: LeaseParts, lease: Row) -> None:
     """Give a lease back."""
     _write(services, lease, services.clock())
+
+
+def ending(services: LeaseParts, lease: Row, firewall_id: str) -> Row | None:
+    """Return the row that gives a lease back, where it stands beside the rows of a firewall."""
+    if lease.partition != row_key(firewall_id):
+        return None
+    return replace(lease, values={**lease.values, "until": format_sortable(services.clock())})
 
 
 def _write(services: LeaseParts, lease: Row, until: datetime) -> Row:

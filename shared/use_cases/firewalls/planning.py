@@ -69,11 +69,21 @@ def key_of_intent(subject: Subject) -> str:
     return block_key(subject.policy_id, subject.vm_id)
 
 
-def judge(services: PlanningParts, observed: Observed, refused: Mapping[str, str]) -> Judged:
-    """Judge a firewall by its rows. Raises what reading them raises, and what isolates no row."""
+def judge(
+    services: PlanningParts,
+    observed: Observed,
+    refused: Mapping[str, str],
+    *,
+    rows: FirewallRows | None = None,
+    known: KnownRequests | None = None,
+) -> Judged:
+    """Judge a firewall by its rows. Raises what reading them raises, and what isolates no row.
+
+    `rows` and `known` are rows and requests that were read or written a moment ago.
+    """
     now = services.clock()
-    rows = services.rows.read(observed.firewall_id)
-    judging = _Judging(services, observed, refused, now)
+    rows = rows or services.rows.read(observed.firewall_id)
+    judging = _Judging(services, observed, refused, now, known)
     try:
         return judging.judge(rows, Failures(services, observed.firewall_id))
     except OutsideError:
@@ -168,9 +178,15 @@ class _Judging:
     """Judges one observed state, of all rows or of those that can be planned."""
 
     def __init__(
-        self, services: PlanningParts, observed: Observed, refused: Mapping[str, str], now: datetime
+        self,
+        services: PlanningParts,
+        observed: Observed,
+        refused: Mapping[str, str],
+        now: datetime,
+        known: KnownRequests | None = None,
     ) -> None:
         self._services = services
+        self._known = known
         self._provider = services.firewalls.of(observed.firewall_id)
         self._observed = observed
         self._refused = refused
@@ -179,7 +195,7 @@ class _Judging:
     def judge(self, rows: FirewallRows, failures: Failures) -> Judged:
         """Sync rows with their requests, and plan."""
         firewall_id = self._observed.firewall_id
-        aligner = Aligner(self._services, firewall_id, failures)
+        aligner = Aligner(self._services, firewall_id, failures, self._known)
         synced = aligner.align(rows, self._now)
         for protection in synced.protections:
             if protection.lifted and _is_undecoded(synced, protection):

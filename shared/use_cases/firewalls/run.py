@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from shared.domain.desired import Change, Observed, Plan
+from shared.domain.model import FirewallRows
 from shared.domain.times import format_sortable
 from shared.ports import FirewallProvider, RefusedError, Row
 from shared.use_cases.firewalls.drift import RepairParts, Repairs
 from shared.use_cases.firewalls.failures import Failures
+from shared.use_cases.firewalls.known_requests import KnownRequests
 from shared.use_cases.firewalls.planning import Judged
 
 _MORE_READS = 3  # of rows that other writers changed meanwhile
@@ -25,6 +27,19 @@ class Seen:
     def is_before(self, lease: Row) -> bool:
         """Tell whether another worker has held the lease since the read began."""
         return str(lease.values.get("before", "")) >= format_sortable(self.at)
+
+
+@dataclass(frozen=True)
+class Before:
+    """What a caller has read of a firewall and its requests just before it is converged.
+
+    The rows are younger than the firewall's settled state, where there is one.
+    """
+
+    seen: Seen | None = None
+    rows: FirewallRows | None = None
+    lease: Row | None = None
+    known: KnownRequests | None = None
 
 
 class Run:
@@ -56,8 +71,26 @@ class Run:
         self.gathers = False
         self.settled: Callable[[Observed], None] | None = None
         self.seen: Observed | None = None
+        self.known: KnownRequests | None = None
+        self.rows: FirewallRows | None = None
         self._parts: list[frozenset[str]] = []  # ids of changes to be tried apart
         self._tried = Plan()
+
+    def start_from(self, before: Before) -> None:
+        """Take up what was read before, unless another worker has held the lease since then."""
+        self.known = before.known
+        if before.seen is not None and not before.seen.is_before(self.lease):
+            self.seen, self.rows = before.seen.observed, before.rows
+
+    def take_known(self) -> KnownRequests | None:
+        """Return the requests as they were read for the write that has just been made, once."""
+        known, self.known = self.known, None
+        return known
+
+    def take_rows(self) -> FirewallRows | None:
+        """Return the rows that were read a moment ago, once."""
+        rows, self.rows = self.rows, None
+        return rows
 
     def part_of(self, plan: Plan) -> Plan:
         """Return the part of a plan that is to be tried now: all, unless a refusal blamed none."""

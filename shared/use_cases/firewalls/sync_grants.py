@@ -7,6 +7,7 @@ uncovered or replaced are looked up, so that the cost follows what changes, not 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Protocol
 
 from shared.domain.grants import is_covered, is_held, superseded
@@ -34,6 +35,9 @@ class SyncParts(CloseParts, HasWorkers, Protocol):
     """The parts for bringing grants in line with their requests."""
 
 
+_TOGETHER = 2  # grants that end at once, for which fewer calls are made together
+
+
 class _UnansweredError(OutsideError):
     """The row of a request could not be read: whether it still stands is not known."""
 
@@ -42,18 +46,23 @@ class Aligner:
     """Aligns the rows of one firewall."""
 
     def __init__(
-        self, services: SyncParts, firewall_id: str, failures: Failures | None = None
+        self,
+        services: SyncParts,
+        firewall_id: str,
+        failures: Failures | None = None,
+        known: KnownRequests | None = None,
     ) -> None:
         self._services = services
         self._firewall_id = firewall_id
         self._failures = Failures(services, firewall_id) if failures is None else failures
         self._requests: dict[str, AccessRequest | None] = {}
-        self.known = KnownRequests(services)
+        self.known = known or KnownRequests(services)
         self._unanswered: dict[str, _UnansweredError] = {}
         self._unwritable: dict[str, Exception] = {}
 
     def align(self, rows: FirewallRows, now: datetime) -> FirewallRows:
         """Return the rows as they stand once they agree with their requests."""
+        rows = self._expire_together(rows, now)
         newer_exists = {grant.key for grant in self._replaced(rows, now)}
 
         def align_those_of(request: list[Grant]) -> list[Grant]:
@@ -66,6 +75,51 @@ class Aligner:
 
         aligned = self._services.workers(align_those_of, by_request(rows.grants))
         return replace(rows, grants=tuple(grant for those in aligned for grant in those))
+
+    def _expire_together(self, rows: FirewallRows, now: datetime) -> FirewallRows:
+        """Write the reason to all requests whose grants have ended, then seal those together.
+
+        What is out of the ordinary, or fails, is left for each grant to be looked at by itself.
+        """
+        ended = [grant for grant in rows.grants if not grant.is_sealed and not is_held(grant, now)]
+        if len(ended) < _TOGETHER:
+            return rows
+        ids = list(dict.fromkeys(grant.request_id for grant in ended))
+        self.known.read_all(ids)
+        found = dict(zip(ids, self._services.workers(self._try_request, ids), strict=True))
+        end = partial(_end_expired, now=now)
+        changed = self.known.change_all(
+            {each: lambda held: change_ports(held, end) for each in ids if found[each]}
+        )
+        for request_id, request in changed.items():
+            if isinstance(request, Exception):
+                self._unwritable[request_id] = request
+            else:
+                self._requests[request_id] = request
+        closing = [grant for grant in ended if self._is_closing(grant)]
+        return self._seal_together(rows, closing, now)
+
+    def _try_request(self, request_id: str) -> AccessRequest | None:
+        """Read a request; one that fails is met again by each of its grants."""
+        try:
+            return self._request(request_id)
+        except Exception:  # noqa: BLE001 - whatever it is, the others must still close
+            return None
+
+    def _is_closing(self, grant: Grant) -> bool:
+        request = self._requests.get(grant.request_id)
+        port = request.port(grant.vm_id, grant.port) if request else None
+        return port is not None and port.closing is not None
+
+    def _seal_together(
+        self, rows: FirewallRows, grants: list[Grant], now: datetime
+    ) -> FirewallRows:
+        self.known.told |= {grant.key for grant in grants if grant.proven}
+        sealed = self._services.rows.replace_grants(
+            [replace(grant, sealed_at=now, proven=False) for grant in grants]
+        )
+        by_key = {each.key: each for each in sealed if isinstance(each, Grant)}
+        return replace(rows, grants=tuple(by_key.get(each.key, each) for each in rows.grants))
 
     @staticmethod
     def _replaced(rows: FirewallRows, now: datetime) -> tuple[Grant, ...]:
@@ -200,6 +254,8 @@ class Aligner:
     def _seal(self, grant: Grant) -> Grant:
         if grant.is_sealed:
             return grant
+        if grant.proven:
+            self.known.told.add(grant.key)
         return seal_row(self._services, grant) or self._again(grant)
 
     def _again(self, grant: Grant) -> Grant:
@@ -221,6 +277,11 @@ def by_request(grants: Iterable[Grant]) -> list[list[Grant]]:
     for grant in grants:
         groups.setdefault(grant.request_id, []).append(grant)
     return list(groups.values())
+
+
+def _end_expired(port: PortRequest, *, now: datetime) -> PortRequest:
+    over = _may_be_open(port) and _has_expired(port, now)
+    return close(port, CloseReason.EXPIRED, now) if over else port
 
 
 def _has_expired(port: PortRequest, now: datetime) -> bool:

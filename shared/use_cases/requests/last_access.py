@@ -11,7 +11,9 @@ from shared.store.policies import VmRow
 from shared.use_cases.parts import HasPolicies
 
 
-def note_access(services: HasPolicies, request: AccessRequest, rows: Mapping[str, VmRow]) -> None:
+def note_access(
+    services: HasPolicies, request: AccessRequest, rows: Mapping[str, VmRow | None]
+) -> None:
     """Note a request on each VM that it opens; an older one never replaces a newer one.
 
     `rows` holds the VMs' rows that were just read, by key.

@@ -1,24 +1,22 @@
 """Open what a request asks for: check once more, find the firewalls, record, converge."""
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Protocol
 
 from shared.domain.approval import check_vote
 from shared.domain.ids import key_of, name_of
 from shared.domain.model import (
-    MINUTE,
     AccessRequest,
     Attachment,
     CloseReason,
-    Front,
     Policy,
     PolicyState,
     PortRequest,
     Status,
 )
-from shared.domain.network import covers, of_family
+from shared.domain.network import of_family
 from shared.domain.path import for_port, why_not_openable
 from shared.domain.permissions import Action
 from shared.domain.policy import Asked, AskedPort, check_request, narrow_protocol
@@ -27,13 +25,11 @@ from shared.ports import OutsideError, ThrottledError
 from shared.store.codec import UnreadableRowError
 from shared.store.room import has_room
 from shared.use_cases.audit import record
-from shared.use_cases.closing_soon import note_closing_soon
 from shared.use_cases.firewalls.converge import Outcome, converge
 from shared.use_cases.firewalls.lanes import leave_to_message
 from shared.use_cases.firewalls.paths import find_with_neighbours
-from shared.use_cases.firewalls.run import Seen
-from shared.use_cases.grants import close_early, grant_of
-from shared.use_cases.messages import send_firewall
+from shared.use_cases.firewalls.run import Before, Seen
+from shared.use_cases.grants import close_early
 from shared.use_cases.parts import (
     HasAuthorize,
     HasBastions,
@@ -43,8 +39,9 @@ from shared.use_cases.parts import (
     HasRows,
     HasSideBySide,
 )
-from shared.use_cases.policies.apply import ApplyParts, apply_policy, standing
+from shared.use_cases.policies.apply import ApplyParts, standing
 from shared.use_cases.requests.bastion import refresh_bastion_sources
+from shared.use_cases.requests.granting import insert_grants
 from shared.use_cases.requests.known import Known, read_known
 from shared.use_cases.requests.last_access import note_access
 from shared.use_cases.requests.paces import close_lead, opened_on, why_too_short
@@ -64,20 +61,25 @@ def open_access(services: OpenParts, request_id: str) -> None:
     if held is None:
         services.telemetry.event("jit.request.unknown", request=request_id)
         return
-    record(services, held.request)
+    known, _ = services.side_by_side(
+        partial(read_known, services, held), partial(record, services, held.request)
+    )
     request, unread = refresh_bastion_sources(services, held.request)
     if request is not held.request:
-        held = services.requests.get(request_id) or held
-    known = read_known(services, held)
+        known.row = services.requests.get(request_id) or held
     _end_what_may_not(services, known)
     request = _end_what_is_not_permitted(services, known)
     attachments, errors = _find_attachments(services, request, known)
     attachments = {vm: found for vm, found in attachments.items() if key_of(vm) not in unread}
     request = _begin(services, request, attachments, known)
     request = fail_ports_with_too_many_sources(services, standing(known.policy), request)
-    firewalls = _insert_grants(services, request)
-    outcomes = services.workers(partial(_try, services, request_id, known.seen), firewalls)
-    note_access(services, request, known.vm_rows)
+    before = insert_grants(services, request, known)
+    converge_all = partial(
+        services.workers, partial(_try, services, request_id, before), sorted(before)
+    )
+    outcomes, _ = services.side_by_side(
+        converge_all, partial(note_access, services, request, known.vm_rows)
+    )
     for error in (*unread.values(), *errors, *outcomes):
         if isinstance(error, ThrottledError):
             _come_back(services, request_id, error)
@@ -92,12 +94,11 @@ def _come_back(services: OpenParts, request_id: str, error: ThrottledError) -> N
 
 
 def _try(
-    services: OpenParts, request_id: str, seen: Mapping[str, Seen], firewall_id: str
+    services: OpenParts, request_id: str, before: Mapping[str, Before], firewall_id: str
 ) -> Exception | None:
     """Converge one firewall; an error of one must not keep the others closed."""
     try:
-        before = seen.get(key_of(firewall_id))
-        outcome = converge(services, firewall_id, lets_in=True, seen=before)
+        outcome = converge(services, firewall_id, lets_in=True, before=before[firewall_id])
         if outcome is Outcome.BUSY:
             leave_to_message(services, firewall_id)
         if outcome is Outcome.PARTLY and _is_opening(services, request_id, firewall_id):
@@ -238,11 +239,11 @@ def _find(services: OpenParts, known: Known, vm_id: str) -> tuple[Attachment, ..
 def _is_doubtful(services: HasPolicies, known: Known, vm_id: str) -> bool:
     """Tell whether the row of a VM does not say that rules on its addresses decide for it alone."""
     try:
-        row = services.policies.vm_row(known.request.policy_id, vm_id)
+        if key_of(vm_id) not in known.vm_rows:
+            known.vm_rows[key_of(vm_id)] = services.policies.vm_row(known.request.policy_id, vm_id)
     except UnreadableRowError:
         return True
-    if row is not None:
-        known.vm_rows[key_of(vm_id)] = row
+    row = known.vm_rows[key_of(vm_id)]
     return row is None or row.doubt != ""
 
 
@@ -320,50 +321,6 @@ def _too_short(
     end_at = port.end_at or request.requested_at
     length = end_at - request.requested_at if port.duration is None else port.duration
     return why_too_short(services, policy, port.vm_id, opened_on(attachments), length)
-
-
-def _insert_grants(services: OpenParts, request: AccessRequest) -> list[str]:
-    """Insert the grants of what is opening, each after its due row; return the firewalls.
-
-    One message for each firewall and end is sent now, so that the close needs no sweep.
-    """
-    firewalls = set()
-    ends: set[tuple[str, datetime]] = set()
-    protected: set[tuple[str, str]] = set()
-    now = services.clock()
-    for port in request.ports:
-        if port.status is not Status.INITIATING or port.closing or not port.fronts:
-            continue
-        for front in port.fronts:
-            grant = grant_of(request, port, front)
-            if (key_of(front.firewall_id), key_of(port.vm_id)) not in protected:
-                _protect_first(services, grant.policy_id, port, front)
-                protected.add((key_of(front.firewall_id), key_of(port.vm_id)))
-            end = grant.expires_at
-            services.side_by_side(
-                partial(services.due.add, end, "firewall", front.firewall_id, since=now),
-                partial(services.due.add, end + MINUTE, "request", request.id, since=now),
-            )
-            services.rows.insert_grant(grant)
-            ends.add((front.firewall_id, end))
-            firewalls.add(front.firewall_id)
-        assert port.end_at is not None  # noqa: S101 - begin_opening fixed the end with the fronts
-        note_closing_soon(services, request, port, port.end_at)
-    for firewall_id, end in sorted(ends):
-        send_firewall(services, firewall_id, delay=end - now)
-    return sorted(firewalls)
-
-
-def _protect_first(services: OpenParts, policy_id: str, port: PortRequest, front: Front) -> None:
-    """Apply the policy where its protection is not there yet: no grant without its deny."""
-    held = services.rows.get_protection(front.firewall_id, policy_id, port.vm_id)
-    if (
-        held is None
-        or held.lifted
-        or port.port not in held.ports
-        or not all(covers(held.addresses, address) for address in front.addresses)
-    ):
-        apply_policy(services, policy_id)
 
 
 def fail_request(services: OpenParts, request_id: str, message: str) -> None:

@@ -1,0 +1,59 @@
+"""Whether a firewall's rows leave something to do, and how long its next round waits."""
+
+from datetime import timedelta
+from typing import Protocol
+
+from shared.domain.grants import first_end
+from shared.domain.model import FirewallRows
+from shared.ports import FirewallChangedError, ThrottledError
+from shared.use_cases.firewalls.run import Run
+from shared.use_cases.parts import HasClock, HasSleep, HasTelemetry
+
+LONGEST_WAIT_SECONDS = 30.0
+MOMENT = timedelta(seconds=2)  # a message that announces an end comes up to a second early
+_FAILURES_IN_A_ROW = 4
+
+
+class WaitParts(HasClock, HasSleep, HasTelemetry, Protocol):
+    """The parts for waiting."""
+
+
+def is_left_over(rows: FirewallRows) -> bool:
+    """Tell whether something was recorded that no read has settled yet."""
+    return any(not grant.proven for grant in rows.grants) or any(
+        each.lifted or not (each.proven or each.blocked) for each in rows.protections
+    )
+
+
+def await_end(services: WaitParts, rows: FirewallRows) -> bool:
+    """Wait for an end that is a moment away; True: one is there, or passed since the last look."""
+    now = services.clock()
+    first = first_end(rows)
+    if first is None or first > now + MOMENT:
+        return False
+    services.sleep(max(0.0, (first - now).total_seconds()))
+    return True
+
+
+def _pause(services: HasTelemetry, run: Run, error: Exception) -> float:
+    """Return how many seconds to wait before the next round; raises what waiting will not mend."""
+    if isinstance(error, FirewallChangedError):
+        return 1.0
+    if isinstance(error, ThrottledError):
+        if error.retry_after > LONGEST_WAIT_SECONDS:
+            raise error
+        return error.retry_after
+    run.failures += 1
+    if run.failures >= _FAILURES_IN_A_ROW:
+        raise error
+    services.telemetry.fault("jit.converge.retry", error, firewall=run.firewall_id)
+    return float(2 ** (run.failures - 1))
+
+
+def wait_for_next(services: WaitParts, run: Run, error: Exception) -> None:
+    """Wait before the next round, within the budget; raises what waiting will not mend."""
+    pause = _pause(services, run, error)
+    left = (run.until - services.clock()).total_seconds()
+    if isinstance(error, ThrottledError) and pause > left:
+        raise error
+    services.sleep(max(0.0, min(pause, left)))
