@@ -14,24 +14,15 @@ from functools import cache, cached_property
 from threading import Lock
 from typing import Any
 
+from shared.adapters.network_parts import NetworkParts
 from shared.adapters.threads import side_by_side
 from shared.domain.ids import RuleNames
 from shared.domain.model import Principal
 from shared.domain.permissions import Action, Decision
 from shared.domain.policy import Limits
-from shared.firewalls.nsg.making import GroupParts, Groups
-from shared.firewalls.registry import Registry
-from shared.ports import (
-    Authorizer,
-    Bastions,
-    Inventory,
-    Machines,
-    Queues,
-    Tables,
-    Telemetry,
-    Value,
-)
+from shared.ports import Authorizer, Inventory, Queues, Tables, Telemetry, Value
 from shared.settings import Settings, read_settings
+from shared.use_cases.reports.estates import Estates
 from shared.use_cases.services import Services
 from shared.use_cases.timers import health as watch
 from shared.use_cases.timers.export_audit import AuditExport
@@ -40,7 +31,7 @@ from shared.when_used import when_used
 
 _HEALTH_KEPT = timedelta(seconds=5)
 _SOMEBODY_WAITS = 15  # seconds for an answer that a caller waits for
-_QUOTA_WAITS, _CALLER_WAITS = 30, 3  # seconds for a quota of ARM to fill up again
+_CALLER_WAITS = 3  # seconds for a quota of ARM to fill up again
 
 
 class App:
@@ -61,10 +52,10 @@ class App:
         return Services(
             tables=self._tables,
             queues=self._queues,
-            firewalls=self._registry,
-            machines=when_used(lambda: self._machines),
+            firewalls=self._network.registry,
+            machines=when_used(lambda: self._network.machines),
             inventory=when_used(lambda: self.inventory),
-            bastions=when_used(lambda: self._bastions),
+            bastions=when_used(lambda: self._network.bastions),
             telemetry=self._telemetry,
             clock=_utc_now,
             sleep=time.sleep,
@@ -85,31 +76,6 @@ class App:
                 settings.widest_ipv4,
                 settings.widest_ipv6,
             ),
-        )
-
-    @cached_property
-    def _registry(self) -> Registry:
-        """Return the providers of this installation, as far as settings name some."""
-        groups = self._groups
-        registry = Registry((groups.provider,), guard=groups.probe)
-        if self.settings.reads_azure_firewalls:
-            from shared.adapters.azure_firewalls import azure_firewalls
-
-            azure = azure_firewalls(self.settings, self._arm_network_client)
-            providers = (groups.provider, *azure.providers)
-            registry = replace(registry, providers=providers, read_notes=azure.read_notes)
-        if not self.settings.aws.listed:
-            return registry
-        from shared.firewalls.ec2.provider import Ec2Provider
-        from shared.firewalls.ec2.wire import Ec2WhenUsed
-
-        settings = self.settings
-        ec2 = Ec2Provider(Ec2WhenUsed(self._new_aws_api), settings.aws, settings.deployment_id)
-        return replace(
-            registry,
-            providers=(*registry.providers, ec2),
-            list_machines=ec2.machines,
-            name_machine=settings.aws.defender_id_of,
         )
 
     def _new_aws_api(self) -> Any:
@@ -273,74 +239,41 @@ class App:
         return address, self._identity(self.settings.storage_client_id)
 
     @cached_property
-    def _groups(self) -> Groups:
-        """Return the firewalls that this app has without further settings."""
-        settings = self.settings
-        return Groups(
-            GroupParts(
-                client=self._network_client,
-                membership=self._read_membership,
-                table=lambda: self._tables.firewalls,
-                names=self.names,
-                telemetry=self._telemetry,
-                clock=_utc_now,
-                whole_writes=settings.nsg_write == "auto",
-                probe_group=settings.probe_nsg,
-                allow_from=settings.allow_from,
-            )
-        )
-
-    def _network_client(self, subscription: str) -> Any:
-        """Return Microsoft's network client of a subscription."""
-        return self._network_clients(subscription)
-
-    @cached_property
-    def _network_clients(self) -> Callable[[str], Any]:
-        """Return how a network client is made, once for each subscription."""
-        from shared.adapters.arm_clients import network_client
-
-        url, credential = self.settings.arm_url, self._network_identity
-        return cache(lambda subscription: network_client(url, credential, subscription))
-
-    def _read_membership(self, subscription: str) -> Any:
-        """Read the members of application security groups, for rules that name some."""
-        from shared.adapters.arm import read_membership
-
-        return read_membership(self._arm_as_network, self.settings.scopes, subscription)
-
-    @cached_property
-    def _machines(self) -> Machines:
-        from shared.adapters.arm import VirtualMachines
-
-        return VirtualMachines(self._arm_as_network, self.settings.scopes, self._groups.look)
-
-    @cached_property
-    def _bastions(self) -> Bastions:
-        from shared.adapters.arm_bastion import ArmBastions
-
-        return ArmBastions(self._arm_as_network, self.settings.scopes)
-
-    @cached_property
     def inventory(self) -> Inventory:
         """Return the lists of what is in reach."""
-        from shared.adapters.arm import ArmInventory
-
-        return ArmInventory(self._arm_as_network)
+        return self._network.inventory
 
     @cached_property
-    def _arm_as_network(self) -> Any:
-        """Return the reader of VMs and what stands in front of them."""
-        from shared.adapters.shared_reads import SharedArmReader
-
-        return SharedArmReader(self._arm_network_client(), patience=_QUOTA_WAITS)
-
-    def _arm_network_client(self) -> Any:
-        """Return a client of ARM as the network's identity."""
-        from shared.adapters.arm_clients import arm_client
-
-        return arm_client(self.settings.arm_url, self._network_identity)
+    def estates(self) -> Estates:
+        """Return what reports read of the cloud, with the reader's identity where one is named."""
+        services, inventory = self.services, self.inventory
+        if self.settings.reader_client_id:
+            reader = self._network_parts(self._reader_identity)
+            bastions = when_used(lambda: reader.bastions)
+            services = replace(services, firewalls=reader.registry, bastions=bastions)
+            inventory = reader.inventory
+        return Estates(services, inventory, seconds=self.settings.machines_cache_seconds)
 
     @cached_property
+    def _network(self) -> NetworkParts:
+        """Return the parts that read VMs and write firewalls."""
+        return self._network_parts(self._network_identity)
+
+    def _network_parts(self, make_identity: Callable[[], Any]) -> NetworkParts:
+        return NetworkParts(
+            settings=self.settings,
+            make_identity=make_identity,
+            make_aws_api=self._new_aws_api,
+            table=lambda: self._tables.firewalls,
+            names=self.names,
+            telemetry=self._telemetry,
+            clock=_utc_now,
+        )
+
+    def _reader_identity(self) -> Any:
+        """Return the identity that reads for reports and writes nothing."""
+        return self._arm_credential("reader", self.settings.reader_client_id)
+
     def _network_identity(self) -> Any:
         """Return the identity for VMs and firewalls: one, or several that share the calls."""
         from shared.adapters.arm_clients import identity_by_place

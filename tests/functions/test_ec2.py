@@ -8,8 +8,9 @@ from shared.domain.machine_ids import instance_arn
 from shared.domain.model import Conditions, Policy, PolicyState, PolicyVm, PortRule, Status
 from shared.firewalls.registry import Registry
 from shared.use_cases.policies import apply as protection
+from shared.use_cases.reports.estates import Estates
 from shared.use_cases.reports.inventory import Listed
-from shared.use_cases.reports.machines import Category, report, report_machines
+from shared.use_cases.reports.machines import Category, Report, report, report_machines
 from shared.use_cases.timers.reconcile import reconcile
 from tests.aws_cloud import ACCOUNT, CONNECTOR, REGION
 from tests.behind_hub import POLICY as HUB_POLICY
@@ -64,6 +65,11 @@ def test_an_instance_is_closed_opened_for_one_address_closed_and_restored(world:
     assert world.cloud.own_group(INSTANCE_ID) is None
 
 
+def listed(world: Ec2World, scope: str) -> Report:
+    """List what a scope holds now."""
+    return report(world.services, Estates(world.services, NothingInAzure()), [scope])
+
+
 def test_in_mode_report_foreign_rules_stay_and_are_told(world: Ec2World) -> None:
     """Without the policy's condition nothing foreign changes, and the instance is Exposed."""
     before = world.theirs()
@@ -86,13 +92,13 @@ def test_a_region_that_does_not_answer_is_named_and_the_rest_is_reported(world: 
     """A governed instance there is Unknown by account and region; the report does not fail."""
     world.govern(INSTANCE)
     world.cloud.endpoint.faults.order([{"kind": "throttle", "action": ".*", "times": None}])
-    found = report(world.services, NothingInAzure(), [f"/subscriptions/{SUBSCRIPTION}"])
+    found = listed(world, f"/subscriptions/{SUBSCRIPTION}")
     (told,) = found.unanswered
     assert f"AWS account {ACCOUNT} did not answer in region {REGION}" in told
-    (machine,) = found.machines
+    (machine,) = found.judge(found.machines)
     assert (machine.machine.id, machine.category) == (INSTANCE, Category.UNKNOWN)
     assert machine.reason == told
-    other = report(world.services, NothingInAzure(), [f"/subscriptions/{SUBSCRIPTION}/x"])
+    other = listed(world, f"/subscriptions/{SUBSCRIPTION}/x")
     assert other.machines == []
 
 
@@ -101,9 +107,9 @@ def test_a_region_that_falls_silent_after_it_was_listed_is_named(world: Ec2World
     world.cloud.endpoint.faults.order(
         [{"kind": "throttle", "action": "DescribeNetworkInterfaces", "times": None}]
     )
-    found = report(world.services, NothingInAzure(), [f"/subscriptions/{SUBSCRIPTION}"])
+    found = listed(world, f"/subscriptions/{SUBSCRIPTION}")
     assert found.unanswered == ()
-    (machine,) = found.machines
+    (machine,) = found.judge(found.machines)
     assert machine.category is Category.UNKNOWN
     assert f"AWS account {ACCOUNT} did not answer in region {REGION}" in machine.reason
 

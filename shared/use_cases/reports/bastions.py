@@ -1,28 +1,30 @@
 """Which Azure Bastion hosts reach each VM of a list."""
 
 from collections.abc import Mapping, Sequence
-from itertools import chain
 
 from shared.domain.bastion import BastionHost, BastionReach
 from shared.domain.ids import key_of
 from shared.ports import Machine, OutsideError
+from shared.use_cases.reports.machines import ListedMachine
 from shared.use_cases.services import Services
 
 Hosts = tuple[BastionHost, ...]
 
 
-def find_bastions(services: Services, machines: Sequence[Machine]) -> dict[str, Hosts | None]:
+def find_bastions(services: Services, listed: Sequence[ListedMachine]) -> dict[str, Hosts | None]:
     """Return the hosts that reach each VM, by its key; None: the app could not read them.
 
     A failure here must not hide the rest of the list, which says what is exposed.
     """
-    wanted = {key_of(each): each for each in chain.from_iterable(m.networks for m in machines)}
+    reach: dict[str, BastionReach] = {}
     try:
-        reach = services.bastions.reach_each([wanted[key] for key in sorted(wanted)])
+        for estate in {id(each.estate): each.estate for each in listed}.values():
+            of_estate = [each.machine for each in listed if each.estate is estate]
+            reach |= estate.reach(network for m in of_estate for network in m.networks)
     except OutsideError as error:
         services.telemetry.fault("jit.bastions.unread", error)
-        return dict.fromkeys(key_of(machine.id) for machine in machines)
-    return {key_of(machine.id): _hosts(machine, reach) for machine in machines}
+        return dict.fromkeys(each.key for each in listed)
+    return {each.key: _hosts(each.machine, reach) for each in listed}
 
 
 def _hosts(machine: Machine, reach: Mapping[str, BastionReach]) -> Hosts | None:
