@@ -45,6 +45,12 @@ param moreNetworkIdentityIds array
 @description('Client ids of the further network identities.')
 param moreNetworkClientIds array
 
+@description('Resource id of the identity that reads for reports; empty: the network identity does.')
+param readerIdentityIds array
+
+@description('Client id of the identity that reads for reports; empty: the network identity does.')
+param readerClientIds array
+
 @description('Resource id of the authorizer identity.')
 param authorizerIdentityId string
 
@@ -253,7 +259,7 @@ resource site 'Microsoft.Web/sites@2024-04-01' = {
       '${deployerIdentityId}': {}
       '${networkIdentityId}': {}
       '${authorizerIdentityId}': {}
-    }, empty(moreNetworkIdentityIds) ? {} : json('{"${join(moreNetworkIdentityIds, '":{},"')}":{}}'))
+    }, empty(moreNetworkIdentityIds) ? {} : json('{"${join(moreNetworkIdentityIds, '":{},"')}":{}}'), empty(readerIdentityIds) ? {} : json('{"${join(readerIdentityIds, '":{},"')}":{}}'))
   }
   properties: {
     serverFarmId: plan.id
@@ -395,6 +401,10 @@ resource site 'Microsoft.Web/sites@2024-04-01' = {
         {
           name: 'JIT_NETWORK_CLIENT_IDS'
           value: empty(moreNetworkClientIds) ? '' : '${networkClientId},${join(moreNetworkClientIds, ',')}'
+        }
+        {
+          name: 'JIT_READER_CLIENT_ID'
+          value: join(readerClientIds, '')
         }
         {
           name: 'JIT_AUTHORIZER_CLIENT_ID'

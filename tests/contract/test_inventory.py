@@ -62,10 +62,10 @@ def test_four_calls_however_many_vms(arm: ArmClient, reader: ArmReader) -> None:
     machines(reader)
     calls = [call["path"].rpartition("/")[2] for call in arm.ask("log")["calls"]]
     assert sorted(calls) == [
-        "virtualMachines",
+        "loadBalancers",
         "networkInterfaces",
         "networkSecurityGroups",
-        "loadBalancers",
+        "virtualMachines",
     ]
 
 
