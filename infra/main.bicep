@@ -100,6 +100,11 @@ param widestIpv6 int = 48
 @maxValue(800)
 param maxOpenPerCaller int = 100
 
+@description('Seconds for which a process of the app answers GET /api/machines from what it has read.')
+@minValue(0)
+@maxValue(300)
+param machinesCacheSeconds int = 30
+
 @description('Calls that one caller may make in a minute.')
 @minValue(10)
 @maxValue(10000)
@@ -510,6 +515,7 @@ module app 'modules/app.bicep' = {
     firewallPublicAddress: firewallPublicAddress
     firewallPoll: firewallPoll
     firewallMinDuration: firewallMinDuration
+    machinesCacheSeconds: machinesCacheSeconds
     callsPerMinute: callsPerMinute
     activityDays: activityDays
     requestDays: requestDays

@@ -153,6 +153,9 @@ param firewallMinDuration string
 @description('JIT_MAX_OPEN_PER_CALLER.')
 param maxOpenPerCaller int
 
+@description('JIT_MACHINES_CACHE_SECONDS.')
+param machinesCacheSeconds int
+
 @description('JIT_CALLS_PER_MINUTE.')
 param callsPerMinute int
 
@@ -454,6 +457,10 @@ resource site 'Microsoft.Web/sites@2024-04-01' = {
         {
           name: 'JIT_PROXIES_ONLY'
           value: string(!empty(proxyAddresses) && empty(callerAddresses))
+        }
+        {
+          name: 'JIT_MACHINES_CACHE_SECONDS'
+          value: string(machinesCacheSeconds)
         }
         {
           name: 'JIT_CALLS_PER_MINUTE'
