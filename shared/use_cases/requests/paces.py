@@ -1,10 +1,10 @@
 """What slow firewalls in front of a VM ask of an access: how short it may be, when its close begins."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 
 from shared.domain.errors import Reason
-from shared.domain.ids import name_of
+from shared.domain.ids import key_of, name_of
 from shared.domain.model import MINUTE, Attachment, CloseBy, Policy
 from shared.domain.policy import AskedPort
 from shared.domain.times import format_duration
@@ -14,15 +14,16 @@ _NONE = timedelta(0)
 
 
 def check_lengths(
-    services: Services, policy: Policy, ports: Iterable[AskedPort]
+    services: Services,
+    policy: Policy,
+    ports: Iterable[AskedPort],
+    fronts: Mapping[str, tuple[str, ...]],
 ) -> tuple[Reason, ...]:
-    """List the ports that are asked for too briefly, by the firewalls their policy was applied to."""
+    """List the ports that are asked for too briefly, by the firewalls in front of their VM."""
     now, broken = services.clock(), []
     for port in ports:
-        row = services.policies.vm_row(policy.id, port.vm_id)
-        problem = why_too_short(
-            services, policy, port.vm_id, row.firewalls if row else (), port.length_at(now)
-        )
+        firewalls = fronts[key_of(port.vm_id)]
+        problem = why_too_short(services, policy, port.vm_id, firewalls, port.length_at(now))
         if problem:
             field = "endTimeUtc" if port.duration is None else "duration"
             broken.append(Reason("DurationTooShort", problem, f"{port.at}.{field}"))
