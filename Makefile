@@ -42,7 +42,7 @@ run: setup
 MEASURED = tests/unit tests/functions
 # These start whole stacks, terminals and browsers and wait for closes as time passes. They mostly
 # wait, so that one process more than there are cores pays; TEST_PROCESSES=0 runs them alone.
-WAITING = tests/e2e tests/cli tests/live tests/browser
+WAITING = tests/e2e tests/cli tests/live tests/browser local/tests/demo
 
 # Files run side by side, the tests of one file in one process.
 PROCESSES = $(shell nproc 2>/dev/null || echo 2)
@@ -54,7 +54,7 @@ test: setup
 	@$(PYTHON) -m coverage run -m pytest -n $(PROCESSES) $(SIDE_BY_SIDE) $(MEASURED)
 	@$(PYTHON) -m coverage combine --quiet
 	@$(PYTHON) -m coverage report
-	@$(PYTHON) -m pytest -n $(PROCESSES) $(SIDE_BY_SIDE) tests $(patsubst %,--ignore=%,$(MEASURED) $(WAITING))
+	@$(PYTHON) -m pytest -n $(PROCESSES) $(SIDE_BY_SIDE) tests local/tests $(patsubst %,--ignore=%,$(MEASURED) $(WAITING))
 	@$(PYTHON) -m pytest -n $(TEST_PROCESSES) $(SIDE_BY_SIDE) $(WAITING)
 
 checkov: setup
@@ -65,9 +65,9 @@ bench: setup
 
 live: setup
 ifdef SUBSCRIPTION
-	@$(PYTHON) -m tools.live run --subscription "$(SUBSCRIPTION)" --location "$(LOCATION)" $(if $(BASTION),--bastion)
+	@$(PYTHON) -m tools.live run --subscription "$(SUBSCRIPTION)" --location "$(LOCATION)" $(if $(BASTION),--bastion) $(if $(FIREWALL),--firewall)
 else
-	@$(PYTHON) -m local.live run $(if $(BASTION),--bastion)
+	@$(PYTHON) -m local.live run $(if $(BASTION),--bastion) $(if $(FIREWALL),--firewall)
 endif
 
 live-clean: setup

@@ -12,10 +12,11 @@ from functions import (
     http_reports,
     queue_open,
     timer_audit,
+    timer_bastion,
     timer_sweep,
 )
 
-# Keys are shared secrets that name nobody. Every HTTP trigger verifies a token by itself.
+# Keys are shared secrets that identify no caller. Every HTTP trigger verifies a token by itself.
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 for part in (
     http_access,
@@ -27,6 +28,7 @@ for part in (
     http_reports,
     queue_open,
     timer_audit,
+    timer_bastion,
     timer_sweep,
 ):
     app.register_functions(part.bp)

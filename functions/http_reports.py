@@ -1,4 +1,4 @@
-"""The machines in reach, the API's own descriptions, and the answer to unknown paths."""
+"""The machines in scope, the API's own descriptions, and the answer to unknown paths."""
 
 from http import HTTPStatus
 
@@ -29,13 +29,13 @@ _PAGE = 500
         "/api/machines",
         "list_machines",
         "Say which VMs are governed, and which are really closed",
-        {200: json_answer("The VMs in reach, in pages.", "MachineList")},
+        {200: json_answer("The VMs in scope, in pages.", "MachineList")},
         ("scope", "skipToken"),
         tag="Reports",
     ),
 )
 def list_machines(req: func.HttpRequest) -> func.HttpResponse:
-    """Say of every VM in reach whether its management ports are governed, and really closed."""
+    """Report for every VM in scope whether its management ports are governed, and really closed."""
     principal = caller(req)
     services = app().services
     found = report_to_caller(

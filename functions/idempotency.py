@@ -20,7 +20,7 @@ _FIRST_SENT = "Repeatability-First-Sent"
 _CORRELATION = "x-ms-client-request-id"
 _LONGEST = 128
 _CLOCK_SKEW = timedelta(minutes=5)
-# A client's clock may run ahead: what is refused as too old has certainly been forgotten later.
+# A client's clock may run ahead: what is refused as too old has certainly been purged later.
 _TRACKED = REMEMBERED - _CLOCK_SKEW
 
 
@@ -30,7 +30,7 @@ def idempotency_key(
     """Read the key that the caller gave this call. Return None where it has none.
 
     Raises InvalidInputError for a malformed id or time, and RepeatTooLateError for a call
-    first sent so long ago that its answer may have been forgotten.
+    first sent so long ago that its answer may have been purged.
     """
     _check_first_sent(req)
     named = req.headers.get(REQUEST_ID, "")

@@ -71,7 +71,7 @@ def _document() -> dict[str, Any]:
         "info": {
             "title": "Just-in-time VM access",
             "version": "2020-01-01",
-            "summary": "Management ports that open for somebody, from somewhere, for a while.",
+            "summary": "Management ports that open for one address and a limited time.",
             "description": (
                 "The JIT API of Microsoft Defender for Cloud at Microsoft's paths, and a short "
                 "form with what that API has no word for."

@@ -143,7 +143,7 @@ def _put_on_record(req: func.HttpRequest, error: JitError, calling: Calling) -> 
         )
         record_refusal(app().services, refusal)
     except Exception as failure:  # noqa: BLE001 - the answer must not depend on the record
-        app().services.telemetry.fault("jit.refusal.untold", failure, id=calling.id)
+        app().services.telemetry.fault("jit.refusal.unrecorded", failure, id=calling.id)
 
 
 def _policy_named(req: func.HttpRequest) -> str:

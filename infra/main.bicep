@@ -16,7 +16,7 @@ param environmentName string
 })
 param location string
 
-@description('Object id of whoever deploys; becomes Jit.Admin of the app and nothing else. Empty: nobody does.')
+@description('Object id of the deploying user, who becomes Jit.Admin of the app and nothing else. Empty: no user does.')
 param principalId string = ''
 
 @description('Where the app may open ports: subscriptions or resource groups, comma separated, e.g. /subscriptions/{guid}/resourceGroups/app-rg. The postprovision hook gives the two ARM identities their roles exactly there, and every VM must lie there.')
@@ -156,6 +156,9 @@ param notificationTypes array = [
 @minValue(0)
 @maxValue(1440)
 param closingSoonMinutes int = 15
+
+@description('Disconnect the requestor\'s live Bastion sessions on the VM after a close. Unproven on live Azure. It makes and assigns a role for that.')
+param disconnectBastionSessions bool = false
 
 @description('The URI of the Key Vault secret that signs notifications to a webhook. Empty for an Event Grid topic.')
 param eventsKeySecretUri string = ''
@@ -383,6 +386,14 @@ module firewallRoles 'modules/roles-firewall.bicep' = if (readsFirewalls) {
   }
 }
 
+module bastionRole 'modules/roles-bastion.bicep' = if (disconnectBastionSessions) {
+  name: 'jit-roles-bastion-${mark}'
+  params: {
+    mark: mark
+    assignableScopes: union([toLower(subscription().id)], scopeSubscriptions)
+  }
+}
+
 module probe 'modules/probe.bicep' = if (nsgWrite == 'auto') {
   name: 'jit-probe'
   scope: group
@@ -522,6 +533,7 @@ module app 'modules/app.bicep' = {
     auditContainer: auditExport ? audit.outputs.containerUrl : ''
     eventsUrl: empty(eventsUrl) && notificationChannel != 'none' ? notifications.outputs.triggerUrl : eventsUrl
     closingSoonMinutes: closingSoonMinutes
+    disconnectBastionSessions: disconnectBastionSessions
     eventsKeySecretUri: eventsKeySecretUri
     trustedProxies: trustedProxies
     publicUrl: publicUrl
@@ -645,6 +657,7 @@ output JIT_SCOPES string = join(scopeList, ',')
 // One identity and its role a word. No module is deployed into a scope: `azd down` before 1.24.1 deletes
 // every resource group that its deployment wrote to.
 output JIT_SCOPE_RIGHTS string = '${join(networkPrincipalIds, '=${networkRoleName} ')}=${networkRoleName} ${identities.outputs.authorizerPrincipalId}=${roles.outputs.authorizerRoleName}${readerRight}${closerRight}'
+output JIT_BASTION_RIGHTS string = disconnectBastionSessions ? '${join(networkPrincipalIds, '=${bastionRole.outputs.roleName} ')}=${bastionRole.outputs.roleName}' : ''
 output JIT_FIREWALL_SCOPES string = join(firewallList, ',')
 output JIT_FIREWALL_CLASSIC_SCOPES string = join(classicList, ',')
 output JIT_FIREWALL_READS string = readsFirewalls ? '${join(firewallReaderIds, '=${firewallRoles.outputs.readerRoleName} ')}=${firewallRoles.outputs.readerRoleName}' : ''

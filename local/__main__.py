@@ -18,7 +18,7 @@ from local.stack import ESTATE, ROOT, Stack, StackError
 
 
 class _StopError(Exception):
-    """Somebody asked the stack to stop."""
+    """A signal asked the stack to stop."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,7 +69,7 @@ def _write_local_settings(stack: Stack, app: Path) -> None:
 
 
 def _announce(stack: Stack, described: Path, *, with_host: bool) -> None:
-    # A rename, so that nobody ever reads half a file.
+    # A rename, so that no reader ever sees half a file.
     fresh = described.with_suffix(".new")
     fresh.write_text(json.dumps(stack.describe(), indent=2) + "\n", encoding="utf-8")
     fresh.replace(described)

@@ -22,6 +22,7 @@ from local.json_calls import call
 
 _CLOSED_WITHIN, _SWEPT_WITHIN = 60.0, 60.0
 ROLES = ("network", "authorizer", "closer", "requestor")
+FIREWALL_ROLES = ("firewall reader", "firewall policy", "IP groups", "classic firewall")
 
 
 class AzdError(Exception):
@@ -100,7 +101,11 @@ def _up(environment: Environment) -> None:
     body = {"location": values["AZURE_LOCATION"], "tags": {"azd-env-name": environment.name}}
     arm.call("PUT", group, body)
     resources = deployed_beside_the_app(
-        values["JIT_DEPLOYMENT_ID"], subscription, group, values["JIT_SCOPES"]
+        values["JIT_DEPLOYMENT_ID"],
+        subscription,
+        group,
+        values["JIT_SCOPES"],
+        (*ROLES, *(FIREWALL_ROLES if values.get("JIT_FIREWALL_SCOPES") else ())),
     )
     for resource in resources:
         arm.control("edit", {"resources": [resource]})
@@ -126,12 +131,12 @@ def _wait_for_sweep(api: str) -> None:
 
 
 def deployed_beside_the_app(
-    mark: str, subscription: str, group: str, scope: str
+    mark: str, subscription: str, group: str, scope: str, roles: tuple[str, ...] = ROLES
 ) -> list[dict[str, Any]]:
     """Return what a deployment creates beside the app, as far as clean-up has to find it."""
     provider = "providers/Microsoft.Authorization"
     identity = str(uuid.uuid4())
-    ids = {name: str(uuid.uuid5(uuid.NAMESPACE_URL, f"{mark}/{name}")) for name in ROLES}
+    ids = {name: str(uuid.uuid5(uuid.NAMESPACE_URL, f"{mark}/{name}")) for name in roles}
     definitions = [
         {
             "id": f"{subscription}/{provider}/roleDefinitions/{ids[name]}",
@@ -143,7 +148,7 @@ def deployed_beside_the_app(
                 "permissions": [{"actions": [], "notActions": []}],
             },
         }
-        for name in ROLES
+        for name in roles
     ]
     assignment = {
         "id": f"{scope}/{provider}/roleAssignments/{uuid.uuid4()}",

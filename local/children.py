@@ -11,7 +11,7 @@ from typing import Self
 class Child:
     """A child process that ends with its parent, however that one ends.
 
-    Its standard input is a pipe that nobody writes to: the system closes it when the parent is
+    Its standard input is a pipe without a writer: the system closes it when the parent is
     gone, SIGKILL included, and the child leaves when it reads the end. PR_SET_PDEATHSIG would
     do it only on Linux, and fires already when the *thread* that started the child ends.
     """

@@ -188,7 +188,7 @@ class Story:
 
     def _wait(self, end_at: datetime) -> datetime:
         """Wait until she gets through no more; return when that was first seen."""
-        self._tell.chapter("4. Wait; nobody has to do anything")
+        self._tell.chapter("4. Wait; the port closes by itself")
         told = -1
         while (now := datetime.now(UTC)) < end_at + timedelta(seconds=_CLOSED_WITHIN):
             if not self._see.access(self._vm, HER_ADDRESS)["allowed"]:

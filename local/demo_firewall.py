@@ -112,7 +112,7 @@ class FirewallStory:
         return ends
 
     def _see_closed(self, locations: dict[str, str], ends: dict[str, datetime]) -> None:
-        self._tell.chapter("3. Wait; nobody has to do anything")
+        self._tell.chapter("3. Wait; the ports close by themselves")
         for kind, location in locations.items():
             request = self._poll(location, "Revoked")
             port = request.ports[0][1]

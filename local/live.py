@@ -22,6 +22,8 @@ from tools.live.session import Target
 
 SUBSCRIPTION, LOCATION = "3f1c7d1e-5a0b-4c6e-9b1f-2d7a90c4e815", "westeurope"
 SOURCE = "203.0.113.7"
+# The stack runs before the run's resource group has a name: a firewall is looked for in all of it.
+ENVIRONMENT = {"JIT_FIREWALL_SCOPES": f"/subscriptions/{SUBSCRIPTION}"}
 _ARM = "https://management.azure.com"
 
 
@@ -32,11 +34,12 @@ class SimulatedPort:
         self._arm = arm
         self._vm = run.machine
 
-    def reaches(self, _address: str) -> bool:
-        """Tell whether the rules let the source in."""
+    def reaches(self, address: str, mapped: int = 0) -> bool:
+        """Tell whether the rules let the source in, through a firewall where a port is mapped."""
+        entry = {"publicAddress": address, "publicPort": mapped} if mapped else {}
         client = ArmClient(self._arm)
         try:
-            answer = client.ask("access", vm=self._vm, port=22, source=SOURCE)
+            answer = client.ask("access", vm=self._vm, port=22, source=SOURCE, **entry)
         finally:
             client.close()
         return bool(answer["allowed"])
@@ -56,7 +59,7 @@ def connect_local(run: Run, stack_file: Path, folder: Path) -> Target:
     azd = Azd([sys.executable, "-m", "local.azd"], folder, variables)
     rest = Rest(stack["arm"], token_for(_ARM))
     port = SimulatedPort(stack["arm"], run)
-    times = {"access": "PT6S", "patience": 30.0, "pause": 0.1}
+    times = {"access": "PT6S", "firewall_access": "PT2M", "patience": 30.0, "pause": 0.1}
     return Target(rest, rest, token_for, azd, port, source=SOURCE, **times)  # type: ignore[arg-type]
 
 
@@ -71,6 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m local.live", description=__doc__)
     parser.add_argument("command", choices=("run", "clean"))
     parser.add_argument("--bastion", action="store_true", help="with Azure Bastion")
+    parser.add_argument("--firewall", action="store_true", help="with Azure Firewall")
     parser.add_argument("--stack", type=Path, help="stack.json of a stack that runs")
     parser.add_argument("--folder", type=Path, help="where azd and the journal keep their files")
     options = parser.parse_args(arguments)
@@ -78,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(options, options.stack.resolve(), options.folder.resolve())
     with tempfile.TemporaryDirectory(prefix="jit-live-") as made:
         folder = Path(made)
-        with Stack(directory=folder / "stack") as stack:
+        with Stack(directory=folder / "stack", environment=ENVIRONMENT) as stack:
             stack_file = folder / "stack.json"
             stack_file.write_text(json.dumps(stack.describe()), encoding="utf-8")
             return _run(options, stack_file, folder)
@@ -89,6 +93,7 @@ def _run(options: argparse.Namespace, stack_file: Path, folder: Path) -> int:
     if options.command == "run":
         words += ["--subscription", SUBSCRIPTION, "--location", LOCATION]
         words += ["--bastion"] if options.bastion else []
+        words += ["--firewall"] if options.firewall else []
     return run_suite(
         words,
         connect=lambda run: connect_local(run, stack_file, folder),

@@ -8,7 +8,7 @@ LOOPBACK = "127.0.0.1"
 
 
 class PortTakenError(Exception):
-    """Somebody else listens on the port."""
+    """Another process listens on the port."""
 
 
 def listen(port: int) -> socket.socket:
@@ -28,7 +28,7 @@ def listen(port: int) -> socket.socket:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens on now, all different."""
+    """Return ports without a listener now, all different."""
     servers = [listen(0) for _ in range(count)]
     ports = [server.getsockname()[1] for server in servers]
     for server in servers:

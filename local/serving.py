@@ -33,7 +33,7 @@ class BackgroundServer:
     def stop(self) -> None:
         """Stop serving and give the port back."""
         self._server.should_exit = True
-        # Clients keep connections open; nobody waits for them.
+        # Clients keep connections open; a stop does not wait for them.
         self._server.force_exit = True
         self._thread.join(timeout=5)
         self._socket.close()

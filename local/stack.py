@@ -168,7 +168,7 @@ class Stack:
         self._parts.close()
 
     def _start_services(self) -> None:
-        # Storage starts empty, so nothing of a former run may be remembered beside it.
+        # Storage starts empty, so nothing of a former run may stay beside it.
         shutil.rmtree(self._directory / "timers", ignore_errors=True)
         self.host_log.unlink(missing_ok=True)
         azurite_log = self._directory / "azurite.log"

@@ -6,7 +6,7 @@ then: the HTTP path never loads the management SDK that the queue path needs.
 
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,13 +14,14 @@ from functools import cache, cached_property
 from threading import Lock
 from typing import Any
 
-from shared.adapters.network_parts import NetworkParts
 from shared.adapters.threads import side_by_side
 from shared.domain.ids import RuleNames
 from shared.domain.model import Principal
 from shared.domain.permissions import Action, Decision
-from shared.domain.policy import Limits
-from shared.ports import Authorizer, Inventory, Queues, Tables, Telemetry, Value
+from shared.firewalls.nsg.making import GroupParts, Groups
+from shared.firewalls.registry import Registry
+from shared.outside import Outside, ReaderOutside
+from shared.ports import Inventory
 from shared.settings import Settings, read_settings
 from shared.use_cases.reports.estates import Estates
 from shared.use_cases.services import Services
@@ -30,18 +31,17 @@ from shared.use_cases.timers.send_notifications import NotificationDelivery
 from shared.when_used import when_used
 
 _HEALTH_KEPT = timedelta(seconds=5)
-_SOMEBODY_WAITS = 15  # seconds for an answer that a caller waits for
-_CALLER_WAITS = 3  # seconds for a quota of ARM to fill up again
 
 
 class App:
     """The app over one set of settings."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, outside: Outside | None = None) -> None:
         from shared.adapters.telemetry import quiet_libraries
 
         quiet_libraries()
         self.settings = settings
+        self.outside = outside or Outside(settings)
         self._health: tuple[datetime, watch.Health] | None = None
         self._health_lock = Lock()
 
@@ -50,13 +50,13 @@ class App:
         """Return the parts the use cases work with."""
         settings = self.settings
         return Services(
-            tables=self._tables,
-            queues=self._queues,
-            firewalls=self._network.registry,
-            machines=when_used(lambda: self._network.machines),
+            tables=self.outside.tables,
+            queues=self.outside.queues,
+            firewalls=self._registry,
+            machines=when_used(lambda: self._groups.machines),
             inventory=when_used(lambda: self.inventory),
-            bastions=when_used(lambda: self._network.bastions),
-            telemetry=self._telemetry,
+            bastions=when_used(lambda: self.outside.bastions),
+            telemetry=self.outside.telemetry,
             clock=_utc_now,
             sleep=time.sleep,
             new_id=lambda: secrets.token_hex(8),
@@ -65,30 +65,40 @@ class App:
             authorize=self._authorize,
             scopes=settings.scopes,
             most_live_ports=settings.max_open_per_caller,
-            keep_activity=_days(settings.activity_days),
-            keep_requests=_days(settings.request_days),
+            keep_activity=settings.keep_activity,
+            keep_requests=settings.keep_requests,
             export_audit=bool(settings.audit_container),
             notify=bool(settings.events_url),
+            disconnect_bastion_sessions=settings.disconnect_bastion_sessions,
             closing_soon=timedelta(minutes=settings.closing_soon_minutes),
-            limits=Limits(
-                settings.min_duration,
-                settings.max_duration,
-                settings.widest_ipv4,
-                settings.widest_ipv6,
-            ),
+            limits=settings.limits,
         )
 
-    def _new_aws_api(self) -> Any:
-        """Return the client of EC2: keys come from STS for the network identity's token."""
-        from shared.adapters.aws import AwsApi, identity_token
+    @cached_property
+    def _registry(self) -> Registry:
+        """Return the providers of this installation, as far as settings name some."""
+        groups = self._groups
+        registry = Registry((groups.provider,), guard=groups.probe)
+        if self.settings.reads_azure_firewalls:
+            from shared.adapters.azure_firewalls import azure_firewalls
+
+            azure = azure_firewalls(self.settings, self.outside.arm_network_client)
+            providers = (groups.provider, *azure.providers)
+            registry = replace(registry, providers=providers, read_notes=azure.read_notes)
+        if not self.settings.aws.listed:
+            return registry
+        from shared.firewalls.ec2.provider import Ec2Provider
+        from shared.firewalls.ec2.wire import Ec2WhenUsed
 
         settings = self.settings
-        audience = settings.aws_audience or settings.network_client_id
-        return AwsApi(
-            settings.aws,
-            identity_token(self._identity(settings.network_client_id), audience),
-            session_name=f"jit-{settings.deployment_id}",
-            endpoint_url=settings.aws_url,
+        ec2 = Ec2Provider(
+            Ec2WhenUsed(self.outside.new_aws_api), settings.aws, settings.deployment_id
+        )
+        return replace(
+            registry,
+            providers=(*registry.providers, ec2),
+            list_machines=ec2.machines,
+            name_machine=settings.aws.defender_id_of,
         )
 
     @cached_property
@@ -99,7 +109,9 @@ class App:
             return None
         from shared.adapters.audit_blobs import AppendBlobs
 
-        credential = None if settings.is_local else self._identity(settings.storage_client_id)
+        credential = (
+            None if settings.is_local else self.outside.identity(settings.storage_client_id)
+        )
         return AuditExport(
             self.services.exports,
             AppendBlobs(settings.audit_container, credential),
@@ -121,7 +133,7 @@ class App:
             settings.events_url,
             settings.events_key,
             f"/jit/{settings.deployment_id}",
-            lambda: self._identity(settings.storage_client_id),
+            lambda: self.outside.identity(settings.storage_client_id),
             audience=settings.logic_app_audience,
         )
         services = self.services
@@ -140,32 +152,12 @@ class App:
 
     def verify(self, authorization: str | None) -> Principal:
         """Verify who is calling; raises NotAuthenticatedError."""
-        return self._verifier.verify(authorization)  # type: ignore[no-any-return]
+        return self.outside.verifier.verify(authorization)  # type: ignore[no-any-return]
 
     @property
     def post_event(self) -> Callable[[dict[str, Any]], None] | None:
         """Return how the approval workflow is told, if the deployer named one."""
-        return self._logic_app.post if self.settings.logic_app_url else None
-
-    @cached_property
-    def _logic_app(self) -> Any:
-        from shared.adapters.logic_app import LogicApp
-
-        settings = self.settings
-        credential = None if settings.is_local else self._identity(settings.storage_client_id)
-        return LogicApp(settings.logic_app_url, credential, settings.logic_app_audience)
-
-    @cached_property
-    def _verifier(self) -> Any:
-        from shared.adapters.tokens import TokenVerifier
-
-        return TokenVerifier(
-            keys_url=self.settings.keys_url,
-            issuers=self.settings.accepted_issuers,
-            audiences=self.settings.audience,
-            tenant=self.settings.tenant_id,
-            scope=self.settings.token_scope,
-        )
+        return self.outside.logic_app.post if self.settings.logic_app_url else None
 
     def health(self) -> watch.Health:
         """Return the health report, read anew after some seconds: anybody may ask for it."""
@@ -184,128 +176,47 @@ class App:
         for warning in self.settings.warnings:
             self.services.telemetry.event("jit.proxies.unguarded", reason=warning)
 
-    def _measure(self, name: str, facts: Mapping[str, Value | None]) -> None:
-        self._metrics.measure(name, facts)
-
-    @cached_property
-    def _telemetry(self) -> Telemetry:
-        from shared.adapters.telemetry import LogTelemetry
-
-        return LogTelemetry(self._measure)
-
-    @cached_property
-    def _metrics(self) -> Any:
-        from shared.adapters.metrics import Metrics
-
-        return Metrics()
-
     def _authorize(self, principal: Principal, action: Action, scope: str) -> Decision:
-        return self._authorizer(principal, action, scope)
+        return self.outside.authorizer(principal, action, scope)
 
     @cached_property
-    def _authorizer(self) -> Authorizer:
-        from shared.adapters.roles import RoleAuthorizer
-
-        return RoleAuthorizer(
-            lambda: self._arm_as_authorizer, self.settings.scopes, lambda: datetime.now(UTC)
+    def _groups(self) -> Groups:
+        """Return the firewalls that this app has without further settings."""
+        settings = self.settings
+        return Groups(
+            GroupParts(
+                client=self.outside.network_client,
+                resources=lambda: self.outside.arm_as_network,
+                scopes=settings.scopes,
+                table=lambda: self.outside.tables.firewalls,
+                names=self.names,
+                telemetry=self.outside.telemetry,
+                clock=_utc_now,
+                whole_writes=settings.nsg_write == "auto",
+                probe_group=settings.probe_nsg,
+                allow_from=settings.allow_from,
+            )
         )
 
     @cached_property
-    def _arm_as_authorizer(self) -> Any:
-        """Return the reader of role assignments: an identity apart from the network's."""
-        from shared.adapters.arm import ArmReader
-        from shared.adapters.arm_clients import arm_client
-
-        credential = self._arm_credential("authorizer", self.settings.authorizer_client_id)
-        client = arm_client(self.settings.arm_url, credential, seconds=_SOMEBODY_WAITS)
-        return ArmReader(client, patience=_CALLER_WAITS)
-
-    @cached_property
-    def _tables(self) -> Tables:
-        from shared.adapters.tables import AzureTables
-
-        return AzureTables.connect(*self._storage(self.settings.storage_tables))
-
-    @cached_property
-    def _queues(self) -> Queues:
-        from shared.adapters.queues import AzureQueues
-
-        return AzureQueues.connect(*self._storage(self.settings.storage_queues))
-
-    def _storage(self, address: str) -> tuple[str, Any]:
-        """Return a connection string, or an account address and the host's identity."""
-        if self.settings.storage:
-            return self.settings.storage, None
-        return address, self._identity(self.settings.storage_client_id)
-
-    @cached_property
     def inventory(self) -> Inventory:
-        """Return the lists of what is in reach."""
-        return self._network.inventory
+        """Return the lists of what is in scope."""
+        return self._groups.inventory
 
     @cached_property
     def estates(self) -> Estates:
         """Return what reports read of the cloud, with the reader's identity where one is named."""
         services, inventory = self.services, self.inventory
         if self.settings.reader_client_id:
-            reader = self._network_parts(self._reader_identity)
-            bastions = when_used(lambda: reader.bastions)
-            services = replace(services, firewalls=reader.registry, bastions=bastions)
+            reader = App(self.settings, ReaderOutside(self.settings))
+            bastions = when_used(lambda: reader.outside.bastions)
+            services = replace(services, firewalls=reader._registry, bastions=bastions)
             inventory = reader.inventory
         return Estates(services, inventory, seconds=self.settings.machines_cache_seconds)
-
-    @cached_property
-    def _network(self) -> NetworkParts:
-        """Return the parts that read VMs and write firewalls."""
-        return self._network_parts(self._network_identity)
-
-    def _network_parts(self, make_identity: Callable[[], Any]) -> NetworkParts:
-        return NetworkParts(
-            settings=self.settings,
-            make_identity=make_identity,
-            make_aws_api=self._new_aws_api,
-            table=lambda: self._tables.firewalls,
-            names=self.names,
-            telemetry=self._telemetry,
-            clock=_utc_now,
-        )
-
-    def _reader_identity(self) -> Any:
-        """Return the identity that reads for reports and writes nothing."""
-        return self._arm_credential("reader", self.settings.reader_client_id)
-
-    def _network_identity(self) -> Any:
-        """Return the identity for VMs and firewalls: one, or several that share the calls."""
-        from shared.adapters.arm_clients import identity_by_place
-
-        settings = self.settings
-        shared = settings.network_identities
-        usual = self._arm_credential("network", settings.network_client_id)
-        if not shared.all:
-            return usual
-        more = {each: self._arm_credential(f"network:{each}", each) for each in shared.all}
-        return identity_by_place(settings.arm_url, {"": usual, **more}, shared.choose)
-
-    def _arm_credential(self, name: str, client_id: str) -> Any:
-        """Return an identity for ARM; the simulator on this machine gets a name, no token."""
-        if self.settings.is_local:
-            from shared.adapters.arm_clients import LocalName
-
-            return LocalName(name)
-        return self._identity(client_id)
-
-    def _identity(self, client_id: str) -> Any:
-        from shared.adapters.identity import managed_identity
-
-        return managed_identity(client_id)
 
 
 def _utc_now() -> datetime:
     return datetime.now(UTC)
-
-
-def _days(count: int) -> timedelta | None:
-    return timedelta(days=count) if count else None
 
 
 _given: list[App] = []

@@ -12,6 +12,7 @@ from shared.domain.aws_accounts import AwsAccounts, read_accounts
 from shared.domain.identities import Identities, read_identities
 from shared.domain.ids import is_scope, parse_id
 from shared.domain.network import network
+from shared.domain.policy import Limits
 from shared.domain.times import format_duration, parse_duration
 from shared.firewalls.nsg.model import NSG_TYPE
 
@@ -98,6 +99,7 @@ class Settings(BaseSettings):
     audit_container: str = ""
     events_url: str = ""
     closing_soon_minutes: int = Field(15, ge=0, le=1440)
+    disconnect_bastion_sessions: bool = False
     events_key: str = Field("", repr=False)  # checked when it is used: it must not stop the app
     # Azure Firewall: docs/azure-firewall.md. Without scopes none is looked for.
     firewall_scopes: Listed = ()
@@ -256,6 +258,21 @@ class Settings(BaseSettings):
         if 0 < days < shortest:
             raise ValueError(f"must be 0, which means for ever, or at least {shortest}")
         return days
+
+    @property
+    def limits(self) -> Limits:
+        """Return the bounds of every policy and request."""
+        return Limits(self.min_duration, self.max_duration, self.widest_ipv4, self.widest_ipv6)
+
+    @property
+    def keep_activity(self) -> timedelta | None:
+        """Return how long audit events are kept; None: for ever."""
+        return timedelta(days=self.activity_days) if self.activity_days else None
+
+    @property
+    def keep_requests(self) -> timedelta | None:
+        """Return how long requests are kept; None: for ever."""
+        return timedelta(days=self.request_days) if self.request_days else None
 
     @property
     def network_identities(self) -> Identities:

@@ -15,7 +15,7 @@ from shared.domain.model import CloseBy, Policy, PolicyVm, PortRule
 from shared.domain.permissions import Decision
 from shared.settings import Settings
 from shared.use_cases.policies import apply as protection
-from tests.contract.arm import firewalls as hub
+from tests import firewalls as hub
 from tests.fakes import Clock
 from tests.world import World
 
@@ -59,7 +59,7 @@ class HubWorld(World):
         self.client.control("reset", _estate(kind))
         self.client.control("firewalls", {"duration": WRITE.total_seconds()})
         self.app = App(_settings(server.url, kind, settings))
-        vars(self.app).update(_tables=self.tables, _queues=self.queues)
+        vars(self.app.outside).update(tables=self.tables, queues=self.queues)
         vars(self.app)["services"] = self.services = replace(
             self.app.services,
             telemetry=self.telemetry,

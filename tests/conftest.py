@@ -16,10 +16,12 @@ LONGEST_FIRST = (
     "tests/e2e/",
     "tests/cli/",
     "tests/clients/",
-    "tests/contract/test_functions_host",
+    "local/tests/test_functions_host",
+    "local/tests/demo/",
     "tests/judgement/",
     "tests/faults/",
     "tests/contract/",
+    "local/tests/",
 )
 
 

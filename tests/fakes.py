@@ -194,7 +194,7 @@ class MemoryQueues:
         return sum(each.kind == "request" for each in self.waiting)
 
     def poisoned(self) -> int:
-        """Count the messages that nobody could handle."""
+        """Count the messages that no handler could take."""
         return self.poison_count
 
     def _send(self, kind: str, subject: str, delay: timedelta) -> None:
@@ -237,7 +237,7 @@ class MemoryFirewall:
         ]
 
     def edit(self, firewall_id: str, *put: SecurityRule, remove: Iterable[str] = ()) -> None:
-        """Edit a group as somebody else."""
+        """Edit a group as another writer."""
         group = self.groups[key_of(firewall_id)]
         group.update({rule.name: rule for rule in put})
         for name in remove:

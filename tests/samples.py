@@ -72,7 +72,7 @@ def allow(
     ports: tuple[str, ...] = ("22",),
     protocol: str = "Tcp",
 ) -> SecurityRule:
-    """Make an allow rule of somebody else, which meets the usual grant."""
+    """Make an allow rule of another writer, which meets the usual grant."""
     return SecurityRule(
         name, Access.ALLOW, protocol, sources, destinations, ports, "not ours", priority
     )
@@ -87,7 +87,7 @@ def deny(
     ports: tuple[str, ...] = ("22",),
     protocol: str = "*",
 ) -> SecurityRule:
-    """Make a deny rule of somebody else, which meets the usual grant."""
+    """Make a deny rule of another writer, which meets the usual grant."""
     return replace(
         allow(
             name,

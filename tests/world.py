@@ -126,7 +126,7 @@ class World:
         )
 
     def authorize(self, principal: Principal, action: Action, scope: str) -> Decision:
-        """Decide by app roles, unless a test has taken somebody's permission away."""
+        """Decide by app roles, unless a test has taken a caller's permission away."""
         if principal.key in self.unpermitted:
             return Decision(False, ("taken away",))
         return is_allowed(principal, action, scope, app_scopes=self.services.scopes)

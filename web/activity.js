@@ -7,7 +7,7 @@ const MOST_SHOWN = 1000;
 const DAY_MS = 86400000;
 /** @type {[number, string][]} */
 const PERIODS = [[1, "Last day"], [7, "Last 7 days"], [30, "Last 30 days"], [91, "Last 91 days"]];
-const OPERATIONS = ["requested", "breakGlass", "approved", "denied", "opened", "extensionRequested", "extensionTimedOut", "extended", "extensionRefused", "revoked", "closed", "ended", "repaired",
+const OPERATIONS = ["requested", "breakGlass", "approved", "denied", "opened", "extensionRequested", "extensionTimedOut", "extended", "extensionRefused", "revoked", "closed", "ended", "sessionDisconnected", "sessionsKept", "repaired",
   "policyCreated", "policyChanged", "policyDeleted", "refused", "unreadable"];
 
 /** Show the activity, newest first. @param {() => boolean} current */

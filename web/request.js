@@ -12,6 +12,7 @@ const EVENTS = {
   requested: "requested access", breakGlass: "requested access without waiting for approval", approved: "approved", denied: "denied",
   opened: "opened", closed: "closed", extended: "gave a later end", extensionRequested: "asked for a later end", extensionTimedOut: "no approver decided about the later end in time",
   extensionRefused: "a firewall refused the later end", revoked: "ended the access", ended: "ended before anything was opened", repaired: "repaired a rule",
+  sessionDisconnected: "a Bastion session was disconnected", sessionsKept: "Bastion sessions were left connected",
 };
 
 /** Show one request, and follow it. @param {() => boolean} current @param {string} id */

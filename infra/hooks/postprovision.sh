@@ -44,7 +44,7 @@ Just-in-time VM access is at $JIT_API_URL (installation $JIT_DEPLOYMENT_ID).
 EOF
 if [ "${JIT_APPROVAL_CHANNEL:-none}" != none ]; then
     cat <<EOF
-  left to do:       the approval workflow's connections (con-jit-*) wait for somebody to sign in:
+  left to do:       the approval workflow's connections (con-jit-*) wait for a person to sign in:
                     portal, resource group $AZURE_RESOURCE_GROUP, each connection, Edit API connection, Authorize.
 EOF
 fi

@@ -1,8 +1,8 @@
 #!/bin/sh
 # Drain before `azd down`: close every grant, remove every rule of ours, list what could not be.
-# Without it, deny rules would stay that lock people out, and allow rules that nobody closes.
+# Without it, deny rules would stay that lock people out, and allow rules that no app closes.
 #
-# It needs the Azure CLI and nothing else, signed in as somebody with
+# It needs the Azure CLI and nothing else, signed in as a user with
 #   - Jit.Admin in the app, to delete policies (which closes grants and lifts deny rules), and
 #   - where the app is down: securityRules/delete on the NSGs and Website Contributor on the app.
 # It can also be run by hand: JIT_API_URL=... JIT_API_AUDIENCE=... JIT_DEPLOYMENT_ID=... \
@@ -116,7 +116,7 @@ drain_through_the_app() {
         say "the policies cannot be saved in $backup, so none is deleted" >&2
         exit 1
     fi
-    # Nobody can ask for anything that no policy covers, so nothing new opens from here on.
+    # No requestor can ask for anything that no policy covers, so nothing new opens from here on.
     while read -r policy; do
         [ -n "$policy" ] || continue
         say "deleting $policy"

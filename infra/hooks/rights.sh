@@ -1,6 +1,7 @@
 #!/bin/sh
 # Run by postprovision.sh: assigns each role of JIT_SCOPE_RIGHTS at each scope of JIT_SCOPES, those for
-# Azure Firewall where firewall scopes are named, and nothing wider. A scope is a subscription, a resource group or one resource.
+# Azure Firewall where firewall scopes are named, that for Bastion's sessions where it is switched on,
+# and nothing wider. A scope is a subscription, a resource group or one resource.
 #
 # It is no part of azd's deployment, because `azd down` before 1.24.1 deletes every resource group
 # that its deployment wrote to. It takes Microsoft.Authorization/roleAssignments/write at the scopes
@@ -74,7 +75,7 @@ for scope in $scopes $hubs $firewalls; do
 done
 
 failed=no
-assign_at "$scopes" "$JIT_SCOPE_RIGHTS ${JIT_FIREWALL_READS:-}"
+assign_at "$scopes" "$JIT_SCOPE_RIGHTS ${JIT_FIREWALL_READS:-} ${JIT_BASTION_RIGHTS:-}"
 assign_at "$hubs" "${JIT_FIREWALL_READS:-} ${JIT_FIREWALL_RIGHTS:-}"
 assign_at "$firewalls" "${JIT_FIREWALL_READS:-} ${JIT_FIREWALL_CLASSIC_RIGHTS:-}"
 [ "$failed" = no ] || stop 'the app cannot close where its role is missing: give yourself roleAssignments/write there and run azd provision again'

@@ -26,7 +26,7 @@ param tags object
 @description('Mark of this installation in every rule name.')
 param mark string
 
-@description('Who is told by mail. Empty: nobody.')
+@description('Addresses that get alerts by mail. Empty: none.')
 param email string
 
 @description('Fire the alerts on silence. false until code is deployed.')
@@ -196,7 +196,7 @@ var alerts = [
   }
   {
     name: 'jit-foreign-rule'
-    title: 'Somebody else changed a rule of ours'
+    title: 'Another writer changed a rule of ours'
     text: 'A security rule with our mark was written or deleted by another identity. Reconciling repairs it; find out who and why.'
     severity: 1
     frequency: 'PT15M'
@@ -206,7 +206,7 @@ var alerts = [
   {
     name: 'jit-rule-repaired'
     title: 'A rule of ours had been changed, and was repaired'
-    text: 'Somebody or something writes over our rules: a person, a template, another tool. The rule is as it should be again.'
+    text: 'Another writer changes our rules: a person, a template, another tool. The rule is as it should be again.'
     severity: 1
     frequency: 'PT15M'
     window: 'PT30M'
@@ -214,8 +214,8 @@ var alerts = [
   }
   {
     name: 'jit-foreign-storage'
-    title: 'Somebody else wrote the app\'s tables or queues'
-    text: 'Whoever writes these can open ports. Treat it as an intrusion until it is explained.'
+    title: 'Another writer changed the app\'s tables or queues'
+    text: 'A writer of these can open ports. Treat it as an intrusion until it is explained.'
     severity: 0
     frequency: 'PT5M'
     window: 'PT15M'
@@ -241,7 +241,7 @@ var alerts = [
   }
   {
     name: 'jit-break-glass'
-    title: 'Somebody broke the glass'
+    title: 'Break-glass was used'
     text: 'A port was opened without approval. The reason stands in the record; ask the person today.'
     severity: 1
     frequency: 'PT5M'
@@ -250,7 +250,7 @@ var alerts = [
   }
   {
     name: 'jit-refusals'
-    title: 'Somebody is refused again and again, or permissions cannot be read'
+    title: 'A caller is refused again and again, or permissions cannot be read'
     text: 'Twenty refusals of one caller in fifteen minutes, or five because the check itself could not be made.'
     severity: 3
     frequency: 'PT15M'

@@ -174,6 +174,9 @@ param eventsUrl string
 @description('JIT_CLOSING_SOON_MINUTES.')
 param closingSoonMinutes int
 
+@description('JIT_DISCONNECT_BASTION_SESSIONS.')
+param disconnectBastionSessions bool
+
 @description('The secret in Key Vault that JIT_EVENTS_KEY refers to; empty for an Event Grid topic.')
 param eventsKeySecretUri string
 
@@ -533,6 +536,10 @@ resource site 'Microsoft.Web/sites@2024-04-01' = {
         {
           name: 'JIT_CLOSING_SOON_MINUTES'
           value: string(closingSoonMinutes)
+        }
+        {
+          name: 'JIT_DISCONNECT_BASTION_SESSIONS'
+          value: string(disconnectBastionSessions)
         }
         {
           // The platform reads the secret; where it cannot, notifications fail and nothing else does.

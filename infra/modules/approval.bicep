@@ -153,7 +153,7 @@ var workflowParameters = {
   }
 }
 
-// Somebody has to sign in to each once, in the portal: a connector's consent cannot be deployed.
+// A person has to sign in to each once, in the portal: a connector's consent cannot be deployed.
 resource connections 'Microsoft.Web/connections@2016-06-01' = [for name in connectionNames: {
   name: 'con-jit-${name}-${token}'
   location: location

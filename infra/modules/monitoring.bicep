@@ -1,4 +1,4 @@
-// Where the app's events go. Local authentication is off: without an Entra role nobody writes
+// Where the app's events go. Local authentication is off: without an Entra role no client writes
 // events into the record, and the connection string carries no secret.
 @description('Region.')
 param location string

@@ -1,4 +1,4 @@
-// The host's storage, the app's rows and its queues. No shared keys: whoever can write these
+// The host's storage, the app's rows and its queues. No shared keys: a client that can write these
 // tables can open ports, so the only way in is a role, and the only holder of one is the host. It holds
 // each on one container, queue or table: a stolen token of the host reaches nothing beside them.
 @description('Region.')

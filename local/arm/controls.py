@@ -9,7 +9,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from local.arm import firewall_access, firewall_control
+from local.arm import bastion_sessions, firewall_access, firewall_control
 from local.arm.faults import Faults
 from local.arm.nsg import rule_from
 from local.arm.simulator import CONCURRENCY, Settings, Simulator
@@ -19,7 +19,7 @@ Control = Callable[[Mapping[str, Any]], Json]
 
 
 class Controls:
-    """Log, reset, faults, access, edit, resources, quotas, firewalls and settings."""
+    """Log, reset, faults, access, edit, resources, quotas, firewalls, sessions and settings."""
 
     def __init__(self, sim: Simulator, estate: Mapping[str, Any], settings: Settings) -> None:
         self.sim = sim
@@ -39,6 +39,8 @@ class Controls:
             ("POST", "quotas"): self._set_quotas,
             ("GET", "firewalls"): lambda _given: firewall_control.show(self.sim),
             ("POST", "firewalls"): lambda given: firewall_control.set_switches(self.sim, given),
+            ("GET", "sessions"): lambda given: bastion_sessions.show_sessions(self.sim, given),
+            ("POST", "sessions"): lambda given: bastion_sessions.begin_sessions(self.sim, given),
             ("GET", "settings"): self._show_settings,
             ("POST", "settings"): self._set_settings,
         }

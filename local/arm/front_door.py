@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 
 from local.arm import (
     authorization,
+    bastion_sessions,
     deployments,
     effective,
     errors,
@@ -23,6 +24,7 @@ NOT_SIMULATED = "NotSimulated"
 
 _NSG = "microsoft.network/networksecuritygroups"
 _NIC = "microsoft.network/networkinterfaces"
+_BASTION = "microsoft.network/bastionhosts"
 _DIAGNOSTICS = "microsoft.insights/diagnosticsettings"
 _LOCATION = "microsoft.network/locations"
 _READ_ONLY = (
@@ -31,7 +33,7 @@ _READ_ONLY = (
     "microsoft.network/publicipaddresses",
     "microsoft.network/loadbalancers",
     "microsoft.network/applicationsecuritygroups",
-    "microsoft.network/bastionhosts",
+    _BASTION,
     "microsoft.network/azurefirewalls",
 )
 
@@ -43,6 +45,9 @@ COLLECTIONS: Mapping[tuple[str, str], Handler] = {
     ("GET", "microsoft.network/virtualnetworks/subnets"): reads.list_subnets,
     ("GET", "microsoft.network/virtualnetworks/virtualnetworkpeerings"): reads.list_peerings,
     ("GET", "microsoft.compute/virtualmachines/instanceview"): reads.get_instance_view,
+    ("POST", f"{_BASTION}/getactivesessions"): bastion_sessions.get_active_sessions,
+    ("GET", f"{_BASTION}/getactivesessions"): bastion_sessions.more_sessions,
+    ("POST", f"{_BASTION}/disconnectactivesessions"): bastion_sessions.disconnect_active_sessions,
     ("POST", f"{_NIC}/effectivenetworksecuritygroups"): effective.effective_groups,
     ("POST", f"{_NIC}/effectiveroutetable"): effective.effective_routes,
     **{("GET", kind): reads.list_resources for kind in _READ_ONLY},

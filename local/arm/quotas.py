@@ -76,7 +76,7 @@ class Quotas:
         self._windows: dict[tuple[str, bool], Window] = {}
 
     def refill(self) -> None:
-        """Forget what was used."""
+        """Reset what was used."""
         self._buckets.clear()
         self._windows.clear()
 

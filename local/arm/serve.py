@@ -45,7 +45,7 @@ def server(app: Starlette) -> uvicorn.Server:
 
 
 def listen(port: int, host: str = HOST) -> socket.socket:
-    """Take a port, 0 for any free one; from then on nobody is turned away.
+    """Take a port, 0 for any free one; from then on no connection is refused.
 
     With the protocol named, asyncio turns Nagle off; without, each answer waits 40 ms.
     """

@@ -100,6 +100,7 @@ class Simulator:
         self.store = Store(resources)
         self.operations: dict[str, Operation] = {}
         self.switches = FirewallSwitches()
+        self.bastion_sessions: dict[str, list[dict[str, Any]]] = {}  # by the key of their host
         self.quotas.refill()
 
     def settle(self) -> None:

@@ -75,7 +75,7 @@ class Queue:
         await self._hide(message, after)
 
     async def delete(self, message: Message) -> None:
-        """Delete the message unless somebody else took it over."""
+        """Delete the message unless another listener took it over."""
         await self._ignoring_gone(
             lambda: self._client.delete_message(message.id, message.pop_receipt)
         )
@@ -104,7 +104,7 @@ class Queue:
         try:
             self._client.create_queue()
         except HttpResponseError as error:
-            if error.status_code != 409:  # noqa: PLR2004  somebody else created it
+            if error.status_code != 409:  # noqa: PLR2004  another listener created it
                 raise
 
     async def _hide(self, message: Message, duration: timedelta) -> None:
@@ -120,7 +120,7 @@ class Queue:
 
     async def _ignoring_gone(self, action: Callable[[], object]) -> None:
         # QueueProcessor: a pop receipt that no longer fits, a message or queue that is gone:
-        # somebody else has it, which is why delivery is only at least once.
+        # another listener has it, which is why delivery is only at least once.
         try:
             await self._run(action)
         except HttpResponseError as error:

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from shared.adapters.arm import ArmReader, NotReadableError, list_all
+from shared.adapters.arm import ArmReader
 from shared.domain.bastion import DEVELOPER_PREFIX, BastionHost, BastionReach
 from shared.domain.ids import key_of
-from shared.ports import OutsideError
+from shared.ports import NotReadableError, OutsideError
 from shared.use_cases.reports.inventory import places_in
 
 _NETWORK = "2024-05-01"
@@ -107,7 +107,7 @@ class _Lookup:
         return places_in(self._scopes, subscription) or (f"/subscriptions/{subscription}",)
 
     def _list(self, places: Iterable[str], resource_type: str) -> Sequence[Resource]:
-        return list_all(self._arm, places, f"Microsoft.Network/{resource_type}", _NETWORK)
+        return self._arm.list_in(places, f"Microsoft.Network/{resource_type}", _NETWORK)
 
 
 def _known(found: Known | str, unreadable: list[str]) -> Known | None:

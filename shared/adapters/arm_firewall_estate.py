@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from shared.adapters.arm import ArmReader, GoneError, NotReadableError
+from shared.adapters.arm import ArmReader
 from shared.adapters.arm_firewalls import API_VERSION
 from shared.domain.ids import key_of
 from shared.firewalls.azure_rules.estate import Estate
-from shared.ports import OutsideError
+from shared.ports import GoneError, NotReadableError, OutsideError
 
 _COMPUTE = "2024-07-01"
 _NETWORK = "Microsoft.Network"

@@ -52,7 +52,7 @@ class AzureQueues:
         """Ask for converge_firewall.
 
         Rounded down to the queue's whole seconds: who comes early waits for the moment, and who
-        comes late has left a door open.
+        comes late has left a port open.
         """
         self._send(FIREWALLS, {"firewall": firewall_id}, math.floor(delay.total_seconds()))
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from threading import Lock
 from typing import Any, TypeVar
 
-from shared.adapters.arm import ArmReader, GoneError
+from shared.adapters.arm import ArmReader
 from shared.adapters.read_budget import ReadBudget, ReadsExceededError
 from shared.domain.ids import is_within, key_of
 from shared.domain.model import Principal
@@ -19,7 +19,7 @@ from shared.domain.permissions import (
     is_allowed,
     reaches,
 )
-from shared.ports import Clock, OutsideError
+from shared.ports import Clock, GoneError, OutsideError
 
 _API = "2022-04-01"
 _KEPT = timedelta(minutes=1)

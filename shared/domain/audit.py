@@ -18,6 +18,8 @@ class Operation(StrEnum):
     REVOKED = "revoked"
     CLOSED = "closed"
     ENDED = "ended"
+    SESSION_DISCONNECTED = "sessionDisconnected"
+    SESSIONS_KEPT = "sessionsKept"
     REPAIRED = "repaired"
     REFUSED = "refused"
     POLICY_CREATED = "policyCreated"

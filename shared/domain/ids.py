@@ -146,7 +146,7 @@ class RuleNames:
         return f"{self.prefix}-{self.deployment}-{grant}"
 
     def deny(self, vm_id: str, family: int) -> str:
-        """Name the standing deny of a VM."""
+        """Name the deny rule of a VM."""
         return f"{self.prefix}_{self.deployment}_{digest(key_of(vm_id), str(family))}"
 
     def is_ours(self, rule_name: str) -> bool:
@@ -162,5 +162,5 @@ def allow_description(request_id: str, expires_at: datetime, requestor: str = ""
 
 
 def deny_description(vm_name: str) -> str:
-    """Describe the standing deny of a VM."""
+    """Describe the deny rule of a VM."""
     return cut(f"JIT access: management ports of VM '{vm_name}' stay closed.", MAX_DESCRIPTION)

@@ -53,6 +53,8 @@ TYPES: Mapping[Operation, EventType | None] = MappingProxyType(
         Operation.REVOKED: EventType.REVOKED,
         Operation.CLOSED: EventType.CLOSED,
         Operation.ENDED: None,
+        Operation.SESSION_DISCONNECTED: None,
+        Operation.SESSIONS_KEPT: None,
         Operation.REPAIRED: None,
         Operation.REFUSED: None,
         Operation.POLICY_CREATED: EventType.POLICY_CHANGED,

@@ -72,7 +72,7 @@ def intersect_all(left: Iterable[Box], right: Iterable[Box]) -> Boxes:
 
 
 def subtract_all(boxes: Iterable[Box], taken: Iterable[Box]) -> Boxes:
-    """Return what is left of a set once others are taken away."""
+    """Return what is left of a set without others."""
     left = tuple(boxes)
     for each in taken:
         left = tuple(piece for box in left for piece in _subtract(box, each))
@@ -82,7 +82,7 @@ def subtract_all(boxes: Iterable[Box], taken: Iterable[Box]) -> Boxes:
 def _subtract(box: Box, taken: Box) -> Boxes:
     """Cut one box out of another: addresses first, then ports, then sides.
 
-    A set whose members are not known takes away only what is known to lie in it.
+    A set whose members are not known removes only what is known to lie in it.
     """
     shared = intersect(box, taken)
     if shared is None or not taken.needs <= box.needs:

@@ -2,7 +2,8 @@
 
 from shared.ports.audit_blobs import AuditBlobs, PositionError
 from shared.ports.authority import Authorizer
-from shared.ports.errors import OutsideError, ThrottledError
+from shared.ports.bastion_sessions import BastionSessions
+from shared.ports.errors import GoneError, NotReadableError, OutsideError, ThrottledError
 from shared.ports.firewalls import (
     FirewallChangedError,
     FirewallProvider,
@@ -28,6 +29,7 @@ from shared.ports.machines import (
 )
 from shared.ports.notifications import NotificationChannel, RejectedEventError
 from shared.ports.queues import Queues
+from shared.ports.resources import Resources
 from shared.ports.running import Clock, Item, Result, Sleep, Workers
 from shared.ports.tables import Row, RowChangedError, RowExistsError, Table, Tables, Value
 from shared.ports.telemetry import Telemetry
@@ -35,12 +37,14 @@ from shared.ports.telemetry import Telemetry
 __all__ = [
     "AuditBlobs",
     "Authorizer",
+    "BastionSessions",
     "Bastions",
     "Clock",
     "FirewallChangedError",
     "FirewallProvider",
     "FirewallRefusedError",
     "Firewalls",
+    "GoneError",
     "Inventory",
     "Item",
     "Listed",
@@ -49,6 +53,7 @@ __all__ = [
     "Machines",
     "NamedRule",
     "Neighbours",
+    "NotReadableError",
     "NotificationChannel",
     "OutsideError",
     "PathNotes",
@@ -57,6 +62,7 @@ __all__ = [
     "ReadFirewall",
     "RefusedError",
     "RejectedEventError",
+    "Resources",
     "Result",
     "Row",
     "RowChangedError",

@@ -5,6 +5,14 @@ class OutsideError(Exception):
     """An outside system failed or did not answer. It proves nothing, least of all absence."""
 
 
+class NotReadableError(OutsideError):
+    """The cloud does not let this app read something."""
+
+
+class GoneError(OutsideError):
+    """The cloud says that what was to be listed does not exist."""
+
+
 class ThrottledError(OutsideError):
     """A quota is used up; `retry_after` is in seconds. Asking earlier is not processed."""
 

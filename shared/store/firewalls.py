@@ -25,7 +25,7 @@ from shared.ports import (
 from shared.store.codec import UnreadableRowError, encode, pack, pack_json, unpack
 from shared.store.keys import policy_key
 
-LEASE = timedelta(seconds=30)  # a killed holder must not keep a door open past the next sweep
+LEASE = timedelta(seconds=30)  # a killed holder must not keep a port open past the next sweep
 _SKEW = timedelta(seconds=10)  # between the clocks of two workers
 
 

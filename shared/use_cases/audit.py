@@ -20,17 +20,17 @@ from shared.domain.model import (
 )
 from shared.domain.times import format_instant
 from shared.store.audit import Fact
-from shared.use_cases.services import Services
+from shared.use_cases.parts import HasActivity
 
 
-def record(services: Services, request: AccessRequest, *, since: datetime | None = None) -> None:
+def record(services: HasActivity, request: AccessRequest, *, since: datetime | None = None) -> None:
     """Record every fact that a request's row tells, or those since an instant."""
     for fact in request_facts(request):
         if since is None or fact.at >= since:
             services.activity.record(fact)
 
 
-def record_change(services: Services, before: AccessRequest, after: AccessRequest) -> None:
+def record_change(services: HasActivity, before: AccessRequest, after: AccessRequest) -> None:
     """Record the facts that a change has added to a request's row.
 
     A stop before this loses nothing: the due row that came before the change leads the sweep to

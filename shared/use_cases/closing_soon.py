@@ -1,17 +1,30 @@
 """Note and send that an access closes soon. What fails here changes no access."""
 
 from datetime import datetime
+from typing import Protocol
 
 from shared.domain.ids import name_of
 from shared.domain.model import AccessRequest, PortRequest, Status
 from shared.domain.notifications import EventType, Notification
 from shared.domain.times import format_instant
 from shared.store.notifications import ClosingSoon
-from shared.use_cases.services import Services
+from shared.use_cases.parts import (
+    HasClock,
+    HasClosingSoon,
+    HasNotifications,
+    HasNotify,
+    HasTelemetry,
+)
+
+
+class ClosingSoonParts(
+    HasClock, HasClosingSoon, HasNotifications, HasNotify, HasTelemetry, Protocol
+):
+    """The parts for noting that an access ends soon."""
 
 
 def note_closing_soon(
-    services: Services, request: AccessRequest, port: PortRequest, end_at: datetime
+    services: ClosingSoonParts, request: AccessRequest, port: PortRequest, end_at: datetime
 ) -> None:
     """Note an end that has been fixed, so that it is notified a while before.
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from shared.domain.model import (
     MINUTE,
@@ -15,11 +15,31 @@ from shared.domain.model import (
 from shared.domain.request import change_ports, close
 from shared.ports import RowChangedError
 from shared.use_cases.messages import send_firewall
-from shared.use_cases.services import Services
+from shared.use_cases.parts import (
+    HasClock,
+    HasDue,
+    HasPace,
+    HasQueues,
+    HasRequests,
+    HasRows,
+    HasTelemetry,
+)
 
 Choice = Callable[[PortRequest], bool]
 
 _TRIES = 50
+
+
+class EndParts(HasQueues, HasRows, Protocol):
+    """The parts for copying a request's ends to its grants."""
+
+
+class SealParts(HasClock, HasDue, HasPace, HasRows, Protocol):
+    """The parts for sealing grants."""
+
+
+class CloseParts(SealParts, HasQueues, HasRequests, HasTelemetry, Protocol):
+    """The parts for closing grants early."""
 
 
 class By(NamedTuple):
@@ -29,7 +49,7 @@ class By(NamedTuple):
     relay: str = ""
 
 
-_NOBODY = By()
+_NO_ACTOR = By()
 
 
 def grant_of(request: AccessRequest, port: PortRequest, front: Front) -> Grant:
@@ -52,13 +72,13 @@ def grant_of(request: AccessRequest, port: PortRequest, front: Front) -> Grant:
 
 
 def close_early(
-    services: Services,
+    services: CloseParts,
     request_id: str,
     choice: Choice,
     reason: CloseReason,
     *,
     message: str = "",
-    by: By = _NOBODY,
+    by: By = _NO_ACTOR,
 ) -> AccessRequest | None:
     """End chosen port requests before their time; None: there is no such request.
 
@@ -82,7 +102,7 @@ def close_early(
     return request
 
 
-def seal_closed(services: Services, request: AccessRequest) -> list[str]:
+def seal_closed(services: SealParts, request: AccessRequest) -> list[str]:
     """Seal each grant of the port requests whose close is decided; return where one was sealed."""
     touched = {
         front.firewall_id
@@ -94,11 +114,11 @@ def seal_closed(services: Services, request: AccessRequest) -> list[str]:
     return sorted(touched)
 
 
-def seal(services: Services, request: AccessRequest, port: PortRequest, front: Front) -> bool:
+def seal(services: SealParts, request: AccessRequest, port: PortRequest, front: Front) -> bool:
     """Seal one grant, or take its place with a sealed row, so that a late opener finds it taken.
 
     Both due rows come first: one to converge now, one to look again after the grace. False: it
-    was sealed already, so its due row leads there; a firewall that does not answer gets no crowd
+    was sealed already, so its due row leads there; a firewall that does not answer gets no burst
     of messages.
     """
     sealed = False
@@ -118,7 +138,7 @@ def seal(services: Services, request: AccessRequest, port: PortRequest, front: F
     raise RowChangedError(f"a grant of {request.id} changed {_TRIES} times while being sealed")
 
 
-def seal_row(services: Services, grant: Grant) -> Grant | None:
+def seal_row(services: SealParts, grant: Grant) -> Grant | None:
     """Seal a grant as it was read; None: it changed meanwhile."""
     try:
         return services.rows.replace_grant(replace(grant, sealed_at=services.clock(), proven=False))
@@ -126,7 +146,7 @@ def seal_row(services: Services, grant: Grant) -> Grant | None:
         return None
 
 
-def copy_ends(services: Services, request: AccessRequest) -> None:
+def copy_ends(services: EndParts, request: AccessRequest) -> None:
     """Copy the ends in a request to its grants, and have their rules' texts follow.
 
     A grant that this does not reach is brought in line when its old end falls due.

@@ -1,13 +1,18 @@
 """Send messages that only make work prompt: the due rows lead the sweep to the same work."""
 
 from datetime import timedelta
+from typing import Protocol
 
-from shared.use_cases.services import Services
+from shared.use_cases.parts import HasQueues, HasTelemetry
 
 _NOW = timedelta(0)
 
 
-def send_firewall(services: Services, firewall_id: str, *, delay: timedelta = _NOW) -> bool:
+class MessageParts(HasQueues, HasTelemetry, Protocol):
+    """The parts for sending a message about a firewall."""
+
+
+def send_firewall(services: MessageParts, firewall_id: str, *, delay: timedelta = _NOW) -> bool:
     """Ask for converge_firewall; return False if the message could not be sent, and report it."""
     try:
         services.queues.send_firewall(firewall_id, delay=max(delay, _NOW))

@@ -1,15 +1,26 @@
 """Enforce what the authorizer decides: deciding is one step, refusing another."""
 
 from collections.abc import Iterable
+from typing import Protocol
 
 from shared.domain.errors import NotPermittedError, Reason, TooManyRequestsError
 from shared.domain.ids import is_within, key_of
 from shared.domain.model import Principal
 from shared.domain.permissions import Action, Decision
-from shared.use_cases.services import Services
+from shared.use_cases.parts import HasAuthorize, HasScopes, HasTelemetry
 
 
-def enforce(services: Services, principal: Principal, action: Action, scope: str) -> Decision:
+class PermissionParts(HasAuthorize, HasTelemetry, Protocol):
+    """The parts for deciding authority."""
+
+
+class ScopeParts(PermissionParts, HasScopes, Protocol):
+    """The parts for deciding authority within the scopes of the app."""
+
+
+def enforce(
+    services: PermissionParts, principal: Principal, action: Action, scope: str
+) -> Decision:
     """Let a permitted action pass; raises NotPermittedError that names action and scope."""
     decision = services.authorize(principal, action, scope)
     if not decision.allowed:
@@ -18,7 +29,7 @@ def enforce(services: Services, principal: Principal, action: Action, scope: str
 
 
 def refuse(
-    services: Services, principal: Principal, action: Action, scope: str, decision: Decision
+    services: HasTelemetry, principal: Principal, action: Action, scope: str, decision: Decision
 ) -> None:
     """Raise the refusal of a decision: NotPermittedError, or TooManyRequestsError at a bound."""
     services.telemetry.event(
@@ -40,7 +51,9 @@ def refuse(
     )
 
 
-def is_permitted(services: Services, principal: Principal, action: Action, scope: str) -> bool:
+def is_permitted(
+    services: PermissionParts, principal: Principal, action: Action, scope: str
+) -> bool:
     """Tell whether an action is permitted; raises TooManyRequestsError at the bound of reads."""
     decision = services.authorize(principal, action, scope)
     if decision.retry_after:
@@ -49,7 +62,7 @@ def is_permitted(services: Services, principal: Principal, action: Action, scope
 
 
 def enforce_on_found(
-    services: Services, principal: Principal, action: Action, scopes: Iterable[str]
+    services: ScopeParts, principal: Principal, action: Action, scopes: Iterable[str]
 ) -> None:
     """Enforce an action at scopes that the caller did not name, and that a refusal must not name.
 
@@ -62,13 +75,13 @@ def enforce_on_found(
             refuse(services, principal, action, scope, decision)
 
 
-def enforce_for_missing(services: Services, principal: Principal, action: Action) -> None:
+def enforce_for_missing(services: ScopeParts, principal: Principal, action: Action) -> None:
     """Enforce an action for an object that does not exist: at the scope of the app itself."""
     enforce(services, principal, action, services.scopes[0])
 
 
 def enforce_on_vms(
-    services: Services, principal: Principal, action: Action, vm_ids: Iterable[str]
+    services: ScopeParts, principal: Principal, action: Action, vm_ids: Iterable[str]
 ) -> None:
     """Enforce an action on each VM. A right on a resource group counts for the VMs in it."""
     by_group: dict[str, dict[str, str]] = {}
@@ -86,7 +99,7 @@ def group_of(vm_id: str) -> str:
     return key_of(vm_id)[: key_of(vm_id).index("/providers/")]
 
 
-def is_in_scope(services: Services, resource_id: str) -> bool:
+def is_in_scope(services: HasScopes, resource_id: str) -> bool:
     """Tell whether a resource lies within the scopes of the app."""
     return any(is_within(resource_id, scope) for scope in services.scopes)
 
@@ -98,7 +111,7 @@ class CallerPermissions:
     items.
     """
 
-    def __init__(self, services: Services, caller: Principal) -> None:
+    def __init__(self, services: HasAuthorize, caller: Principal) -> None:
         self.services = services
         self.caller = caller
         self._decided: dict[tuple[Action, str], bool] = {}

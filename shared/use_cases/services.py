@@ -24,6 +24,7 @@ from shared.ports import (
 )
 from shared.store.audit import ActivityRows
 from shared.store.audit_export import ExportRows
+from shared.store.bastion_closes import BastionCloseRows
 from shared.store.due import DueRows
 from shared.store.firewalls import FirewallStore
 from shared.store.notifications import NotificationRows
@@ -55,6 +56,7 @@ class Services:
     keep_requests: timedelta | None = None
     export_audit: bool = False  # whether audit events are noted for the export
     notify: bool = False  # whether audit events are noted for the notification channel
+    disconnect_bastion_sessions: bool = False  # whether closes through Bastion are noted for that
     closing_soon: timedelta = timedelta(0)  # how long before its end an access is notified; 0: not
     limits: Limits = field(default_factory=Limits)
 
@@ -116,6 +118,11 @@ class Services:
     def exports(self) -> ExportRows:
         """Return the rows of the export of audit events."""
         return ExportRows(self.tables.due, self.tables.activity, self.clock)
+
+    @property
+    def bastion_closes(self) -> BastionCloseRows:
+        """Return the rows of closes whose Bastion sessions have to be disconnected."""
+        return BastionCloseRows(self.tables.due, self.telemetry)
 
     @property
     def notifications(self) -> NotificationRows:

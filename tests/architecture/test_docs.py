@@ -44,7 +44,7 @@ def test_links_between_documents_resolve(document: Path) -> None:
     assert broken == []
 
 
-def test_no_file_names_a_place_on_somebody_s_machine() -> None:
+def test_no_file_names_a_path_of_one_machine() -> None:
     """What is in the repository works in any folder of any machine."""
     texts = [path for path in FILES if path.suffix in TEXT]
 

@@ -16,20 +16,17 @@ PRIORITIES = re.compile(r"priorit(?:y|ies)", re.IGNORECASE)
 
 # (file, what its line contains): why the name stands there. Each must still be needed.
 EXCEPTIONS = {
-    ("shared/adapters/network_parts.py", "from shared.firewalls.nsg.making import"): (
-        "The parts of one identity import each kind of firewall."
+    ("shared/bootstrap.py", "from shared.firewalls.nsg.making import"): (
+        "The composition root imports each kind of firewall."
     ),
-    ("shared/adapters/network_parts.py", "settings.nsg_write"): "The setting JIT_NSG_WRITE.",
-    ("shared/adapters/network_parts.py", "settings.probe_nsg"): "The setting JIT_PROBE_NSG.",
+    ("shared/bootstrap.py", "settings.nsg_write"): "The setting JIT_NSG_WRITE.",
+    ("shared/bootstrap.py", "settings.probe_nsg"): "The setting JIT_PROBE_NSG.",
     ("shared/settings.py", "nsg_write:"): "The setting JIT_NSG_WRITE.",
     ("shared/settings.py", "probe_nsg"): "The setting JIT_PROBE_NSG.",
     ("shared/settings.py", "NSG_TYPE"): "JIT_PROBE_NSG holds the id of a resource of this type.",
     ("shared/settings.py", "firewall_group_priority:"): "The setting JIT_FIREWALL_GROUP_PRIORITY.",
     ("shared/adapters/azure_firewalls.py", "settings.firewall_group_priority"): (
         "The setting JIT_FIREWALL_GROUP_PRIORITY."
-    ),
-    ("shared/adapters/arm.py", "from shared.firewalls.nsg."): (
-        "The reader of Azure Resource Manager hands what it reads to the provider's discovery."
     ),
     ("functions/report_answers.py", '"priority": COUNT'): (
         "The field exposedBy.priority of GET /api/machines, filled by a provider that has it."

@@ -8,12 +8,12 @@ ROOT = Path(__file__).parents[2]
 OUTSIDE = ("azure", "jwt", "requests", "boto3", "botocore")
 # The programming model of the platform is what a trigger is made of.
 TRIGGER_MODEL = "azure.functions"
-# The client of security groups stands with its provider: one folder for each kind.
+# The client of security groups stands with its provider: one folder for each provider.
 ADAPTERS = ("shared/adapters/", "shared/firewalls/nsg/client.py")
 
 
 def test_the_import_contracts_hold() -> None:
-    """Imports go one way, and each library stays in its room: import-linter's contracts."""
+    """Imports go one way, and each library stays in its layer: import-linter's contracts."""
     command = Path(sys.executable).with_name("lint-imports")
 
     done = subprocess.run(
@@ -50,6 +50,16 @@ def test_no_trigger_decides_authority() -> None:
 
     assert triggers
     assert [path for path in triggers if deciding in set(_imports(path))] == []
+
+
+def test_the_local_stack_imports_no_tests() -> None:
+    """The local stack runs without tests: only files in local/tests import tests."""
+    paths = (path.relative_to(ROOT).as_posix() for path in ROOT.glob("local/**/*.py"))
+    stack = [path for path in paths if not path.startswith("local/tests/")]
+
+    assert stack
+    named = {(path, name) for path in stack for name in _imports(path)}
+    assert {each for each in named if each[1].startswith(("tests", "local.tests"))} == set()
 
 
 def _code() -> list[str]:

@@ -60,7 +60,7 @@ def test_the_document_states_the_choices_of_host_json() -> None:
     assert stated == {name: value for name, value in _flat(host).items() if name != "version"}
 
 
-def test_a_crowd_is_more_than_an_instance_handles_at_once() -> None:
+def test_a_batch_is_more_than_an_instance_handles_at_once() -> None:
     """The number the app counts with is the host's."""
     queues = json.loads((ROOT / "host.json").read_text(encoding="utf-8"))["extensions"]["queues"]
     assert queues["batchSize"] + queues["newBatchThreshold"] == AT_ONCE

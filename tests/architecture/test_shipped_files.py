@@ -3,7 +3,7 @@ import pytest
 
 from tests.package import ROOT, shipped
 
-TOP = {"function_app.py", "functions", "shared", "host.json", "requirements.txt", "web"}
+TOP = {"LICENSE", "function_app.py", "functions", "shared", "host.json", "requirements.txt", "web"}
 # What each line of .gitignore keeps out of the repository, and what a deployment must not carry.
 LEFT_BEHIND = [
     ".venv/bin/python",
@@ -27,10 +27,10 @@ LEFT_BEHIND = [
 
 
 def test_what_is_deployed_is_the_app_and_nothing_else() -> None:
-    """The files that .funcignore lets through are the app's code, host.json and the pins."""
+    """The files that .funcignore lets through are the app's code and licence, host.json and the pins."""
     code = [*ROOT.glob("functions/**/*.py"), *ROOT.glob("shared/**/*.py")]
     code += [path for path in ROOT.glob("web/**/*") if path.is_file()]
-    expected = {"function_app.py", "host.json", "requirements.txt"}
+    expected = {"LICENSE", "function_app.py", "host.json", "requirements.txt"}
     expected |= {path.relative_to(ROOT).as_posix() for path in code}
 
     found = shipped()

@@ -37,7 +37,7 @@ def answer_of(done: Done) -> Any:
 
 def test_a_life_through_pipes(person: Person, play: Play) -> None:
     """Request, list, extend, end: JSON alone on stdout, talk alone on stderr, no escape codes."""
-    alice = person("alicia", "Jit.Request")  # nobody else's test ends all of hers
+    alice = person("alicia", "Jit.Request")  # no other test ends all of hers
     site = play.protected()
     opened = alice.run("request", name_of(site), "--for", "10m", "-j", "INC1")
     request = answer_of(opened)

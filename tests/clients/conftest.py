@@ -47,7 +47,7 @@ class Clients:
         return self.stack.token(name, roles or ADMIN_ROLES, app=app)
 
     def caller(self, name: str, *roles: str, app: bool = False) -> Caller:
-        """Return somebody who calls over plain HTTP."""
+        """Return a caller over plain HTTP."""
         return Caller(self.stack.api, self.token(name, *roles, app=app))
 
     def sdk(self, name: str, *roles: str) -> Any:

@@ -87,7 +87,7 @@ def test_every_operation_through_a_whole_life(clients: Clients, site: Site) -> N
 
 
 def test_a_newer_request_replaces_the_older(clients: Clients, site: Site) -> None:
-    """The client sees which; the door never closes in between."""
+    """The client sees which; the port never closes in between."""
     sdk = clients.sdk("sdk-newer")
     sdk.create_or_update(*place(site), policy(site, site.vm))
     applied(sdk, site)
@@ -147,7 +147,7 @@ def test_refusals_are_the_client_s_own_errors(clients: Clients, site: Site) -> N
     assert "is not a subset of policy" in told(outside.value).message
     assert [each.code for each in told(outside.value).details] == ["VirtualMachineNotInPolicy"]
     with pytest.raises(HttpResponseError) as forbidden:
-        clients.sdk("sdk-nobody", "Jit.Read").initiate(*place(site), ask(site.vm))
+        clients.sdk("sdk-norole", "Jit.Read").initiate(*place(site), ask(site.vm))
     assert (forbidden.value.status_code, told(forbidden.value).code) == (403, "AuthorizationFailed")
 
 

@@ -1,4 +1,4 @@
-"""The calls of docs/api.md, run as somebody would who pastes them."""
+"""The calls of docs/api.md, run as a reader pastes them."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""schemathesis reads the OpenAPI document and tries what nobody thinks of, as each role.
+"""schemathesis reads the OpenAPI document and tries unforeseen input, as each role.
 
 A few cases of each kind by default; thousands with JIT_SOAK=1.
 """
@@ -30,7 +30,7 @@ from tests.e2e.playing import SUBSCRIPTION, Site
 EXAMPLES = 60 if os.environ.get("JIT_SOAK") else 2
 ROLES = (
     *("Jit.Request", "Jit.Approve", "Jit.Admin", "Jit.Read", "Jit.BreakGlass", "Jit.Relay"),
-    *("nobody", "anonymous"),
+    *("norole", "anonymous"),
 )
 CHECKS: Any = [
     not_a_server_error,
@@ -80,7 +80,7 @@ def _headers(clients: Clients, role: str) -> Mapping[str, str]:
     if role == "anonymous":
         return {}
     is_app = role == "Jit.Relay"
-    held = () if role == "nobody" else (role,)
+    held = () if role == "norole" else (role,)
     token = clients.stack.token(f"fuzz-{role}", held, app=is_app)
     return {"Authorization": f"Bearer {token}"}
 

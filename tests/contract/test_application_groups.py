@@ -8,10 +8,11 @@ import pytest
 
 from local.arm.app import load_estate
 from local.arm.client import ArmClient
-from shared.adapters.arm import ArmInventory, ArmReader, read_membership
+from shared.adapters.arm import ArmReader
 from shared.adapters.arm_clients import LocalName, arm_client, network_client
 from shared.domain.ids import key_of
 from shared.firewalls.nsg.client import NetworkSecurityGroups
+from shared.firewalls.nsg.discovery import ArmInventory, read_membership
 from shared.firewalls.nsg.model import Access, SecurityRule
 from shared.firewalls.nsg.rules import Band, allow_rules, deny_rules, plan
 from tests.fakes import NAMES
@@ -89,7 +90,9 @@ def test_a_deny_to_a_group_is_about_its_members(
 
 
 @pytest.mark.parametrize("access", ["Allow", "Deny"])
-def test_a_rule_to_a_group_without_members_is_about_nobody(arm: ArmClient, access: str) -> None:
+def test_a_rule_to_a_group_without_members_applies_to_no_machine(
+    arm: ArmClient, access: str
+) -> None:
     """A group that no interface names holds no address."""
     put_rule(arm, access=access, destinationApplicationSecurityGroups=[asg("ops-asg")])
     (rule,) = (r for r in groups(arm).read(GROUP).rules if r.name == "theirs")

@@ -11,11 +11,12 @@ from local.arm.app import load_estate
 from local.arm.client import ArmClient
 from local.arm.serve import ArmServer
 from local.arm.simulator import Settings
-from shared.adapters.arm import ArmInventory, ArmReader, VirtualMachines
+from shared.adapters.arm import ArmReader
 from shared.adapters.arm_clients import LocalName, arm_client
 from shared.adapters.tables import AzureTable
 from shared.domain.ids import key_of
 from shared.domain.model import Policy, PolicyVm
+from shared.firewalls.nsg.discovery import ArmInventory, VirtualMachines
 from shared.firewalls.nsg.rules import Plan
 from shared.ports import Table
 from shared.store.policies import PolicyRows, VmRow

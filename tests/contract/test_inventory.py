@@ -7,9 +7,10 @@ import pytest
 
 from local.arm.app import load_estate
 from local.arm.client import ArmClient
-from shared.adapters.arm import ArmInventory, ArmReader, VirtualMachines
+from shared.adapters.arm import ArmReader
 from shared.adapters.arm_clients import LocalName, arm_client
 from shared.domain.ids import key_of
+from shared.firewalls.nsg.discovery import ArmInventory, VirtualMachines
 from shared.firewalls.nsg.networks import KEPT_SECONDS, KnownNetworks
 from shared.ports import Machine, OutsideError
 
@@ -104,7 +105,7 @@ def test_one_group_is_listed_in_four_calls(arm: ArmClient, reader: ArmReader) ->
 def test_what_stands_in_a_group_that_is_not_listed_leaves_a_vm_unknown(
     arm: ArmClient, reader: ArmReader, where: str
 ) -> None:
-    """Rules that nobody has seen are never taken for closed ports, nor for none."""
+    """Rules that no read has shown are never taken for closed ports, nor for none."""
     other = f"{WHOLE[0]}/resourceGroups/net-rg/providers/Microsoft.Network"
     group = resource(f"{OPS}/Microsoft.Network/networkSecurityGroups/win-nsg")
     group["id"] = f"{other}/networkSecurityGroups/theirs"

@@ -14,9 +14,10 @@ from starlette.routing import Route
 from local.arm.app import load_estate
 from local.arm.client import ArmClient
 from local.serving import BackgroundServer
-from shared.adapters.arm import ArmReader, VirtualMachines
+from shared.adapters.arm import ArmReader
 from shared.adapters.arm_clients import LocalName, arm_client
 from shared.domain.model import Attachment
+from shared.firewalls.nsg.discovery import VirtualMachines
 from shared.ports import Machine, Machines, OutsideError, ThrottledError
 from tests.fakes import MemoryMachines
 
@@ -316,7 +317,7 @@ def test_a_list_cut_short_is_an_error(arm: ArmClient, reader: ArmReader) -> None
 
 
 def test_a_link_to_another_host_is_not_followed_there() -> None:
-    """Our token goes to the configured ARM only, whoever writes the next link."""
+    """Our token goes to the configured ARM only, whatever the next link says."""
     seen: dict[str, list[str]] = {"arm": [], "evil": []}
 
     def host(name: str, pages: list[str]) -> Starlette:

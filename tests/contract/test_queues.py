@@ -126,7 +126,7 @@ class AzureBench:
 
 @pytest.fixture(scope="module")
 def storage() -> Iterator[str]:
-    """Run an Azurite whose queues nobody else has."""
+    """Run an Azurite whose queues no other test uses."""
     with Azurite() as azurite:
         yield azurite.connection_string
 
@@ -206,7 +206,7 @@ def test_a_delay_is_rounded_up(real: AzureBench, delay: float, seconds: int) -> 
 def test_who_closes_comes_early_rather_than_late(
     real: AzureBench, delay: float, seconds: int
 ) -> None:
-    """A queue counts in whole seconds, and no door is left open for the rest of one."""
+    """A queue counts in whole seconds, and no port is left open for the rest of one."""
     real.queues.send_firewall("x", delay=timedelta(seconds=delay))
     assert real.transport.delays() == [seconds]
 
@@ -247,10 +247,10 @@ def test_a_missing_queue_is_an_error(storage: str, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", SENDS)
 def test_unreachable_storage_is_an_error(kind: str) -> None:
-    """Nobody at the address: the sender is told."""
+    """Without a server at the address, the sender gets an error."""
     _, send = SENDS[kind]
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # bound, and nobody listens
+        taken.bind(("127.0.0.1", 0))  # bound, and no process listens
         port = taken.getsockname()[1]
         service = QueueServiceClient.from_connection_string(
             connection_string(port, port, port), retry_total=0

@@ -173,7 +173,7 @@ def test_only_one_of_many_replaces_wins(table: Table) -> None:
 
 
 def test_a_write_without_a_version_is_never_unconditional(table: Table) -> None:
-    """Replace and delete of a row nobody has read change nothing."""
+    """Replace and delete of a row that was not read change nothing."""
     version = table.insert(row(text="first"))
     with pytest.raises((RowChangedError, ValueError)):
         table.replace(row(text="second"))
@@ -344,9 +344,9 @@ def test_a_missing_table_proves_nothing(azurite: str, way: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_unreachable_storage_proves_nothing(way: str) -> None:
-    """Nobody at the address is a failure of every operation."""
+    """Without a server at the address every operation fails."""
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # bound, and nobody listens
+        taken.bind(("127.0.0.1", 0))  # bound, and no process listens
         port = taken.getsockname()[1]
         with pytest.raises(OutsideError):
             WAYS[way](_connected(connection_string(port, port, port)))

@@ -22,7 +22,7 @@ from shared.domain.errors import NotAuthenticatedError, UnavailableError
 
 ROLES = ("Jit.Request", "Jit.Approve")
 VERSIONS: tuple[Version, ...] = ("1.0", "2.0")
-# What a message has to speak of, so that whoever reads it knows what to mend.
+# What a message has to name, so that its reader knows what to mend.
 TELLING = {
     "expired": "expired",
     "not_yet_valid": "nbf",
@@ -224,7 +224,7 @@ def test_every_claim_that_decides_is_needed(
 
 
 def test_an_id_token_is_no_access_token(verifier: TokenVerifier, issuer: Issuer) -> None:
-    """A token that says who somebody is, and lets no client act for them, is refused."""
+    """A token that only identifies a person, and lets no client act for them, is refused."""
     claims = issuer.person_claims("mallory")
     for name in ("scp", "azp", "azpacr"):
         del claims[name]
@@ -279,7 +279,7 @@ def test_the_keys_are_kept(issuer: Issuer, keys: KeyServer) -> None:
     assert keys.asked == 1
 
 
-def test_keys_that_cannot_be_had_are_nobody_s_fault(issuer: Issuer, keys: KeyServer) -> None:
+def test_keys_that_cannot_be_had_are_no_caller_s_fault(issuer: Issuer, keys: KeyServer) -> None:
     """With the issuer away a token is neither good nor bad: the service is unavailable."""
     keys.stop()
     with pytest.raises(UnavailableError):

@@ -1,4 +1,4 @@
-"""A door of this machine's own: nftables and a real sshd, in network namespaces.
+"""A VM on this machine: nftables and a real sshd, in network namespaces.
 
 What the simulated network security groups in front of a VM say becomes the packet filter of the
 namespace that stands for the VM. People live in namespaces of their own, behind a router. Only
@@ -62,7 +62,7 @@ class Namespaces:
     """Network namespaces with names of this process's own, removed at the end."""
 
     def __init__(self) -> None:
-        self._prefix = f"door-{os.getpid()}-{next(_sets)}"
+        self._prefix = f"guarded-{os.getpid()}-{next(_sets)}"
         self._names: list[str] = []
         self._links = itertools.count()
 
@@ -199,9 +199,9 @@ def ruleset(front: Front, generation: int, since: int) -> str:
         f"ct mark set {generation} accept",
     ]
     return (
-        "table inet door\n"
-        "delete table inet door\n"
-        f"table inet door {{\n{''.join(chains)}  chain input {{\n{_lines(judge)}  }}\n}}\n"
+        "table inet guarded\n"
+        "delete table inet guarded\n"
+        f"table inet guarded {{\n{''.join(chains)}  chain input {{\n{_lines(judge)}  }}\n}}\n"
     )
 
 
@@ -275,7 +275,7 @@ class Knock:
 
     @property
     def is_dropped(self) -> bool:
-        """Tell whether nothing answered at all, as behind a closed door."""
+        """Tell whether nothing answered at all, as at a closed port."""
         return "port 22: Connection timed out" in self.errors
 
 
@@ -326,11 +326,11 @@ def _stream(stream: IO[bytes] | None) -> IO[bytes]:
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody at an address, with a key to the VM."""
+    """A person at an address, with a key to the VM."""
 
     namespace: str
     address: str
-    door: "Door"
+    guarded: "GuardedVm"
 
     def knock(self, *, seconds: int = 1) -> Knock:
         """Try to log in, and ask the VM where one comes from."""
@@ -354,7 +354,7 @@ class Person:
             bufsize=0,
         )
         session = Session(process)
-        self.door.sessions.append(session)
+        self.guarded.sessions.append(session)
         return session
 
     def _ssh(self, seconds: int, command: str) -> tuple[str, ...]:
@@ -362,7 +362,7 @@ class Person:
             "BatchMode": "yes",
             "IdentitiesOnly": "yes",
             "StrictHostKeyChecking": "yes",
-            "UserKnownHostsFile": str(self.door.known_hosts),
+            "UserKnownHostsFile": str(self.guarded.known_hosts),
             "GlobalKnownHostsFile": "/dev/null",
             "ConnectTimeout": str(seconds),
             # A cut connection is noticed after so many silent seconds.
@@ -370,14 +370,14 @@ class Person:
             "ServerAliveCountMax": "3",
         }
         given = [part for name, value in options.items() for part in ("-o", f"{name}={value}")]
-        to = ("-T", "-i", str(self.door.key), f"root@{self.door.address}", command)
+        to = ("-T", "-i", str(self.guarded.key), f"root@{self.guarded.address}", command)
         return inside(self.namespace, "ssh", "-F", "/dev/null", *given, *to)
 
 
-# --- the door ----------------------------------------------------------------------------------
+# --- the guarded ----------------------------------------------------------------------------------
 
 
-class Door:
+class GuardedVm:
     """A VM with a real sshd, behind a packet filter that follows the groups in front of it."""
 
     def __init__(self, arm_url: str, vm_id: str, address: str, folder: Path) -> None:
@@ -403,7 +403,7 @@ class Door:
             raise
 
     def person(self, name: str, address: str) -> Person:
-        """Put somebody at an address behind the router."""
+        """Put a person at an address behind the router."""
         namespace = self._namespaces.add(name)
         self._namespaces.link(namespace, f"{address}/24", self._router, _gateway(address))
         return Person(namespace, address, self)

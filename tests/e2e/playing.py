@@ -87,7 +87,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Caller:
-    """Somebody with a token, or without."""
+    """A caller with a token, or without."""
 
     url: str
     token: str = field(default="", repr=False)
@@ -204,7 +204,7 @@ class Azure:
 
     @cached_property
     def network(self) -> NetworkManagementClient:
-        """Return Microsoft's own client, as somebody who only looks."""
+        """Return Microsoft's own client, as a caller that only reads."""
         client: NetworkManagementClient = network_client(
             self.url, LocalName("watcher"), SUBSCRIPTION
         )
@@ -361,20 +361,20 @@ class Play:
 
     @property
     def admin(self) -> Caller:
-        """Return somebody who may do everything."""
+        """Return a caller with every permission."""
         return self.person("carol", "Jit.Admin", "Jit.Request")
 
     @property
     def alice(self) -> Caller:
-        """Return somebody who may ask."""
+        """Return a requestor."""
         return self.person("alice", "Jit.Request", "Jit.Read")
 
     def person(self, name: str, *roles: str) -> Caller:
-        """Return somebody with roles."""
+        """Return a caller with roles."""
         return Caller(self.stack.api, self.stack.token(name, roles))
 
     def bearer(self, token: str) -> Caller:
-        """Return whoever holds a token."""
+        """Return the caller that holds a token."""
         return Caller(self.stack.api, token)
 
     def protected(self, vms: int = 1, *, on_subnet: bool = False, ports: int = 22) -> Site:

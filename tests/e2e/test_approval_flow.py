@@ -322,7 +322,7 @@ def test_a_longer_end_asks_as_many_people_as_the_opening(scene: Scene) -> None:
 
 
 def test_the_requestor_approves_nothing(scene: Scene) -> None:
-    """Neither with a token of their own nor through a workflow; whoever may not, neither."""
+    """Neither with a token of their own nor through a workflow; nor does a caller without the permission."""
     site = scene.site()
     alice = scene.play.person("alice", "Jit.Request", "Jit.Approve")
     location = alice.initiate(site.policy_id, site.asked(duration="PT5M"))

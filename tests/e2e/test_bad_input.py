@@ -258,7 +258,7 @@ def test_a_bad_request_is_refused_with_its_field(play: Play, site: Site, what: s
 
 
 def test_every_wrong_field_is_named_at_once(play: Play, site: Site) -> None:
-    """Not one after the other: whoever mends a request mends all of it."""
+    """All faults are named at once, so that a caller mends a request in one go."""
     body = asked(site)
     body["virtualMachines"] *= 2
     body = copy.deepcopy(body)
@@ -353,7 +353,7 @@ def test_a_bad_short_request_is_refused_with_its_field(play: Play, site: Site, w
 @pytest.mark.parametrize("route", ["initiate", "short"])
 def test_an_unknown_vm_is_refused(play: Play, site: Site, route: str) -> None:
     """A VM in no policy is a 4xx that names it, before anything of it is read from Azure."""
-    stranger = f"{APP_RG}/providers/Microsoft.Compute/virtualMachines/e2e-nobody"
+    stranger = f"{APP_RG}/providers/Microsoft.Compute/virtualMachines/e2e-absent"
     if route == "initiate":
         body: Json = {"virtualMachines": site.asked(stranger, duration="PT5M")}
         answer = play.alice.call("POST", f"{site.policy_id}/initiate", body)
@@ -364,9 +364,9 @@ def test_an_unknown_vm_is_refused(play: Play, site: Site, route: str) -> None:
     assert answer.status in {400, 404}
     error = envelope(answer)
     told = [error["message"], *(each["message"] for each in error.get("details", []))]
-    assert any("e2e-nobody" in each for each in told)
+    assert any("e2e-absent" in each for each in told)
     assert requests_kept(play, site.policy_id) == []
-    assert not any("e2e-nobody" in call["path"] for call in play.azure.ask("log")["calls"])
+    assert not any("e2e-absent" in call["path"] for call in play.azure.ask("log")["calls"])
 
 
 def test_an_unknown_policy_is_refused(play: Play, site: Site) -> None:

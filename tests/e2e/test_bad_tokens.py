@@ -9,7 +9,7 @@ import pytest
 from local.hostile_tokens import HOSTILE, hostile_tokens
 from tests.e2e.playing import POLICIES, SOURCE, SUBSCRIPTION, Answer, Caller, Json, Play, until
 
-POLICY = f"{POLICIES}/nobody"
+POLICY = f"{POLICIES}/absent"
 SECURITY = "providers/Microsoft.Security"
 BODY: Json = {"virtualMachines": []}
 ROUTES = [
@@ -45,7 +45,7 @@ def logs(play: Play) -> str:
 
 
 def secrets(tokens: Iterable[str]) -> set[str]:
-    """Return the parts of tokens that would let somebody use or rebuild them."""
+    """Return the parts of tokens by which a reader could use or rebuild them."""
     return {part for token in tokens for part in token.split(".")[1:] if len(part) > 20}
 
 

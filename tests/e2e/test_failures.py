@@ -21,7 +21,7 @@ def port_of(told: Json) -> Json:
 
 
 def nothing_is_open(play: Play, site: Site) -> bool:
-    """Tell whether no group holds an opening and nobody gets through."""
+    """Tell whether no group holds an opening and no caller gets through."""
     return not play.azure.allowed(site.vm) and not any(
         play.azure.ours(each, "Allow") for each in site.nsgs
     )
@@ -118,7 +118,7 @@ def test_a_restart_in_the_middle_loses_nothing(play: Play) -> None:
 
 
 def test_what_ended_while_the_host_was_dead_is_closed_when_it_is_back(play: Play) -> None:
-    """Nobody closes a port while nobody runs; then it is closed at once, and told as expired."""
+    """A port stays open while the app is stopped; then it is closed at once, and reported as expired."""
     site = play.protected()
     end = ending_in(2, site.pace)
     location = play.alice.initiate(site.policy_id, site.asked(endTimeUtc=utc(end)))
@@ -155,7 +155,7 @@ def _table(play: Play, name: str) -> TableClient:
 
 
 def held_lease(play: Play, site: Site) -> Json | None:
-    """Find the lease of a site's group while somebody holds it."""
+    """Find the lease of a site's group while a worker holds it."""
     number = site.nic_nsg.casefold().rpartition("/")[2]
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")
     rows = _table(play, "firewalls").query_entities("RowKey eq 'lease'")

@@ -73,7 +73,7 @@ def test_a_port_that_is_dropped_is_closed(play: Play) -> None:
 
 
 def test_putting_the_same_policy_again_changes_nothing(play: Play) -> None:
-    """Whoever deploys it again closes nobody, and nothing is written."""
+    """A policy that is deployed again closes no access, and nothing is written."""
     site = play.protected()
     (location,) = opened(play, site)
     writes = len(play.azure.writes(site.nic_nsg))

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.cli.terminal import install
-from tests.e2e.netns import Door, Person, inside, tool, why_not
+from tests.e2e.netns import GuardedVm, Person, inside, tool, why_not
 from tests.e2e.playing import SOURCE, Play, Site
 from tests.package import ROOT
 
@@ -56,13 +56,13 @@ def relayed(namespace: str, url: str, folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def following(door: Door) -> Iterator[None]:
+def following(guarded: GuardedVm) -> Iterator[None]:
     """Let the packet filter follow the groups all the while."""
     over = threading.Event()
 
     def follow() -> None:
         while not over.wait(0.05):
-            door.follow()
+            guarded.follow()
 
     thread = threading.Thread(target=follow)
     thread.start()
@@ -110,7 +110,7 @@ class Desk:
     def options(self) -> list[str]:
         """Return the options that stand for the person's own ~/.ssh."""
         mine = {
-            "IdentityFile": str(self.person.door.key),
+            "IdentityFile": str(self.person.guarded.key),
             "UserKnownHostsFile": str(self.folder / "known_hosts"),
             "StrictHostKeyChecking": "accept-new",
             "BatchMode": "yes",
@@ -137,9 +137,9 @@ def site(play: Play) -> Site:
 @pytest.fixture
 def desk(play: Play, site: Site, jit_path: str, tmp_path: Path) -> Iterator[Desk]:
     """Put a person with a configured `jit` at the address that the requests name."""
-    door = Door(play.azure.url, site.vm, site.addresses[0], tmp_path)
+    guarded = GuardedVm(play.azure.url, site.vm, site.addresses[0], tmp_path)
     try:
-        person = door.person("requestor", SOURCE)
+        person = guarded.person("requestor", SOURCE)
         (tmp_path / "config.toml").write_text(
             f'[profiles.local]\nurl = "{play.stack.api}"\nsource = "{SOURCE}"\n'
             f'arm = "{play.stack.arm}"\narm_token_command = "echo local:cli"\n',
@@ -150,13 +150,13 @@ def desk(play: Play, site: Site, jit_path: str, tmp_path: Path) -> Iterator[Desk
         with (
             relayed(person.namespace, play.stack.api, tmp_path),
             relayed(person.namespace, play.stack.arm, tmp_path),
-            following(door),
+            following(guarded),
         ):
             found = Desk(person, name, jit_path, tmp_path, token)
             assert found.jit("ssh-config", "--write").returncode == 0
             yield found
     finally:
-        door.close()
+        guarded.close()
 
 
 def test_plain_ssh_opens_the_port_and_logs_in(desk: Desk, site: Site) -> None:

@@ -11,11 +11,12 @@ from typing import Any
 from local.arm.client import ArmClient, Reply
 from local.arm.serve import ArmServer
 from local.arm.simulator import Settings
-from shared.adapters.arm import ArmInventory, ArmReader, VirtualMachines, read_membership
+from shared.adapters.arm import ArmReader
 from shared.adapters.arm_clients import LocalName, arm_client, network_client
 from shared.domain.model import AccessRequest, PortRequest, Principal
 from shared.domain.policy import Asked, AskedPort
 from shared.firewalls.nsg.client import NetworkSecurityGroups
+from shared.firewalls.nsg.discovery import ArmInventory, VirtualMachines, read_membership
 from shared.firewalls.nsg.model import Access, SecurityRule, Snapshot
 from shared.firewalls.nsg.provider import NsgProvider
 from shared.firewalls.nsg.rules import Plan
@@ -153,7 +154,7 @@ def _server() -> ArmServer:
     return server
 
 
-class _Somebody(ArmClient):
+class _OtherWriter(ArmClient):
     """Everybody but us; a connection that the server closed for being idle is opened anew."""
 
     def _send(self, method: str, target: str, body: Any, headers: dict[str, str]) -> Reply:
@@ -164,8 +165,8 @@ class _Somebody(ArmClient):
 
 
 @cache
-def _somebody() -> ArmClient:
-    return _Somebody(_server().url, "local:somebody")
+def _other_writer() -> ArmClient:
+    return _OtherWriter(_server().url, "local:writer")
 
 
 @cache
@@ -185,7 +186,7 @@ def inventory() -> ArmInventory:
 
 @dataclass(frozen=True)
 class _Interrupted:
-    """The firewall, with somebody else at work between a read and the write that follows."""
+    """The firewall, with another writer at work between a read and the write that follows."""
 
     real: NetworkSecurityGroups
     world: "SimulatedWorld"
@@ -223,7 +224,7 @@ class SimulatedWorld(World):
         super().__init__()
         del self.firewall, self.machines
         _Time.clock = self.clock
-        self.arm = _somebody()
+        self.arm = _other_writer()
         self.arm.control("reset", estate(*rules))
         self.before_write: Callable[[Snapshot, Plan], None] = lambda _snapshot, _plan: None
         groups = NetworkSecurityGroups(
@@ -255,7 +256,7 @@ class SimulatedWorld(World):
         self.arm.control("settings", settings)
 
     def edit(self, firewall_id: str, *put: SecurityRule, remove: Iterable[str] = ()) -> None:
-        """Edit a group as somebody else, settled at once."""
+        """Edit a group as another writer, settled at once."""
         bodies = [write_rule(rule) for rule in put]
         self.arm.control("edit", {"nsg": firewall_id, "put": bodies, "delete": list(remove)})
 

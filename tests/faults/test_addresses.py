@@ -5,7 +5,8 @@ import pytest
 from shared.domain.model import PolicyState, Status
 from shared.firewalls.nsg.model import Access, SecurityRule
 from shared.use_cases.firewalls.converge import converge
-from shared.use_cases.reports.machines import Category, report_machines
+from shared.use_cases.reports.machines import Category
+from shared.use_cases.reports.machines import report as machines_report
 from shared.use_cases.timers.reconcile import reconcile
 from tests.faults.simulated import (
     APPS,
@@ -135,7 +136,7 @@ def test_each_family_has_a_rule_of_its_own(dual: SimulatedWorld) -> None:
     assert not dual.is_open(DB, source=SIX)
 
 
-def test_a_family_that_nobody_asked_for_stays_closed(dual: SimulatedWorld) -> None:
+def test_an_address_family_without_a_request_stays_closed(dual: SimulatedWorld) -> None:
     """An IPv6 source opens the IPv6 address only."""
     dual.ask_from(SIX, vm=DB)
     assert [rule.destinations for rule in dual.allows(NSG_SUBNET)] == [("fd00::5",)]
@@ -268,7 +269,7 @@ def test_a_changed_address_closes_what_stood_for_the_old_one() -> None:
 
 
 def test_a_request_right_after_an_address_changed_opens_the_new_one() -> None:
-    """Nobody has to wait for the next reconcile: opening brings the protection up to date."""
+    """No requestor waits for the next reconcile: opening brings the protection up to date."""
     world = SimulatedWorld()
     world.protect(DB)
     world.place(nic("db-nic", "10.0.0.77"))
@@ -293,7 +294,7 @@ def test_an_address_that_two_protected_vms_have_is_refused() -> None:
 def test_an_address_reused_while_a_grant_is_live_ends_the_grant() -> None:
     """Db is deleted and box gets its address.
 
-    After one reconcile nobody reaches box with the grant that was given for db.
+    After one reconcile no caller reaches box with the grant that was given for db.
     """
     world = SimulatedWorld()
     world.place(nic("box-1", "10.0.0.9"), machine("box", "box-1"))
@@ -311,7 +312,7 @@ def test_an_address_reused_while_a_grant_is_live_ends_the_grant() -> None:
 
 
 def test_one_address_under_two_groups_is_two_machines() -> None:
-    """The same address in another network, behind another group, is nobody's rival."""
+    """The same address in another network, behind another group, is no conflict."""
     world = SimulatedWorld()
     world.place(
         nsg(BOX_NSG), nic("box-1", "10.0.0.5", group=BOX_NSG, subnet=BARE), machine("box", "box-1")
@@ -380,7 +381,7 @@ def test_groups_of_machines_and_service_tags_count_as_meeting() -> None:
 
 def report_of(world: SimulatedWorld, vm: str) -> tuple[Category, str]:
     """Return how a VM is judged, and the first rule that leaves it open."""
-    reports = report_machines(world.services, inventory(), world.services.scopes)
+    reports = machines_report(world.services, inventory(), world.services.scopes).machines
     report = next(each for each in reports if each.machine.id == vm)
     rule = str(report.openings[0].opening.shown["rule"]) if report.openings else ""
     return report.category, rule

@@ -1,4 +1,4 @@
-"""Two people at the same instant: whoever comes first, one legal state is left, and one grant."""
+"""Two people at the same instant: in either order, one legal state is left, and one grant."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -37,7 +37,7 @@ def put(world: World, **conditions: Any) -> None:
 
 
 def vote(who: Principal, *, yes: bool = True) -> Step:
-    """Have somebody decide."""
+    """Have an approver decide."""
     return lambda world, request_id: approval.decide(
         world.services, request_id, Caller(who), approved=yes
     )
@@ -55,7 +55,7 @@ def revoke(world: World, request_id: str) -> object:
     return approval.revoke(world.services, request_id, Caller(ALICE))
 
 
-def red_button(world: World, request_id: str) -> object:
+def revoke_all(world: World, request_id: str) -> object:
     """Have an administrator end everything on the VM."""
     del request_id
     return approval.revoke_all(world.services, Caller(DAVE), vm_id=WEB)
@@ -105,7 +105,7 @@ RACES: dict[str, Race] = {
     "the same approves twice": Race(vote(CAROL), vote(CAROL), frozenset({OPEN})),
     "approve, deny": Race(vote(CAROL), vote(DAVE, yes=False), frozenset({OPEN, Status.DENIED})),
     "approve, time out": Race(vote(CAROL), time_out, frozenset({OPEN, Status.DENIED})),
-    "approve, red button": Race(vote(CAROL), red_button, frozenset({Status.REVOKED})),
+    "approve, revoke all": Race(vote(CAROL), revoke_all, frozenset({Status.REVOKED})),
     "approve, policy deleted": Race(vote(CAROL), delete_policy, SHUT),
     "open, permission lost": Race(
         open_it, lose_permission, frozenset({OPEN, Status.FAILED}), start="agreed"

@@ -89,12 +89,12 @@ def _newer(world: FragileWorld) -> None:
     world.work()
 
 
-def _somebody_else(world: FragileWorld) -> None:
+def _another_writer(world: FragileWorld) -> None:
     world.attempt(lambda: world.ask(who=BOB, source=SOURCE, work=False))
     world.work()
 
 
-def _come_in_a_crowd(world: FragileWorld) -> None:
+def _open_in_a_batch(world: FragileWorld) -> None:
     for source in ("203.0.113.20", "203.0.113.21"):
         world.attempt(partial(world.ask, who=BOB, source=source, work=False))
     world.work()
@@ -150,8 +150,8 @@ SCENES: dict[str, Scene] = {
     "delete a policy": (_open, _delete),
     "request and open": (_protected, _request_and_open),
     "ask again for the same": (_open, _newer),
-    "ask beside somebody else": (_open, _somebody_else),
-    "come in a crowd": (_open, _come_in_a_crowd),
+    "ask beside another writer": (_open, _another_writer),
+    "open in a batch": (_open, _open_in_a_batch),
     "revoke": (_open_long, _revoke),
     "extend": (_open_long, _extend),
     "approve": (_await_approval, _approve),

@@ -68,7 +68,7 @@ ONE_BY_ONE = {
     ],
 )
 def test_what_passes_by_itself_delays_and_changes_nothing(faults: str, nsg_write: str) -> None:
-    """Protecting, opening, replacing and closing get there, on time, and touch nobody else."""
+    """Protecting, opening, replacing and closing get there, on time, and touch no foreign rule."""
     world = SimulatedWorld(*FOREIGN, nsg_write=nsg_write)
     foreign = world.foreign(NSG_SUBNET)
     world.order(*PASSING[faults])
@@ -109,7 +109,7 @@ def test_a_short_quota_is_waited_for_with_the_lease_held() -> None:
 
 
 def test_a_long_quota_gives_the_lease_back() -> None:
-    """Where the wait is longer than half a minute, nobody sits on the lease meanwhile."""
+    """Where the wait is longer than half a minute, no worker holds the lease meanwhile."""
     world = SimulatedWorld()
     world.protect()
     request = world.ask(minutes=5)
@@ -126,7 +126,7 @@ def test_a_long_quota_gives_the_lease_back() -> None:
 
 @pytest.mark.parametrize("method", [WRITES, "GET"])
 @pytest.mark.parametrize("by", ["arm", "network"])
-def test_a_long_quota_delays_an_opening_and_fails_nobody(method: str, by: str) -> None:
+def test_a_long_quota_delays_an_opening_and_fails_no_request(method: str, by: str) -> None:
     """Who asks while a quota is used up for minutes gets in as soon as it is back."""
     world = SimulatedWorld()
     world.protect()
@@ -175,7 +175,7 @@ def test_the_real_quotas_are_enough_for_a_burst() -> None:
 
 
 def busy_colleague(world: SimulatedWorld, times: int) -> Callable[[Snapshot, Plan], None]:
-    """Return somebody who edits a group right before each write of ours, so many times."""
+    """Return a writer that edits a group right before each write of ours, so many times."""
     edits = iter(range(times))
 
     def edit(snapshot: Snapshot, _plan: Plan) -> None:
@@ -224,7 +224,7 @@ def test_a_storm_that_never_ends_is_left_to_the_next_sweep(
 
 
 def test_a_group_that_is_updating_is_not_written() -> None:
-    """While somebody else's write is on its way, ours waits until it has settled."""
+    """While another writer's write is on its way, ours waits until it has settled."""
     world = SimulatedWorld()
     world.protect()
     request = world.ask(DB, minutes=5)
@@ -357,7 +357,7 @@ def test_an_outage_of_two_hours_over_many_expiries(kind: str) -> None:
     assert reasons == {"Expired"}
 
 
-def test_an_outage_draws_no_crowd_of_retries() -> None:
+def test_an_outage_draws_no_burst_of_retries() -> None:
     """However many grants are overdue, a sweep tries a firewall that does not answer once.
 
     A message for each grant would use up the quota that closing needs.
@@ -412,7 +412,7 @@ def test_a_deleted_group_ends_what_stood_there() -> None:
 
 
 def test_a_deleted_vm_is_closed_within_one_reconcile() -> None:
-    """Its address may be somebody else's tomorrow: allow and deny go before the grant ends."""
+    """Its address may be another machine's tomorrow: allow and deny go before the grant ends."""
     world = SimulatedWorld()
     world.protect()
     request = world.ask(minutes=60)

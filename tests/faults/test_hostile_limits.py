@@ -3,7 +3,8 @@
 from shared.domain.model import Status
 from shared.firewalls.nsg.model import Access, SecurityRule, Snapshot
 from shared.firewalls.nsg.rules import Plan
-from shared.use_cases.reports.machines import Category, report_machines
+from shared.use_cases.reports.machines import Category
+from shared.use_cases.reports.machines import report as machines_report
 from tests.faults.simulated import SimulatedWorld, assert_over, inventory
 from tests.world import BOB, DB, NSG_SUBNET
 
@@ -13,7 +14,7 @@ MOST = 1000
 def strangers(
     count: int, start: int, access: Access = Access.DENY, port: str = "445"
 ) -> list[SecurityRule]:
-    """Make rules of somebody else's, one at each priority."""
+    """Make rules of another writer's, one at each priority."""
     return [
         SecurityRule(f"theirs-{at}", access, "Tcp", ("*",), ("*",), (port,), priority=at)
         for at in range(start, start + count)
@@ -44,7 +45,7 @@ def test_a_group_that_is_full_refuses_one_more_and_closes_the_rest() -> None:
 
 
 def test_with_every_priority_taken_a_grant_fails_and_says_so() -> None:
-    """From 200 to 999 there is no place: nothing is squeezed in elsewhere, nobody is moved."""
+    """From 200 to 999 there is no place: nothing is squeezed in elsewhere, no rule is moved."""
     world = SimulatedWorld(*strangers(800, 200))
     world.set(settle=0)
     foreign = world.foreign(NSG_SUBNET)
@@ -63,7 +64,7 @@ def test_a_deny_that_has_no_place_fails_the_policy_and_says_so() -> None:
     world.protect(DB)
     assert "no free priority from 4097 to 4096" in world.policy().error
     assert not world.denies(NSG_SUBNET)
-    reports = report_machines(world.services, inventory(), world.services.scopes)
+    reports = machines_report(world.services, inventory(), world.services.scopes).machines
     (found,) = [each for each in reports if each.machine.id == DB]
     assert found.category is Category.EXPOSED
     assert "theirs-4096" in found.reason

@@ -155,7 +155,7 @@ def sweeps(world: World) -> int:
     return len(world.telemetry.named("jit.sweep.completed"))
 
 
-def test_a_late_sweep_is_run_by_whoever_notices() -> None:
+def test_a_late_sweep_is_run_by_the_worker_that_notices() -> None:
     """The timer has been silent for more than three minutes: other work closes what is due."""
     world = World()
     world.protect()

@@ -35,7 +35,7 @@ vms = st.sampled_from([WEB, DB])
 minutes = st.sampled_from([5, 7, 15, 60])
 
 
-class Doors(RuleBasedStateMachine):
+class Ports(RuleBasedStateMachine):
     """The app in a world that does what it likes."""
 
     def __init__(self) -> None:
@@ -63,13 +63,13 @@ class Doors(RuleBasedStateMachine):
 
     @rule(who=people, vm=vms, port=st.sampled_from([22, 3389]), length=minutes)
     def ask(self, who: Principal, vm: str, port: int, length: int) -> None:
-        """Somebody asks for a port."""
+        """A requestor asks for a port."""
         self.attempt(lambda: self.world.ask(vm, port, who=who, minutes=length, work=False))
 
     @precondition(lambda self: bool(self.requests()))
     @rule(data=st.data(), length=minutes)
     def extend(self, data: st.DataObject, length: int) -> None:
-        """Somebody asks for longer."""
+        """A requestor asks for longer."""
         request = data.draw(st.sampled_from(self.requests()))
         who = approval.Caller(self.requestor(request))
         self.attempt(
@@ -134,7 +134,7 @@ class Doors(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([1, 59, 60, 299, 300, 901, 3600]))
     def wait(self, seconds: int) -> None:
-        """Time passes with nobody at work."""
+        """Time passes without a worker."""
         self.world.clock.advance(seconds)
 
     @rule()
@@ -144,7 +144,7 @@ class Doors(RuleBasedStateMachine):
 
     @rule()
     def lose_the_firewall_rows(self) -> None:
-        """Somebody deletes the table of firewalls while grants are live."""
+        """An administrator deletes the table of firewalls while grants are live."""
         self.world.tables.firewalls.rows.clear()
         self.lost = True
 
@@ -156,7 +156,7 @@ class Doors(RuleBasedStateMachine):
 
     @invariant()
     def foreign_rules_stand(self) -> None:
-        """Nobody else's rule is ever touched."""
+        """No foreign rule is ever touched."""
         for rule_ in FOREIGN:
             assert self.world.firewall.rules(NSG_SUBNET).get(rule_.name) == rule_
 
@@ -179,5 +179,5 @@ class Doors(RuleBasedStateMachine):
             assert not self.world.firewall.ours(nsg, Access.ALLOW)
 
 
-TestDoors = Doors.TestCase
-TestDoors.settings = _STEPS
+TestPorts = Ports.TestCase
+TestPorts.settings = _STEPS

@@ -210,8 +210,8 @@ def test_05_a_write_that_was_accepted_and_then_cancelled_is_no_grant() -> None:
 def test_06_a_revoke_that_azure_refuses_is_not_called_revoked() -> None:
     """Every removal answers 403.
 
-    The rule lets nobody in any more, the request says it is closing and not that it is closed, and
-    somebody is told.
+    The rule lets no caller in any more, the request says it is closing and not that it is closed, and
+    an alert is raised.
     """
     world = SimulatedWorld()
     world.protect(DB)
@@ -312,7 +312,7 @@ def test_09_empty_tables_and_live_rules_close() -> None:
 
 
 def test_10_a_poison_row_and_a_poison_rule_among_good_ones() -> None:
-    """Rows of every table that nobody can read, and a rule that Azure will not take.
+    """Unreadable rows in every table, and a rule that Azure will not take.
 
     Reported, and everybody else's access opens and ends as ever.
     """
@@ -398,7 +398,7 @@ def test_13_fifty_requests_at_once_and_a_band_that_is_full() -> None:
     world.protect()
     requests = [world.ask(DB, source=f"203.0.113.{number}", work=False) for number in range(51)]
     world.work()
-    world.clock.advance(10)  # all but the first gather
+    world.clock.advance(10)  # all but the first are batched
     world.work()
     ended = [world.request(each.id).ports[0] for each in requests]
     assert [port.status for port in ended].count(Status.INITIATED) == 50
@@ -466,7 +466,7 @@ def test_15_writes_to_one_group_go_one_after_the_other(concurrency: str) -> None
     assert_never_wrote_while_updating(world)
 
 
-# --- 16: somebody PUT the whole group, and our rule vanished ------------------------------------
+# --- 16: another writer PUT the whole group without our rule ------------------------------------
 
 
 def test_16_a_whole_put_from_a_template_without_our_rules_is_mended() -> None:
@@ -506,7 +506,7 @@ NOT_GONE: dict[str, dict[str, Any]] = {
 def test_17_only_an_answered_404_means_gone(what: str, failure: str) -> None:
     """While something cannot be read, nothing that stands is taken away.
 
-    And nobody is told that it does not exist.
+    And no caller is told that it does not exist.
     """
     world = SimulatedWorld()
     world.protect(DB)
@@ -527,7 +527,7 @@ def test_17_only_an_answered_404_means_gone(what: str, failure: str) -> None:
 # --- 18: the VM was deleted, and what was left could not be deleted -----------------------------
 
 
-def test_18_a_deleted_vm_leaves_nothing_and_its_address_is_nobodys_door() -> None:
+def test_18_a_deleted_vm_leaves_nothing_and_its_address_is_not_open() -> None:
     """The rules go with the VM; the next VM at that address is not open by an old grant."""
     world = SimulatedWorld()
     world.protect(DB)
@@ -566,11 +566,11 @@ def test_19_a_front_end_that_keeps_its_own_address_is_detected_and_refused() -> 
 # --- 20: a notification that failed blocked or hid the outcome ----------------------------------
 
 
-def test_20_a_webhook_that_is_down_delays_nobody() -> None:
+def test_20_a_webhook_that_is_down_delays_no_request() -> None:
     """The notice fails and is handed out again.
 
     Meanwhile the request can be approved, opens and closes; once the webhook is back and all is
-    decided, nobody is told of old business.
+    decided, no notification is sent about the past.
     """
     world = World()
     request = awaiting(world)

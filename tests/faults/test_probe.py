@@ -39,7 +39,7 @@ def test_the_probe_is_sent_to_a_group_of_our_own() -> None:
 
 
 def test_the_answer_is_kept_with_its_age() -> None:
-    """For a day nobody asks again, however much is written; health tells the answer's time."""
+    """For a day the probe does not run again, however much is written; health tells the answer's time."""
     world = SimulatedWorld()
     world.protect()
     world.ask(DB)

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from shared.domain.model import PolicyState, Status
-from shared.use_cases.reports.machines import MachineReport, report_machines
+from shared.use_cases.reports.machines import MachineReport
+from shared.use_cases.reports.machines import report as machines_report
 from tests.faults.simulated import (
     APPS,
     VNET,
@@ -23,7 +24,7 @@ INSIDE = "10.0.7.7"
 
 
 def raw(name: str, priority: int, access: str = "Allow", **properties: Any) -> Json:
-    """Write a rule of somebody else as ARM does; None takes a property away."""
+    """Write another writer's rule as ARM does; None takes a property away."""
     given = {
         "protocol": "*", "access": access, "direction": "Inbound", "priority": priority,
         "sourcePortRange": "*", "destinationPortRange": "*",
@@ -42,7 +43,7 @@ def world_with(*rules: Json) -> SimulatedWorld:
 def report(world: SimulatedWorld, vm: str = DB) -> MachineReport:
     """Return what the machines report says of a VM."""
     scopes = world.services.scopes
-    found = report_machines(world.services, inventory(), scopes)
+    found = machines_report(world.services, inventory(), scopes).machines
     return next(each for each in found if each.machine.id.casefold() == vm.casefold())
 
 
@@ -124,7 +125,7 @@ def test_a_governed_port_that_any_protocol_reaches_is_exposed(protocol: str, gov
     ],
 )
 def test_an_allow_behind_a_deny_that_covers_it_is_no_exposure(first: Json, then: Json) -> None:
-    """Row E: nobody gets in by it, and the machine is Configured."""
+    """Row E: no caller gets in by it, and the machine is Configured."""
     world = world_with(raw("first", 100, "Deny", **first), raw("then", 200, **then))
     assert world.protect(DB).state is PolicyState.SUCCEEDED
     assert reached(world) == set()
@@ -207,7 +208,7 @@ def test_an_address_that_two_vms_have_is_opened_for_neither(where: str, *, prote
     ],
 )
 def test_the_policy_and_the_report_give_one_answer(rules: tuple[Json, ...]) -> None:
-    """Row K: an allow that lets nobody in leaves the deny a place before it."""
+    """Row K: an allow that lets no caller in leaves the deny a place before it."""
     world = world_with(*rules)
     assert world.protect(DB).state is PolicyState.SUCCEEDED
     assert reached(world) == set()

@@ -1,4 +1,4 @@
-"""Whatever somebody did to our rules, or to our tables, is found by looking at Azure and repaired."""
+"""What another writer did to our rules or tables is found by reading Azure, and repaired."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,7 +8,8 @@ import pytest
 
 from shared.domain.model import Status
 from shared.firewalls.nsg.model import Access, SecurityRule
-from shared.use_cases.reports.machines import Category, report_machines
+from shared.use_cases.reports.machines import Category
+from shared.use_cases.reports.machines import report as machines_report
 from shared.use_cases.timers.reconcile import reconcile
 from tests.fakes import NAMES
 from tests.faults.simulated import (
@@ -32,7 +33,7 @@ def opened(nsg_write: str = "auto") -> tuple[SimulatedWorld, str]:
 
 
 def deny_of(world: SimulatedWorld, vm: str) -> SecurityRule:
-    """Return the standing deny of a VM behind the subnet's group."""
+    """Return the deny rule of a VM behind the subnet's group."""
     return next(r for r in world.denies(NSG_SUBNET) if r.name == NAMES.deny(vm, 4))
 
 
@@ -52,7 +53,7 @@ DENY_EDITS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("edit", DENY_EDITS)
 def test_a_weakened_deny_is_put_back(edit: str) -> None:
-    """Each change of a standing deny is undone, and is one record that names the rule."""
+    """Each change of a deny rule is undone, and is one record that names the rule."""
     world, request = opened()
     before, foreign = deny_of(world, DB), world.foreign(NSG_SUBNET)
     world.edit_raw(NSG_SUBNET, before.name, **DENY_EDITS[edit])
@@ -117,7 +118,7 @@ def test_a_deny_is_put_back_in_front_of_an_allow_that_came_later(change: str) ->
 
 def exposed_by(world: SimulatedWorld, vm: str) -> list[str]:
     """Return the rules by which the report of machines calls a VM Exposed."""
-    reports = report_machines(world.services, inventory(), world.services.scopes)
+    reports = machines_report(world.services, inventory(), world.services.scopes).machines
     report = next(each for each in reports if each.machine.id == vm)
     assert (report.category is Category.EXPOSED) is bool(report.openings)
     return [str(each.opening.shown["rule"]) for each in report.openings]
@@ -153,7 +154,7 @@ def test_an_edited_allow_is_put_back(edit: str) -> None:
 
 
 def test_a_deleted_allow_is_put_back() -> None:
-    """Somebody's PUT of the whole group without our rule does not cut off who was let in."""
+    """Another writer's PUT of the whole group without our rule does not end the access."""
     world, _ = opened()
     (before,) = world.allows(NSG_SUBNET)
     world.edit(NSG_SUBNET, remove=[before.name])
@@ -184,7 +185,7 @@ def test_several_changes_at_once_are_each_recorded_once(nsg_write: str) -> None:
     assert world.allows(NSG_SUBNET) == [allow]
 
 
-# --- what nobody wants any more ----------------------------------------------------------------
+# --- what no row asks for any more --------------------------------------------------------------
 
 
 @pytest.mark.parametrize("minutes", [6, 25], ids=["within the grace", "after it"])
@@ -288,7 +289,7 @@ def lose_policies(world: SimulatedWorld) -> None:
 def test_lost_tables_leave_nothing_open(lose: Callable[[SimulatedWorld], None]) -> None:
     """With grants live on two groups and a table gone, or all.
 
-    Nothing is open past its end, nobody else's rule is touched, and a policy that is put back works
+    Nothing is open past its end, no foreign rule is touched, and a policy that is put back works
     as on the first day.
     """
     world, _ = opened()

@@ -181,7 +181,7 @@ class GuardedApp(WebApp):
 
 
 def known(name: str, *roles: str) -> Principal:
-    """Return somebody as their token makes them known."""
+    """Return a caller as their token identifies them."""
     return Principal(TENANT_ID, object_id(name), f"{name}@contoso.example", roles=frozenset(roles))
 
 

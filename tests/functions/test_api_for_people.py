@@ -23,7 +23,7 @@ from tests.samples import OTHER_POLICY
 from tests.world import DB, POLICY, SUBSCRIPTION, WEB
 
 AS_CAROL = token("carol", "Jit.Approve")
-AS_NOBODY = token("nobody")
+AS_NOROLE = token("norole")
 ROOT = f"/subscriptions/{SUBSCRIPTION}"
 
 
@@ -242,7 +242,7 @@ def test_a_requestor_reads_their_own_activity(web: WebApp) -> None:
     assert all("sourceAddress" not in event for event in others)
     decided = web.call("GET", "/api/activity", who=AS_CAROL).json["value"]
     assert {event["operation"] for event in decided} == {"approved"}
-    assert web.call("GET", "/api/activity", who=AS_NOBODY).json == {"value": []}
+    assert web.call("GET", "/api/activity", who=AS_NOROLE).json == {"value": []}
     everything = web.call("GET", "/api/activity", who=AS_READER).json["value"]
     assert {mine, other} <= {event.get("requestId") for event in everything}
 

@@ -39,7 +39,7 @@ def app_with(container: str, events_url: str = "", events_key: str = "") -> App:
             }
         )
     )
-    app.__dict__["_tables"] = MemoryTables()
+    vars(app.outside)["tables"] = MemoryTables()
     return app
 
 

@@ -130,7 +130,7 @@ def test_each_vm_is_decided_by_itself(guard: Authority) -> None:
 @pytest.mark.parametrize(
     "fault", FAULTS, ids=lambda fault: f"{fault['kind']}{fault.get('status', '')}"
 )
-def test_an_arm_that_fails_lets_nobody_in(
+def test_an_arm_that_fails_lets_no_caller_in(
     guard: Authority, arm: ArmClient, fault: dict[str, Any], kind: str
 ) -> None:
     """Neither the owner nor a stranger; the refusal says that it could not be checked."""
@@ -147,8 +147,8 @@ def test_an_arm_that_fails_lets_nobody_in(
 
 
 def test_a_slow_arm_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A caller is refused after a while, and nobody's answer is made up meanwhile."""
-    monkeypatch.setattr("shared.bootstrap._SOMEBODY_WAITS", 1)
+    """A caller is refused after a while, and no answer is made up meanwhile."""
+    monkeypatch.setattr("shared.outside._SOMEBODY_WAITS", 1)
     # An ARM of its own: the late call comes into its log when another test counts there.
     with authority() as guard:
         arm = ArmClient(guard.arm_url)

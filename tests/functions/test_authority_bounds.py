@@ -73,7 +73,7 @@ def _told(answer: Answer) -> str:
 
 def test_no_refusal_shows_what_is_inside(app: GuardedApp, guard: Authority) -> None:
     """Neither stack traces nor addresses of ours."""
-    for who in ({}, guard.person("nobody"), guard.person("alice", "Jit.Request")):
+    for who in ({}, guard.person("norole"), guard.person("alice", "Jit.Request")):
         for body in ("{", "[]", '{"virtualMachines": 7}', json.dumps(BODY)):
             told = _told(app.call("POST", INITIATE, body, who=who))
             assert "Traceback" not in told

@@ -53,7 +53,7 @@ MISSING = {
 }
 # Callers who may not read every request of the app; the others may know which exist.
 READ_LITTLE = {
-    "nobody", "bot", "vmcontributor", "least", "onevm", "nested", "conditional", "elsewhere",
+    "norole", "bot", "vmcontributor", "least", "onevm", "nested", "conditional", "elsewhere",
 }  # fmt: skip
 REFUSED = [
     (row, column)
@@ -121,7 +121,7 @@ def test_a_request_for_a_vm_in_no_policy_tells_a_stranger_nothing(guard: Authori
     elsewhere = {"id": NO_VM, "ports": [{"number": 22, "duration": "PT10M"}]}
     for body in ({"virtualMachines": [elsewhere]}, {"virtualMachines": [{**elsewhere, "id": WEB}]}):
         with nothing_changes(world):
-            refused = app.call("POST", f"{POLICY}/initiate", body, who=guard.person("nobody"))
+            refused = app.call("POST", f"{POLICY}/initiate", body, who=guard.person("norole"))
         assert (refused.status, refused.error["code"]) == (403, "AuthorizationFailed")
         assert "SECRET" not in refused.text
 
@@ -150,7 +150,7 @@ def test_a_body_that_cannot_be_read_comes_before_the_permission(guard: Authority
     """A stranger's broken body is 400, for what exists and for what does not."""
     for path in (WAYS[row].path, _renamed(WAYS[row].path, _NO_POLICY)):
         app = GuardedApp(governed(), guard)
-        refused = app.call(WAYS[row].method, path, '{"a":', who=guard.person("nobody"))
+        refused = app.call(WAYS[row].method, path, '{"a":', who=guard.person("norole"))
         assert refused.status == 400
 
 
@@ -159,7 +159,7 @@ def test_limits_of_the_installation_are_not_told_to_a_stranger(guard: Authority)
     app = GuardedApp(governed(), guard)
     rule = {"number": 22, "protocol": "TCP", "maxRequestAccessDuration": "PT1M"}
     body = {"properties": {"virtualMachines": [{"id": WEB, "ports": [rule]}]}}
-    assert app.call("PUT", POLICY, body, who=guard.person("nobody")).status == 403
+    assert app.call("PUT", POLICY, body, who=guard.person("norole")).status == 403
     told = app.call("PUT", POLICY, body, who=guard.person("owner"))
     assert (told.status, told.error["details"][0]["code"]) == (400, "InvalidDuration")
 
@@ -169,18 +169,18 @@ def test_revoking_all_of_a_person_names_no_vm_to_a_stranger(guard: Authority) ->
     world, _ = world_of("open")
     app = GuardedApp(world, guard)
     body = {"requestorObjectId": ALICE_ID}
-    refused = app.call("POST", "/api/revoke", body, who=guard.person("nobody"))
+    refused = app.call("POST", "/api/revoke", body, who=guard.person("norole"))
     assert refused.status == 403
     assert "virtualMachines" not in refused.text
     assert f"over scope '{ROOT}'" in refused.error["message"]
 
 
 def test_revoking_all_on_a_vm_shows_no_other_spelling_of_it(guard: Authority) -> None:
-    """The refusal repeats the id as the caller wrote it, whether somebody has access or not."""
+    """The refusal repeats the id as the caller wrote it, whether the VM has an open access or not."""
     world, _ = world_of("open")
     app = GuardedApp(world, guard)
     named = WEB.replace("/web", "/WEB")
-    refused = app.call("POST", "/api/revoke", {"virtualMachine": named}, who=guard.person("nobody"))
+    refused = app.call("POST", "/api/revoke", {"virtualMachine": named}, who=guard.person("norole"))
     assert f"over scope '{named}'" in refused.error["message"]
     assert WEB not in refused.text
 
@@ -196,7 +196,7 @@ def test_revoking_all_on_a_vm_shows_no_other_spelling_of_it(guard: Authority) ->
 def test_a_scope_to_list_tells_a_stranger_no_setting(guard: Authority, scope: str) -> None:
     """A scope outside the app's and one inside it get the same refusal, which names no other."""
     app = GuardedApp(governed(), guard)
-    refused = app.call("GET", f"/api/machines?scope={scope}", who=guard.person("nobody"))
+    refused = app.call("GET", f"/api/machines?scope={scope}", who=guard.person("norole"))
     assert (refused.status, refused.error["code"]) == (403, "AuthorizationFailed")
     assert [each["message"] for each in refused.error["details"]] == [
         f"'Microsoft.Compute/virtualMachines/read' is not held at {scope}"

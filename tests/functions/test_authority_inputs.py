@@ -22,7 +22,7 @@ FORGED = "198.51.100.66"
 
 
 def bearer(token: str) -> Mapping[str, str]:
-    """Return the headers of whoever holds a token."""
+    """Return the headers of the caller that holds a token."""
     return {"Authorization": f"Bearer {token}"}
 
 
@@ -148,12 +148,12 @@ def test_noise_in_place_of_a_token_is_refused(app: GuardedApp, guard: Authority)
         "x-functions-key",
     ],
 )
-def test_headers_name_nobody(app: GuardedApp, guard: Authority, header: str) -> None:
-    """Only the bearer token says who calls: without one, and beside one of somebody else."""
+def test_headers_identify_no_caller(app: GuardedApp, guard: Authority, header: str) -> None:
+    """Only the bearer token says who calls: without one, and beside one of another person."""
     owner = guard.person("owner")["Authorization"].removeprefix("Bearer ")
     given = {header: owner}
     assert app.call("GET", POLICY, headers=given).status == 401
-    assert app.call("GET", POLICY, who=guard.person("nobody"), headers=given).status == 403
+    assert app.call("GET", POLICY, who=guard.person("norole"), headers=given).status == 403
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,9 @@ def test_headers_name_nobody(app: GuardedApp, guard: Authority, header: str) -> 
      "notificationUrl", "approval", "authorizedBy", "relayedBy", "sourceAddress"],
 )  # fmt: skip
 @pytest.mark.parametrize("path", [INITIATE, "/api/requests"])
-def test_a_body_names_nobody(app: GuardedApp, guard: Authority, path: str, field: str) -> None:
+def test_a_body_identifies_no_caller(
+    app: GuardedApp, guard: Authority, path: str, field: str
+) -> None:
     """A field that would say who asks, or where to call back, is refused and not passed over."""
     body = {**(BODY if path == INITIATE else SHORT), field: OWNER["objectId"]}
     with nothing_changes(app.world):
@@ -200,9 +202,9 @@ def test_a_relay_s_rights_are_not_the_person_s(app: GuardedApp, guard: Authority
     """Whatever the app may do itself: the named person needs the right by Azure role."""
     everything = ("Jit.Relay", "Jit.Request", "Jit.Admin", "Jit.Approve", "Jit.BreakGlass")
     bot = guard.bot("relay", *everything)
-    nobody = {"objectId": known("nobody").object_id, "name": "nobody"}
+    norole = {"objectId": known("norole").object_id, "name": "norole"}
     with nothing_changes(app.world):
-        refused = app.call("POST", INITIATE, {**BODY, "onBehalfOf": nobody}, who=bot)
+        refused = app.call("POST", INITIATE, {**BODY, "onBehalfOf": norole}, who=bot)
     assert (refused.status, refused.error["code"]) == (403, "AuthorizationFailed")
     glass = {**BODY, "breakGlass": True, "onBehalfOf": OWNER}
     assert app.call("POST", INITIATE, glass, who=bot).status == 403
@@ -329,7 +331,7 @@ def test_who_sits_elsewhere_names_the_source(app: GuardedApp, guard: Authority, 
 
 @pytest.mark.parametrize("source", [SOURCE, "198.51.100.9"])
 @pytest.mark.parametrize("relay", ["app", "person"])
-def test_a_relay_s_address_is_nobody_s_own(guard: Authority, relay: str, source: str) -> None:
+def test_a_relay_s_address_is_no_person_s_own(guard: Authority, relay: str, source: str) -> None:
     """A policy that opens to one's own address only opens nothing for a relay, and says why."""
     app = GuardedApp(governed(own_address_only=True), guard)
     who = guard.bot("bot", "Jit.Relay") if relay == "app" else guard.person("rita", "Jit.Relay")
@@ -347,7 +349,7 @@ def test_a_relay_s_address_is_nobody_s_own(guard: Authority, relay: str, source:
 
 
 def test_an_address_that_cannot_be_told_is_no_source(app: GuardedApp, guard: Authority) -> None:
-    """Neither everybody nor nobody: the caller has to name one."""
+    """Neither all addresses nor none: the caller has to name one."""
     short = {"virtualMachine": WEB, "ports": [22], "duration": "PT10M"}
     alice = guard.person("alice", "Jit.Request")
     for hop in ("", "unknown", "fe80::1%eth0", "*"):

@@ -28,7 +28,7 @@ def app(guard: Authority) -> GuardedApp:
 
 
 def activity(app: GuardedApp, **query: str) -> list[dict[str, Any]]:
-    """Read the activity as somebody who may."""
+    """Read the activity as a permitted caller."""
     told = "&".join(f"{name}={value}" for name, value in query.items())
     answer = app.call("GET", f"/api/activity?{told}", who=app.guard.person("reader"))
     assert answer.status == 200, answer.text
@@ -44,14 +44,14 @@ def refused(app: GuardedApp) -> dict[str, Any]:
 
 def test_a_refusal_is_on_record(app: GuardedApp, guard: Authority) -> None:
     """Who, what, where, from where and why; under the id that the caller was told, once."""
-    answer = app.call("POST", INITIATE, BODY, who=guard.person("nobody"))
+    answer = app.call("POST", INITIATE, BODY, who=guard.person("norole"))
     found = refused(app)
     assert found.pop("time").startswith(f"{app.world.clock():%Y-%m-%dT%H:%M}")
     reason = found.pop("reason")
     assert found == {
         "operation": "refused",
-        "principal": known("nobody").key,
-        "principalName": "nobody@contoso.example",
+        "principal": known("norole").key,
+        "principalName": "norole@contoso.example",
         "virtualMachine": WEB,
         "policyId": POLICY,
         "sourceAddress": ADDRESS,
@@ -84,11 +84,11 @@ def test_a_refused_decision_names_its_request(app: GuardedApp, guard: Authority)
 
 def test_a_refused_relay_is_on_record_with_both(app: GuardedApp, guard: Authority) -> None:
     """The person, and the app that carried the message; an app that may not carry stands alone."""
-    nobody = {"objectId": known("nobody").object_id, "name": "nobody@contoso.example"}
+    norole = {"objectId": known("norole").object_id, "name": "norole@contoso.example"}
     bot = guard.bot("relay", "Jit.Relay")
-    app.call("POST", INITIATE, {**BODY, "onBehalfOf": nobody}, who=bot)
+    app.call("POST", INITIATE, {**BODY, "onBehalfOf": norole}, who=bot)
     found = refused(app)
-    assert found["principal"] == known("nobody").key
+    assert found["principal"] == known("norole").key
     assert found["relayedBy"].endswith(object_id("relay"))
     other = GuardedApp(governed(), guard)
     other.world.clock.now = datetime.now(UTC)
@@ -98,7 +98,7 @@ def test_a_refused_relay_is_on_record_with_both(app: GuardedApp, guard: Authorit
     assert "relay/action" in found["reason"]
 
 
-def test_what_nobody_known_tried_is_not_on_record(app: GuardedApp) -> None:
+def test_what_an_unknown_caller_tried_is_not_on_record(app: GuardedApp) -> None:
     """Strangers cannot fill the record."""
     app.call("POST", INITIATE, BODY)
     app.call("GET", "/api/activity")
@@ -114,8 +114,8 @@ def test_a_record_that_cannot_be_written_refuses_all_the_same(
         raise OSError(row.key)
 
     monkeypatch.setattr(app.world.tables.activity, "insert", broken)
-    assert app.call("POST", INITIATE, BODY, who=guard.person("nobody")).status == 403
-    assert app.world.telemetry.named("jit.refusal.untold")
+    assert app.call("POST", INITIATE, BODY, who=guard.person("norole")).status == 403
+    assert app.world.telemetry.named("jit.refusal.unrecorded")
 
 
 def test_by_what_right_is_on_record(app: GuardedApp, guard: Authority) -> None:
@@ -305,7 +305,7 @@ def test_the_end_of_the_calendar_is_no_error(guard: Authority) -> None:
     assert (answer.status, answer.json) == (200, {"value": []})
 
 
-def test_a_row_nobody_can_read_hides_no_other(guard: Authority) -> None:
+def test_an_unreadable_row_hides_no_other(guard: Authority) -> None:
     """It is told as unreadable, and the page goes on."""
     app = empty(guard)
     seed(app, fact(1), fact(2))

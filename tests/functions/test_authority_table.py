@@ -3,12 +3,12 @@
 A cell says what becomes of a call:
 
     +     let in
-    o     let in, and shown nothing that is somebody else's
+    o     let in, and shown nothing that is another person's
     -     403, and the message names the row's action and scope
     i     403 for want of `initiate`
     401   not known: no token of this tenant
     app   403: an app decides nothing
-    self  403: nobody decides on what they asked for
+    self  403: no requestor decides on their own request
     own   403: only who asked may
     404   there is nothing there, for anybody
 """
@@ -34,7 +34,7 @@ from tests.world import DB, GROUP, POLICY, SOURCE, WEB, World
 
 # Nine columns of app roles and none, five of the requestor and of apps, fifteen of Azure roles.
 TABLE = """
-route                 none tenant nobody Request Approve Admin Read BreakGlass Relay \
+route                 none tenant norole Request Approve Admin Read BreakGlass Relay \
     self bot botroles carrier carrier0 \
     owner contributor reader secadmin secreader vmcontributor least leastwide onevm nested mgroup many \
     conditional denied elsewhere
@@ -100,7 +100,7 @@ POLICY_BODY = {
 PROVIDER = "providers/Microsoft.Security"
 ALICE = known("alice", "Jit.Request", "Jit.Approve")
 OWNER = {"objectId": known("owner").object_id, "name": "owner@contoso.example"}
-NOBODY = {"objectId": known("nobody").object_id, "name": "nobody@contoso.example"}
+NOROLE = {"objectId": known("norole").object_id, "name": "norole@contoso.example"}
 
 
 @dataclass(frozen=True)
@@ -216,7 +216,7 @@ WAYS: Mapping[str, Way] = {
 }
 
 
-# Somebody who holds the action at the app's scope and is denied it below is told where.
+# A caller who holds the action at the app's scope and is denied it below is told where.
 DENIED_BELOW = {
     **dict.fromkeys(("get_request", "get_request:details", "get_request:deciding"), POLICY),
     **dict.fromkeys(
@@ -263,7 +263,7 @@ def call_as(guard: Authority, way: Way, column: str, world: World, request_id: s
     """Call a route in a world as the caller of a column."""
     body = way.body
     if body is not None and way.method == "POST" and column.startswith("carrier"):
-        body = {**body, "onBehalfOf": OWNER if column == "carrier" else NOBODY}
+        body = {**body, "onBehalfOf": OWNER if column == "carrier" else NOROLE}
     app = GuardedApp(world, guard)
     path = way.path.replace("{id}", request_id)
     return app.call(way.method, path, body, who=headers_of(guard, column))
@@ -321,7 +321,7 @@ def test_every_route_is_called_at_its_own_function() -> None:
     assert called == {row: row.partition(":")[0] for row in WAYS}
 
 
-def test_a_role_below_the_policies_reads_nobody_s_activity() -> None:
+def test_a_role_below_the_policies_reads_no_person_s_activity() -> None:
     """Who may ask, by the documented role, is shown no more than that; who may look, all of it."""
     cells = _rows()["get_activity"]
     assert (cells["leastwide"], cells["reader"], cells["secreader"]) == ("o", "+", "+")

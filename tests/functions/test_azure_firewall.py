@@ -10,11 +10,12 @@ from shared.domain.audit import Operation
 from shared.domain.model import CloseBy, PolicyState, Status
 from shared.ports import OutsideError
 from shared.use_cases.policies import apply as protection
-from shared.use_cases.reports.machines import Category, report_machines
+from shared.use_cases.reports.machines import Category
+from shared.use_cases.reports.machines import report as machines_report
 from shared.use_cases.timers import health
 from shared.use_cases.timers.reconcile import reconcile
+from tests import firewalls as hub
 from tests.behind_hub import ALICE, BOB, GROUP, KINDS, OURS, POLICY, VM, VPN, WRITE, HubWorld
-from tests.contract.arm import firewalls as hub
 from tests.functions.web_app import AS_ALICE, WebApp, token
 from tests.world import BOB as BOB_PERSON
 
@@ -286,7 +287,7 @@ def judged(world: HubWorld) -> tuple[Category, str]:
     world.clock.advance(30)  # the lists that tell what stands before a VM are read anew
     vars(world.app).pop("inventory", None)
     scope = f"/subscriptions/{hub.SUBSCRIPTION}"
-    (report,) = report_machines(world.services, world.app.inventory, [scope])
+    (report,) = machines_report(world.services, world.app.inventory, [scope]).machines
     return report.category, report.reason
 
 
@@ -366,7 +367,7 @@ def test_a_public_address_behind_the_firewalls_route_is_asymmetric() -> None:
 
 
 def test_a_firewall_that_is_being_written_makes_a_vm_unknown() -> None:
-    """While a write is under way nobody knows which rules count; other VMs are reported."""
+    """While a write is under way it is unknown which rules count; other VMs are reported."""
     world = fresh()
     world.switch(busy={"id": hub.POLICY, "seconds": 600})
     category, reason = judged(world)

@@ -8,14 +8,13 @@ from shared.domain.machine_ids import instance_arn
 from shared.domain.model import Conditions, Policy, PolicyState, PolicyVm, PortRule, Status
 from shared.firewalls.registry import Registry
 from shared.use_cases.policies import apply as protection
-from shared.use_cases.reports.estates import Estates
 from shared.use_cases.reports.inventory import Listed
-from shared.use_cases.reports.machines import Category, Report, report, report_machines
+from shared.use_cases.reports.machines import Category, report
 from shared.use_cases.timers.reconcile import reconcile
+from tests import firewalls as hub
 from tests.aws_cloud import ACCOUNT, CONNECTOR, REGION
 from tests.behind_hub import POLICY as HUB_POLICY
 from tests.behind_hub import HubWorld
-from tests.contract.arm import firewalls as hub
 from tests.ec2_world import (
     GROUP,
     INSTANCE,
@@ -65,24 +64,19 @@ def test_an_instance_is_closed_opened_for_one_address_closed_and_restored(world:
     assert world.cloud.own_group(INSTANCE_ID) is None
 
 
-def listed(world: Ec2World, scope: str) -> Report:
-    """List what a scope holds now."""
-    return report(world.services, Estates(world.services, NothingInAzure()), [scope])
-
-
 def test_in_mode_report_foreign_rules_stay_and_are_told(world: Ec2World) -> None:
     """Without the policy's condition nothing foreign changes, and the instance is Exposed."""
     before = world.theirs()
     world.govern(INSTANCE, revoke=False)
     assert world.theirs() == before
-    (found,) = report_machines(world.services, NothingInAzure(), [f"/subscriptions/{SUBSCRIPTION}"])
+    (found,) = report(world.services, NothingInAzure(), [f"/subscriptions/{SUBSCRIPTION}"]).machines
     assert (found.machine.id, found.category) == (INSTANCE, Category.EXPOSED)
     assert "leaves port 22 open" in found.reason
 
 
 def test_an_instance_in_no_policy_is_listed(world: Ec2World) -> None:
     """The machines report holds the instances of the configured regions, with their system."""
-    (found,) = report_machines(world.services, NothingInAzure(), [f"/subscriptions/{SUBSCRIPTION}"])
+    (found,) = report(world.services, NothingInAzure(), [f"/subscriptions/{SUBSCRIPTION}"]).machines
     assert found.machine.id == INSTANCE
     assert (found.machine.location, found.machine.system) == (REGION, "linux")
     assert found.category is Category.NOT_CONFIGURED
@@ -92,13 +86,13 @@ def test_a_region_that_does_not_answer_is_named_and_the_rest_is_reported(world: 
     """A governed instance there is Unknown by account and region; the report does not fail."""
     world.govern(INSTANCE)
     world.cloud.endpoint.faults.order([{"kind": "throttle", "action": ".*", "times": None}])
-    found = listed(world, f"/subscriptions/{SUBSCRIPTION}")
+    found = report(world.services, NothingInAzure(), [f"/subscriptions/{SUBSCRIPTION}"])
     (told,) = found.unanswered
     assert f"AWS account {ACCOUNT} did not answer in region {REGION}" in told
-    (machine,) = found.judge(found.machines)
+    (machine,) = found.machines
     assert (machine.machine.id, machine.category) == (INSTANCE, Category.UNKNOWN)
     assert machine.reason == told
-    other = listed(world, f"/subscriptions/{SUBSCRIPTION}/x")
+    other = report(world.services, NothingInAzure(), [f"/subscriptions/{SUBSCRIPTION}/x"])
     assert other.machines == []
 
 
@@ -107,9 +101,9 @@ def test_a_region_that_falls_silent_after_it_was_listed_is_named(world: Ec2World
     world.cloud.endpoint.faults.order(
         [{"kind": "throttle", "action": "DescribeNetworkInterfaces", "times": None}]
     )
-    found = listed(world, f"/subscriptions/{SUBSCRIPTION}")
+    found = report(world.services, NothingInAzure(), [f"/subscriptions/{SUBSCRIPTION}"])
     assert found.unanswered == ()
-    (machine,) = found.judge(found.machines)
+    (machine,) = found.machines
     assert machine.category is Category.UNKNOWN
     assert f"AWS account {ACCOUNT} did not answer in region {REGION}" in machine.reason
 
@@ -120,7 +114,7 @@ def test_an_instance_whose_groups_do_not_answer_is_unknown(world: Ec2World) -> N
     world.cloud.endpoint.faults.order(
         [{"kind": "throttle", "action": "DescribeSecurityGroupRules", "times": None}]
     )
-    (found,) = report_machines(world.services, NothingInAzure(), [f"/subscriptions/{SUBSCRIPTION}"])
+    (found,) = report(world.services, NothingInAzure(), [f"/subscriptions/{SUBSCRIPTION}"]).machines
     assert found.category is Category.UNKNOWN
     assert "did not answer" in found.reason
 

@@ -133,7 +133,7 @@ def test_an_access_that_is_longer_than_the_bound_never_opens(web: WebApp) -> Non
 
 
 def test_by_default_a_day_is_the_bound(web: WebApp) -> None:
-    """A policy without conditions lets nobody keep a port for longer than a day."""
+    """A policy without conditions lets no requestor keep a port for longer than a day."""
     web.call("PUT", POLICY, policy_body(WEB), who=AS_ADMIN)
     web.world.work()
     path = opened(web, approved=False, duration="PT3H")

@@ -11,7 +11,8 @@ from shared.ports import Machine, OutsideError
 from shared.use_cases.policies import apply as protection
 from shared.use_cases.policies import findings
 from shared.use_cases.policies.findings import FindingType
-from shared.use_cases.reports.machines import Category, report_machines
+from shared.use_cases.reports.machines import Category
+from shared.use_cases.reports.machines import report as machines_report
 from shared.use_cases.timers import health as watch
 from shared.use_cases.timers.reconcile import reconcile
 from tests.functions.web_app import AS_READER, MemoryInventory, WebApp
@@ -19,7 +20,7 @@ from tests.world import DB, NSG_NIC, NSG_SUBNET, POLICY, WEB, World, vm_id
 
 
 def allow(name: str, priority: int, *sources: str, port: str = "22") -> SecurityRule:
-    """Make a rule of somebody else's that lets sources in."""
+    """Make a rule of another writer that lets sources in."""
     return SecurityRule(
         name, Access.ALLOW, "Tcp", sources or ("*",), ("*",), (port,), priority=priority
     )
@@ -116,7 +117,7 @@ def test_an_open_governed_port_degrades_health_until_it_is_mended(
     assert "open-ssh" not in warnings(world)
 
 
-def test_a_port_that_somebody_opens_later_is_found_by_reconciling(world: World) -> None:
+def test_a_port_that_another_writer_opens_later_is_found_by_reconciling(world: World) -> None:
     """No PUT is needed for health to tell of it."""
     world.protect()
     assert verdict(world) == "Healthy"
@@ -141,7 +142,9 @@ def test_health_and_the_machines_give_one_answer(
     """Where the list of machines says Exposed, health is not Healthy, and the other way round."""
     world.firewall.edit(NSG_SUBNET, *rules)
     world.protect(DB)
-    reports = report_machines(world.services, MemoryInventory(world), world.services.scopes)
+    reports = machines_report(
+        world.services, MemoryInventory(world), world.services.scopes
+    ).machines
     exposed = any(each.category is Category.EXPOSED for each in reports)
     assert bool(findings.read_findings(world.services, FindingType.EXPOSED)) is exposed
     assert (verdict(world) == "Healthy") is (not exposed)

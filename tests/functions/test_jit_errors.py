@@ -72,7 +72,7 @@ def test_every_broken_line_is_named(web: WebApp) -> None:
      "127.0.0.1", "169.254.169.254", "224.0.0.1", "::1", "fe80::1", "168.63.129.16",
      "::ffff:203.0.113.7", "0.0.0.0"],
 )  # fmt: skip
-def test_nobody_asks_for_everybody(web: WebApp, source: str) -> None:
+def test_no_requestor_asks_for_all_addresses(web: WebApp, source: str) -> None:
     """`*`, halves of the Internet and special ranges are refused though the policy says `*`."""
     refused = web.call("POST", INITIATE, asking(allowedSourceAddressPrefix=source), who=AS_ALICE)
     assert refused.status == 400
@@ -92,11 +92,11 @@ def test_403_is_arm_s_sentence(web: WebApp, method: str, path: str, action: str)
     """It names the client, the action and the scope."""
     body = {"PUT": policy_body(), "POST": asking()}.get(method)
     with nothing_changes(web.world):
-        refused = web.call(method, path, body, who=token("nobody"))
+        refused = web.call(method, path, body, who=token("norole"))
     assert (refused.status, refused.error["code"]) == (403, "AuthorizationFailed")
     scope = WEB if method == "POST" else POLICY
     assert (
-        "The client 'nobody@contoso.example' with object id 'nobody-id' does not have "
+        "The client 'norole@contoso.example' with object id 'norole-id' does not have "
         "authorization to perform action 'Microsoft.Security/locations/jitNetworkAccessPolicies/"
         f"{action}' over scope '{scope}'"
     ) in refused.error["message"]
@@ -171,7 +171,7 @@ def test_no_body_is_a_500(web: WebApp, method: str, path: str, body: str) -> Non
 
 
 def test_appending_is_refused(web: WebApp) -> None:
-    """Nobody documented it, and replacing instead would leave machines unprotected."""
+    """It is not documented, and replacing instead would leave machines unprotected."""
     refused = web.call("PUT", POLICY, policy_body(WEB, appendMode=True), who=AS_ADMIN)
     assert refused.status == 400
 

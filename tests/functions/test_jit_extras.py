@@ -125,7 +125,7 @@ def test_a_justification_can_be_held_to_a_pattern(web: WebApp) -> None:
 
 @pytest.mark.parametrize("pattern", ["(", "(?=a)", r"(a)\1", "(?i)a", "a**", "x" * 257, "[a"])
 def test_a_pattern_that_cannot_be_run_safely_is_refused(web: WebApp, pattern: str) -> None:
-    """When it is PUT, not when somebody asks."""
+    """It is refused when it is PUT, not at the first request."""
     body = policy_body(conditions={"justificationPattern": pattern})
     refused = web.call("PUT", POLICY, body, who=AS_ADMIN)
     assert refused.status == 400
@@ -222,7 +222,7 @@ def test_the_same_words_in_another_order_are_the_same_body(web: WebApp) -> None:
 
 
 def test_ids_belong_to_their_caller_and_last_a_day(web: WebApp) -> None:
-    """Somebody else's id, and one of yesterday, are new."""
+    """Another person's key, and one of yesterday, are new."""
     protect(web)
     sent = {"Repeatability-Request-ID": "one"}
     first = web.call("POST", INITIATE, asking(), who=AS_ALICE, headers=sent)

@@ -1,4 +1,4 @@
-"""GET /api/machines: every VM in reach, sorted."""
+"""GET /api/machines: every VM in scope, sorted."""
 
 from dataclasses import replace
 
@@ -139,7 +139,7 @@ TAKEN = [deny(f"taken-{at}", at, ports=("443",)) for at in range(1000, 4096)]
 def test_the_policy_and_the_machines_give_one_answer(
     web: WebApp, rules: tuple[SecurityRule, ...], state: str, category: str
 ) -> None:
-    """Row K: a port that is proven closed is closed, whoever closed it; an open one is told."""
+    """Row K: a port that is proven closed is closed, by whichever writer; an open one is reported."""
     full = (
         []
         if any(rule.priority > 999 for rule in rules)
@@ -180,7 +180,7 @@ def test_a_port_that_another_firewall_closes_is_not_exposed(web: WebApp) -> None
     assert report(web, WEB)["category"] == "Exposed"
 
 
-def test_a_deny_that_somebody_removed_exposes(web: WebApp) -> None:
+def test_a_deny_that_another_writer_removed_exposes(web: WebApp) -> None:
     """Until it is put back, the virtual network gets through."""
     protect(web)
     (deny,) = [r for r in web.world.firewall.ours(NSG_SUBNET) if r.destinations == ("10.0.0.5",)]
@@ -247,7 +247,7 @@ def test_a_scope_narrows_the_list(web: WebApp) -> None:
 
 def test_who_may_read_no_vm_gets_no_list(web: WebApp) -> None:
     """The refusal names the action."""
-    refused = web.call("GET", "/api/machines", who=token("nobody"))
+    refused = web.call("GET", "/api/machines", who=token("norole"))
     assert refused.status == 403
     assert "Microsoft.Compute/virtualMachines/read" in refused.error["message"]
 
@@ -262,7 +262,7 @@ def test_foreign_rules_are_the_same_for_any_spelling(web: WebApp) -> None:
 
 @pytest.mark.parametrize("newer_in", [POLICY, OTHER_POLICY])
 def test_of_two_policies_the_newest_access_is_told(web: WebApp, newer_in: str) -> None:
-    """Whichever of them let somebody in last."""
+    """Whichever of them let a requestor in last."""
     for policy in (POLICY, OTHER_POLICY):
         web.call("PUT", policy, policy_body(WEB), who=AS_ADMIN)
         web.world.work()

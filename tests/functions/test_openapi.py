@@ -75,7 +75,7 @@ def test_path_parameters_are_all_described(document: Any) -> None:
 
 
 def test_answers_fit_their_schemas(web: WebApp, document: Any) -> None:
-    """Of the whole life of a request; schemathesis tries what nobody thinks of."""
+    """Of the whole life of a request; schemathesis tries unforeseen input."""
     put = web.call("PUT", POLICY, policy_body(conditions={"approversNeeded": 1}), who=AS_ADMIN)
     _check(document, "Policy", put.json)
     web.world.work()

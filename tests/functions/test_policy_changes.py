@@ -58,7 +58,7 @@ class _Partly:
 
 @pytest.fixture
 def partly(web: WebApp) -> WebApp:
-    """Serve a policy over both VMs to somebody with rights on the policy and on one of them."""
+    """Serve a policy over both VMs to a caller with rights on the policy and on one of them."""
     put(web)
     web.world.work()
     web.services = replace(web.services, authorize=_Partly(web.world, POLICY, WEB))
@@ -213,7 +213,7 @@ def test_the_address_of_a_firewall_is_a_field_of_its_vm(web: WebApp) -> None:
 def test_a_dry_run_and_a_refusal_record_no_change(web: WebApp) -> None:
     """Only what is about to be stored is a change."""
     assert web.call("PUT", f"{POLICY}?dryRun=true", policy_body(), who=AS_ADMIN).status == 200
-    assert put(web, token("nobody")).status == 403
+    assert put(web, token("norole")).status == 403
     assert changes(web) == []
 
 

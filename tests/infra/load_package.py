@@ -34,7 +34,7 @@ class PinnedOnly:
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Refuse a module of somebody else's; leave the rest to the usual finders."""
+        """Refuse a module of another project; leave the rest to the usual finders."""
         found = PathFinder.find_spec(name, path, target)
         origin = found.origin if found else None
         if origin and "site-packages" in origin and origin not in self._files:

@@ -9,6 +9,7 @@ from functools import cache
 import pytest
 
 from tests.infra.bicep import INFRA, ROOT, Bicep, Text, read
+from tools.check_words import read_words
 
 ALERTS = read(INFRA / "modules" / "alerts.bicep")
 # These stand beside what they watch.
@@ -26,6 +27,17 @@ DANGERS = {
     "ARM throttling": "jit-arm-throttled",
     "expiry lag": "jit-expiry-lag",
 }
+
+
+# Event names before 0.1.0 that this version gave up. Alerts and the workbook are provisioned before
+# the app is deployed: for one version they read both names.
+RENAMED = {
+    "jit.approval.notified": "jit.notice.sent",
+    "jit.refusal.unrecorded": "jit.refusal.untold",
+    "jit.row.unconfirmed": "jit.row.unsettled",
+}
+# Words of docs/words.md that a sentence may use and the name of an event or metric may not.
+NOT_IN_NAMES = {"notice", "told", "untold", "settled", "unsettled", "aligned", "forgotten"}
 
 
 @cache
@@ -100,10 +112,29 @@ each_query = pytest.mark.parametrize("name", QUERIES)
 
 @each_query
 def test_events_are_the_code_s(name: str) -> None:
-    """An alert on an event that nobody writes would never fire, and nobody would notice."""
+    """An alert on an event that the app does not write would never fire, unnoticed."""
     read_events = set(NAME.findall(QUERIES[name].replace('{"event": "jit.', "")))
 
-    assert read_events <= set(_written())
+    assert read_events <= {*_written(), *RENAMED.values()}
+
+
+@each_query
+def test_renamed_events_are_read_by_both_names(name: str) -> None:
+    """For one version a query reads the name before beside the name that the code writes."""
+    read_events = set(NAME.findall(QUERIES[name]))
+
+    assert {old for new, old in RENAMED.items() if new in read_events} <= read_events
+
+
+def test_event_and_metric_names_keep_to_the_words() -> None:
+    """No event and no metric carries a word that docs/words.md rules out, nor an old name."""
+    metrics = (ROOT / "shared" / "adapters" / "metrics.py").read_text(encoding="utf-8")
+    names = {*_written(), *NAME.findall(metrics)}
+    ruled_out = {*read_words((ROOT / "docs" / "words.md").read_text("utf-8")), *NOT_IN_NAMES}
+
+    assert {"jit.arm.writes", *RENAMED} <= names
+    assert not names & set(RENAMED.values())
+    assert {name for name in names if set(re.split(r"[._]", name)) & ruled_out} == set()
 
 
 @each_query
@@ -136,7 +167,7 @@ def test_whole_words_are_what_has_looks_for(name: str) -> None:
         assert set(re.findall(r"'([^']*)'", asked)) <= words
 
 
-def test_every_write_of_somebody_else_to_the_rows_is_seen() -> None:
+def test_every_write_of_another_writer_to_the_rows_is_seen() -> None:
     """Whatever the operation is called: the categories are those that infra/extras collects."""
     extras = json.loads((INFRA / "extras" / "extras.json").read_text(encoding="utf-8"))
     collected = {

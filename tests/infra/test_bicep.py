@@ -50,7 +50,7 @@ def test_every_file_parses(path: Path) -> None:
 
 @ids
 def test_every_file_stays_in_the_subset(path: Path) -> None:
-    """Only constructs that both parsers read are used: a file nobody can read is not checked."""
+    """Only constructs that both parsers read are used: an unreadable file is not checked."""
     found = {OUTSIDE_THE_SUBSET.get(node.type) for node in walk(read(path).root)} - {None}
 
     assert found == set()

@@ -17,6 +17,8 @@ def packages(tmp_path: Path) -> Path:
         "sample/__init__.py": "VALUE = 1\n",
         "sample/__pycache__/__init__.cpython-313.pyc": "stale",
         "sample-1.0.dist-info/METADATA": "Name: sample\n",
+        "sample-1.0.dist-info/LICENSE": "MIT\n",
+        "sample-1.0.dist-info/licenses/NOTICE.md": "Thanks\n",
         "sample-1.0.dist-info/RECORD": "the folder of the build",
         "bin/sample": "#!/build/python\n",
     }.items():
@@ -28,7 +30,7 @@ def packages(tmp_path: Path) -> Path:
 def test_the_package_holds_what_is_deployed_and_its_packages(
     packages: Path, tmp_path: Path
 ) -> None:
-    """The app's files, the installed packages without what pip leaves behind, and bytecode."""
+    """The app's files, the installed packages without what pip leaves behind, and bytecode; licences stay."""
     out = tmp_path / "app.zip"
     build(ROOT, packages, out)
     with zipfile.ZipFile(out) as package:
@@ -40,6 +42,8 @@ def test_the_package_holds_what_is_deployed_and_its_packages(
     assert {name for name in installed if not name.endswith(".pyc")} == {
         "sample/__init__.py",
         "sample-1.0.dist-info/METADATA",
+        "sample-1.0.dist-info/LICENSE",
+        "sample-1.0.dist-info/licenses/NOTICE.md",
     }
     assert len([name for name in names if name.endswith(".pyc")]) == len(
         [name for name in names if name.endswith(".py")]

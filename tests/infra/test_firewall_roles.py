@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from tests import firewalls as hub
 from tests.behind_hub import HubWorld
-from tests.contract.arm import firewalls as hub
 from tests.infra.bicep import INFRA, read
 from tests.infra.hook_world import NETWORK, SUBSCRIPTION, Run
 from tests.infra.test_roles import ROLES as NETWORK_ROLES

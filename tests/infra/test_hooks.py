@@ -79,7 +79,7 @@ def test_an_app_that_stays_runs_again(run: Run) -> None:
 
 
 def test_leaving_anyway_is_a_decision(run: Run) -> None:
-    """Whoever wants to go on with rules left behind has to say so."""
+    """An administrator who goes on with rules left behind has to say so."""
     done, after = run(running=False, locked=[DENY], environment={"JIT_DRAIN_ANYWAY": "true"})
 
     assert done.returncode == 0
@@ -154,7 +154,7 @@ def test_what_was_never_deployed_can_be_left(run: Run) -> None:
 
 
 def test_the_hooks_work_in_azd_s_subscription(run: Run) -> None:
-    """The Azure CLI may be set to another one, where a group of the same name could be somebody else's."""
+    """The Azure CLI may be set to another one, where a group of the same name could be another project's."""
     subscription = SUBSCRIPTION.rpartition("/")[2]
     for name, command in (("predown", "functionapp"), ("postprovision", "deployment")):
         _, after = run(name, running=False)
@@ -185,7 +185,7 @@ def test_extras_get_every_parameter_they_ask_for(run: Run) -> None:
 
 
 def test_the_postprovision_hook_says_what_is_left_to_do(run: Run) -> None:
-    """Connections wait for somebody to sign in, where a channel is chosen."""
+    """Connections wait for a person to sign in, where a channel is chosen."""
     done, _ = run("postprovision", environment={"JIT_APPROVAL_CHANNEL": "outlook"})
 
     assert "Authorize" in done.stdout

@@ -63,7 +63,7 @@ def test_the_sample_sets_nothing_that_infra_does_not() -> None:
 
 
 def test_the_document_lists_what_infra_sets_for_the_app() -> None:
-    """Whoever looks a setting of the deployment up finds it in docs/settings.md."""
+    """Each setting of the deployment is in docs/settings.md."""
     document = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
     documented = set(re.findall(r"^\| `([^`]+)` \|", document, re.MULTILINE))
 
@@ -102,7 +102,7 @@ def test_queues_are_the_code_s() -> None:
 
 
 def test_every_queue_a_function_listens_to_is_made() -> None:
-    """A trigger on a queue that does not exist would fail until somebody sends to it."""
+    """A trigger on a queue that does not exist would fail until the first message."""
     listened = {
         trigger["queueName"]
         for trigger in _triggers().values()

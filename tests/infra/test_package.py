@@ -20,6 +20,7 @@ from tests.infra import load_package
 from tests.infra.bicep import ROOT
 from tests.infra.load_package import imported
 
+LICENCE = "LICENSE"
 # What the platform reads, beside the code.
 READ_BY_AZURE = {"host.json", "requirements.txt"}
 OURS = {"function_app", "functions", "shared"}
@@ -52,7 +53,7 @@ def test_everything_loads_from_the_package_and_its_pins_alone(
     assert {"request_access", "open_access", "sweep_expired"} <= set(told["functions"])
 
 
-def test_development_packages_are_out_of_reach(package: Path, tmp_path: Path) -> None:
+def test_development_packages_cannot_be_imported(package: Path, tmp_path: Path) -> None:
     """The test above would notice: code that imports one of them does not load."""
     broken = Path(shutil.copytree(package, tmp_path / "package"))
     (broken / "shared" / "spare.py").write_text("import starlette\n", encoding="utf-8")
@@ -83,8 +84,19 @@ def test_every_file_is_needed(package: Path) -> None:
         ahead -= reached
     held = {path.relative_to(package).as_posix() for path in package.rglob("*") if path.is_file()}
 
-    needed = reached | READ_BY_AZURE | _files_of_the_page(package)
+    needed = reached | READ_BY_AZURE | _files_of_the_page(package) | {LICENCE}
     assert {path for path in held if "__pycache__" not in path} == needed
+
+
+def test_the_licence_of_all_that_is_shipped_goes_with_it(package: Path) -> None:
+    """The package holds our licence, and beside each vendored library the licence of that."""
+    vendored = [path for path in (package / "web" / "vendor").iterdir() if path.suffix == ".js"]
+
+    assert (package / LICENCE).read_text("utf-8") == (ROOT / LICENCE).read_text("utf-8")
+    assert vendored
+    for path in vendored:
+        licence = path.with_name(path.name.removesuffix(".min.js") + ".LICENSE.txt")
+        assert "Permission is hereby granted" in licence.read_text(encoding="utf-8")
 
 
 def _files_of_the_page(package: Path) -> set[str]:

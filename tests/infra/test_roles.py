@@ -18,7 +18,7 @@ from shared.domain.policy import Asked, AskedPort
 from shared.settings import Settings
 from shared.use_cases.policies import apply as protection
 from shared.use_cases.reports.bastions import find_bastions
-from shared.use_cases.reports.machines import report
+from shared.use_cases.reports.machines import list_machines
 from shared.use_cases.requests import submit as access
 from shared.use_cases.timers.reconcile import reconcile
 from tests.infra.bicep import INFRA, ROOT, read
@@ -44,7 +44,7 @@ _NSG = "Microsoft.Network/networkSecurityGroups"
 NO_CALL_SHOWS = {
     "network": {
         "Microsoft.Network/applicationSecurityGroups/joinNetworkSecurityRule/action": (
-            "ARM asks for it when a whole write carries somebody else's rule that names such a "
+            "ARM asks for it when a whole write carries another writer's rule that names such a "
             "group; it is no call of its own"
         ),
         f"{_NSG}/securityRules/read": "the answer to a rule's write is a read of the rule",
@@ -121,7 +121,7 @@ class Played:
         self.world = World()
         clock, tables = self.world.clock, self.world.tables
         # What the app would connect when first used; its firewall asks these for the last probe.
-        vars(self.app).update(_tables=tables, _queues=self.world.queues)
+        vars(self.app.outside).update(tables=tables, queues=self.world.queues)
         vars(self.app)["services"] = self.world.services = replace(
             self.app.services,
             telemetry=self.world.telemetry,
@@ -158,8 +158,10 @@ class Played:
         asked = AskedPort("ports[0]", MACHINES[0], number, ("203.0.113.7",), duration=length)
         person = Principal("t", PERSON, "p", roles=frozenset({"Jit.Request"}))
         policy = protection.get_policy(self.world.services, POLICY)
-        wish = access.PolicyRequest(policy, Asked((asked,), "because", "203.0.113.7"), person)
-        access.request_access(self.world.services, wish)
+        new_request = access.PolicyRequest(
+            policy, Asked((asked,), "because", "203.0.113.7"), person
+        )
+        access.request_access(self.world.services, new_request)
 
     def _authorize(self) -> None:
         stranger = Principal("t", PERSON, "p")
@@ -264,7 +266,7 @@ def test_the_reader_role_is_what_the_machines_report_reads() -> None:
             services = replace(run.world.services, scopes=(scope,))
             vars(run.app).pop("estates", None)
             vars(run.app)["services"] = services
-            found = report(services, run.app.estates, [scope])
+            found = list_machines(services, run.app.estates, [scope])
             find_bastions(services, found.machines)
             assert found.judge(found.machines)
         used = run.actions()
@@ -281,7 +283,7 @@ def test_the_app_s_own_roles_hold_no_wildcard(name: str) -> None:
 
 
 def test_the_requestor_role_is_defender_s() -> None:
-    """Whoever has Defender's least-privilege role has ours, action by action."""
+    """A person with Defender's least-privilege role has ours, action by action."""
     assert set(ROLES["requestor"].actions) == REQUESTOR
 
 
@@ -323,7 +325,7 @@ def test_people_get_what_their_role_is_for(name: str) -> None:
     assert allowed == GRANTS[name]
 
 
-def test_nobody_approves_and_asks_by_one_role() -> None:
+def test_no_role_both_approves_and_asks() -> None:
     """Two people means two roles: none holds both ends, nor policies and access."""
     for name in PEOPLE:
         held = GRANTS[name]
@@ -361,6 +363,9 @@ def test_every_action_has_its_reason_in_the_document() -> None:
     # The role over the audit files holds data actions alone, and is defined beside their account.
     audit = (INFRA / "modules" / "audit.bicep").read_text(encoding="utf-8")
     for each in read(INFRA / "modules" / "roles-firewall.bicep").resources:
+        (permission,) = each.body["properties"]["permissions"]
+        held |= set(permission["actions"])
+    for each in read(INFRA / "modules" / "roles-bastion.bicep").resources:
         (permission,) = each.body["properties"]["permissions"]
         held |= set(permission["actions"])
     (data_actions,) = re.findall(r"dataActions: \[([^\]]*)\]", audit)

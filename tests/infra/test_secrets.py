@@ -200,7 +200,7 @@ def _access(symbol: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("symbol", ["approval", "frontDoor", "notifications"])
 def test_no_signed_address_starts_a_workflow(symbol: str) -> None:
-    """Whoever reads a trigger's callback URL still needs a token that the policy below takes."""
+    """A reader of a trigger's callback URL still needs a token that the policy below takes."""
     assert _access(symbol)["sasAuthenticationPolicy"] == {"state": "Disabled"}
 
 

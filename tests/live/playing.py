@@ -95,7 +95,7 @@ class InProcessAzd(Azd):
 class ClosedPort:
     """A port that nothing opens."""
 
-    def reaches(self, _address: str) -> bool:
+    def reaches(self, _address: str, _mapped: int = 0) -> bool:
         """Return False."""
         return False
 
@@ -115,7 +115,9 @@ class Cloud:
         """Return the journal of runs."""
         return Journal(self.folder / "journal")
 
-    def session(self, fate: Fate | None = None, run_id: str = "abcd1234") -> Session:
+    def session(
+        self, fate: Fate | None = None, run_id: str = "abcd1234", **options: bool
+    ) -> Session:
         """Return a run, or the same run again."""
         fate = fate or Fate()
         stack_file = self.folder / "stack.json"
@@ -123,7 +125,7 @@ class Cloud:
         rest = FatedRest(self.arm, fate)
         azd = InProcessAzd(stack_file, self.folder, fate)
         target = Target(rest, rest, lambda _: lambda: "", azd, ClosedPort(), pause=0.0)
-        return Session(Run(run_id, SUBSCRIPTION, LOCATION), target)
+        return Session(Run(run_id, SUBSCRIPTION, LOCATION, **options), target)
 
     def ids(self) -> list[str]:
         """Return the ids of all that exists."""

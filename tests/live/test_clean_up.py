@@ -166,7 +166,7 @@ def test_a_deployment_that_ends_half_way_leaves_nothing(
     before = cloud.ids()
     deployed = local_azd.deployed_beside_the_app
 
-    def some(*arguments: str) -> Iterator[dict[str, object]]:
+    def some(*arguments: Any) -> Iterator[dict[str, object]]:
         yield from deployed(*arguments)[:created]
         raise local_azd.AzdError("the deployment failed")
 

@@ -32,8 +32,8 @@ def _run(app: ScriptedApp, people: People, channel: str, **notice: Any) -> Run:
     return engine("approval", app, people, channel).run({**NOTICE, **notice})
 
 
-def test_without_a_channel_nobody_is_asked() -> None:
-    """The default asks nobody: people decide through the API, and the run ends at once."""
+def test_without_a_channel_no_approver_is_asked() -> None:
+    """The default asks no approver: people decide through the API, and the run ends at once."""
     app, people = ScriptedApp(), People()
 
     run = _run(app, people, "none")
@@ -62,7 +62,7 @@ def test_a_decision_is_relayed_for_the_person_who_made_it(channel: str, decision
 
 
 def test_a_comment_in_teams_is_kept() -> None:
-    """What somebody writes beside their decision goes into the record."""
+    """What an approver writes beside their decision goes into the record."""
     app, people = ScriptedApp(), People((BOB, "Deny"))
 
     run = _run(app, people, "teams")
@@ -96,7 +96,7 @@ def test_a_decision_that_the_app_refuses_does_not_end_the_asking(channel: str) -
 
 
 @CHANNELS
-def test_nobody_answers(channel: str) -> None:
+def test_no_approver_answers(channel: str) -> None:
     """A question that times out is followed by a look at the request, which the app has ended."""
     app = ScriptedApp()
     people = People(None, then=lambda: setattr(app, "status", "Denied"))
@@ -171,7 +171,7 @@ def test_people_are_told_that_it_is_a_longer_end(channel: str) -> None:
     assert "longer access, until 2026-11-22T18:00:00Z" in json.dumps([people.mails, people.cards])
 
 
-def test_a_late_notice_of_a_longer_end_asks_nobody() -> None:
+def test_a_late_notice_of_a_longer_end_asks_no_approver() -> None:
     """The request itself says whether a later end still waits, whatever the notice says."""
     app, people = ScriptedApp(status="Initiated"), People((BOB, "Approve"))
 
@@ -196,7 +196,7 @@ def test_only_the_id_of_a_notice_is_used() -> None:
 
 @pytest.mark.parametrize("field", ["requestor", "justification"])
 def test_a_mail_cannot_be_dressed_up(field: str) -> None:
-    """Markup in what somebody wrote, or is called, arrives as text."""
+    """Markup in a person's text or name arrives as text."""
     app, people = ScriptedApp(), People((BOB, "Deny"))
     hostile = "<a href='https://evil.example'>approve & go</a>"
 

@@ -144,7 +144,7 @@ def test_an_action_the_engine_does_not_know_is_refused() -> None:
 
 
 def test_an_address_has_to_be_absolute() -> None:
-    """An HTTP action without a host calls nobody."""
+    """An HTTP action without a host calls no server."""
     inputs = {"method": "GET", "uri": "/api/requests"}
 
     with pytest.raises(WorkflowError, match="absolute"):
@@ -161,7 +161,7 @@ def _compose(held: Any, **after: list[str]) -> dict[str, Any]:
 
 
 def test_a_failure_skips_what_comes_after_it_and_fails_the_run() -> None:
-    """Unless somebody waits for the failure, it is the run's."""
+    """A failure that no later action handles fails the run."""
     run = _flow({"A": _compose("@triggerBody()['nothing']"), "B": _compose(1, A=["Succeeded"])})
 
     assert (run.ran("A"), run.ran("B"), run.status) == (["Failed"], ["Skipped"], "Failed")

@@ -21,7 +21,7 @@ from tests.logic_apps.people import (
     engine,
 )
 
-WISH = {
+ACCESS_REQUEST = {
     "virtualMachine": VM,
     "ports": [22],
     "source": "203.0.113.7",
@@ -36,8 +36,8 @@ def _token(**claims: Any) -> dict[str, str]:
     return {"Authorization": f"Bearer e30.{text}.c2ln"}
 
 
-def _run(app: ScriptedApp, people: People, channel: str = "teams", **wish: Any) -> Run:
-    return engine("front-door", app, people, channel).run({**WISH, **wish}, _token())
+def _run(app: ScriptedApp, people: People, channel: str = "teams", **asked: Any) -> Run:
+    return engine("front-door", app, people, channel).run({**ACCESS_REQUEST, **asked}, _token())
 
 
 def _answer(run: Run) -> Any:
@@ -45,8 +45,8 @@ def _answer(run: Run) -> Any:
     return run.response.body
 
 
-def test_an_approved_wish_opens() -> None:
-    """Somebody agrees, the app is asked on behalf of the person, the approval is relayed."""
+def test_an_approved_request_opens() -> None:
+    """An approver agrees, the app is asked on behalf of the person, the approval is relayed."""
     app, people = ScriptedApp(), People((BOB, "Approve"))
 
     run = _run(app, people)
@@ -66,7 +66,7 @@ def test_the_person_is_the_one_the_token_names(padding: str) -> None:
     app, people = ScriptedApp(), People((BOB, "Approve"))
     machine = engine("front-door", app, people, "teams")
 
-    machine.run(WISH, _token(padding=padding))
+    machine.run(ACCESS_REQUEST, _token(padding=padding))
 
     assert app.requestor == ALICE
 
@@ -89,7 +89,7 @@ def test_nothing_that_is_shown_holds_a_part_of_the_token() -> None:
     headers = _token(secret="only-in-the-token")
     machine = engine("front-door", ScriptedApp(), People((BOB, "Approve")), "teams")
 
-    run = machine.run(WISH, headers)
+    run = machine.run(ACCESS_REQUEST, headers)
 
     workflow = definition("front-door")
     shown = {
@@ -141,36 +141,36 @@ def test_a_body_cannot_name_a_person(field: str) -> None:
 
 def test_a_source_has_to_be_named() -> None:
     """The workflow's own address is not where anybody sits."""
-    wish = {name: each for name, each in WISH.items() if name != "source"}
+    asked = {name: each for name, each in ACCESS_REQUEST.items() if name != "source"}
 
     with pytest.raises(ValueError, match="missing"):
-        engine("front-door", ScriptedApp(), People(), "teams").run(wish, _token())
+        engine("front-door", ScriptedApp(), People(), "teams").run(asked, _token())
 
 
-def test_a_refused_wish_never_reaches_the_app() -> None:
-    """Nobody's firewall hears of what was turned down."""
+def test_a_refused_request_never_reaches_the_app() -> None:
+    """A request that was turned down reaches no firewall."""
     app, people = ScriptedApp(), People((BOB, "Deny"))
     machine = engine("front-door", app, people, "teams")
 
-    run = machine.run(WISH, _token())
+    run = machine.run(ACCESS_REQUEST, _token())
 
     assert machine.calls == []
     assert _answer(run) == {"status": "Denied"}
 
 
 def test_silence_is_a_refusal() -> None:
-    """Nobody answers in time: nothing is asked for."""
+    """Without an answer in time, nothing is asked for."""
     app, people = ScriptedApp(), People(None)
     machine = engine("front-door", app, people, "outlook")
 
-    run = machine.run(WISH, _token())
+    run = machine.run(ACCESS_REQUEST, _token())
 
     assert machine.calls == []
     assert _answer(run)["status"] == "Denied"
 
 
 def test_one_s_own_approval_counts_for_nothing() -> None:
-    """The app refuses it, and the request waits for somebody else until its time is over."""
+    """The app refuses it, and the request waits for another approver until its time is over."""
     app, people = ScriptedApp(), People((ALICE, "Approve"))
     machine = engine("front-door", app, people, "teams")
     polls = 0
@@ -183,7 +183,7 @@ def test_one_s_own_approval_counts_for_nothing() -> None:
         return app(call)
 
     machine._transport = api
-    run = machine.run(WISH, _token())
+    run = machine.run(ACCESS_REQUEST, _token())
 
     assert app.votes == {}
     assert app.refused == [ALICE]
@@ -191,7 +191,7 @@ def test_one_s_own_approval_counts_for_nothing() -> None:
 
 
 def test_without_a_channel_the_app_s_own_approval_decides() -> None:
-    """The front door may leave the asking to the app: it relays the wish and waits."""
+    """The front door may leave the asking to the app: it relays the request and waits."""
     app, people = ScriptedApp(status="Initiating"), People()
 
     run = _run(app, people, "none")
@@ -206,7 +206,7 @@ def test_polls_come_no_sooner_than_they_may() -> None:
     app.polls_until_open = 4
     machine = engine("front-door", app, people, "teams")
 
-    machine.run(WISH, _token())
+    machine.run(ACCESS_REQUEST, _token())
 
     polls = [call for call in machine.calls if call.method == "GET"]
     assert len(polls) == 4
@@ -221,7 +221,7 @@ def test_a_refusal_of_the_app_is_told() -> None:
     refusal = Answer(400, {"error": {"code": "RequestNotWithinPolicy", "message": "no"}})
     machine = engine("front-door", lambda _: refusal, people, "teams")
 
-    run = machine.run(WISH, _token())
+    run = machine.run(ACCESS_REQUEST, _token())
 
     assert run.response is not None
     assert run.response.status == 502

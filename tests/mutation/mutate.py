@@ -165,7 +165,7 @@ def is_noticed(file: str, text: str, tests: list[str]) -> bool:
 
 
 def stand_in(file: str, text: str, tests: list[str]) -> int:
-    """Run tests with a text in the place of a file's own, whoever imports it."""
+    """Run tests with a text in the place of a file's own, for every import."""
     name = file.removesuffix(".py").replace("/", ".")
     package, _, last = name.rpartition(".")
     module = ModuleType(name)
@@ -194,7 +194,7 @@ def equivalents(file: str) -> dict[tuple[str, str], str]:
 
 
 def survivors(file: str, jobs: int) -> list[Mutant]:
-    """Try every change of a file that may mean something; return those that nobody noticed."""
+    """Try every change of a file that may mean something; return those that no test noticed."""
     source = (ROOT / file).read_text(encoding="utf-8")
     tests, listed = unit_tests_of(file), equivalents(file)
     every = mutants(source)

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from shared.adapters.arm import NotReadableError
+from shared.adapters.arm import ArmReader
 from shared.adapters.arm_bastion import ArmBastions
 from shared.domain.bastion import BastionHost
 from shared.domain.ids import key_of, name_of
-from shared.ports import OutsideError
+from shared.ports import NotReadableError, OutsideError
 
 RECORDINGS = Path(__file__).parents[3] / "shared" / "recordings" / "bastion"
 pytestmark = pytest.mark.skipif(not RECORDINGS.exists(), reason="no recordings beside the checkout")
@@ -30,7 +30,7 @@ def recorded(name: str) -> list[dict[str, Any]]:
     return [exchange["response"]["body"] for exchange in json.loads(text)["exchanges"]]
 
 
-class RecordedArm:
+class RecordedArm(ArmReader):
     """Answers reads with recorded bodies; what a test names is not readable."""
 
     def __init__(self) -> None:
@@ -40,16 +40,16 @@ class RecordedArm:
         self.forbidden: set[str] = set()
         self.calls: list[str] = []
 
-    def get(self, path: str, api_version: str) -> dict[str, Any] | None:
+    def get(self, path: str, api_version: str, **query: str) -> dict[str, Any] | None:
         """Return a network."""
-        del api_version
+        del api_version, query
         self.calls.append(path)
         self._require(path)
         return self.networks.get(key_of(path))
 
-    def list(self, path: str, api_version: str) -> Iterator[dict[str, Any]]:
+    def list(self, path: str, api_version: str, **query: str) -> Iterator[dict[str, Any]]:
         """List the Bastion hosts of the subscription."""
-        del api_version
+        del api_version, query
         self.calls.append(path)
         self._require(path)
         kind = path.removeprefix(f"{SUBSCRIPTION}/providers/Microsoft.Network/")
@@ -73,7 +73,7 @@ class RecordedArm:
 
 def hosts(arm: RecordedArm, network: str = VNET) -> tuple[BastionHost, ...]:
     """Return the hosts that reach a network."""
-    return ArmBastions(arm).reach((network,)).hosts  # type: ignore[arg-type]
+    return ArmBastions(arm).reach((network,)).hosts
 
 
 def test_the_recorded_host_reaches_its_network_from_its_subnet() -> None:
@@ -134,13 +134,13 @@ def test_what_may_not_be_read_is_told_with_its_action() -> None:
     arm = RecordedArm()
     arm.add_spoke()
     arm.forbidden = {key_of(VNET)}
-    reach = ArmBastions(arm).reach((SPOKE,))  # type: ignore[arg-type]
+    reach = ArmBastions(arm).reach((SPOKE,))
     assert reach.hosts == ()
     assert "Microsoft.Network/virtualNetworks/read" in reach.unreadable
     arm.forbidden = {key_of(SPOKE)}
-    assert SPOKE in ArmBastions(arm).reach((SPOKE,)).unreadable  # type: ignore[arg-type]
+    assert SPOKE in ArmBastions(arm).reach((SPOKE,)).unreadable
     arm.forbidden = {key_of(f"{SUBSCRIPTION}/providers/Microsoft.Network/bastionHosts")}
-    reach = ArmBastions(arm).reach((VNET,))  # type: ignore[arg-type]
+    reach = ArmBastions(arm).reach((VNET,))
     assert "Microsoft.Network/bastionHosts/read" in reach.unreadable
 
 
@@ -148,7 +148,7 @@ def test_many_networks_take_one_list_of_each_kind() -> None:
     """Networks and hosts are listed once for a subscription; no listed network is read again."""
     arm = RecordedArm()
     arm.add_spoke()
-    found = ArmBastions(arm).reach_each((SPOKE, VNET.upper()))  # type: ignore[arg-type]
+    found = ArmBastions(arm).reach_each((SPOKE, VNET.upper()))
     assert {key: [host.name for host in reach.hosts] for key, reach in found.items()} == {
         key_of(SPOKE): [name_of(arm.hosts[0]["id"])],
         key_of(VNET): [name_of(arm.hosts[0]["id"])],
@@ -163,7 +163,7 @@ def test_networks_that_may_not_be_listed_are_read_one_by_one() -> None:
     """Without the right to list networks each is read by itself."""
     arm = RecordedArm()
     arm.forbidden = {key_of(f"{SUBSCRIPTION}/providers/Microsoft.Network/virtualNetworks")}
-    found = ArmBastions(arm).reach_each((VNET,))  # type: ignore[arg-type]
+    found = ArmBastions(arm).reach_each((VNET,))
     assert [host.prefixes for host in found[key_of(VNET)].hosts] == [("10.0.0.0/24",)]
     assert VNET in arm.calls
 

@@ -18,7 +18,7 @@ from tests.world import NSG_NIC, World
 
 RECORDINGS = Path(__file__).parents[3] / "shared" / "recordings" / "jit"
 FILES = sorted(RECORDINGS.glob("*.json"))
-# Whoever recorded them was a service principal.
+# The caller of the recordings was a service principal.
 AS_RECORDER = token("recorder", "Jit.Admin", "Jit.Request", app=True)
 SAME_HEADERS = (
     "Cache-Control",

@@ -63,7 +63,7 @@ def decide(
     yes: bool = True,
     by: Principal | None = None,
 ) -> AccessRequest:
-    """Have somebody decide."""
+    """Have an approver decide."""
     return approval.decide(
         world.services, request.id, Caller(who, by), approved=yes, comment="said"
     )

@@ -17,7 +17,7 @@ def overtake(
     by: Callable[[Row], Row] = lambda row: row,
     before: str = "replace",
 ) -> Callable[[], int]:
-    """Have somebody write a row right before each of the next writes to it; count them."""
+    """Have another writer write a row right before each of the next writes to it; count them."""
     real, tried = getattr(table, before), count()
     overtaken = 0
 

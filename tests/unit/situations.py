@@ -47,7 +47,7 @@ some_prefixes = st.lists(st.sampled_from(FOREIGN_PREFIXES), max_size=3).map(tupl
 
 @st.composite
 def foreign_rules(draw: st.DrawFn) -> SecurityRule:
-    """Make a rule of somebody else, of every kind that an NSG can hold."""
+    """Make a rule of another writer, of every type that an NSG can hold."""
     to_group, from_group = draw(st.booleans()), draw(st.booleans())
     return SecurityRule(
         name=draw(foreign_names),

@@ -56,12 +56,12 @@ def extending(needed: int = 1, *votes: Vote) -> AccessRequest:
 
 
 def yes(who: Principal, comment: str = "") -> Vote:
-    """Make somebody's approval."""
+    """Make a person's approval."""
     return Vote(who, True, START, comment)
 
 
 def no(who: Principal, comment: str = "") -> Vote:
-    """Make somebody's refusal."""
+    """Make a person's refusal."""
     return Vote(who, False, START, comment)
 
 
@@ -76,11 +76,11 @@ def test_what_waits_for_people() -> None:
     assert pending(replace(extending(2), ports=(ENDED, ENDED))) is None
 
 
-def test_nobody_decides_on_their_own_access() -> None:
+def test_no_requestor_decides_on_their_own_access() -> None:
     """Neither the requestor, nor who passed it on, nor any app; everybody else may be asked."""
     assert check_vote(waiting(), BOB).allowed
     assert check_vote(waiting(), ALICE).reasons == ("nobody approves their own request",)
-    again = replace(ALICE, tenant="TENANT", object_id="ALICE-ID", name="somebody else")
+    again = replace(ALICE, tenant="TENANT", object_id="ALICE-ID", name="another name")
     assert not check_vote(waiting(), again).allowed
     relayed = replace(waiting(), relayed_by=BOB)
     assert check_vote(relayed, BOB).reasons == ("who passed the request on cannot approve it",)
@@ -94,7 +94,7 @@ def test_nobody_decides_on_their_own_access() -> None:
     assert not check_vote(waiting(), app).allowed
 
 
-def test_a_decision_is_passed_on_by_somebody_without_an_interest() -> None:
+def test_a_decision_is_passed_on_by_a_caller_without_an_interest() -> None:
     """Neither the requestor nor a person who carried the request; an app may carry both ways."""
     bot = Principal("tenant", "bot-id", "bot", is_app=True)
     told = ("who asked cannot pass the decision on",)
@@ -119,7 +119,7 @@ def test_one_longer_end_waits_at_a_time() -> None:
     assert raised.value.code == "ExtensionPending"
 
 
-def test_a_longer_end_that_nobody_decided_makes_way() -> None:
+def test_an_undecided_longer_end_makes_way() -> None:
     """Once its time has passed another may be asked for, and the first is kept as decided."""
     first = Extension(LONGER, Approval(1, START + MINUTE), START)
     waits = ask_extension(waiting(ports=(OPENING,)), first)
@@ -141,7 +141,7 @@ def test_what_is_not_open_is_not_extended(port: PortRequest) -> None:
 
 
 def test_the_repeat_of_a_decision_is_about_the_last_one() -> None:
-    """After a longer end was decided, what somebody said of the opening is no repeat."""
+    """After a longer end was decided, what an approver said of the opening is no repeat."""
     opened = vote(waiting(), yes(CAROL), START)
     asked = Extension(LONGER, Approval(1, DEADLINE), START)
     extended = vote(replace(opened, ports=(OPENING,), extension=asked), yes(BOB), START)
@@ -253,7 +253,7 @@ def test_the_opening_is_decided_before_a_longer_end() -> None:
     ]
 
 
-def test_a_request_without_an_approval_opens_for_nobody() -> None:
+def test_a_request_without_an_approval_never_opens() -> None:
     """A row that waits and says for what no longer is left as it is."""
     torn = replace(waiting(), approval=None)
     assert time_out(torn, DEADLINE) == torn
@@ -307,7 +307,7 @@ def test_who_decided_on_a_longer_end_is_kept() -> None:
         vote(missed, yes(CAROL), DEADLINE)
 
 
-def test_what_has_ended_waits_for_nobody() -> None:
+def test_what_has_ended_waits_for_no_approver() -> None:
     """A longer end that was asked for is no more decided on, nor does it time out."""
     over = replace(extending(), ports=(ENDED,))
     assert pending(over) is None

@@ -1,4 +1,4 @@
-"""Revoke one request, or press the red button: whose, and what stands in the record."""
+"""Revoke one request, or revoke all: whose access, and what the record says."""
 
 from dataclasses import replace
 
@@ -51,7 +51,7 @@ def test_naming_another_vm_shows_nothing_of_a_request(world: World) -> None:
     assert is_open(world)
 
 
-def test_the_red_button_ends_all_or_nothing() -> None:
+def test_revoke_all_ends_all_or_nothing() -> None:
     """Who may not end everything on a VM ends nothing there, not even their own."""
     world = World(workers=one_by_one)
     world.protect(WEB, DB)
@@ -76,7 +76,7 @@ def test_the_red_button_ends_all_or_nothing() -> None:
 
 
 def test_what_fails_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The red button goes on past a request it cannot end, and says so at last."""
+    """Revoke all goes on past a request that it cannot end, and reports it at last."""
     world = World(workers=one_by_one)
     world.protect(WEB, DB)
     requests = [world.ask(port=port) for port in (22, 3389)]

@@ -36,7 +36,7 @@ from tests.world import ALICE, BOB, NSG_NIC, WEB, World
 __all__ = ["world"]
 
 
-def test_nothing_opens_before_somebody_agrees(world: World) -> None:
+def test_nothing_opens_before_an_approver_agrees(world: World) -> None:
     """It waits, people are told once, and the last approval that is needed opens it."""
     request = world.ask()
     world.pass_time(5)
@@ -61,7 +61,7 @@ def test_nothing_opens_before_somebody_agrees(world: World) -> None:
     ],
 )
 def test_who_asked_has_no_hand_in_it(world: World, who: Principal, by: Principal | None) -> None:
-    """Nobody for themselves, in whatever spelling; no app; and not by carrying another's word."""
+    """No requestor approves their own request, in any spelling; no app does; nor by relaying another's."""
     request = world.ask()
     assert code_of(lambda: decide(world, request, who, by=by)) == "ApproverNotAllowed"
     assert world.status(request.id) is Status.PENDING_APPROVAL
@@ -80,7 +80,7 @@ def test_a_relay_s_requestor_is_the_person(world: World) -> None:
 
 
 def test_a_person_carries_one_side_only(world: World) -> None:
-    """Who passed a request on in somebody's name cannot bring the approval in another's."""
+    """A relay that sent a request for one person cannot send the approval of another."""
     request = world.ask()
     carrier = replace(RELAY, is_app=False)
     world.services.requests.change(request.id, lambda held: replace(held, relayed_by=carrier))
@@ -169,7 +169,7 @@ def test_a_longer_end_waits_for_people(world: World) -> None:
 
 
 def test_a_longer_end_that_is_denied_or_missed_is_on_record(world: World) -> None:
-    """Access ends when it would have; who said no, or that nobody did."""
+    """The access ends when it would have; the record names the refuser, or that there was none."""
     request = opened(world, minutes=170)
     extend(world, request, 175)
     decide(world, request, APPROVER, yes=False)
@@ -232,7 +232,7 @@ def _fails(partition: str, key: str) -> Row:
     raise OutsideError(f"{partition}/{key}")
 
 
-def test_what_has_ended_waits_for_nobody(world: World) -> None:
+def test_what_has_ended_waits_for_no_approver(world: World) -> None:
     """An end that was asked for is no more awaited once the access is over."""
     request = opened(world)
     extend(world, request, 60)

@@ -229,7 +229,7 @@ def test_a_foreign_name_is_never_taken_as_ours(name: str) -> None:
     ],
 )
 def test_names_that_look_like_ours_are_foreign(name: str) -> None:
-    """Defender's rules, copies of ours and near misses belong to somebody else."""
+    """Defender's rules, copies of ours and near misses belong to another writer."""
     assert not NAMES.is_ours(name)
 
 

@@ -44,7 +44,7 @@ def world() -> World:
 
 
 def allows(world: World, nsg: str = NSG_SUBNET) -> list[str]:
-    """Return the addresses that our rules let somebody reach."""
+    """Return the addresses that our rules leave open."""
     return sorted(rule.destinations[0] for rule in world.firewall.ours(nsg, Access.ALLOW))
 
 
@@ -59,8 +59,8 @@ def test_revoking_on_one_vm_leaves_the_other_open(world: World) -> None:
     asked = tuple(
         AskedPort("", vm, 22, (SOURCE,), duration=timedelta(minutes=30)) for vm in (WEB, DB)
     )
-    wish = access.PolicyRequest(world.policy(), Asked(asked, "because", SOURCE), ALICE)
-    request = access.request_access(world.services, wish)
+    new_request = access.PolicyRequest(world.policy(), Asked(asked, "because", SOURCE), ALICE)
+    request = access.request_access(world.services, new_request)
     world.work()
     assert allows(world) == ["10.0.0.4", "10.0.0.5"]
     approval.revoke(world.services, request.id, Caller(ALICE), vm_id=WEB)
@@ -70,11 +70,11 @@ def test_revoking_on_one_vm_leaves_the_other_open(world: World) -> None:
     assert (allows(world, NSG_NIC), allows(world)) == ([], ["10.0.0.5"])
 
 
-# --- rows that somebody tampered with, or that were lost -----------------------------------------
+# --- rows that were tampered with, or lost ----------------------------------------------------
 
 
 def test_a_grant_sealed_without_a_reason_closes_its_request(world: World) -> None:
-    """On every firewall: a request whose door is shut on one of them is not open."""
+    """A request whose port is closed on one of its firewalls is not open."""
     request = world.ask()
     (held,) = world.services.rows.read(NSG_NIC).grants
     world.services.rows.replace_grant(replace(held, sealed_at=world.clock(), proven=False))
@@ -86,7 +86,7 @@ def test_a_grant_sealed_without_a_reason_closes_its_request(world: World) -> Non
 
 
 def test_a_sealed_grant_is_not_proven_closed_before_there_is_a_reason(world: World) -> None:
-    """Otherwise nobody would look at it again, and its request would stay open for ever."""
+    """Otherwise no worker would look at it again, and its request would stay open for ever."""
     world.ask(DB)
     (held,) = world.services.rows.read(NSG_SUBNET).grants
     world.services.rows.replace_grant(replace(held, sealed_at=world.clock(), proven=False))
@@ -100,7 +100,7 @@ def test_a_sealed_grant_is_not_proven_closed_before_there_is_a_reason(world: Wor
 
 
 def test_an_end_further_ahead_than_any_grant_may_last_closes(world: World) -> None:
-    """Whoever wrote it into the request's row, and into the grant's."""
+    """The row is judged alike in the request and in the grant."""
     request = world.ask(DB)
     far = world.clock() + LONGEST_GRANT + timedelta(minutes=1)
     world.services.requests.change(
@@ -115,8 +115,8 @@ def test_an_end_further_ahead_than_any_grant_may_last_closes(world: World) -> No
 
 
 @pytest.mark.parametrize("what", ["decision", "extension"])
-def test_a_request_lost_while_somebody_decides_is_not_found(what: str) -> None:
-    """Its row is gone between the look and the write: nothing is written, and nobody is misled."""
+def test_a_request_lost_during_a_decision_is_not_found(what: str) -> None:
+    """Its row is gone between the look and the write: nothing is written, and the caller gets an error."""
     world = asking(0 if what == "extension" else 1)
     request = world.ask()
     get, reads = world.tables.requests.get, [True]
@@ -218,7 +218,7 @@ def test_a_policy_that_could_not_be_applied_says_so_until_it_could(world: World)
 
 
 def test_a_rule_that_the_firewall_will_not_let_go_is_told_at_every_look(world: World) -> None:
-    """Its door is not reported as closed; the first look at which it may go closes it."""
+    """Its port is not reported as closed; the first pass that may remove the rule closes it."""
     request = world.ask(DB, minutes=5)
     (rule,) = world.firewall.ours(NSG_SUBNET, Access.ALLOW)
     world.firewall.refuse[rule.name] = "ScopeLocked"
@@ -233,7 +233,7 @@ def test_a_rule_that_the_firewall_will_not_let_go_is_told_at_every_look(world: W
 
 
 def test_writes_that_never_come_true_are_not_repeated_for_ever(world: World) -> None:
-    """They would use up the quota that other doors need; the sweep goes on later."""
+    """They would use up the quota that other ports need; the sweep goes on later."""
     request = world.ask(DB, minutes=5)
     write, tried = world.firewall.write, []
     world.firewall.write = lambda snapshot, plan: tried.append((snapshot, plan))  # type: ignore[method-assign]
@@ -288,7 +288,7 @@ def test_an_extension_of_what_is_being_closed_is_refused(world: World) -> None:
 
 
 def test_what_is_closed_between_the_look_and_the_proof_is_not_noted_as_open(world: World) -> None:
-    """The rule was seen, and by then nobody wanted it: its request was never open."""
+    """The rule was seen when no row asked for it any more: its request was never open."""
     request = world.ask(DB, work=False)
     change, world_requests = world.tables.requests.replace, world.tables.requests
     key = request.id.partition("-")[2]

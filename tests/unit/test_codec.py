@@ -303,6 +303,6 @@ def test_a_row_without_columns_is_unreadable() -> None:
 
 
 def test_an_instant_without_an_offset_is_told() -> None:
-    """Whoever wrote it did not say which hour was meant."""
+    """The text does not say which hour is meant."""
     with pytest.raises(UnreadableRowError, match="'2026-11-22T14:00:00' names no offset"):
         unpack(Closing, {"doc": '{"reason":"Expired","at":"2026-11-22T14:00:00"}'})

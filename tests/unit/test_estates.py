@@ -14,7 +14,7 @@ from shared.domain.model import Principal
 from shared.ports import Inventory, Listed, Machine, OutsideError
 from shared.use_cases.reports.bastions import find_bastions
 from shared.use_cases.reports.estates import PAGES_SECONDS, Estates
-from shared.use_cases.reports.machines import report, report_to_caller
+from shared.use_cases.reports.machines import list_machines, report_to_caller
 from tests.world import POLICY, SUBSCRIPTION, WEB, World
 
 OTHER = "22222222-2222-4222-8222-222222222222"
@@ -175,7 +175,7 @@ def test_a_failure_serves_those_who_called_before_it_began(world: World) -> None
 
 
 def test_memory_is_bounded_by_machines_and_by_age(world: World) -> None:
-    """The oldest subscriptions beyond the bound are forgotten, and all that are too old."""
+    """The oldest subscriptions beyond the bound are dropped, and all that are too old."""
     lists, now = Lists((vm(1), vm(2), vm(1, OTHER))), Now()
     world.services = replace(
         world.services, scopes=(f"/subscriptions/{SUBSCRIPTION}", f"/subscriptions/{OTHER}")
@@ -183,7 +183,7 @@ def test_memory_is_bounded_by_machines_and_by_age(world: World) -> None:
     kept = estates(world, lists, now, 30, most_machines=2)
     kept.of(SUBSCRIPTION, [])
     now.now += 1
-    kept.of(OTHER, [])  # 3 machines in all: the first is forgotten
+    kept.of(OTHER, [])  # 3 machines in all: the first is dropped
     kept.of(OTHER, [])
     assert lists.reads == 2
     kept.of(SUBSCRIPTION, [])
@@ -224,7 +224,7 @@ def test_bastion_hosts_are_read_once_for_all_pages(world: World) -> None:
     world.services = replace(world.services, bastions=Hosts())  # type: ignore[arg-type]
     kept = estates(world, lists, Now(), 30)
     scopes = [f"/subscriptions/{SUBSCRIPTION}"]
-    pages = report(world.services, kept, scopes).machines
+    pages = list_machines(world.services, kept, scopes).machines
     assert find_bastions(world.services, pages[:1]) == {pages[0].key: None}
     for page in (pages[:1], pages[1:]):
         assert find_bastions(world.services, page) == {page[0].key: ()}
@@ -235,7 +235,7 @@ def test_a_page_reads_the_rows_of_its_own_policies(world: World) -> None:
     """Judging a page reads no VM row of a policy that lists none of its VMs."""
     world.protect()
     kept = estates(world, world.services.inventory, Now(), 30)
-    found = report(world.services, kept, [f"/subscriptions/{SUBSCRIPTION}"])
+    found = list_machines(world.services, kept, [f"/subscriptions/{SUBSCRIPTION}"])
     (web,) = (each for each in found.machines if each.key == key_of(WEB))
     (judged,) = found.judge([web])
     assert judged.policies == (POLICY,)

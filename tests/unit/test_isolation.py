@@ -409,8 +409,8 @@ def test_a_request_for_two_ports_that_does_not_answer_is_asked_once(world: Break
     ports = tuple(
         AskedPort("", DB, port, (SOURCE,), duration=timedelta(minutes=5)) for port in (22, 3389)
     )
-    wish = access.PolicyRequest(world.policy(), Asked(ports, "because", SOURCE), ALICE)
-    world.victim = access.request_access(world.services, wish).id
+    new_request = access.PolicyRequest(world.policy(), Asked(ports, "because", SOURCE), ALICE)
+    world.victim = access.request_access(world.services, new_request).id
     world.work()
     world.break_rows("request", "get", lambda: OutsideError("no answer"))
     world.clock.advance(5 * 60)
@@ -464,8 +464,8 @@ def test_of_two_ports_with_different_ends_the_later_stays_open(world: BreakingWo
         AskedPort("", DB, port, (SOURCE,), duration=timedelta(minutes=minutes))
         for port, minutes in ((22, 5), (3389, 15))
     )
-    wish = access.PolicyRequest(world.policy(), Asked(ports, "because", SOURCE), ALICE)
-    request = access.request_access(world.services, wish)
+    new_request = access.PolicyRequest(world.policy(), Asked(ports, "because", SOURCE), ALICE)
+    request = access.request_access(world.services, new_request)
     world.work()
     world.pass_time(6)
     fates = [port.status for port in world.request(request.id).ports]

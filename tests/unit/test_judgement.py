@@ -153,7 +153,7 @@ def test_a_rule_without_addresses_is_about_both_families(source: str) -> None:
     ],
 )  # fmt: skip
 def test_a_deny_that_covers_an_allow_stops_it(first: SecurityRule, then: SecurityRule) -> None:
-    """Row E: nobody gets in by an allow whose every source an earlier deny stops."""
+    """Row E: no caller gets in by an allow whose every source an earlier deny stops."""
     assert ways(first, replace(then, priority=200)) == []
     assert ways(replace(first, priority=300), replace(then, priority=200)) == ["somebodys-allow"]
 
@@ -248,7 +248,7 @@ def test_what_is_no_address_is_reached_by_nothing() -> None:
         ("fe80::1234:5678:9abc", OWN_6),
     ],
 )
-def test_an_allow_for_probes_alone_lets_nobody_in(source: str, address: str) -> None:
+def test_an_allow_for_probes_alone_lets_no_caller_in(source: str, address: str) -> None:
     """Row K: so a deny may stand before it, where there is no place behind it."""
     theirs = allow("probes", 4095, sources=(source,))
     wanted = DENY if address == OWN else DENY_6

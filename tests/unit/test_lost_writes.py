@@ -39,7 +39,7 @@ def test_the_newest_put_of_a_policy_counts(world: World) -> None:
     assert world.policy().state is PolicyState.SUCCEEDED
 
 
-def test_a_deleted_policy_is_deleted_though_somebody_wrote_it(world: World) -> None:
+def test_a_deleted_policy_is_deleted_though_another_writer_changed_it(world: World) -> None:
     """Its deny rules go."""
     lost = overtake(world.tables.policies, "policy|")
     assert protection.delete_policy(world.services, POLICY)
@@ -50,7 +50,7 @@ def test_a_deleted_policy_is_deleted_though_somebody_wrote_it(world: World) -> N
 
 
 def test_a_policy_that_others_keep_changing_is_told(world: World) -> None:
-    """Whoever puts or deletes it learns that it did not happen; nothing was sent."""
+    """The caller that puts or deletes it gets an error; no message was sent."""
     before = world.policy()
     overtake(world.tables.policies, "policy|", EACH_TIME)
     with pytest.raises(RowChangedError, match="being changed by others"):
@@ -99,7 +99,9 @@ def test_a_policy_that_never_stands_still_is_left_to_the_next_message(world: Wor
     assert world.policy().state is PolicyState.SUCCEEDED
 
 
-def test_what_was_applied_is_concluded_though_somebody_wrote_the_policy(world: World) -> None:
+def test_what_was_applied_is_concluded_though_another_writer_changed_the_policy(
+    world: World,
+) -> None:
     """A policy written between its last rule and its state is applied once more."""
     policy = replace(world.policy(), vms=(PolicyVm(DB, RULES),))
     protection.put_policy(world.services, policy)
@@ -133,7 +135,7 @@ def test_a_failure_to_apply_says_nothing_about_a_newer_put(world: World) -> None
 # --- protections ---------------------------------------------------------------------------------
 
 
-def test_a_protection_is_lifted_though_somebody_settled_it(world: World) -> None:
+def test_a_protection_is_removed_though_another_worker_settled_it(world: World) -> None:
     """The VM that was taken off the list has no deny any more."""
     lost = overtake(world.tables.firewalls, "protection|")
     world.protect(DB)
@@ -185,7 +187,7 @@ def test_a_request_that_others_keep_changing_is_told(world: World) -> None:
     assert world.status(request.id) is Status.INITIATED
 
 
-def test_a_later_end_reaches_a_grant_that_somebody_settled_meanwhile(world: World) -> None:
+def test_a_later_end_reaches_a_grant_that_another_worker_settled_meanwhile(world: World) -> None:
     """Aligning lost its write: the next look copies the end, and the rule's text follows."""
     request = world.ask(DB, minutes=10)
     later = START + timedelta(minutes=40)
@@ -227,7 +229,7 @@ def test_a_sealed_grant_that_changed_is_forgotten_by_a_later_sweep(world: World)
 
 
 def test_what_was_noted_again_meanwhile_stays_due(world: World) -> None:
-    """The same due row, written by somebody else while the sweep looked, is looked at again."""
+    """The same due row, written by another worker while the sweep looked, is looked at again."""
     now = world.clock()
     world.services.due.add(now, "firewall", NSG_NIC, since=now)
     (due,) = [

@@ -61,7 +61,7 @@ def test_an_allow_before_the_deny_is_named() -> None:
     ids=["port", "address", "protocol", "direction", "probe tag", "probe address"],
 )
 def test_an_allow_of_something_else_opens_nothing(rule: SecurityRule) -> None:
-    """Another port, address, protocol or direction; the platform's health probes are nobody."""
+    """Another port, address, protocol or direction; the platform's health probes are no caller."""
     assert opened(rule, OUR_DENY) == []
 
 
@@ -137,7 +137,7 @@ _RULES = st.builds(
     st.lists(_RULES, max_size=8, unique_by=lambda rule: rule.priority),
     st.sampled_from(["203.0.113.7", "203.0.113.9", "10.1.1.1", "8.8.8.8"]),
 )
-def test_whoever_gets_through_is_told(rules: list[SecurityRule], source: str) -> None:
+def test_every_source_that_gets_through_is_reported(rules: list[SecurityRule], source: str) -> None:
     """If Azure's first match lets a packet in, some rule is named; the deny's absence included."""
     first = next(
         (rule for rule in sorted(rules, key=lambda r: r.priority) if _takes(rule, source)), None

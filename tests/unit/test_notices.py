@@ -8,7 +8,7 @@ from tests.world import ALICE, POLICY, SOURCE, WEB
 
 
 def test_who_decides_is_told_what_waits() -> None:
-    """Who asks, why, for which door, for how long, and until when somebody may decide."""
+    """Who asks, why, for which port, for how long, and until when an approver may decide."""
     world = asking(1)
     request = world.ask(minutes=10)
     posted: list[dict[str, Any]] = []
@@ -40,7 +40,7 @@ def test_who_decides_is_told_what_waits() -> None:
             ],
         }
     ]
-    assert world.telemetry.named("jit.notice.sent") == [{"request": request.id}]
+    assert world.telemetry.named("jit.approval.notified") == [{"request": request.id}]
 
 
 def test_a_longer_end_is_told_as_one() -> None:
@@ -55,8 +55,8 @@ def test_a_longer_end_is_told_as_one() -> None:
     assert told["extensionUntil"] == "2026-11-22T15:00:00Z"
 
 
-def test_nobody_is_told_of_what_waits_no_more() -> None:
-    """Decided meanwhile, unknown, or with nobody to tell."""
+def test_no_approver_is_notified_of_what_waits_no_more() -> None:
+    """Decided meanwhile, unknown, or without an approver."""
     world = asking(1)
     request = world.ask()
     posted: list[dict[str, Any]] = []
@@ -65,4 +65,4 @@ def test_nobody_is_told_of_what_waits_no_more() -> None:
     decide(world, request, APPROVER)
     notify(world.services, posted.append, request.id)
     assert posted == []
-    assert world.telemetry.named("jit.notice.sent") == []
+    assert world.telemetry.named("jit.approval.notified") == []

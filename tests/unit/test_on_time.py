@@ -1,4 +1,4 @@
-"""A door closes at the second of its end, whoever is at work on the group just then."""
+"""A port closes at the second of its end, whichever worker holds the group just then."""
 
 from datetime import timedelta
 
@@ -27,7 +27,7 @@ def world() -> World:
 
 
 def converge_at(world: World, seconds: float) -> None:
-    """Have somebody come to the group in front of db, so many seconds after the start."""
+    """Have a worker converge the group in front of db, so many seconds after the start."""
     world.clock.now = START + timedelta(seconds=seconds)
     assert converge(world.services, NSG_SUBNET) is Outcome.DONE
 
@@ -64,7 +64,7 @@ def test_a_message_that_comes_early_reads_nothing_before_the_end(world: World) -
 
 
 def test_a_message_finds_what_is_to_be_done_before_an_end(world: World) -> None:
-    """Whoever was revoked waits for nobody's end."""
+    """A revoked access closes without waiting for another end."""
     world.ask(DB, minutes=5)
     world.clock.now = START + END - timedelta(seconds=20)
     other = world.ask(DB, who=BOB, source="192.0.2.9", minutes=9)
@@ -84,7 +84,7 @@ def test_who_comes_long_before_the_end_waits_for_nothing(world: World) -> None:
     assert is_open(world)
 
 
-def test_an_end_that_passes_while_somebody_else_finishes_is_seen(world: World) -> None:
+def test_an_end_that_passes_while_another_worker_finishes_is_seen(world: World) -> None:
     """Its own message finds the group busy and is gone: who was busy looks once more."""
     request = world.ask(DB, minutes=5)
     replace = world.tables.firewalls.replace

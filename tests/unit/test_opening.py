@@ -36,16 +36,16 @@ def ask(world: World, *ports: tuple[str, int], minutes: float = 10) -> AccessReq
     """Ask for ports of VMs until a given end, in one request; no worker has seen it yet."""
     end_at = START + timedelta(minutes=minutes)
     asked = tuple(AskedPort("", vm, port, (SOURCE,), end_at=end_at) for vm, port in ports)
-    wish = access.PolicyRequest(world.policy(), Asked(asked, "because", SOURCE), ALICE)
-    return access.request_access(world.services, wish)
+    new_request = access.PolicyRequest(world.policy(), Asked(asked, "because", SOURCE), ALICE)
+    return access.request_access(world.services, new_request)
 
 
 def opened_ports(world: World, nsg: str) -> list[str]:
-    """Return the ports that rules of ours let somebody reach."""
+    """Return the ports that rules of ours leave open."""
     return sorted(rule.ports[0] for rule in world.firewall.ours(nsg, Access.ALLOW))
 
 
-def test_a_message_about_a_request_nobody_made_opens_nothing(world: World) -> None:
+def test_a_message_about_an_unknown_request_opens_nothing(world: World) -> None:
     """It is told, and does not come back."""
     before = [dict(table.rows) for table in world.tables.all()]
     world.queues.send_request("x-y")
@@ -55,8 +55,8 @@ def test_a_message_about_a_request_nobody_made_opens_nothing(world: World) -> No
     assert not world.queues.waiting
 
 
-def test_a_poison_message_about_a_request_nobody_made_ends_nothing(world: World) -> None:
-    """There is nothing to end, and nobody to tell."""
+def test_a_poison_message_about_an_unknown_request_ends_nothing(world: World) -> None:
+    """There is nothing to end, and no requestor to notify."""
     opening.fail_request(world.services, "x-y", "it could not be opened")
     world.pass_time(1)
     assert world.services.requests.get("x-y") is None
@@ -75,15 +75,15 @@ def test_what_waited_past_its_end_is_over_before_it_opened(world: World) -> None
 
 
 def test_a_permission_that_cannot_be_checked_opens_nothing_yet(world: World) -> None:
-    """The message comes back, and the request opens once somebody can tell."""
+    """The message comes back, and the request opens once the permission can be read."""
 
-    def nobody_knows(principal: Principal, action: Action, scope: str) -> Decision:
+    def unknown(principal: Principal, action: Action, scope: str) -> Decision:
         del principal, action, scope
         return Decision(False, ("the role assignments could not be read",), failed_check=True)
 
     request = world.ask(work=False)
     known = world.services
-    world.services = replace(known, authorize=nobody_knows)
+    world.services = replace(known, authorize=unknown)
     with pytest.raises(OutsideError, match="could not be read"):
         opening.open_access(world.services, request.id)
     assert world.status(request.id) is Status.INITIATING

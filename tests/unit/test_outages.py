@@ -23,7 +23,8 @@ from shared.use_cases.firewalls.unread import close_past_ends
 from shared.use_cases.requests.decide import Caller, revoke
 from shared.use_cases.timers.overruns import note_overruns, overran_before
 from shared.use_cases.timers.reconcile import reconcile
-from shared.use_cases.timers.sweep import BUDGET, sweep_if_late
+from shared.use_cases.timers.sweep import sweep_if_late
+from shared.use_cases.timers.sweep_firewalls import BUDGET
 from tests.fakes import NAMES, START, MemoryTable
 from tests.samples import grant
 from tests.unit.breaking import NSG_FAR, BreakingWorld
@@ -272,7 +273,7 @@ def test_without_queues_a_revoke_closes_with_the_next_sweep(world: BreakingWorld
 
 
 def test_without_queues_an_opening_is_not_left_to_a_message() -> None:
-    """A crowd that cannot be counted, or told, is let in at once."""
+    """Openings that cannot be counted or deferred are written at once."""
     world = World()
     world.protect()
     world.ask(DB)
@@ -409,7 +410,7 @@ def test_the_memory_of_overruns_may_be_lost(world: BreakingWorld) -> None:
 
 
 def test_a_lease_dated_far_ahead_is_no_lease(world: BreakingWorld) -> None:
-    """Whoever wrote it: it stops no converge."""
+    """The row stops no converge, whatever its origin."""
     rows: MemoryTable = world.tables.firewalls
     place = next(key for key in rows.rows if key[1] == "lease" and "subnet" in key[0])
     for until in ("2099-01-01T00:00:00.000Z", "zzz", 7):

@@ -131,7 +131,7 @@ def test_our_own_allow_behind_a_translator_lets_a_foreign_translation_in() -> No
 
 
 def test_translated_sources_are_compared_as_the_inner_firewall_sees_them() -> None:
-    """An inner rule for the public source lets nobody in who comes through the translator."""
+    """An inner rule for the public source lets no caller in that comes through the translator."""
     foreign = opening("their DNAT", boxes("203.0.113.0/24"))
     inner = opening("inner", boxes("203.0.113.7"))
     assert ways_through((EDGE, NIC), ADDRESS, {"edge": (foreign,), "nic": (inner,)}) == ()

@@ -12,13 +12,14 @@ from shared.firewalls.nsg.discovery import in_sequence
 from shared.firewalls.nsg.model import Access, SecurityRule
 from shared.firewalls.nsg.provider import NsgProvider
 from shared.firewalls.registry import Registry
-from shared.ports import Machine
-from shared.use_cases.firewalls.paths import find_exposures, find_machine, find_to_open
+from shared.ports import Machine, Neighbours
+from shared.use_cases.firewalls.paths import find_exposures, find_machine, find_with_neighbours
 from shared.use_cases.policies import apply
 from shared.use_cases.policies.findings import Governed
 from shared.use_cases.policies.protect import Applied
 from shared.use_cases.reports.inventory import Listed
-from shared.use_cases.reports.machines import Category, report_machines
+from shared.use_cases.reports.machines import Category
+from shared.use_cases.reports.machines import report as machines_report
 from tests.fakes import NAMES
 from tests.providers.serial.cloud import Cloud as SerialCloud
 from tests.providers.serial.cloud import Translation
@@ -109,7 +110,10 @@ def test_the_attachments_of_all_providers_are_composed_outermost_first(kinds: Ki
     assert stages(kinds.found()) == [(EDGE, 0), (NSG_NIC, 1), (NSG_SUBNET, 2)]
     assert stages(kinds.found(DB)) == [(NSG_SUBNET, 1)]
     assert find_machine(kinds.machines, kinds.services.firewalls, f"{WEB}-gone") is None
-    assert find_to_open(kinds.machines, kinds.services.firewalls, f"{WEB}-gone") == (None, "")
+    assert find_with_neighbours(kinds.machines, kinds.services.firewalls, f"{WEB}-gone") == (
+        None,
+        Neighbours(),
+    )
 
 
 def test_an_instance_stands_behind_what_its_provider_says(kinds: Kinds) -> None:
@@ -117,15 +121,16 @@ def test_an_instance_stands_behind_what_its_provider_says(kinds: Kinds) -> None:
     machine = kinds.found(INSTANCE)
     assert (machine.id, machine.location) == (INSTANCE, "eu-central-1")
     assert stages(machine) == [(SHARED, 1)]
-    assert find_to_open(kinds.machines, kinds.services.firewalls, INSTANCE) == (machine, "")
+    found, neighbours = find_with_neighbours(kinds.machines, kinds.services.firewalls, INSTANCE)
+    assert (found, neighbours.shared) == (machine, "")
 
 
 def test_what_shares_an_address_is_told_with_the_machine(kinds: Kinds) -> None:
     """A rule that names the address would open both."""
     kinds.machines.add(DB, Attachment(NSG_SUBNET, (ADDRESS,)))
-    machine, shared = find_to_open(kinds.machines, kinds.services.firewalls, WEB)
+    machine, neighbours = find_with_neighbours(kinds.machines, kinds.services.firewalls, WEB)
     assert machine is not None
-    assert "also belongs to 'db'" in shared
+    assert "also belongs to 'db'" in neighbours.shared
 
 
 def test_an_address_that_another_provider_guards_is_not_bare(kinds: Kinds) -> None:
@@ -214,15 +219,21 @@ def test_the_machines_report_judges_every_kind(kinds: Kinds) -> None:
     govern(kinds, WEB, INSTANCE)
     inventory = kinds.lists(kinds.machines.machines[WEB.lower()])
     scopes = [f"/subscriptions/{SUBSCRIPTION}"]
-    reports = {each.machine.id: each for each in report_machines(kinds.services, inventory, scopes)}
+    reports = {
+        each.machine.id: each
+        for each in machines_report(kinds.services, inventory, scopes).machines
+    }
     assert reports.keys() == {WEB, INSTANCE}
     assert {each.category for each in reports.values()} == {Category.CONFIGURED}
     kinds.shared.put(SHARED, Rule("tcp", 22, 22, SOURCE, "theirs"))
-    reports = {each.machine.id: each for each in report_machines(kinds.services, inventory, scopes)}
+    reports = {
+        each.machine.id: each
+        for each in machines_report(kinds.services, inventory, scopes).machines
+    }
     assert reports[INSTANCE].category is Category.EXPOSED
     assert f"of '{SHARED}' leaves port 22 open" in reports[INSTANCE].reason
     assert reports[WEB].category is Category.CONFIGURED
-    elsewhere = report_machines(kinds.services, inventory, [f"{GROUP}-other"])
+    elsewhere = machines_report(kinds.services, inventory, [f"{GROUP}-other"]).machines
     assert elsewhere == []
 
 
@@ -231,9 +242,9 @@ def test_a_firewall_of_a_machine_that_cannot_be_judged_is_not_read(kinds: Kinds)
     govern(kinds, WEB)
     held = replace(kinds.machines.machines[WEB.lower()], unreadable="its subnet could not be read")
     kinds.serial.busy_seconds = 60
-    (report,) = report_machines(
+    (report,) = machines_report(
         kinds.services, kinds.lists(held), [f"/subscriptions/{SUBSCRIPTION}"]
-    )
+    ).machines
     assert report.category is Category.UNKNOWN
 
 

@@ -27,8 +27,8 @@ from shared.use_cases.requests.decide import Caller
 from tests.functions.web_app import MemoryInventory
 from tests.world import ALICE, POLICY, SOURCE, WEB, World, vm_id
 
-NOBODY = Principal("tenant", "nobody-id", "nobody@contoso.example")
-GLASS = replace(NOBODY, roles=frozenset({"Jit.BreakGlass"}))
+NOROLE = Principal("tenant", "norole-id", "norole@contoso.example")
+GLASS = replace(NOROLE, roles=frozenset({"Jit.BreakGlass"}))
 NOWHERE = POLICY.replace("/default", "/nowhere")
 
 
@@ -44,41 +44,45 @@ def _asked(vm: str = WEB, justification: str | None = None) -> Asked:
     return Asked((AskedPort("", vm, 22, (SOURCE,), duration=timedelta(minutes=10)),), justification)
 
 
-def _wish(world: World, who: Principal, *, break_glass: bool = False) -> access.PolicyRequest:
+def _new_request(
+    world: World, who: Principal, *, break_glass: bool = False
+) -> access.PolicyRequest:
     return access.PolicyRequest(world.policy(), _asked(), who, break_glass=break_glass)
 
 
 USES: dict[str, Callable[[World], object]] = {
-    "request": lambda w: access.request_access(w.services, _wish(w, NOBODY)),
-    "dry run": lambda w: explain_request(w.services, _wish(w, NOBODY)),
+    "request": lambda w: access.request_access(w.services, _new_request(w, NOROLE)),
+    "dry run": lambda w: explain_request(w.services, _new_request(w, NOROLE)),
     "submit": lambda w: submission.submit(
-        w.services, submission.NewRequest(_asked(), NOBODY, NOWHERE)
+        w.services, submission.NewRequest(_asked(), NOROLE, NOWHERE)
     ),
     "submit without a policy": lambda w: submission.submit(
-        w.services, submission.NewRequest(_asked(vm_id("absent")), NOBODY)
+        w.services, submission.NewRequest(_asked(vm_id("absent")), NOROLE)
     ),
     "dry run of a submission": lambda w: dry_run.explain_submission(
-        w.services, submission.NewRequest(_asked(), NOBODY)
+        w.services, submission.NewRequest(_asked(), NOROLE)
     ),
-    "break glass": lambda w: access.request_access(w.services, _wish(w, ALICE, break_glass=True)),
-    "read": lambda w: access.read_request(w.services, w.ask().id, NOBODY),
-    "approve": lambda w: approval.decide(w.services, w.ask().id, Caller(NOBODY), approved=True),
-    "revoke": lambda w: approval.revoke(w.services, w.ask().id, Caller(NOBODY)),
-    "extend": lambda w: approval.extend_access(w.services, w.ask().id, Caller(NOBODY)),
-    "revoke all": lambda w: approval.revoke_all(w.services, Caller(NOBODY), vm_id=WEB),
+    "break glass": lambda w: access.request_access(
+        w.services, _new_request(w, ALICE, break_glass=True)
+    ),
+    "read": lambda w: access.read_request(w.services, w.ask().id, NOROLE),
+    "approve": lambda w: approval.decide(w.services, w.ask().id, Caller(NOROLE), approved=True),
+    "revoke": lambda w: approval.revoke(w.services, w.ask().id, Caller(NOROLE)),
+    "extend": lambda w: approval.extend_access(w.services, w.ask().id, Caller(NOROLE)),
+    "revoke all": lambda w: approval.revoke_all(w.services, Caller(NOROLE), vm_id=WEB),
     "write a policy": lambda w: policy_changes.write_policy(
-        w.services, Changer(NOBODY), w.policy()
+        w.services, Changer(NOROLE), w.policy()
     ),
     "explain a policy": lambda w: dry_run.explain_write(
-        w.services, MemoryInventory(w), Changer(NOBODY), w.policy()
+        w.services, MemoryInventory(w), Changer(NOROLE), w.policy()
     ),
-    "delete a policy": lambda w: policy_changes.remove_policy(w.services, Changer(NOBODY), POLICY),
+    "delete a policy": lambda w: policy_changes.remove_policy(w.services, Changer(NOROLE), POLICY),
 }
 
 
 @pytest.mark.parametrize("use", USES)
 def test_a_principal_who_holds_nothing_is_refused(world: World, use: str) -> None:
-    """Each use case refuses a principal without permission by itself, whoever calls it."""
+    """Each use case refuses a principal without permission by itself, for every caller."""
     with pytest.raises(NotPermittedError):
         USES[use](world)
 
@@ -90,8 +94,8 @@ def test_the_bound_of_role_reads_is_told_as_429(world: World) -> None:
         authorize=lambda *_: Decision(False, ("too many",), failed_check=True, retry_after=7),
     )
     for work in (
-        lambda: policy_changes.write_policy(bounded, Changer(NOBODY), world.policy()),
-        lambda: is_permitted(bounded, NOBODY, Action.READ, POLICY),
+        lambda: policy_changes.write_policy(bounded, Changer(NOROLE), world.policy()),
+        lambda: is_permitted(bounded, NOROLE, Action.READ, POLICY),
     ):
         with pytest.raises(TooManyRequestsError) as refused:
             work()
@@ -107,7 +111,9 @@ def test_a_permitted_principal_is_told_what_is_missing(world: World) -> None:
 
 def test_breaking_the_glass_needs_a_reason_after_the_permission(world: World) -> None:
     """A blank justification is told to a caller who may break the glass."""
-    wish = access.PolicyRequest(world.policy(), _asked(justification=" "), GLASS, break_glass=True)
+    new_request = access.PolicyRequest(
+        world.policy(), _asked(justification=" "), GLASS, break_glass=True
+    )
     with pytest.raises(JitError) as refused:
-        access.request_access(world.services, wish)
+        access.request_access(world.services, new_request)
     assert "needs a reason" in refused.value.message

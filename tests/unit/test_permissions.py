@@ -18,7 +18,7 @@ from shared.domain.permissions import (
 from tests.world import ALICE, GROUP, SUBSCRIPTION, WEB
 
 ROOT = f"/subscriptions/{SUBSCRIPTION}"
-NOBODY = replace(ALICE, roles=frozenset())
+NOROLE = replace(ALICE, roles=frozenset())
 OWNER = RoleAssignment(ROOT, ("*",), role="Owner")
 INITIATE = Action.INITIATE
 BY_NAME_ONLY = {Action.RELAY, Action.BREAK_GLASS}
@@ -33,7 +33,7 @@ def decide(
 ) -> Decision:
     """Ask for one person."""
     return is_allowed(
-        replace(NOBODY, roles=frozenset(roles)),
+        replace(NOROLE, roles=frozenset(roles)),
         action,
         scope,
         app_scopes=app_scopes,
@@ -76,7 +76,7 @@ def test_an_app_role_counts_within_the_deployments_scopes_only() -> None:
 
 def test_the_app_role_that_decides_is_named() -> None:
     """Of several that allow it the first by name; of none, none."""
-    both = replace(NOBODY, roles=frozenset({"Jit.Relay", "Jit.Read", "Jit.Approve"}))
+    both = replace(NOROLE, roles=frozenset({"Jit.Relay", "Jit.Read", "Jit.Approve"}))
     assert by_app_role(both, Action.READ, WEB, (ROOT,)) == "Jit.Approve"
     assert by_app_role(both, Action.RELAY, WEB, (ROOT,)) == "Jit.Relay"
     assert by_app_role(both, Action.INITIATE, WEB, (ROOT,)) == ""
@@ -142,7 +142,7 @@ def test_what_a_role_excludes_it_does_not_allow() -> None:
 
 
 def test_a_role_with_a_condition_allows_nothing() -> None:
-    """Conditions cannot be evaluated here, so nobody guesses."""
+    """Conditions cannot be evaluated here, so the answer is a refusal."""
     conditional = replace(OWNER, has_condition=True)
     assert not decide(conditional).allowed
     assert decide(conditional, OWNER).allowed

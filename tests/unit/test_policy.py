@@ -165,7 +165,7 @@ def test_the_deployment_s_longest_beats_the_policy_s() -> None:
     ],
 )
 def test_one_s_own_address_in_any_spelling(caller: str, source: str, codes: list[str]) -> None:
-    """An address that cannot be told is nobody's."""
+    """An address that cannot be read is no caller's."""
     assert broken(policy(own_address_only=True), source, caller=caller) == codes
 
 

@@ -48,7 +48,7 @@ def test_what_a_deployment_allows_unless_it_says_otherwise() -> None:
 
 
 def test_the_bounds_of_a_request() -> None:
-    """How much may be asked for at once, and what a VM's ports are where nobody lists them."""
+    """How much may be asked for at once, and what a VM's ports are where a policy lists none."""
     assert (bounds.MAX_PORTS, bounds.MAX_SOURCES, bounds.MAX_JUSTIFICATION) == (100, 64, 1024)
     assert bounds.WIDEST_TOGETHER == 4
     assert bounds.USUAL_PORTS == {"linux": (22,), "windows": (3389, 5985, 5986)}
@@ -188,7 +188,7 @@ def test_everybody_is_told_once() -> None:
 
 
 @pytest.mark.parametrize(("caller", "told"), [("203.0.113.9", "203.0.113.9"), ("", "unknown")])
-def test_whoever_may_ask_for_their_own_address_alone_is_told_it(caller: str, told: str) -> None:
+def test_a_caller_limited_to_their_own_address_is_told_it(caller: str, told: str) -> None:
     """As the app sees it, so that a proxy in between is noticed."""
     found = broken(asked_for(), conditions=Conditions(own_address_only=True), caller=caller)
     assert [reason.message for reason in found] == [
@@ -210,7 +210,7 @@ def test_a_source_is_told_in_sixty_characters() -> None:
 
 
 def test_what_is_wrong_with_a_source() -> None:
-    """Everybody, too wide, outside, nobody's: each in its own words; nothing wrong is empty."""
+    """All addresses, too wide, outside, in a special range: each in its own words; nothing wrong is empty."""
     assert check_source("any", ["*"], 24, 48) == (
         "'any' would open the port to everybody; name an address or a prefix"
     )

@@ -227,7 +227,7 @@ def test_rule_8_who_finds_the_lease_taken_leaves_and_the_holder_looks_again() ->
     world.protect()
     first = world.ask(work=False)
     second = world.ask(who=BOB, work=False)
-    world.queues.waiting.clear()  # so that they are no crowd
+    world.queues.waiting.clear()  # so that they are not batched
 
     def arrive(_snapshot: Snapshot, _plan: Plan) -> None:
         world.firewall.before_write = lambda _s, _p: None
@@ -240,8 +240,8 @@ def test_rule_8_who_finds_the_lease_taken_leaves_and_the_holder_looks_again() ->
     assert world.status(second.id) is Status.INITIATED
 
 
-def test_rule_8_a_lease_that_nobody_gave_back_expires() -> None:
-    """A holder that died delays nobody for longer than the lease."""
+def test_rule_8_a_lease_that_was_not_given_back_expires() -> None:
+    """A holder that died delays no worker for longer than the lease."""
     world = World()
     now = world.clock()
     world.services.rows.take_lease(NSG_NIC, "dead", now, now + timedelta(minutes=2))
@@ -288,7 +288,7 @@ def test_rule_9_approval_past_its_deadline_is_refused() -> None:
     assert not allows(world)
 
 
-def test_rule_9_nobody_approves_their_own_request() -> None:
+def test_rule_9_no_requestor_approves_their_own_request() -> None:
     """The requestor is refused, and so is an app."""
     world = World()
     request = waiting(world)
@@ -361,7 +361,7 @@ def test_lost_tables_close_every_access_by_name_and_keep_the_denies() -> None:
     assert world.firewall.ours(NSG_NIC, Access.DENY)
 
 
-def test_a_bad_row_stops_nobody() -> None:
+def test_a_bad_row_stops_no_other() -> None:
     """A row that cannot be read is reported, and the others are closed on time."""
     world = World()
     world.protect()
@@ -441,7 +441,7 @@ def test_policy_gone_before_opening_fails_the_request() -> None:
 
 
 def test_permission_lost_before_opening_fails_the_request() -> None:
-    """Somebody who lost the permission between asking and opening gets nothing."""
+    """A requestor who lost the permission between asking and opening gets nothing."""
     world = World()
     world.protect()
     request = world.ask(work=False)
@@ -562,7 +562,7 @@ def test_ending_live_sessions_is_switched_on_where_the_policy_asks_for_it() -> N
     assert sum(world.firewall.writes.values()) == writes
 
 
-def test_a_refused_wish_to_end_sessions_keeps_no_door_open() -> None:
+def test_a_refused_session_flush_keeps_no_port_open() -> None:
     """Where the property cannot be set, opening and closing go on."""
     world = World()
     ending = replace(world.protect(), conditions=Conditions(flush_connections=True))

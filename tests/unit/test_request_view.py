@@ -50,7 +50,7 @@ def sees(world: World, request: AccessRequest, who: Principal) -> bool:
 
 
 def test_a_requestor_can_end_and_extend_what_is_open() -> None:
-    """An open request can be revoked and extended by its requestor, and by nobody without a right."""
+    """An open request can be revoked and extended by its requestor, and by no caller without the permission."""
     world = governed()
     request = world.ask()
     assert can(world, request) == ["revoke", "extend"]

@@ -46,8 +46,10 @@ def ask(
         AskedPort(f"ports[{n}]", vm, port, (SOURCE,), duration=timedelta(minutes=10))
         for n, port in enumerate(MANY[first : first + count])
     )
-    wish = access.PolicyRequest(world.policy(), Asked(asked, "because", SOURCE), who, repeat=repeat)
-    return access.request_access(world.services, wish)
+    new_request = access.PolicyRequest(
+        world.policy(), Asked(asked, "because", SOURCE), who, repeat=repeat
+    )
+    return access.request_access(world.services, new_request)
 
 
 def refused(world: World, count: int, **more: Any) -> bool:

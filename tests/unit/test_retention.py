@@ -76,7 +76,7 @@ def test_a_request_is_forgotten_once_its_time_is_over(world: World) -> None:
 
 
 def test_the_days_count_from_the_end_not_from_the_asking(world: World) -> None:
-    """Somebody whose access was extended over and over has a record as long as anybody."""
+    """An access that was extended over and over has a record as long as any."""
     request = ended(world)
 
     def late(port: Any) -> Any:
@@ -202,15 +202,15 @@ def test_a_remembered_id_is_forgotten_after_a_day(world: World) -> None:
     """Not before, so that a repeat within the day opens nothing twice; whatever days are set."""
     world.services = replace(world.services, keep_requests=None)
     asked = AskedPort("ports[0]", WEB, 22, (SOURCE,), duration=timedelta(minutes=5))
-    wish = access.PolicyRequest(
+    new_request = access.PolicyRequest(
         world.policy(), Asked((asked,), "because", SOURCE), ALICE,
         repeat=Repeat(ALICE.key, "an-id", "body"),
     )  # fmt: skip
-    first = access.request_access(world.services, wish)
+    first = access.request_access(world.services, new_request)
     world.pass_time(45)
     world.clock.advance(DAY - 46 * 60)
     rounds(world)
-    assert access.request_access(world.services, wish).id == first.id
+    assert access.request_access(world.services, new_request).id == first.id
     world.clock.advance(120)
     rounds(world)
     assert not any("repeat|" in partition for partition, _ in world.tables.requests.rows)

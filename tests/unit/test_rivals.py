@@ -1,4 +1,4 @@
-"""Somebody else writes to the same network security group at the same time, again and again."""
+"""Another writer changes the same network security group at the same time, again and again."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -46,7 +46,7 @@ class Rivalry(World):
 
 @pytest.fixture
 def world() -> Rivalry:
-    """Make a world with two doors of db open that end together."""
+    """Make a world with two ports of db open that end together."""
     made = Rivalry()
     made.ask(DB)
     made.ask(DB, who=BOB)
@@ -92,7 +92,7 @@ def test_after_five_lost_races_the_rows_are_read_again(world: Rivalry) -> None:
 
 
 def test_what_the_neighbour_has_done_is_not_done_again(world: Rivalry) -> None:
-    """Somebody removed both rules by hand while we were about to."""
+    """Another writer removed both rules by hand just before we did."""
     names = [rule.name for rule in world.firewall.ours(NSG_SUBNET, Access.ALLOW)]
     world.edit = lambda: world.firewall.edit(NSG_SUBNET, remove=names)
     world.times = 1

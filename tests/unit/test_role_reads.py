@@ -5,11 +5,10 @@ from collections.abc import Callable
 import pytest
 
 from shared.adapters import read_budget
-from shared.adapters.arm import GoneError
 from shared.adapters.roles import RoleAuthorizer
 from shared.domain.model import Principal
 from shared.domain.permissions import Action, Decision
-from shared.ports import OutsideError
+from shared.ports import GoneError, OutsideError
 from tests.fakes import Clock
 from tests.unit.test_roles import ALICE, ASSIGNED, OTHER, ROOT, Arm
 from tests.world import WEB, vm_id
@@ -19,7 +18,7 @@ BOB = Principal("tenant", OTHER, "bob@contoso.example")
 
 @pytest.fixture
 def arm() -> Arm:
-    """Make an ARM where nobody holds anything."""
+    """Make an ARM without role assignments."""
     return Arm()
 
 
@@ -31,7 +30,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def ask(arm: Arm, clock: Clock) -> Callable[..., Decision]:
-    """Ask whether somebody may request access to a VM."""
+    """Ask whether a caller may request access to a VM."""
     authorizer = RoleAuthorizer(lambda: arm, (ROOT,), clock)  # type: ignore[arg-type,return-value]
     return lambda scope, who=ALICE: authorizer(who, Action.INITIATE, scope)
 

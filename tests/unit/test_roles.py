@@ -43,7 +43,7 @@ class Arm:
         return f"{ROOT}{place}"
 
     def assign(self, role: str, scope: str = ROOT, who: str = ME, **more: Any) -> None:
-        """Give somebody a role."""
+        """Give a caller a role."""
         held = {"roleDefinitionId": role, "principalId": who, "scope": scope}
         self.assignments.append({"properties": {**held, **more}})
 
@@ -81,7 +81,7 @@ class Arm:
 
 @pytest.fixture
 def arm() -> Arm:
-    """Make an ARM where nobody holds anything."""
+    """Make an ARM without role assignments."""
     return Arm()
 
 
@@ -135,7 +135,7 @@ def test_however_many_roles_cost_three_reads(arm: Arm, ask: Ask, roles: int) -> 
 
 
 def test_a_definition_that_the_list_leaves_out_is_read_by_itself(arm: Arm, ask: Ask) -> None:
-    """Its id says where; an answer that is cut short takes nobody's role away."""
+    """Its id says where; an answer that is cut short takes no role away."""
     kept = arm.role(Action.INITIATE)
     arm.assign(kept)
     arm.assign(arm.role("Microsoft.Other/*"))
@@ -264,7 +264,7 @@ def fail(kind: str) -> Callable[[str], None]:
 
 
 @pytest.mark.parametrize("kind", [ASSIGNED, DENIED, DEFINED])
-def test_a_read_that_fails_lets_nobody_in(arm: Arm, ask: Ask, kind: str) -> None:
+def test_a_read_that_fails_lets_no_caller_in(arm: Arm, ask: Ask, kind: str) -> None:
     """Not the owner either; the refusal says that it could not be checked, and is not kept."""
     arm.assign(arm.role("*"))
     arm.before = fail(kind)
@@ -313,7 +313,9 @@ def test_a_right_that_is_taken_away_is_gone_within_a_minute(
 
 
 @pytest.mark.parametrize("kind", ["User", "ServicePrincipal", "ForeignGroup", None])
-def test_an_answer_about_somebody_else_grants_nothing(arm: Arm, ask: Ask, kind: str | None) -> None:
+def test_an_answer_about_another_principal_grants_nothing(
+    arm: Arm, ask: Ask, kind: str | None
+) -> None:
     """An ARM that passes over the filter lists everybody: all of it is worthless."""
     role = arm.role("*")
     arm.assign(role)
@@ -348,7 +350,7 @@ LIES: list[tuple[str, Json]] = [
 
 
 @pytest.mark.parametrize(("kind", "lie"), LIES)
-def test_an_answer_of_another_shape_lets_nobody_in(
+def test_an_answer_of_another_shape_lets_no_caller_in(
     arm: Arm, ask: Ask, kind: str, lie: Json
 ) -> None:
     """A text where a list belongs is not read letter by letter, with `*` among the letters."""
@@ -381,7 +383,7 @@ def test_a_definition_that_is_gone_grants_nothing(arm: Arm, ask: Ask) -> None:
 
 
 def test_what_is_kept_is_bounded(arm: Arm, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A crowd of strangers makes the app forget, not grow."""
+    """Many unknown callers make the cache drop entries, not grow."""
     monkeypatch.setattr("shared.adapters.roles._MOST_KEPT", 5)
     for number in range(50):
         ask(who=replace(ALICE, object_id=f"0c0c0c0c-0000-4000-8000-{number:012}"))

@@ -65,8 +65,8 @@ def ask_for(
         AskedPort(f"ports[{n}]", vm, port, (SOURCE,), duration=timedelta(minutes=10))
         for n, (vm, port) in enumerate(places)
     )
-    wish = access.PolicyRequest(world.policy(), Asked(asked, justification, SOURCE), ALICE)
-    request = access.request_access(world.services, wish)
+    submitted = access.PolicyRequest(world.policy(), Asked(asked, justification, SOURCE), ALICE)
+    request = access.request_access(world.services, submitted)
     world.work()
     return world.request(request.id)
 
@@ -298,8 +298,8 @@ def ask_for_without_work(world: World) -> AccessRequest:
         AskedPort(f"ports[{n}]", WEB, port, (SOURCE,), duration=timedelta(minutes=10))
         for n, port in enumerate(MANY)
     )
-    wish = access.PolicyRequest(world.policy(), Asked(asked, "because", SOURCE), ALICE)
-    return access.request_access(world.services, wish)
+    submitted = access.PolicyRequest(world.policy(), Asked(asked, "because", SOURCE), ALICE)
+    return access.request_access(world.services, submitted)
 
 
 # --- rows that an older version has filled -------------------------------------------------------
@@ -457,10 +457,10 @@ def test_a_long_authorization_is_cut_when_it_is_taken_in() -> None:
     world = World()
     world.protect(WEB)
     asked = AskedPort("p", WEB, 22, (SOURCE,), duration=timedelta(minutes=10))
-    wish = access.PolicyRequest(
+    submitted = access.PolicyRequest(
         world.policy(), Asked((asked,), None, SOURCE), ALICE, authorized_by="a" * 99_999
     )
-    request = access.new_request(world.services, wish)
+    request = access.new_request(world.services, submitted)
     assert stored_bytes(request.authorized_by) == MAX_TEXT
 
 

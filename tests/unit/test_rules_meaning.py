@@ -100,7 +100,7 @@ def test_rules_that_decide_on_one_packet_meet(
 def test_a_governed_port_is_open_only_to_a_grant_or_through_a_foreign_allow(
     situation: Situation, packet: tuple[str, tuple[str, str], int]
 ) -> None:
-    """After the plan, whoever gets through has a grant, or a rule that is told as an exposure."""
+    """After the plan, every source that gets through has a grant, or a rule reported as an exposure."""
     source, (vm, address), port = packet
     changes = situation.plan()
     present = carry_out(situation.present, changes)
@@ -255,7 +255,7 @@ def test_an_address_of_two_vms_is_opened_for_neither(held: FirewallRows) -> None
 
 
 @given(all_rows(), st.integers(0, 5))
-def test_one_more_grant_touches_nobody_elses_rule(held: FirewallRows, which: int) -> None:
+def test_one_more_grant_touches_no_foreign_rule(held: FirewallRows, which: int) -> None:
     """Sealing a grant removes its own rules, and gives back at most a rule that it replaced."""
     assume(which < len(held.grants))
     one = held.grants[which]

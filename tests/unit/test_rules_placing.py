@@ -39,7 +39,7 @@ def test_the_bands_of_our_rules() -> None:
 
 
 def test_an_allow_gets_the_lowest_free_priority() -> None:
-    """Whoever holds a priority, for whatever inbound rule, keeps it."""
+    """A rule that holds a priority, in whatever direction it allows, keeps it."""
     assert plan_for().put == (replace(RULE, priority=200),)
     assert plan_for(allow("x", 200), deny("y", 202, ports=("443",))).put[0].priority == 201
     assert plan_for(allow("x", 200), ours(1, 201)).put[0].priority == 202
@@ -213,7 +213,7 @@ def test_a_rule_of_ours_that_stands_as_a_deny_blocks_as_well() -> None:
         f"rule '{stuck.name}' (priority 200) denies this port and outranks every free priority "
         "from 201 on"
     )
-    # The standing deny is no such rule, nor is one below the first free priority.
+    # Our own deny rule is no such rule, nor is one below the first free priority.
     assert plan_for(replace(DENY, priority=1000), want=(RULE, DENY)).put[0].priority == 200
     below = replace(stuck, priority=201)
     assert plan_for(below, refused={below.name: "locked"}).put[0].priority == 200
@@ -255,7 +255,7 @@ def test_denies_are_placed_first() -> None:
 # --- what is removed, and what was refused
 
 
-def test_rules_of_ours_that_nobody_wants_are_removed() -> None:
+def test_rules_of_ours_without_an_intent_are_removed() -> None:
     """An orphan goes, foreign rules stay, and a wanted one in other letters is not an orphan."""
     orphan = ours(1, 300)
     respelled = replace(RULE, name=RULE.name.upper(), priority=200)

@@ -208,7 +208,7 @@ def test_a_last_slash_means_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_issuers_are_those_of_the_tenant(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both versions of tokens, exactly; whoever names others means those alone."""
+    """Both versions of tokens, exactly; a setting that names others means those alone."""
     settings = read_settings()
     assert settings.accepted_issuers == (
         f"https://login.microsoftonline.com/{TENANT}/v2.0",

@@ -15,7 +15,8 @@ from shared.firewalls.nsg.provider import NsgProvider
 from shared.firewalls.nsg.rules import in_order
 from shared.firewalls.nsg.sharing import is_shared
 from shared.use_cases.policies import apply
-from shared.use_cases.reports.machines import Category, report_machines
+from shared.use_cases.reports.machines import Category
+from shared.use_cases.reports.machines import report as machines_report
 from shared.use_cases.timers import health
 from tests.fakes import NAMES, MemoryFirewall, assert_legal
 from tests.samples import allow
@@ -249,7 +250,9 @@ def test_where_no_rule_can_be_shared_policy_machines_and_health_say_so() -> None
     policy = world.policy()
     assert policy.state is PolicyState.FAILED
     assert f"{NO_DENY} 4096 to 4096" in policy.error
-    machines = report_machines(world.services, world.services.inventory, world.services.scopes)
+    machines = machines_report(
+        world.services, world.services.inventory, world.services.scopes
+    ).machines
     found = {each.machine.id: each for each in machines}
     assert {each.category for each in found.values()} == {Category.EXPOSED}
     (problem,) = [w for w in health.report(world.services).warnings if NO_DENY in w]

@@ -25,7 +25,7 @@ def world() -> World:
     return made
 
 
-def _wish(
+def _new_request(
     world: World, *sources: str, vm: str = WEB, port: int = 22, who: Principal = ALICE
 ) -> access.PolicyRequest:
     asked = AskedPort("ports[0]", vm, port, sources, duration=timedelta(minutes=10))
@@ -34,7 +34,7 @@ def _wish(
 
 def _ask(world: World, *sources: str, vm: str = WEB, port: int = 22, who: Principal = ALICE) -> str:
     return access.request_access(
-        world.services, _wish(world, *sources, vm=vm, port=port, who=who)
+        world.services, _new_request(world, *sources, vm=vm, port=port, who=who)
     ).id
 
 
@@ -60,7 +60,7 @@ def test_ten_requests_open_no_more_addresses_than_one_may(world: World) -> None:
     assert (line.code, line.target) == ("SourcesTooWide", "ports[0].allowedSourceAddressPrefix")
     assert "with your other requests for this port" in line.message
     assert _addresses(world) == 1024
-    explained = explain_request(world.services, _wish(world, "203.0.4.0/24"))
+    explained = explain_request(world.services, _new_request(world, "203.0.4.0/24"))
     assert [reason.code for reason in explained.decision.broken] == ["SourcesTooWide"]
 
 

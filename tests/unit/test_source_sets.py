@@ -76,7 +76,7 @@ def test_what_is_left_is_all_that_was_not_taken(left: list[Box], taken: list[Box
 
 @given(boxes(), boxes())
 def test_no_piece_that_is_left_is_empty(left: Box, taken: Box) -> None:
-    """A box without members is no part of a set: nobody meets it, and it would be told as a way."""
+    """A box without members is no part of a set: no caller is in it, and it would be reported as an exposure."""
     assert all(members(piece) for piece in subtract_all([left], [taken]))
 
 

@@ -27,10 +27,10 @@ def ask(
         AskedPort(f"ports[{port}]", WEB, port, sources, duration=timedelta(minutes=10))
         for port in ports or (22,)
     )
-    wish = access.PolicyRequest(
+    new_request = access.PolicyRequest(
         world.policy(), Asked(asked, "because", SOURCE), ALICE, repeat=repeat
     )
-    return access.request_access(world.services, wish)
+    return access.request_access(world.services, new_request)
 
 
 def test_a_request_too_large_to_be_kept_is_refused() -> None:
@@ -46,14 +46,14 @@ def test_a_request_too_large_to_be_kept_is_refused() -> None:
     assert not world.queues.waiting
 
 
-def test_a_request_nobody_made_is_not_found() -> None:
+def test_an_unknown_request_is_not_found() -> None:
     """Whatever its id."""
     with pytest.raises(NotFoundError):
         access.get_request(World().services, "x-y")
 
 
-def test_what_has_ended_counts_against_nobody() -> None:
-    """Though whoever ended it stopped before taking it off the list of what is live."""
+def test_what_has_ended_counts_against_no_limit() -> None:
+    """It does not count even if its worker died before it left the list of live requests."""
     world = World()
     world.services = replace(world.services, most_live_ports=1)
     world.protect()
@@ -68,7 +68,7 @@ def test_what_has_ended_counts_against_nobody() -> None:
     assert world.services.requests.live(requestor=ALICE.key) == [again.id]
 
 
-def test_what_was_never_made_counts_against_nobody_for_long() -> None:
+def test_what_was_never_stored_counts_against_no_limit_for_long() -> None:
     """A call stopped between its note and its request; another may be at that very point."""
     world = World()
     world.services = replace(world.services, most_live_ports=1)

@@ -86,7 +86,7 @@ def test_what_is_measured_and_what_is_fed_agree(meter: Meter) -> None:
 
 
 def test_only_what_is_measured_loads_the_library() -> None:
-    """The HTTP path never pays for it: whoever is asked for a figure comes later."""
+    """The HTTP path never pays for it: the exporter asks for a figure later."""
     asked: list[str] = []
     telemetry = LogTelemetry(lambda name, _facts: asked.append(name))
     for name in ("jit.access.requested", "jit.permission.refused", "jit.access.refused"):

@@ -83,7 +83,7 @@ def test_of_two_who_notice_the_silence_one_sweeps(world: World) -> None:
     assert len(world.telemetry.named("jit.sweep.completed")) == 1
 
 
-def test_a_firewall_that_somebody_converges_stays_due(world: World) -> None:
+def test_a_firewall_under_another_worker_stays_due(world: World) -> None:
     """The sweep waits half a minute, then leaves it to them and counts it as not finished."""
     request = world.ask(DB, minutes=5)
     world.clock.advance(5 * MINUTE)
@@ -98,7 +98,7 @@ def test_a_firewall_that_somebody_converges_stays_due(world: World) -> None:
     assert world.status(request.id) is Status.REVOKED
 
 
-def test_a_sweep_comes_back_to_a_firewall_that_somebody_converges(world: World) -> None:
+def test_a_sweep_comes_back_to_a_firewall_under_another_worker(world: World) -> None:
     """Once they are done it takes off what is closed: nothing is called overdue that is shut."""
     world.ask(DB, minutes=5)
     now = world.clock()
@@ -141,7 +141,7 @@ class _Stop(Exception):  # noqa: N818 - it is no error
 
 
 def test_a_lease_lost_by_its_holder_is_not_taken_back(world: World) -> None:
-    """Somebody else has it by then: what the slow one does is guarded by etags alone."""
+    """Another worker holds it by then: etags alone guard what the slow one does."""
     request = world.ask(DB, work=False)
     now = world.clock
 
@@ -306,7 +306,7 @@ def overdue(world: World) -> None:
         (overdue, "1 firewalls are overdue by more than two minutes"),
     ],
 )
-def test_what_keeps_doors_open_is_a_problem(
+def test_what_keeps_ports_open_is_a_problem(
     world: World, trouble: Callable[[World], None], told: str
 ) -> None:
     """Health says so."""
@@ -316,7 +316,7 @@ def test_what_keeps_doors_open_is_a_problem(
     assert watch.report(world.services).problems == (told,)
 
 
-def test_messages_that_nobody_could_handle_are_a_warning(world: World) -> None:
+def test_messages_that_no_handler_could_take_are_a_warning(world: World) -> None:
     """Not a failure of the app: what they were about stays due."""
     world.probe.run()
     world.sweep()
@@ -326,7 +326,7 @@ def test_messages_that_nobody_could_handle_are_a_warning(world: World) -> None:
     assert said.last_sweep_at == START
 
 
-def test_how_late_doors_were_closed(world: World) -> None:
+def test_how_late_ports_were_closed(world: World) -> None:
     """Over the newest closes; a sweep that was late by a minute shows."""
     assert watch.lateness(world.services) == watch.Lateness()
     for minutes in (5, 6):

@@ -117,7 +117,7 @@ def test_what_is_no_prefix_is_refused(value: str) -> None:
      "2026-11-22T15:00:00", "9999-12-31T23:59:59-14:00", "2026-11-22T15:00:00.1234567890Z", 5],
 )  # fmt: skip
 def test_what_is_no_instant_is_refused(value: object) -> None:
-    """An instant without an offset is somebody's local time: nobody can say which."""
+    """An instant without an offset is a local time of an unknown place."""
     body = {"virtualMachine": WEB, "ports": [22], "endTimeUtc": value}
     with pytest.raises(InvalidInputError) as refused:
         read_body(ShortRequestWire, json.dumps(body).encode())

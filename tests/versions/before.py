@@ -115,7 +115,7 @@ def _of_requests(partition: str, key: str) -> Reader | None:
 
 
 def _of_policies(partition: str, key: str) -> Reader | None:
-    if partition.startswith("of|"):  # it reads the partitions of policies, and scans by its kinds
+    if partition.startswith("of|"):  # it reads the partitions of policies, and scans by row type
         return None
     return _of(VmRow if key.startswith("vm|") else Policy)
 

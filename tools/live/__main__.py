@@ -15,7 +15,7 @@ from types import FrameType
 
 from tools.live.names import Journal, Run
 from tools.live.outside import Azd, LiveError, Rest, SshPort, Token
-from tools.live.report import estimate
+from tools.live.report import estimate, minutes
 from tools.live.session import Session, Target
 from tools.live.suite import clean, play
 
@@ -58,10 +58,9 @@ def _run(options: argparse.Namespace, journal: Journal, connect: Callable[[Run],
     if _clean_all(journal, connect):
         raise LiveError("a run before this one could not be removed; nothing was begun")
     name = "".join(secrets.choice(_LETTERS) for _ in range(8))
-    run = Run(name, options.subscription, options.location, options.bastion)
-    print(
-        f"run {run.id}: about ${estimate(run, 0.5):.2f}, about {35 if run.bastion else 20} minutes"
-    )
+    run = Run(name, options.subscription, options.location, options.bastion, options.firewall)
+    took = minutes(run)
+    print(f"run {run.id}: about ${estimate(run, took / 60):.2f}, about {took} minutes")
     report = play(Session(run, connect(run)), journal)
     print()
     print(report.text())
@@ -109,6 +108,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     run.add_argument("--subscription", required=True, help="id of the subscription")
     run.add_argument("--location", required=True, help="region, such as westeurope")
     run.add_argument("--bastion", action="store_true", help="with Azure Bastion")
+    run.add_argument("--firewall", action="store_true", help="with Azure Firewall")
     commands.add_parser("clean", help="remove what a killed run has left")
     return parser.parse_args(arguments)
 

@@ -9,6 +9,7 @@ from tools.live.names import Run
 from tools.live.outside import Json
 
 PREFIX, VM_PREFIX, BASTION_PREFIX = "10.77.0.0/16", "10.77.0.0/24", "10.77.1.0/26"
+FIREWALL_PREFIX = "10.77.2.0/26"
 SIZE = "Standard_B1s"
 USER = "jit"
 _AUTHORIZED_KEYS = f"/home/{USER}/.ssh/authorized_keys"
@@ -36,10 +37,12 @@ def rule(name: str, priority: int, port: str = "443") -> Json:
     }
 
 
-def network(run: Run, group: str) -> Json:
-    """Return the virtual network, with a subnet for Bastion where it is asked for."""
+def network(run: Run, group: str, table: str = "") -> Json:
+    """Return the virtual network: subnets for Bastion and firewall as asked for, a route table."""
     more = {"AzureBastionSubnet": BASTION_PREFIX} if run.bastion else {}
-    guarded = {"addressPrefix": VM_PREFIX, "networkSecurityGroup": {"id": group}}
+    more |= {"AzureFirewallSubnet": FIREWALL_PREFIX} if run.firewall else {}
+    guarded: Json = {"addressPrefix": VM_PREFIX, "networkSecurityGroup": {"id": group}}
+    guarded |= {"routeTable": {"id": table}} if table else {}
     subnets = [{"name": "vm", "properties": guarded}]
     subnets += [{"name": n, "properties": {"addressPrefix": p}} for n, p in more.items()]
     space = {"addressPrefixes": [PREFIX]}
@@ -67,6 +70,36 @@ def bastion_host(run: Run, subnet: str, address: str) -> Json:
         "sku": {"name": "Basic"},
         "properties": {"ipConfigurations": [{"name": "one", "properties": properties}]},
     }
+
+
+def firewall_policy(run: Run) -> Json:
+    """Return an empty firewall policy: what no rule allows is denied."""
+    properties = {"sku": {"tier": "Standard"}, "threatIntelMode": "Off"}
+    return {"location": run.location, "properties": properties}
+
+
+def firewall(run: Run, subnet: str, address: str, policy: str) -> Json:
+    """Return an Azure Firewall with a policy."""
+    entry = {"subnet": {"id": subnet}, "publicIPAddress": {"id": address}}
+    return {
+        "location": run.location,
+        "properties": {
+            "sku": {"name": "AZFW_VNet", "tier": "Standard"},
+            "firewallPolicy": {"id": policy},
+            "ipConfigurations": [{"name": "one", "properties": entry}],
+        },
+    }
+
+
+def route_table(run: Run, hop: str) -> Json:
+    """Return a route table whose default route leads to a firewall."""
+    route = {
+        "addressPrefix": "0.0.0.0/0",
+        "nextHopType": "VirtualAppliance",
+        "nextHopIpAddress": hop,
+    }
+    routes = [{"name": "default", "properties": route}]
+    return {"location": run.location, "properties": {"routes": routes}}
 
 
 def interface(run: Run, subnet: str, address: str, group: str) -> Json:

@@ -22,7 +22,7 @@ _BASTION_WITHIN = 1200.0
 _DEPLOYED_WITHIN = 1200.0
 _CONTRACT_WITHIN = 900.0
 _ROOT = Path(__file__).parents[2]
-_CONTRACT = ("tests/contract/arm/test_arm_lifecycle.py",)
+_CONTRACT = ("local/tests/arm/test_arm_lifecycle.py",)
 _OLDEST_AZD = (1, 24, 1)
 
 
@@ -115,11 +115,11 @@ def create_machine(session: Session) -> str:
     network = run.network("virtualNetworks", "vnet-jit-live")
     address = run.network("publicIPAddresses", "pip-jit-live")
     nic = run.network("networkInterfaces", "nic-jit-live")
-    _create(session, network, NETWORK, bodies.network(run, subnet_group))
-    _create(session, address, NETWORK, bodies.public_address(run))
+    create(session, network, NETWORK, bodies.network(run, subnet_group))
+    create(session, address, NETWORK, bodies.public_address(run))
     subnet = f"{network}/subnets/vm"
-    _create(session, nic, NETWORK, bodies.interface(run, subnet, address, nic_group))
-    _create(session, run.machine, COMPUTE, bodies.machine(run, nic))
+    create(session, nic, NETWORK, bodies.interface(run, subnet, address, nic_group))
+    create(session, run.machine, COMPUTE, bodies.machine(run, nic))
     found = arm.require("GET", address, NETWORK).body["properties"]
     session.address = str(found["ipAddress"])
     check(not session.target.port.reaches(session.address), "port 22 is open before any access")
@@ -132,13 +132,13 @@ def create_bastion(session: Session) -> str:
     address = run.network("publicIPAddresses", "pip-jit-bastion")
     host = run.network("bastionHosts", "bas-jit-live")
     subnet = f"{run.network('virtualNetworks', 'vnet-jit-live')}/subnets/AzureBastionSubnet"
-    _create(session, address, NETWORK, bodies.public_address(run))
+    create(session, address, NETWORK, bodies.public_address(run))
     body = bodies.bastion_host(run, subnet, address)
-    _create(session, host, NETWORK, body, within=_BASTION_WITHIN)
+    create(session, host, NETWORK, body, within=_BASTION_WITHIN)
     return f"a Basic host with {bodies.BASTION_PREFIX}"
 
 
-def _create(
+def create(
     session: Session, resource: str, version: str, body: object, *, within: float = _CREATED_WITHIN
 ) -> None:
     """Create a resource and wait until it is ready."""
@@ -165,6 +165,7 @@ def deploy(session: Session) -> str:
         "JIT_SCOPES": run.machine_group,
         "JIT_STORAGE_SKU": "Standard_LRS",
         "JIT_AUDIT_IMMUTABLE_DAYS": "1",
+        **({"JIT_FIREWALL_SCOPES": run.machine_group} if run.firewall else {}),
     }
     for name, value in values.items():
         azd.run("env", "set", name, value, environment=run.environment)

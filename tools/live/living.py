@@ -87,7 +87,7 @@ def try_whole_life(session: Session) -> str:
     )
     session.wait(lambda: not _reaches(session), "the port is closed", _CLOSED_WITHIN)
     late = (_now() - end).total_seconds()
-    closed = _wait_for(session, opened.id, "Revoked")
+    closed = wait_for_status(session, opened.id, "Revoked")
     reason = closed.ports[0][1].status_reason
     check(reason == "Expired", f"the request ended as {reason}")
     check(not session.rules_of_app("Allow"), "an allow rule is left after the end")
@@ -103,7 +103,7 @@ def try_flush(session: Session) -> str:
     with session.client() as client:
         client.revoke_request(opened.id)
     session.wait(lambda: not _reaches(session), "the revoked port is closed", _CLOSED_WITHIN)
-    _wait_for(session, opened.id, "Revoked")
+    wait_for_status(session, opened.id, "Revoked")
     check(not session.rules_of_app("Allow"), "an allow rule is left after the revocation")
     arm = session.target.arm
     flags = [arm.require("GET", group, NETWORK).body["properties"] for group in session.groups]
@@ -118,10 +118,10 @@ def try_flush(session: Session) -> str:
 def try_bastion(session: Session) -> str:
     """Open the port to Bastion alone, see it closed for this machine, and revoke."""
     with session.client() as client:
-        opened = _open_for(session, client, "Bastion", BASTION_PREFIX, source="bastion")
+        opened = open_for(session, client, "Bastion", BASTION_PREFIX, source="bastion")
         check(not _reaches(session), "port 22 is open to this machine, not to Bastion alone")
         client.revoke_request(opened.id)
-    _wait_for(session, opened.id, "Revoked")
+    wait_for_status(session, opened.id, "Revoked")
     check(not session.rules_of_app("Allow"), "an allow rule is left after the revocation")
     return f"both groups opened to {BASTION_PREFIX} alone, and closed again"
 
@@ -129,22 +129,34 @@ def try_bastion(session: Session) -> str:
 def _open(session: Session, justification: str) -> RequestStatus:
     """Request access from this machine's address and wait until it is open everywhere."""
     with session.client() as client:
-        session.source = session.target.source or client.get_me().address or ""
-        check(session.source, "the app does not know this machine's address")
-        source = session.source
-        return _open_for(
+        source = ask_address(session, client)
+        return open_for(
             session, client, justification, source, allowed_source_address_prefix=source
         )
 
 
-def _open_for(
-    session: Session, client: JitClient, justification: str, expected: str, **source: str
+def ask_address(session: Session, client: JitClient) -> str:
+    """Return this machine's address as the app sees it."""
+    session.source = session.target.source or client.get_me().address or ""
+    check(session.source, "the app does not know this machine's address")
+    return session.source
+
+
+def open_for(
+    session: Session,
+    client: JitClient,
+    justification: str,
+    expected: str,
+    *,
+    duration: str = "",
+    within: float = _OPEN_WITHIN,
+    **source: str,
 ) -> RequestStatus:
     """Request access from a source, wait until it is open, and check the rules' source."""
     wanted = NewShortRequest(
         virtual_machine=session.run.machine,
         ports=(PORT,),
-        duration=session.target.access,
+        duration=duration or session.target.access,
         justification=f"live suite: {justification}",
         **source,  # type: ignore[arg-type]
     )
@@ -152,7 +164,7 @@ def _open_for(
     opened = wait_for_request(
         client,
         accepted.location,
-        timeout_seconds=_OPEN_WITHIN,
+        timeout_seconds=within,
         longest_pause_seconds=session.target.pause,
     )
     check(opened.status == "Initiated", f"the request is {opened.status}: {opened.raw}")
@@ -167,12 +179,15 @@ def _reaches(session: Session) -> bool:
     return session.target.port.reaches(session.address)
 
 
-def _wait_for(session: Session, request_id: str, status: str) -> RequestStatus:
+def wait_for_status(
+    session: Session, request_id: str, status: str, within: float = _CLOSED_WITHIN
+) -> RequestStatus:
+    """Wait until a request has a status, and return it."""
     with session.client() as client:
         session.wait(
             lambda: client.get_request(request_id).status == status,
             f"the request is {status}",
-            _CLOSED_WITHIN,
+            within,
         )
         return client.get_request(request_id)
 

@@ -18,6 +18,7 @@ class Run:
     subscription: str
     location: str
     bastion: bool = False
+    firewall: bool = False
 
     @property
     def environment(self) -> str:
@@ -99,7 +100,7 @@ class Journal:
         fresh.replace(path)
 
     def close(self, run: Run) -> None:
-        """Forget a run of which nothing is left."""
+        """Delete the record of a run of which nothing is left."""
         self._path(run.id).unlink(missing_ok=True)
 
     def unfinished(self) -> list[Run]:

@@ -163,8 +163,8 @@ class Connection(Protocol):
 class Port(Protocol):
     """The VM's port as the machine that runs the suite reaches it."""
 
-    def reaches(self, address: str) -> bool:
-        """Tell whether a new connection is accepted."""
+    def reaches(self, address: str, mapped: int = 0) -> bool:
+        """Tell whether a new connection is accepted, on a mapped port where one is given."""
         ...
 
     def connect(self, address: str) -> Connection | None:
@@ -178,10 +178,10 @@ class SshPort:
     def __init__(self, number: int = 22) -> None:
         self._number = number
 
-    def reaches(self, address: str) -> bool:
-        """Tell whether the SSH server greets."""
+    def reaches(self, address: str, mapped: int = 0) -> bool:
+        """Tell whether the SSH server greets, on a mapped port where one is given."""
         try:
-            with socket.create_connection((address, self._number), timeout=5) as found:
+            with socket.create_connection((address, mapped or self._number), timeout=5) as found:
                 return bool(found.recv(1))
         except OSError:
             return False

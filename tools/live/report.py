@@ -7,7 +7,8 @@ from tools.live.names import Run
 PASSED, FAILED, SKIPPED = "passed", "FAILED", "skipped"
 # Dollars an hour, list prices of 2026 in most regions: an assumption, look yours up.
 HOURLY = {"VM Standard_B1s with disk": 0.014, "public address": 0.005, "app, always ready": 0.06}
-HOURLY_BASTION = 0.20
+HOURLY_BASTION, HOURLY_FIREWALL = 0.20, 1.25
+_MINUTES, _MINUTES_OF_BASTION, _MINUTES_OF_FIREWALL = 20, 15, 40
 
 
 @dataclass(frozen=True)
@@ -64,5 +65,10 @@ class Report:
 def estimate(run: Run, hours: float) -> float:
     """Return what a run of some hours costs in dollars; Azure charges no less than an hour."""
     hourly = sum(HOURLY.values())
-    hourly += HOURLY_BASTION * run.bastion
+    hourly += HOURLY_BASTION * run.bastion + HOURLY_FIREWALL * run.firewall
     return hourly * max(1.0, hours)
+
+
+def minutes(run: Run) -> int:
+    """Return about how many minutes a run takes on Azure."""
+    return _MINUTES + _MINUTES_OF_BASTION * run.bastion + _MINUTES_OF_FIREWALL * run.firewall

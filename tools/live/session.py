@@ -23,6 +23,7 @@ class Target:
     port: Port
     source: str = ""  # the address that asks; empty: the one that the app sees
     access: str = "PT5M"  # the shortest access that the app grants
+    firewall_access: str = "PT15M"  # the shortest behind an Azure Firewall
     patience: float = 600.0  # seconds until a new role acts everywhere
     pause: float = 5.0  # seconds between two looks
     is_azure: bool = False

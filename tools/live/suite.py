@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from tools.live import building, living
+from tools.live import building, firewall, living
 from tools.live.cleanup import Cleanup
 from tools.live.names import Journal, Run
 from tools.live.report import FAILED, PASSED, SKIPPED, Line, Report
@@ -37,13 +37,18 @@ STEPS = (
 _BASTION = Step("Bastion", building.create_bastion, ("VM",))
 _THROUGH_BASTION = Step("access through Bastion", living.try_bastion, ("Bastion", "policy"))
 
+_FIREWALL = Step("Azure Firewall", firewall.create_firewall, ("VM",))
+_BEHIND_FIREWALL = Step(
+    "access through Azure Firewall", firewall.try_firewall, ("Azure Firewall", "policy")
+)
+
 
 def steps_of(run: Run) -> Sequence[Step]:
     """Return the steps of a run with its options."""
-    if not run.bastion:
-        return STEPS
-    # A host takes ten minutes, so that whatever else fails has failed before it begins.
-    return (*STEPS, _BASTION, _THROUGH_BASTION)
+    # Both take ten minutes to create, so that whatever else fails has failed before they begin.
+    # The firewall is last: behind it the VM's own public address answers nothing any more.
+    bastion = (_BASTION, _THROUGH_BASTION) if run.bastion else ()
+    return (*STEPS, *bastion, *((_FIREWALL, _BEHIND_FIREWALL) if run.firewall else ()))
 
 
 def play(

@@ -45,7 +45,7 @@ class Attachment:
 
 @dataclass(frozen=True)
 class Protection:
-    """The standing deny of a VM's governed ports on one firewall.
+    """The protection of a VM's governed ports on one firewall: our deny rule.
 
     A lifted protection is no longer wanted; its row goes once the firewall shows it gone.
     """

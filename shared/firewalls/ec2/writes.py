@@ -101,7 +101,7 @@ class Writer:
     # --- an instance's own group
 
     def _create(self, state: InstanceState, change: Change) -> None:
-        """Create the group and take away the egress that every new group has."""
+        """Create the group and remove the egress that every new group has."""
         tags = [(DEPLOYMENT_TAG, self._names.deployment), (INSTANCE_TAG, state.instance_id)]
         text = f"JIT access to {state.instance_id}. Written by deployment {self._names.deployment}."
         if not state.interfaces:

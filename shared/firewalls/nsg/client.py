@@ -33,7 +33,7 @@ from shared.ports import (
 )
 
 _UNSETTLED = frozenset({"Updating", "Deleting", "Creating"})
-# Whoever waits for a group waits at most a fifth too long, and reads count against a quota. A
+# A worker that waits for a group waits at most a fifth too long, and reads count against a quota. A
 # group that others keep busy for longer than it takes to settle is left to a message.
 _SHORTEST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS, _SETTLE_SECONDS = 0.25, 1.0, 10.0
 _LOOK_AGAIN_SECONDS = 2.0
@@ -158,7 +158,7 @@ class NetworkSecurityGroups:
         except FirewallRefusedError as refusal:
             if not isinstance(first, str):
                 raise
-            self._close_by_another_door(snapshot, first, refusal, whole=whole)
+            self._close_by_another_write(snapshot, first, refusal, whole=whole)
 
     def list_with_our_rules(self, scopes: Sequence[str]) -> list[str]:
         """Find every NSG in the scopes that holds a rule of ours."""
@@ -261,7 +261,7 @@ class NetworkSecurityGroups:
                 alone=True,
             )
 
-    def _close_by_another_door(
+    def _close_by_another_write(
         self, snapshot: Snapshot, name: str, refusal: FirewallRefusedError, *, whole: bool
     ) -> None:
         if whole:

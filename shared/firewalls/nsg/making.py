@@ -1,4 +1,4 @@
-"""Make the provider of network security groups from the app's parts and settings."""
+"""Make the provider of network security groups, and what finds VMs behind them, from the app's parts."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from shared.domain.desired import Observed
 from shared.domain.ids import RuleNames
+from shared.firewalls.nsg.application_groups import Membership
+from shared.firewalls.nsg.discovery import ArmInventory, VirtualMachines, read_membership
 from shared.firewalls.nsg.model import Snapshot
 from shared.firewalls.nsg.ports import Firewall
 from shared.firewalls.nsg.probe import WriteProbe
 from shared.firewalls.nsg.provider import NsgProvider
 from shared.firewalls.nsg.rules import Band, Plan
-from shared.ports import Clock, Table, Telemetry
+from shared.ports import Clock, Inventory, Machines, Resources, Table, Telemetry
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,8 @@ class GroupParts:
     """What the app hands in. The clients are made when they are first used."""
 
     client: Callable[[str], Any]  # Microsoft's network client of a subscription
-    membership: Callable[[str], Any]  # reads who is in the application security groups
+    resources: Callable[[], Resources]  # raw reads of Azure Resource Manager
+    scopes: Sequence[str]
     table: Callable[[], Table]  # the table of firewalls
     names: RuleNames
     telemetry: Telemetry
@@ -43,15 +45,26 @@ class Groups:
         """Return the provider."""
         return NsgProvider(self.groups, self._parts.names, Band(allow_from=self._parts.allow_from))
 
-    def look(self, firewall_id: str) -> tuple[dict[str, Any], Observed | None]:
-        """Read a group once, as it is, and its observed state where that can be planned from."""
-        return self.provider.look(firewall_id)
+    @cached_property
+    def machines(self) -> Machines:
+        """Return the reader of VMs and the groups in front of them."""
+        parts = self._parts
+        return VirtualMachines(parts.resources(), parts.scopes, self.provider.look)
+
+    @cached_property
+    def inventory(self) -> Inventory:
+        """Return the lists of VMs and the groups in front of them."""
+        return ArmInventory(self._parts.resources())
 
     @cached_property
     def probe(self) -> WriteProbe:
         """Return the proof that whole writes are guarded; its answer stands in the tables."""
         parts = self._parts
         return WriteProbe(self.groups.probe, parts.table, parts.telemetry, parts.clock)
+
+    def _read_membership(self, subscription: str) -> Membership | None:
+        parts = self._parts
+        return read_membership(parts.resources(), parts.scopes, subscription)
 
     def _may_write_whole(self) -> bool:
         return self._parts.whole_writes and self.probe.allows()
@@ -66,7 +79,7 @@ class Groups:
             time.sleep,
             whole_writes=self._may_write_whole,
             probe_nsg=self._parts.probe_group,
-            membership=self._parts.membership,
+            membership=self._read_membership,
         )
 
 

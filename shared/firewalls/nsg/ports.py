@@ -23,7 +23,7 @@ class Firewall(Protocol):
         ...
 
     def list_with_our_rules(self, scopes: Sequence[str]) -> list[str]:
-        """Find every firewall in reach that holds a rule of ours, from the service itself."""
+        """Find every firewall in scope that holds a rule of ours, from the service itself."""
         ...
 
     def writes_whole(self) -> bool:

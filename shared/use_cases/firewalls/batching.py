@@ -7,20 +7,25 @@ crowd is left to a message. Who comes to close finds nothing in the way, and let
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from shared.domain.desired import Plan
 from shared.domain.grants import first_end
 from shared.domain.model import FirewallRows
 from shared.domain.times import format_sortable
 from shared.ports import Row
-from shared.use_cases.messages import send_firewall
-from shared.use_cases.services import Services
+from shared.use_cases.messages import MessageParts, send_firewall
+from shared.use_cases.parts import HasClock
 
 _TOGETHER = timedelta(seconds=30)  # a write may take ten seconds to settle, and some to prove
 _A_FEW = timedelta(seconds=1)  # many wait for the batch time of their firewall
 AT_ONCE = 24  # requests that an instance handles at a time (host.json)
 _ON_ITS_WAY = timedelta(seconds=2)  # how long a queue may be looked at after its message's time
 _LONGEST = timedelta(minutes=10)  # whatever a lease says, no batch is waited for longer
+
+
+class BatchParts(MessageParts, HasClock, Protocol):
+    """The parts for leaving an opening to a batch."""
 
 
 def note_opening(lease: Row, now: datetime) -> Row:
@@ -36,7 +41,7 @@ def comes_in_a_crowd(lease: Row, plan: Plan, now: datetime) -> bool:
 
 
 def leave_to_gather(
-    services: Services, firewall_id: str, lease: Row, rows: FirewallRows, batch: timedelta
+    services: BatchParts, firewall_id: str, lease: Row, rows: FirewallRows, batch: timedelta
 ) -> Row | None:
     """Leave a batch to a delayed message, and note that on the lease; None: no other is queued.
 

@@ -7,7 +7,7 @@ that a stop in between leads to the same event being recorded again, under the s
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from shared.domain.audit import Operation
 from shared.domain.desired import Verdict
@@ -24,18 +24,41 @@ from shared.domain.request import change_port, mark_closed, mark_open
 from shared.domain.texts import shorten
 from shared.ports import RowChangedError
 from shared.use_cases.audit import rule_fact
+from shared.use_cases.bastion_closes import BastionCloseParts, note_bastion_close
 from shared.use_cases.firewalls.known_requests import KnownRequests
 from shared.use_cases.firewalls.planning import Judged, key_of_intent
 from shared.use_cases.firewalls.sync_grants import by_request
-from shared.use_cases.services import Services
+from shared.use_cases.parts import (
+    HasActivity,
+    HasClock,
+    HasLabel,
+    HasPace,
+    HasRequests,
+    HasRows,
+    HasWorkers,
+)
 
 _Subject = TypeVar("_Subject", Grant, Protection)
+
+
+class ConfirmParts(
+    BastionCloseParts,
+    HasActivity,
+    HasClock,
+    HasLabel,
+    HasPace,
+    HasRequests,
+    HasRows,
+    HasWorkers,
+    Protocol,
+):
+    """The parts for recording what a read proves."""
 
 
 class Prover:
     """Compares the findings of one plan with the rows that it was made from."""
 
-    def __init__(self, services: Services, firewall_id: str, judged: Judged) -> None:
+    def __init__(self, services: ConfirmParts, firewall_id: str, judged: Judged) -> None:
         self._services = services
         self._firewall_id = firewall_id
         self._judged = judged
@@ -97,6 +120,7 @@ class Prover:
             self._record(request, port, front, Operation.CLOSED, front.closed_at)
             if request.is_final:
                 self._services.requests.forget_live(request)
+            note_bastion_close(self._services, request, port)
         elif port is not None and front is not None and not port.closing:
             return  # sealed without a reason: syncing gives it one first
         self._mark(grant)

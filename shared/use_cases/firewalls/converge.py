@@ -7,6 +7,7 @@ list of grants would meet a fresh firewall, and a colleague's new rule be taken 
 from collections.abc import Callable
 from datetime import timedelta
 from enum import Enum
+from typing import Protocol
 
 from shared.domain.desired import Observed, Plan
 from shared.domain.grants import first_end
@@ -27,14 +28,23 @@ from shared.use_cases.firewalls.batching import (
     note_opening,
 )
 from shared.use_cases.firewalls.confirm import Prover
-from shared.use_cases.firewalls.failing import fail_impossible
+from shared.use_cases.firewalls.failing import FailParts, fail_impossible
 from shared.use_cases.firewalls.planning import Judged, judge, remember
 from shared.use_cases.firewalls.polling import leave_to_poll
 from shared.use_cases.firewalls.refusals import raise_if_close_refused
 from shared.use_cases.firewalls.run import Run, Seen
 from shared.use_cases.firewalls.unread import close_past_ends
 from shared.use_cases.messages import send_firewall
-from shared.use_cases.services import Services
+from shared.use_cases.parts import (
+    HasBastionCloses,
+    HasDisconnectBastionSessions,
+    HasLabel,
+    HasNewId,
+    HasSleep,
+    HasTables,
+    HasTelemetry,
+    HasWorkers,
+)
 
 LONGEST_RUN = timedelta(minutes=5)  # well inside the platform's limits; the sweep goes on
 LONGEST_WAIT_SECONDS = 30.0
@@ -43,6 +53,20 @@ _WRITES_IN_VAIN = 4
 _QUICK_TRIES = 5
 _LOOKS = 25
 _MOMENT = timedelta(seconds=2)  # a message that announces an end comes up to a second early
+
+
+class ConvergeParts(
+    FailParts,
+    HasBastionCloses,
+    HasDisconnectBastionSessions,
+    HasLabel,
+    HasNewId,
+    HasSleep,
+    HasTables,
+    HasWorkers,
+    Protocol,
+):
+    """The parts for making a firewall hold its desired state."""
 
 
 class Outcome(Enum):
@@ -60,7 +84,7 @@ class OverrunError(OutsideError):
 
 
 def converge(
-    services: Services,
+    services: ConvergeParts,
     firewall_id: str,
     *,
     lets_in: bool = False,
@@ -103,7 +127,7 @@ def converge(
     return Outcome.DONE
 
 
-def converge_on_message(services: Services, firewall_id: str) -> Outcome:
+def converge_on_message(services: ConvergeParts, firewall_id: str) -> Outcome:
     """Converge for a message, which may come a moment before the end it was sent for.
 
     That moment is waited for first, unless there is something to do: a read would be for nothing.
@@ -123,7 +147,7 @@ def converge_on_message(services: Services, firewall_id: str) -> Outcome:
     return outcome
 
 
-def _serve_lane(services: Services, run: Run) -> None:
+def _serve_lane(services: ConvergeParts, run: Run) -> None:
     """Converge what is overdue in the lane of a firewall, the most overdue first, and itself."""
     before, after = lanes.overdue_others(services, run.provider, run.firewall_id)
     for other in before:
@@ -139,7 +163,7 @@ def _serve_lane(services: Services, run: Run) -> None:
         raise failed
 
 
-def _serve_other(services: Services, run: Run, firewall_id: str) -> None:
+def _serve_other(services: ConvergeParts, run: Run, firewall_id: str) -> None:
     """Converge another firewall under the same lease; what fails there stops no other."""
     other = Run(services, run.provider, firewall_id, run.lease, run.until)
     try:
@@ -151,7 +175,7 @@ def _serve_other(services: Services, run: Run, firewall_id: str) -> None:
     run.lease = other.lease
 
 
-def _rounds(services: Services, run: Run) -> None:
+def _rounds(services: ConvergeParts, run: Run) -> None:
     """Read, plan, write; again until nothing is left to write."""
     while services.clock() < run.until:
         run.lease = leases.keep(services, run.lease, run.provider.pace)
@@ -172,7 +196,7 @@ def _rounds(services: Services, run: Run) -> None:
     raise OverrunError(f"{run.firewall_id} did not converge in time")
 
 
-def _wait(services: Services, run: Run, error: Exception) -> None:
+def _wait(services: ConvergeParts, run: Run, error: Exception) -> None:
     """Wait before the next round, within the budget; raises what waiting will not mend."""
     pause = _pause(services, run, error)
     left = (run.until - services.clock()).total_seconds()
@@ -181,7 +205,7 @@ def _wait(services: Services, run: Run, error: Exception) -> None:
     services.sleep(max(0.0, min(pause, left)))
 
 
-def _pause(services: Services, run: Run, error: Exception) -> float:
+def _pause(services: HasTelemetry, run: Run, error: Exception) -> float:
     """Return how many seconds to wait before the next round; raises what waiting will not mend."""
     if isinstance(error, FirewallChangedError):
         return 1.0
@@ -196,7 +220,7 @@ def _pause(services: Services, run: Run, error: Exception) -> float:
     return float(2 ** (run.failures - 1))
 
 
-def _round(services: Services, run: Run) -> bool:
+def _round(services: ConvergeParts, run: Run) -> bool:
     """Go round once; True: nothing is left to do."""
     if _write_as_seen(services, run):
         return False
@@ -222,7 +246,7 @@ def _round(services: Services, run: Run) -> bool:
     return not failed and not _tries_again(services, run) and not _reads_again(run, judged)
 
 
-def _write_as_seen(services: Services, run: Run) -> bool:
+def _write_as_seen(services: ConvergeParts, run: Run) -> bool:
     """Write by a read that was made just before, where there is one; True: it was written.
 
     The rows are read after it, and If-Match guards the write. Memory is taken from no such read.
@@ -249,7 +273,7 @@ def _reads_again(run: Run, judged: Judged) -> bool:
     return True
 
 
-def _judge(services: Services, observed: Observed, run: Run) -> Judged:
+def _judge(services: ConvergeParts, observed: Observed, run: Run) -> Judged:
     """Judge a firewall by its rows; without rows, close what has ended by its rule's own text."""
     try:
         judged = judge(services, observed, run.refused)
@@ -260,7 +284,7 @@ def _judge(services: Services, observed: Observed, run: Run) -> Judged:
     return judged
 
 
-def _close_unread(services: Services, firewall_id: str, error: Exception) -> None:
+def _close_unread(services: ConvergeParts, firewall_id: str, error: Exception) -> None:
     """Close what has ended by its rule's own text; what fails is reported, and tried again."""
     services.telemetry.fault("jit.rows.unread", error, firewall=firewall_id)
     try:
@@ -269,7 +293,7 @@ def _close_unread(services: Services, firewall_id: str, error: Exception) -> Non
         services.telemetry.fault("jit.rules.not_expired", failed, firewall=firewall_id)
 
 
-def _close_while_busy(services: Services, observed: Observed, run: Run) -> None:
+def _close_while_busy(services: ConvergeParts, observed: Observed, run: Run) -> None:
     """Remove the openings that should be gone from a firewall that does not settle.
 
     Another writer who never pauses would keep them open. Nothing else is written or confirmed.
@@ -284,7 +308,7 @@ def _close_while_busy(services: Services, observed: Observed, run: Run) -> None:
         services.telemetry.fault("jit.converge.busy", error, firewall=run.firewall_id)
 
 
-def _tries_again(services: Services, run: Run) -> bool:
+def _tries_again(services: HasSleep, run: Run) -> bool:
     """Wait a second for rows that outside systems kept from being settled; False: no more."""
     if not run.failed.transient or not run.tries:
         return False
@@ -293,7 +317,7 @@ def _tries_again(services: Services, run: Run) -> bool:
     return True
 
 
-def _leave_to_gather(services: Services, run: Run, judged: Judged) -> bool:
+def _leave_to_gather(services: ConvergeParts, run: Run, judged: Judged) -> bool:
     """Leave openings that come together to a message; True: nothing is to be written now."""
     crowd = run.may_gather and comes_in_a_crowd(run.lease, judged.plan, services.clock())
     if not crowd or not run.provider.batches():
@@ -305,7 +329,7 @@ def _leave_to_gather(services: Services, run: Run, judged: Judged) -> bool:
     return lease is not None
 
 
-def _write(services: Services, observed: Observed, judged: Judged, run: Run) -> None:
+def _write(services: ConvergeParts, observed: Observed, judged: Judged, run: Run) -> None:
     """Write; where another writer was quicker, read the firewall alone and try again at once.
 
     With hundreds of rows to read in between, a neighbour who writes every few seconds would
@@ -335,7 +359,7 @@ def _write(services: Services, observed: Observed, judged: Judged, run: Run) -> 
         raise SettlingError("the write takes minutes to settle", retry_after=wait)
 
 
-def _note_written(services: Services, run: Run, plan: Plan) -> None:
+def _note_written(services: ConvergeParts, run: Run, plan: Plan) -> None:
     run.written = plan.ids
     if any(change.opens for change in plan.changes):
         run.lease = note_opening(run.lease, services.clock())
@@ -349,7 +373,7 @@ def _note_written(services: Services, run: Run, plan: Plan) -> None:
     )
 
 
-def _slow_down(services: Services, plan: Plan, run: Run) -> None:
+def _slow_down(services: HasSleep, plan: Plan, run: Run) -> None:
     """Wait where what was accepted did not come true: such writes use up the quota of others."""
     run.in_vain = run.in_vain + 1 if plan.ids == run.written else 0
     if run.in_vain >= _WRITES_IN_VAIN:
@@ -366,7 +390,7 @@ def _left_over(rows: FirewallRows) -> bool:
     )
 
 
-def _await_end(services: Services, rows: FirewallRows) -> bool:
+def _await_end(services: ConvergeParts, rows: FirewallRows) -> bool:
     """Wait for an end that is a moment away; True: one is there, or passed since the last look."""
     now = services.clock()
     first = first_end(rows)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from typing import Protocol
 
 from shared.domain.audit import Operation
 from shared.domain.desired import Change, Observed
@@ -11,16 +12,20 @@ from shared.ports import Row
 from shared.store.audit import Fact
 from shared.store.codec import pack, pack_json, text_of, unpack
 from shared.use_cases.firewalls.planning import Judged, key_of_intent
-from shared.use_cases.services import Services
+from shared.use_cases.parts import HasActivity, HasClock, HasPace, HasTables, HasTelemetry
 
 _KEPT = "repairs"
 _MOST_KEPT = 50  # of them fit a row
 
 
+class RepairParts(HasActivity, HasClock, HasPace, HasTables, HasTelemetry, Protocol):
+    """The parts for recording repairs of drift."""
+
+
 class Repairs:
     """What was found on one firewall, recorded once a fresh read shows it mended."""
 
-    def __init__(self, services: Services, firewall_id: str) -> None:
+    def __init__(self, services: RepairParts, firewall_id: str) -> None:
         self._services = services
         self._firewall_id = firewall_id
         self._found: dict[str, Fact] = {}
@@ -75,7 +80,7 @@ class KeptRepairs:
     One row beside the firewall's own, deleted once nothing is left to record.
     """
 
-    def __init__(self, services: Services, firewall_id: str) -> None:
+    def __init__(self, services: HasTables, firewall_id: str) -> None:
         self._table = services.tables.firewalls
         self._key = row_key(firewall_id)
         self._row: Row | None = None

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
+from typing import Protocol
 
 from shared.domain.desired import Observed, Verdict
 from shared.domain.model import MINUTE, CloseReason, Grant, PortRequest
@@ -10,12 +11,24 @@ from shared.domain.request import change_ports
 from shared.use_cases.audit import extension_refused
 from shared.use_cases.closing_soon import note_closing_soon
 from shared.use_cases.firewalls.planning import Judged, key_of_intent
-from shared.use_cases.grants import close_early, copy_ends
-from shared.use_cases.services import Services
+from shared.use_cases.grants import CloseParts, close_early, copy_ends
+from shared.use_cases.parts import (
+    HasActivity,
+    HasClosingSoon,
+    HasFirewalls,
+    HasNotifications,
+    HasNotify,
+)
+
+
+class FailParts(
+    CloseParts, HasActivity, HasClosingSoon, HasFirewalls, HasNotifications, HasNotify, Protocol
+):
+    """The parts for failing what is impossible."""
 
 
 def fail_impossible(
-    services: Services, observed: Observed, judged: Judged, refused: Mapping[str, str]
+    services: FailParts, observed: Observed, judged: Judged, refused: Mapping[str, str]
 ) -> bool:
     """End the grants that are impossible, each with its reason; return whether there were some."""
     failed = False
@@ -32,7 +45,7 @@ def fail_impossible(
 
 
 def _end(
-    services: Services,
+    services: FailParts,
     observed: Observed,
     judged: Judged,
     refused: Mapping[str, str],
@@ -52,7 +65,7 @@ def _end(
 
 
 def _standing_end(
-    services: Services,
+    services: FailParts,
     observed: Observed,
     judged: Judged,
     refused: Mapping[str, str],
@@ -75,7 +88,7 @@ def _standing_end(
     return until if services.clock() < until < grant.expires_at else None
 
 
-def _give_back_end(services: Services, grant: Grant, until: datetime, reason: str) -> bool:
+def _give_back_end(services: FailParts, grant: Grant, until: datetime, reason: str) -> bool:
     """Move the end of a port request back, where a firewall refused its extension.
 
     The due rows and the audit event come first. False: the port request has no later end.

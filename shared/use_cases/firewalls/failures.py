@@ -3,7 +3,7 @@
 from shared.domain.ids import key_of
 from shared.domain.model import FirewallRows, Grant, Protection
 from shared.ports import OutsideError
-from shared.use_cases.services import Services
+from shared.use_cases.parts import HasTelemetry
 
 Subject = Grant | Protection
 Key = tuple[str, str, int]
@@ -12,7 +12,7 @@ Key = tuple[str, str, int]
 class Failures:
     """The grants and protections of one firewall that could not be settled in one round."""
 
-    def __init__(self, services: Services, firewall_id: str) -> None:
+    def __init__(self, services: HasTelemetry, firewall_id: str) -> None:
         self._services = services
         self._firewall_id = firewall_id
         self._keys: set[Key] = set()
@@ -32,7 +32,7 @@ class Failures:
         self._keys.add(_key(subject))
         self.transient = self.transient or isinstance(error, OutsideError)
         self._services.telemetry.fault(
-            "jit.row.unsettled",
+            "jit.row.unconfirmed",
             error,
             firewall=self._firewall_id,
             vm=subject.vm_id,

@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 from shared.domain.model import AccessRequest
 from shared.store.requests import RequestRow
-from shared.use_cases.services import Services
+from shared.use_cases.parts import HasRequests
 
 
 class KnownRequests:
     """Request rows as they were read, or as this worker has written them since."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: HasRequests) -> None:
         self._services = services
         self._rows: dict[str, RequestRow] = {}
 

@@ -1,11 +1,20 @@
 """Firewalls whose writes exclude each other share one lease; its holder serves all of them."""
 
 from datetime import datetime
+from typing import Protocol
 
 from shared.domain.ids import key_of
 from shared.ports import FirewallProvider
-from shared.use_cases.messages import send_firewall
-from shared.use_cases.services import Services
+from shared.use_cases.messages import MessageParts, send_firewall
+from shared.use_cases.parts import HasClock, HasDue, HasFirewalls, HasTelemetry
+
+
+class LaneParts(MessageParts, HasFirewalls, Protocol):
+    """The parts for leaving a firewall to a message."""
+
+
+class OverdueLaneParts(HasClock, HasDue, HasTelemetry, Protocol):
+    """The parts for finding the overdue firewalls of a lane."""
 
 
 def lease_key(provider: FirewallProvider, firewall_id: str) -> str:
@@ -13,7 +22,7 @@ def lease_key(provider: FirewallProvider, firewall_id: str) -> str:
     return provider.lane(firewall_id) or firewall_id
 
 
-def leave_to_message(services: Services, firewall_id: str) -> None:
+def leave_to_message(services: LaneParts, firewall_id: str) -> None:
     """Send a message for a firewall whose lane's lease is taken: its holder serves another.
 
     A firewall without a lane needs none: the holder looks again after releasing.
@@ -24,7 +33,7 @@ def leave_to_message(services: Services, firewall_id: str) -> None:
 
 
 def overdue_others(
-    services: Services, provider: FirewallProvider, firewall_id: str
+    services: OverdueLaneParts, provider: FirewallProvider, firewall_id: str
 ) -> tuple[list[str], list[str]]:
     """Return the others of a lane that are due: more overdue than a firewall, and less."""
     lane = provider.lane(firewall_id)
@@ -42,7 +51,7 @@ def overdue_others(
 
 
 def _due(
-    services: Services, provider: FirewallProvider, lane: str
+    services: OverdueLaneParts, provider: FirewallProvider, lane: str
 ) -> dict[str, tuple[datetime, str]]:
     """Return since when each firewall of a lane is due; where that cannot be read, none is."""
     found: dict[str, tuple[datetime, str]] = {}

@@ -5,17 +5,26 @@ A lease that cannot be read or written stops no converge: the etag of the firewa
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import Protocol
 
 from shared.domain.desired import Pace
 from shared.domain.times import format_sortable
 from shared.ports import Row
-from shared.use_cases.services import Services
+from shared.use_cases.parts import HasClock, HasNewId, HasRows, HasTelemetry
 
 _NONE = Row("", "", {})
 
 
+class LeaseParts(HasClock, HasRows, HasTelemetry, Protocol):
+    """The parts for keeping and dropping a lease."""
+
+
+class LeaseTakeParts(HasClock, HasNewId, HasRows, HasTelemetry, Protocol):
+    """The parts for taking a lease."""
+
+
 def take(
-    services: Services, key: str, pace: Pace, unless: Callable[[Row, datetime], bool] | None
+    services: LeaseTakeParts, key: str, pace: Pace, unless: Callable[[Row, datetime], bool] | None
 ) -> Row | None:
     """Take the lease of a firewall or a lane; None: it is held, or `unless` forbids."""
     now = services.clock()
@@ -28,19 +37,19 @@ def take(
         return _NONE
 
 
-def keep(services: Services, lease: Row, pace: Pace) -> Row:
+def keep(services: LeaseParts, lease: Row, pace: Pace) -> Row:
     """Hold a lease for longer, once half of its time is over."""
     if str(lease.values.get("until", "")) > format_sortable(services.clock() + pace.lease / 2):
         return lease
     return _write(services, lease, services.clock() + pace.lease)
 
 
-def drop(services: Services, lease: Row) -> None:
+def drop(services: LeaseParts, lease: Row) -> None:
     """Give a lease back."""
     _write(services, lease, services.clock())
 
 
-def _write(services: Services, lease: Row, until: datetime) -> Row:
+def _write(services: LeaseParts, lease: Row, until: datetime) -> Row:
     if not lease.partition:
         return lease
     try:

@@ -17,14 +17,6 @@ def find_machine(machines: Machines, firewalls: Firewalls, vm_id: str) -> Machin
     return with_firewalls(firewalls, [found])[0] if found else None
 
 
-def find_to_open(
-    machines: Machines, firewalls: Firewalls, vm_id: str
-) -> tuple[Machine | None, str]:
-    """Read one machine, and what else has an address of it behind the same firewall."""
-    machine, neighbours = find_with_neighbours(machines, firewalls, vm_id)
-    return machine, neighbours.shared
-
-
 def find_with_neighbours(
     machines: Machines, firewalls: Firewalls, vm_id: str, *, lists: bool = True
 ) -> tuple[Machine | None, Neighbours]:

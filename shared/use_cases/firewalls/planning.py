@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
+from typing import Protocol
 
 from shared.domain.desired import (
     MAX_MEMORY,
@@ -27,8 +28,12 @@ from shared.domain.model import FirewallRows, Grant, Protection
 from shared.ports import FirewallProvider, OutsideError, RowChangedError
 from shared.use_cases.firewalls.failures import Failures, Subject
 from shared.use_cases.firewalls.known_requests import KnownRequests
-from shared.use_cases.firewalls.sync_grants import Aligner
-from shared.use_cases.services import Services
+from shared.use_cases.firewalls.sync_grants import Aligner, SyncParts
+from shared.use_cases.parts import HasFirewalls, HasRows
+
+
+class PlanningParts(SyncParts, HasFirewalls, Protocol):
+    """The parts for planning from stored rows and an observed state."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,7 @@ def key_of_intent(subject: Subject) -> str:
     return block_key(subject.policy_id, subject.vm_id)
 
 
-def judge(services: Services, observed: Observed, refused: Mapping[str, str]) -> Judged:
+def judge(services: PlanningParts, observed: Observed, refused: Mapping[str, str]) -> Judged:
     """Judge a firewall by its rows. Raises what reading them raises, and what isolates no row."""
     now = services.clock()
     rows = services.rows.read(observed.firewall_id)
@@ -101,7 +106,7 @@ def intents(
 
 
 def remember(
-    services: Services,
+    services: HasRows,
     provider: FirewallProvider,
     observed: Observed,
     judged: Judged,
@@ -128,7 +133,7 @@ def remember(
     )
 
 
-def _store_memory(services: Services, judged: Judged, protection: Protection) -> Protection:
+def _store_memory(services: HasRows, judged: Judged, protection: Protection) -> Protection:
     key = key_of_intent(protection)
     memory = judged.plan.remember.get(key)
     if memory is None:
@@ -163,7 +168,7 @@ class _Judging:
     """Judges one observed state, of all rows or of those that can be planned."""
 
     def __init__(
-        self, services: Services, observed: Observed, refused: Mapping[str, str], now: datetime
+        self, services: PlanningParts, observed: Observed, refused: Mapping[str, str], now: datetime
     ) -> None:
         self._services = services
         self._provider = services.firewalls.of(observed.firewall_id)

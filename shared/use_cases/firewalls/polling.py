@@ -6,18 +6,23 @@ own, the reads would grow with the length of the write.
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from shared.domain.ids import digest, key_of
 from shared.domain.times import format_sortable, parse_instant
 from shared.ports import FirewallProvider, Row, SettlingError
-from shared.use_cases.messages import send_firewall
-from shared.use_cases.services import Services
+from shared.use_cases.messages import MessageParts, send_firewall
+from shared.use_cases.parts import HasClock
 
 _EARLY = timedelta(seconds=1)  # a queue counts in whole seconds, so a message may come before
 
 
+class PollParts(MessageParts, HasClock, Protocol):
+    """The parts for leaving a busy firewall to a message."""
+
+
 def leave_to_poll(
-    services: Services,
+    services: PollParts,
     provider: FirewallProvider,
     firewall_id: str,
     lease: Row,

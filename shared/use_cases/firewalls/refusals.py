@@ -2,14 +2,14 @@
 
 from shared.domain.desired import Change
 from shared.use_cases.firewalls.run import Run
-from shared.use_cases.services import Services
+from shared.use_cases.parts import HasTelemetry
 
 
 class CloseRefusedError(Exception):
     """Something of ours should be gone, and the firewall refuses to let it go. Never final."""
 
 
-def raise_if_close_refused(services: Services, run: Run) -> None:
+def raise_if_close_refused(services: HasTelemetry, run: Run) -> None:
     """Raise CloseRefusedError where what should be gone still stands and was refused."""
     left = _left(run)
     if not left:

@@ -7,10 +7,9 @@ from datetime import datetime
 from shared.domain.desired import Change, Observed, Plan
 from shared.domain.times import format_sortable
 from shared.ports import FirewallProvider, RefusedError, Row
-from shared.use_cases.firewalls.drift import Repairs
+from shared.use_cases.firewalls.drift import RepairParts, Repairs
 from shared.use_cases.firewalls.failures import Failures
 from shared.use_cases.firewalls.planning import Judged
-from shared.use_cases.services import Services
 
 _MORE_READS = 3  # of rows that other writers changed meanwhile
 _MORE_TRIES = 1  # for rows that outside systems kept from being confirmed
@@ -33,7 +32,7 @@ class Run:
 
     def __init__(
         self,
-        services: Services,
+        services: RepairParts,
         provider: FirewallProvider,
         firewall_id: str,
         lease: Row,

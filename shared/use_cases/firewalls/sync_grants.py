@@ -7,6 +7,7 @@ uncovered or replaced are looked up, so that the cost follows what changes, not 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
+from typing import Protocol
 
 from shared.domain.grants import is_covered, is_held, superseded
 from shared.domain.ids import key_of
@@ -25,8 +26,12 @@ from shared.ports import OutsideError, RowChangedError
 from shared.store.requests import RequestRow
 from shared.use_cases.firewalls.failures import Failures
 from shared.use_cases.firewalls.known_requests import KnownRequests
-from shared.use_cases.grants import close_early, grant_of, seal_row
-from shared.use_cases.services import Services
+from shared.use_cases.grants import CloseParts, close_early, grant_of, seal_row
+from shared.use_cases.parts import HasWorkers
+
+
+class SyncParts(CloseParts, HasWorkers, Protocol):
+    """The parts for bringing grants in line with their requests."""
 
 
 class _UnansweredError(OutsideError):
@@ -37,7 +42,7 @@ class Aligner:
     """Aligns the rows of one firewall."""
 
     def __init__(
-        self, services: Services, firewall_id: str, failures: Failures | None = None
+        self, services: SyncParts, firewall_id: str, failures: Failures | None = None
     ) -> None:
         self._services = services
         self._firewall_id = firewall_id
@@ -95,7 +100,7 @@ class Aligner:
         request, port, front = self._place(grant)
         if request is None or port is None or front is None or not _may_be_open(port):
             # Closing, ended or never accepted: a forged row, or one whose request was lost, has
-            # nobody who stands behind it. It fails closed.
+            # no request behind it. It fails closed.
             return self._seal(grant)
         if grant.is_sealed:
             self._close(grant, CloseReason.FAILED, "its grant was sealed without a reason")

@@ -5,6 +5,7 @@ once they can be read again.
 """
 
 from datetime import timedelta
+from typing import Protocol
 
 from shared.domain.desired import Observed, Pace, Plan, desired_without_rows
 from shared.domain.model import LONGEST_GRANT
@@ -15,13 +16,17 @@ from shared.ports import (
     RefusedError,
     SettlingError,
 )
-from shared.use_cases.services import Services
+from shared.use_cases.parts import HasClock, HasFirewalls, HasSleep, HasTelemetry
 
 _SOON = timedelta(seconds=5)  # a message comes up to a second early, and the margin follows
 _TRIES = 5
 
 
-def close_past_ends(services: Services, firewall_id: str, *, wait: bool = False) -> None:
+class UnreadParts(HasClock, HasFirewalls, HasSleep, HasTelemetry, Protocol):
+    """The parts for closing what is past its end where rows cannot be read."""
+
+
+def close_past_ends(services: UnreadParts, firewall_id: str, *, wait: bool = False) -> None:
     """Remove our openings whose end, in their own text, has passed.
 
     With `wait`, first wait for an end that is seconds away. Raises what the firewall raises.
@@ -52,7 +57,7 @@ def close_past_ends(services: Services, firewall_id: str, *, wait: bool = False)
 
 
 def _closes(
-    services: Services,
+    services: HasClock,
     provider: FirewallProvider,
     observed: Observed,
     refused: dict[str, RefusedError],
@@ -77,7 +82,7 @@ def _raise_first(refused: dict[str, RefusedError]) -> None:
         raise refusal
 
 
-def _await_end(services: Services, observed: Observed, pace: Pace) -> None:
+def _await_end(services: UnreadParts, observed: Observed, pace: Pace) -> None:
     """Wait until the next end has passed, if it is seconds away."""
     now = services.clock()
     kept = desired_without_rows(observed, now, pace, LONGEST_GRANT).keep

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
+from typing import Protocol
 
 from shared.domain.errors import InvalidInputError, NotFoundError
 from shared.domain.ids import key_of, name_of
@@ -18,11 +19,22 @@ from shared.domain.texts import shorten
 from shared.ports import RowChangedError, RowExistsError, SettlingError
 from shared.store.policies import PolicyRow, VmRow
 from shared.store.room import policy_has_room
-from shared.use_cases.firewalls.converge import Outcome, converge
+from shared.use_cases.firewalls.converge import ConvergeParts, Outcome, converge
 from shared.use_cases.firewalls.paths import find_exposures
+from shared.use_cases.parts import (
+    HasClock,
+    HasDue,
+    HasFirewalls,
+    HasMachines,
+    HasPolicies,
+    HasQueues,
+    HasRows,
+    HasScopes,
+)
 from shared.use_cases.policies.doubts import read_twice
 from shared.use_cases.policies.findings import (
     Finding,
+    FindingParts,
     FindingType,
     clear_finding,
     note_exposure,
@@ -35,7 +47,6 @@ from shared.use_cases.policies.protect import (
     protect_vm,
     usual_ports,
 )
-from shared.use_cases.services import Services
 
 _SOON = timedelta(seconds=2)
 _LATER = timedelta(seconds=15)  # where a firewall is being written, which may take minutes
@@ -45,12 +56,28 @@ _TRIES = 10
 BeforeChange = Callable[[Policy | None, Policy | None], None]  # the old and the new policy
 
 
+class ListPoliciesParts(HasPolicies, HasScopes, Protocol):
+    """The parts for listing the policies in scope."""
+
+
+class PolicyWriteParts(HasClock, HasDue, HasPolicies, HasQueues, Protocol):
+    """The parts for storing and deleting a policy."""
+
+
+class FailPolicyParts(FindingParts, HasPolicies, Protocol):
+    """The parts for failing a policy."""
+
+
+class ApplyParts(ConvergeParts, HasMachines, HasPolicies, Protocol):
+    """The parts for applying a policy to its firewalls."""
+
+
 def _unrecorded(_old: Policy | None, _new: Policy | None) -> None:
     """Do nothing before a change."""
 
 
 def put_policy(
-    services: Services,
+    services: PolicyWriteParts,
     policy: Policy,
     *,
     keep_conditions: bool = False,
@@ -97,7 +124,7 @@ def succeeding(held: PolicyRow | None, policy: Policy, *, keep_conditions: bool)
     return replace(written, id=held.policy.id, location=held.policy.location)
 
 
-def get_policy(services: Services, policy_id: str) -> Policy:
+def get_policy(services: HasPolicies, policy_id: str) -> Policy:
     """Read a policy; raises NotFoundError."""
     policy = standing(services.policies.get(policy_id))
     if policy is None:
@@ -114,7 +141,7 @@ def standing(held: PolicyRow | None) -> Policy | None:
 
 
 def delete_policy(
-    services: Services, policy_id: str, *, before: BeforeChange = _unrecorded
+    services: PolicyWriteParts, policy_id: str, *, before: BeforeChange = _unrecorded
 ) -> bool:
     """Have a policy's deny rules removed and its grants closed; False: there is none."""
     for _ in range(_TRIES):
@@ -134,20 +161,20 @@ def delete_policy(
 
 
 def list_policies(
-    services: Services, subscription: str, group: str = "", location: str = ""
+    services: HasPolicies, subscription: str, group: str = "", location: str = ""
 ) -> list[Policy]:
     """List the policies of a subscription, narrowed by group and location."""
     listed = services.policies.listed(subscription, group, location)
     return [policy for policy in listed if policy.state is not PolicyState.DELETING]
 
 
-def policies_in_reach(services: Services) -> list[Policy]:
+def policies_in_reach(services: ListPoliciesParts) -> list[Policy]:
     """List the policies of every subscription this app works in."""
     subscriptions = sorted({scope.split("/")[2].lower() for scope in services.scopes})
     return [policy for each in subscriptions for policy in list_policies(services, each)]
 
 
-def fail_policy(services: Services, policy_id: str, message: str) -> None:
+def fail_policy(services: FailPolicyParts, policy_id: str, message: str) -> None:
     """Say on a policy that it could not be applied."""
     held = services.policies.get(policy_id)
     if held is not None and held.policy.state is PolicyState.UPDATING:
@@ -159,7 +186,7 @@ def fail_policy(services: Services, policy_id: str, message: str) -> None:
             return  # a newer PUT is under way, and has its own outcome
 
 
-def apply_policy(services: Services, policy_id: str) -> None:
+def apply_policy(services: ApplyParts, policy_id: str) -> None:
     """Make every firewall hold what a policy says, until the policy stands still.
 
     Raises what failed for one VM or firewall once everything else is done.
@@ -184,7 +211,7 @@ def apply_policy(services: Services, policy_id: str) -> None:
     services.queues.send_policy(policy_id, delay=_SOON)
 
 
-def _converge_all(services: Services, applied: Applied) -> list[Outcome]:
+def _converge_all(services: ApplyParts, applied: Applied) -> list[Outcome]:
     """Converge every firewall; those that are only closed come after those that carry grants.
 
     A group of EC2 gives up a foreign rule once our own group is on the same interfaces.
@@ -194,7 +221,7 @@ def _converge_all(services: Services, applied: Applied) -> list[Outcome]:
     return [*services.workers(run, first), *services.workers(run, then)]
 
 
-def _converge(services: Services, applied: Applied, firewall_id: str) -> Outcome:
+def _converge(services: ApplyParts, applied: Applied, firewall_id: str) -> Outcome:
     try:
         return converge(services, firewall_id, settled=applied.saw)
     except Exception as error:  # noqa: BLE001 - raised again once the others had their turn
@@ -202,7 +229,7 @@ def _converge(services: Services, applied: Applied, firewall_id: str) -> Outcome
         return Outcome.PARTLY
 
 
-def _apply(services: Services, policy_id: str, held: PolicyRow | None) -> Applied:
+def _apply(services: ApplyParts, policy_id: str, held: PolicyRow | None) -> Applied:
     """Write protections for the VMs a policy lists, and lift those of the VMs it does not."""
     deleting = held is None or held.policy.state is PolicyState.DELETING
     vms = () if held is None or deleting else held.policy.vms
@@ -228,7 +255,7 @@ def _apply(services: Services, policy_id: str, held: PolicyRow | None) -> Applie
     return applied
 
 
-def _try_to_lift(services: Services, row: VmRow, applied: Applied) -> None:
+def _try_to_lift(services: HasRows, row: VmRow, applied: Applied) -> None:
     try:
         lift_protections(services, row, row.firewalls, applied)
     except Exception as error:  # noqa: BLE001 - raised again once the others are lifted
@@ -236,7 +263,7 @@ def _try_to_lift(services: Services, row: VmRow, applied: Applied) -> None:
 
 
 def _is_finished(
-    services: Services, policy_id: str, held: PolicyRow | None, applied: Applied
+    services: ApplyParts, policy_id: str, held: PolicyRow | None, applied: Applied
 ) -> bool:
     """Say how applying ended; False: not yet, or a firewall is being written."""
     try:
@@ -245,7 +272,7 @@ def _is_finished(
         return False
 
 
-def _finish(services: Services, policy_id: str, held: PolicyRow | None, applied: Applied) -> bool:
+def _finish(services: ApplyParts, policy_id: str, held: PolicyRow | None, applied: Applied) -> bool:
     """Say how applying ended, once every protection is settled; False: not yet."""
     for row in services.policies.vm_rows(policy_id):
         standing = [
@@ -262,7 +289,7 @@ def _finish(services: Services, policy_id: str, held: PolicyRow | None, applied:
     return held is None or _conclude(services, held, applied)
 
 
-def _is_closed(services: Services, applied: Applied, vm_id: str) -> bool:
+def _is_closed(services: HasFirewalls, applied: Applied, vm_id: str) -> bool:
     """Tell whether a VM's governed ports are closed although a deny of ours could not be placed.
 
     The machines report judges by the same function, so that both give one answer.
@@ -277,7 +304,7 @@ def _is_closed(services: Services, applied: Applied, vm_id: str) -> bool:
     return len(observed) == len(vm.attachments) and not found
 
 
-def _tidy(services: Services, row: VmRow, firewalls: list[str], held: PolicyRow | None) -> None:
+def _tidy(services: HasPolicies, row: VmRow, firewalls: list[str], held: PolicyRow | None) -> None:
     """Keep in a VM's row only the firewalls that hold something; no policy, no row."""
     listed = held is not None and held.policy.state is not PolicyState.DELETING
     try:
@@ -289,7 +316,7 @@ def _tidy(services: Services, row: VmRow, firewalls: list[str], held: PolicyRow 
         return  # another writer noted a firewall or an access meanwhile; the next pass tidies
 
 
-def _conclude(services: Services, held: PolicyRow, applied: Applied) -> bool:
+def _conclude(services: ApplyParts, held: PolicyRow, applied: Applied) -> bool:
     policy = held.policy
     try:
         if policy.state is PolicyState.DELETING:
@@ -321,7 +348,7 @@ def describe_problems(problems: Mapping[str, str]) -> str:
     return shorten("; ".join(f"{name_of(vm)}: {why}" for vm, why in sorted(problems.items())))
 
 
-def _with_ports(services: Services, policy: Policy) -> tuple[PolicyVm, ...]:
+def _with_ports(services: ApplyParts, policy: Policy) -> tuple[PolicyVm, ...]:
     """Fill in the usual ports of the VMs that were named without any."""
     return tuple(
         vm if vm.ports else replace(vm, ports=usual_ports(find_vm(services, vm.id)))

@@ -4,6 +4,7 @@ The doubt is noted when a policy is applied. Reconcile compares with lists and a
 """
 
 from collections.abc import Iterable
+from typing import Protocol
 
 from shared.domain.ids import key_of
 from shared.domain.machine_ids import AzureVm, parse_machine_id
@@ -11,12 +12,16 @@ from shared.domain.model import PolicyVm
 from shared.domain.network import canonical
 from shared.domain.texts import shorten
 from shared.ports import Machine, OutsideError
-from shared.use_cases.services import Services
+from shared.use_cases.parts import HasMachines, HasTelemetry
 
 Twice = frozenset[tuple[str, str]] | None  # keys of networks, addresses; None: not known
 
 
-def read_twice(services: Services, vms: Iterable[PolicyVm]) -> Twice:
+class DoubtParts(HasMachines, HasTelemetry, Protocol):
+    """The parts for reading a VM twice where the first read is in doubt."""
+
+
+def read_twice(services: DoubtParts, vms: Iterable[PolicyVm]) -> Twice:
     """List the addresses that are given twice, once for all VMs of a policy.
 
     Where they cannot be listed, each opening looks for itself.

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Protocol
 
 from shared.domain.desired import Observed
 from shared.domain.ids import digest, key_of, name_of
@@ -17,12 +18,31 @@ from shared.domain.times import format_sortable
 from shared.ports import Row, Value
 from shared.store.keys import policy_key
 from shared.use_cases.firewalls.paths import find_exposures
-from shared.use_cases.services import Services
+from shared.use_cases.parts import (
+    HasClock,
+    HasFirewalls,
+    HasNotifications,
+    HasNotify,
+    HasTables,
+    HasTelemetry,
+)
 
 MOST_READ = 100
 _PARTITION = "findings"
 _LONGEST_TEXT = 500
 _WARNINGS, _LONGEST_WARNING = "warnings", 2000
+
+
+class WarningParts(HasFirewalls, HasTables, HasTelemetry, Protocol):
+    """The parts for recording what the firewalls warn of."""
+
+
+class FindingParts(HasClock, HasNotifications, HasNotify, HasTables, HasTelemetry, Protocol):
+    """The parts for recording a finding."""
+
+
+class ExposureParts(FindingParts, HasFirewalls, Protocol):
+    """The parts for judging and recording exposures."""
 
 
 class FindingType(StrEnum):
@@ -32,7 +52,7 @@ class FindingType(StrEnum):
     EXPOSED = "exposed"
 
 
-def note_warnings(services: Services) -> None:
+def note_warnings(services: WarningParts) -> None:
     """Store what limits each kind of firewall, as this worker's reads have just shown it.
 
     Another worker answers the health report.
@@ -47,7 +67,7 @@ def note_warnings(services: Services) -> None:
             services.tables.firewalls.delete(row)
 
 
-def read_warnings(services: Services) -> list[str]:
+def read_warnings(services: HasTables) -> list[str]:
     """Return what limits the kinds of firewalls."""
     rows = services.tables.firewalls.query(_WARNINGS)
     return [f"{row.key}: {row.values['text']}" for row in rows]
@@ -72,7 +92,7 @@ class Governed:
     attachments: tuple[Attachment, ...]
 
 
-def note_finding(services: Services, finding: Finding) -> None:
+def note_finding(services: FindingParts, finding: Finding) -> None:
     """Store a finding, unless it stands there as it is."""
     partition, key = _place(finding.finding_type, finding.policy_id)
     said: dict[str, Value] = {
@@ -103,7 +123,7 @@ def _exposed(finding: Finding, now: datetime) -> Notification:
     return Notification(sent_as, EventType.EXPOSED, now, finding.policy_id, data)
 
 
-def clear_finding(services: Services, finding_type: FindingType, policy_id: str) -> None:
+def clear_finding(services: HasTables, finding_type: FindingType, policy_id: str) -> None:
     """Delete a finding that is mended."""
     row = services.tables.firewalls.get(*_place(finding_type, policy_id))
     if row is not None:
@@ -111,7 +131,7 @@ def clear_finding(services: Services, finding_type: FindingType, policy_id: str)
 
 
 def read_findings(
-    services: Services, finding_type: FindingType, *, limit: int = MOST_READ
+    services: HasTables, finding_type: FindingType, *, limit: int = MOST_READ
 ) -> list[Finding]:
     """Read the findings of one type, the first `limit` of them; limit 0: all."""
     rows = services.tables.firewalls.query(
@@ -129,7 +149,7 @@ def read_findings(
 
 
 def note_exposure(
-    services: Services,
+    services: ExposureParts,
     policy_id: str,
     governed: Iterable[Governed],
     observed: Mapping[str, Observed],
@@ -148,7 +168,7 @@ def note_exposure(
 
 
 def judge_exposure(
-    services: Services,
+    services: HasFirewalls,
     policy_id: str,
     governed: Iterable[Governed],
     observed: Mapping[str, Observed],
@@ -168,7 +188,7 @@ def judge_exposure(
     return Finding(FindingType.EXPOSED, policy_id, min(reasons), len(reasons)), complete
 
 
-def _why_exposed(services: Services, vm: Governed, observed: Mapping[str, Observed]) -> str:
+def _why_exposed(services: HasFirewalls, vm: Governed, observed: Mapping[str, Observed]) -> str:
     """Name what leaves a port of a VM open; empty: nothing does."""
     found = find_exposures(services.firewalls, vm.vm_id, vm.attachments, observed, vm.ports)
     return next(

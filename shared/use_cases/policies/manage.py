@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from shared.domain.audit import Operation
 from shared.domain.errors import NotPermittedError, PreconditionFailedError
@@ -16,9 +17,21 @@ from shared.domain.policy_diff import (
     with_known_ports,
 )
 from shared.store.audit import Fact
-from shared.use_cases.permission import enforce, enforce_on_vms, is_in_scope
+from shared.use_cases.parts import (
+    HasActivity,
+    HasAuthorize,
+    HasClock,
+    HasPolicies,
+    HasScopes,
+    HasTelemetry,
+)
+from shared.use_cases.permission import ScopeParts, enforce, enforce_on_vms, is_in_scope
 from shared.use_cases.policies import apply as protection
-from shared.use_cases.services import Services
+from shared.use_cases.policies.apply import PolicyWriteParts
+
+
+class ManageParts(PolicyWriteParts, HasActivity, HasAuthorize, HasScopes, HasTelemetry, Protocol):
+    """The parts for writing and removing a policy for a caller."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +75,7 @@ def check_precondition(current: Policy | None, expected: Precondition) -> None:
 
 
 def enforce_write(
-    services: Services, changer: Changer, policy_id: str, vm_ids: Iterable[str]
+    services: ScopeParts, changer: Changer, policy_id: str, vm_ids: Iterable[str]
 ) -> None:
     """Enforce the right to write at a policy's scope and on each VM that a PUT names."""
     enforce(services, changer.person, Action.WRITE, policy_id)
@@ -70,7 +83,7 @@ def enforce_write(
 
 
 def write_policy(
-    services: Services,
+    services: ManageParts,
     changer: Changer,
     policy: Policy,
     *,
@@ -93,7 +106,7 @@ def write_policy(
 
 
 def remove_policy(
-    services: Services, changer: Changer, policy_id: str, *, expected: Precondition = ANYTHING
+    services: ManageParts, changer: Changer, policy_id: str, *, expected: Precondition = ANYTHING
 ) -> bool:
     """Delete a policy: check the right on every VM in it, record the change, then delete.
 
@@ -112,7 +125,7 @@ def remove_policy(
     return existed
 
 
-def enforce_on_replaced(services: Services, changer: Changer, held: Policy | None) -> None:
+def enforce_on_replaced(services: ScopeParts, changer: Changer, held: Policy | None) -> None:
     """Enforce the right on the VMs that a policy lists now: a change may lift their protection.
 
     NB. What lies outside the app's scopes by now cannot be checked, nor opened or closed.
@@ -121,7 +134,7 @@ def enforce_on_replaced(services: Services, changer: Changer, held: Policy | Non
     enforce_on_vms(services, changer.person, Action.WRITE, listed)
 
 
-def _enforce_on_vms(services: Services, changer: Changer, vm_ids: Iterable[str]) -> None:
+def _enforce_on_vms(services: ScopeParts, changer: Changer, vm_ids: Iterable[str]) -> None:
     named = list(vm_ids)
     for vm_id in named:
         if not is_in_scope(services, vm_id):
@@ -129,7 +142,9 @@ def _enforce_on_vms(services: Services, changer: Changer, vm_ids: Iterable[str])
     enforce_on_vms(services, changer.person, Action.WRITE, named)
 
 
-def _record(services: Services, changer: Changer, old: Policy | None, new: Policy | None) -> None:
+def _record(
+    services: ManageParts, changer: Changer, old: Policy | None, new: Policy | None
+) -> None:
     """Record a change before it takes effect; one that changes nothing is no change."""
     after = with_known_ports(new, old) if new else None
     lines = differences(old, after)
@@ -152,7 +167,7 @@ def _record(services: Services, changer: Changer, old: Policy | None, new: Polic
 
 
 def _event(
-    services: Services,
+    services: HasClock,
     changer: Changer,
     old: Policy | None,
     new: Policy | None,
@@ -178,7 +193,7 @@ def _event(
     )
 
 
-def _as_begun(services: Services, event: Fact) -> Fact:
+def _as_begun(services: HasPolicies, event: Fact) -> Fact:
     """Return the event of an earlier try that stopped before its change, or this one as begun.
 
     The last event of each policy is kept beside it. Its change has taken effect, unless the

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from shared.domain.desired import Observed
 from shared.domain.ids import key_of
@@ -19,14 +20,22 @@ from shared.ports import Firewalls, Machine, RowChangedError
 from shared.store.codec import UnreadableRowError
 from shared.store.policies import VmRow
 from shared.use_cases.firewalls.paths import find_machine
-from shared.use_cases.grants import close_early
+from shared.use_cases.grants import CloseParts, close_early
+from shared.use_cases.parts import HasFirewalls, HasMachines, HasPolicies, HasRows
 from shared.use_cases.policies.doubts import Twice, doubt_of
 from shared.use_cases.policies.findings import (
     Governed,
 )
-from shared.use_cases.services import Services
 
 _TRIES = 10
+
+
+class FindVmParts(HasFirewalls, HasMachines, Protocol):
+    """The parts for finding a VM and its firewalls."""
+
+
+class ProtectParts(CloseParts, HasFirewalls, HasMachines, HasPolicies, Protocol):
+    """The parts for protecting a VM."""
 
 
 @dataclass
@@ -49,7 +58,7 @@ class Applied:
             self.observed[key_of(observed.firewall_id)] = observed
 
 
-def protect_vm(services: Services, row: VmRow, vm: PolicyVm, applied: Applied) -> None:
+def protect_vm(services: ProtectParts, row: VmRow, vm: PolicyVm, applied: Applied) -> None:
     """Write a VM's protection on every firewall that closes; lift those of firewalls now gone."""
     machine = find_vm(services, vm.id)
     problem = unprotectable(services.firewalls, machine)
@@ -86,7 +95,7 @@ def protect_vm(services: Services, row: VmRow, vm: PolicyVm, applied: Applied) -
 
 
 def _fail_ports_behind_new_firewalls(
-    services: Services, vm_id: str, attachments: Iterable[Attachment]
+    services: ProtectParts, vm_id: str, attachments: Iterable[Attachment]
 ) -> None:
     """Fail the ports of a VM that a firewall blocks which was added after they were opened."""
 
@@ -132,7 +141,7 @@ def usual_ports(machine: Machine | None) -> tuple[PortRule, ...]:
     return tuple(PortRule(number) for number in numbers)
 
 
-def _write_protection(services: Services, wanted: Protection) -> None:
+def _write_protection(services: ProtectParts, wanted: Protection) -> None:
     held = _read_protection(services, wanted)
     if held is not None and not held.lifted:
         wanted = replace(wanted, memory=held.memory)
@@ -140,7 +149,7 @@ def _write_protection(services: Services, wanted: Protection) -> None:
         services.rows.put_protection(wanted)
 
 
-def _read_protection(services: Services, wanted: Protection) -> Protection | None:
+def _read_protection(services: ProtectParts, wanted: Protection) -> Protection | None:
     """Read a protection; one that cannot be decoded is written anew, and reported."""
     try:
         return services.rows.get_protection(wanted.firewall_id, wanted.policy_id, wanted.vm_id)
@@ -150,7 +159,7 @@ def _read_protection(services: Services, wanted: Protection) -> Protection | Non
 
 
 def lift_protections(
-    services: Services, row: VmRow, firewall_ids: Iterable[str], applied: Applied
+    services: HasRows, row: VmRow, firewall_ids: Iterable[str], applied: Applied
 ) -> None:
     """Lift protections; a row that is lost or cannot be decoded is written anew, as lifted.
 
@@ -175,6 +184,6 @@ def lift_protections(
             applied.errors.append(RowChangedError(f"a protection of {row.vm_id} keeps changing"))
 
 
-def find_vm(services: Services, vm_id: str) -> Machine | None:
+def find_vm(services: FindVmParts, vm_id: str) -> Machine | None:
     """Return a VM and the firewalls in front of it; None: it does not exist."""
     return find_machine(services.machines, services.firewalls, vm_id)

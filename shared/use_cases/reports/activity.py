@@ -2,18 +2,27 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from shared.domain.ids import key_of
 from shared.domain.model import Principal
 from shared.domain.permissions import Action
 from shared.store.audit import Fact
-from shared.use_cases.permission import enforce, is_permitted
-from shared.use_cases.services import Services
+from shared.use_cases.parts import HasActivity, HasScopes
+from shared.use_cases.permission import PermissionParts, enforce, is_permitted
 
 _CHUNK = 500
 # Rows looked at for one page: a filter that fits little is carried on by the next call.
 _MOST_READ = 20 * _CHUNK
 _NEXT = "!"  # a key that sorts right after another one: keys end in hex digits
+
+
+class FigureParts(PermissionParts, HasScopes, Protocol):
+    """The parts for deciding who reads the activity of all."""
+
+
+class ActivityParts(FigureParts, HasActivity, Protocol):
+    """The parts for showing audit events."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +47,7 @@ class Page:
     next: str = ""
 
 
-def read_activity(services: Services, caller: Principal, asked: Asked) -> Page:
+def read_activity(services: ActivityParts, caller: Principal, asked: Asked) -> Page:
     """Read one page of facts: a caller without the right to read them all sees the caller's own.
 
     Raises TooManyRequestsError at the bound of role reads.
@@ -48,7 +57,7 @@ def read_activity(services: Services, caller: Principal, asked: Asked) -> Page:
     return _read(services, asked)
 
 
-def _read(services: Services, asked: Asked) -> Page:
+def _read(services: HasActivity, asked: Asked) -> Page:
     """Read one page. Each day is a partition, read in key order, which is time order."""
     found: list[Fact] = []
     read = 0
@@ -70,12 +79,12 @@ def _read(services: Services, asked: Asked) -> Page:
     return Page(tuple(found))
 
 
-def enforce_figures(services: Services, caller: Principal) -> None:
+def enforce_figures(services: FigureParts, caller: Principal) -> None:
     """Enforce the right to see the figures of the health report; raises NotPermittedError."""
     enforce(services, caller, Action.READ_ACTIVITY, services.scopes[0])
 
 
-def _reads_all(services: Services, caller: Principal) -> bool:
+def _reads_all(services: FigureParts, caller: Principal) -> bool:
     """Tell whether a caller may read the activity at every scope of the app."""
     action = Action.READ_ACTIVITY
     return all(is_permitted(services, caller, action, scope) for scope in services.scopes)

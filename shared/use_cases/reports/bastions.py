@@ -5,13 +5,15 @@ from collections.abc import Mapping, Sequence
 from shared.domain.bastion import BastionHost, BastionReach
 from shared.domain.ids import key_of
 from shared.ports import Machine, OutsideError
+from shared.use_cases.parts import HasTelemetry
 from shared.use_cases.reports.machines import ListedMachine
-from shared.use_cases.services import Services
 
 Hosts = tuple[BastionHost, ...]
 
 
-def find_bastions(services: Services, listed: Sequence[ListedMachine]) -> dict[str, Hosts | None]:
+def find_bastions(
+    services: HasTelemetry, listed: Sequence[ListedMachine]
+) -> dict[str, Hosts | None]:
     """Return the hosts that reach each VM, by its key; None: the app could not read them.
 
     A failure here must not hide the rest of the list, which says what is exposed.

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from shared.domain.desired import Change, Observed, Verdict
 from shared.domain.errors import Reason
@@ -25,6 +25,20 @@ from shared.ports import FirewallProvider, Machine
 from shared.use_cases.firewalls.paths import describe_instances, find_machine, with_firewalls
 from shared.use_cases.firewalls.planning import intents
 from shared.use_cases.grants import grant_of
+from shared.use_cases.parts import (
+    HasClock,
+    HasFirewalls,
+    HasLimits,
+    HasMachines,
+    HasNewId,
+    HasPace,
+    HasPolicies,
+    HasRequests,
+    HasRows,
+    HasSideBySide,
+    HasWorkers,
+)
+from shared.use_cases.permission import ScopeParts
 from shared.use_cases.policies.apply import standing, succeeding
 from shared.use_cases.policies.manage import (
     ANYTHING,
@@ -38,9 +52,29 @@ from shared.use_cases.policies.protect import unprotectable, usual_ports
 from shared.use_cases.reports.inventory import Inventory, Listed, places_in
 from shared.use_cases.requests.open import why_refused
 from shared.use_cases.requests.paces import close_lead, opened_on
-from shared.use_cases.requests.submission import NewRequest, with_policy
+from shared.use_cases.requests.submission import CoveringParts, NewRequest, with_policy
 from shared.use_cases.requests.submit import PolicyRequest, judge, new_request, permitted
-from shared.use_cases.services import Services
+
+
+class PolicyDryRunParts(
+    ScopeParts, HasClock, HasFirewalls, HasPolicies, HasRows, HasWorkers, Protocol
+):
+    """The parts for the dry run of a policy."""
+
+
+class DryRunParts(
+    CoveringParts,
+    HasClock,
+    HasLimits,
+    HasNewId,
+    HasPace,
+    HasRequests,
+    HasRows,
+    HasSideBySide,
+    HasWorkers,
+    Protocol,
+):
+    """The parts for the dry run of a request."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +98,13 @@ class Explained:
     policy: Policy | None = None
 
 
-def explain_submission(services: Services, new: NewRequest) -> Explained:
+def explain_submission(services: DryRunParts, new: NewRequest) -> Explained:
     """Return what a request would lead to; it needs the permission that the request would."""
     return explain_request(services, with_policy(services, new))
 
 
 def explain_write(
-    services: Services,
+    services: PolicyDryRunParts,
     inventory: Inventory,
     changer: Changer,
     policy: Policy,
@@ -86,7 +120,7 @@ def explain_write(
     return explain_policy(services, inventory, policy, keep_conditions=keep_conditions)
 
 
-def explain_request(services: Services, new: PolicyRequest) -> Explained:
+def explain_request(services: DryRunParts, new: PolicyRequest) -> Explained:
     """Say what a request would lead to."""
     new = permitted(services, new)
     now, policy = services.clock(), new.policy
@@ -124,14 +158,14 @@ def explain_request(services: Services, new: PolicyRequest) -> Explained:
     return Explained(decision, tuple(changes), tuple(problems), request=request)
 
 
-def _unopenable(services: Services, machine: Machine | None) -> str:
+def _unopenable(services: HasFirewalls, machine: Machine | None) -> str:
     if machine is None or machine.unreadable or not machine.attachments:
         return unprotectable(services.firewalls, machine)
     return ""
 
 
 def _refused(
-    services: Services,
+    services: DryRunParts,
     policy: Policy,
     request: AccessRequest,
     machines: Mapping[str, Machine | None],
@@ -148,12 +182,12 @@ def _refused(
     return found
 
 
-def _shared_address(services: Services, machine: Machine | None) -> str:
+def _shared_address(services: HasMachines, machine: Machine | None) -> str:
     return services.machines.shared_address(machine) if machine else ""
 
 
 def _grants(
-    services: Services,
+    services: DryRunParts,
     policy: Policy,
     request: AccessRequest,
     machines: Mapping[str, Machine | None],
@@ -187,7 +221,7 @@ def _with_grants(rows: FirewallRows, grants: list[Grant], policy: Policy) -> Fir
 
 
 def explain_policy(
-    services: Services, inventory: Inventory, policy: Policy, *, keep_conditions: bool
+    services: PolicyDryRunParts, inventory: Inventory, policy: Policy, *, keep_conditions: bool
 ) -> Explained:
     """Say what a PUT would lead to."""
     held = services.policies.get(policy.id)
@@ -236,7 +270,7 @@ def _protection(
 
 
 def _policy_change(
-    services: Services,
+    services: PolicyDryRunParts,
     listed: Listed,
     policy: Policy,
     protections: list[Protection],
@@ -265,7 +299,7 @@ def _lifted(rows: FirewallRows, policy: Policy, here: Iterable[Protection]) -> I
 
 
 def _difference(
-    services: Services,
+    services: HasClock,
     provider: FirewallProvider,
     observed: Observed,
     before: FirewallRows,

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from threading import Lock
+from typing import Protocol
 
 from shared.domain.bastion import BastionReach
 from shared.domain.desired import Observed
@@ -19,9 +20,14 @@ from shared.domain.ids import key_of, name_of
 from shared.domain.model import Policy
 from shared.ports import Inventory, Listed, Machine, OutsideError, SettlingError, Unanswered
 from shared.use_cases.firewalls.paths import describe_instances, observed_of
+from shared.use_cases.parts import HasBastions, HasFirewalls, HasScopes, HasSideBySide, HasWorkers
 from shared.use_cases.reports.answering import attach_those_that_answer
 from shared.use_cases.reports.inventory import places_in
-from shared.use_cases.services import Services
+
+
+class EstateParts(HasBastions, HasFirewalls, HasScopes, HasSideBySide, HasWorkers, Protocol):
+    """The parts that read an estate."""
+
 
 PAGES_SECONDS = 30.0  # for how long the pages of a listing share the estate of the first
 MOST_MACHINES = 60_000  # in all estates that are kept, some kilobytes each
@@ -42,7 +48,7 @@ class Estate:
     Firewalls that no list holds, and Bastion hosts, are read once, when the first report asks.
     """
 
-    services: Services
+    services: EstateParts
     machines: Mapping[str, Machine]
     unanswered: tuple[Unanswered, ...]
     policies: tuple[Policy, ...]  # as they were stored when the lists were read
@@ -111,7 +117,7 @@ class Estates:
 
     def __init__(
         self,
-        services: Services,
+        services: EstateParts,
         inventory: Inventory,
         *,
         seconds: float = 0.0,
@@ -183,7 +189,7 @@ class Estates:
         )
 
     def _drop_oldest(self, newest: str) -> None:
-        """Forget what is too old for every caller, then the oldest estates beyond the bound."""
+        """Drop what is too old for every caller, then the oldest estates beyond the bound."""
         longest = max(PAGES_SECONDS, self._seconds)
         with self._lock:
             by_age = sorted(self._kept, key=lambda key: self._kept[key].began)

@@ -1,9 +1,10 @@
-"""Every VM in reach: configured or not, unsupported, exposed; and who was last let in."""
+"""Every VM in scope: configured or not, unsupported, exposed; and who was last let in."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Protocol
 
 from shared.domain.desired import Observed
 from shared.domain.exposure import Exposure
@@ -13,11 +14,30 @@ from shared.domain.permissions import Action
 from shared.ports import Inventory, Machine
 from shared.store.policies import VmRow
 from shared.use_cases.firewalls.paths import find_exposures
+from shared.use_cases.parts import (
+    HasAuthorize,
+    HasFirewalls,
+    HasPolicies,
+    HasScopes,
+    HasTelemetry,
+    HasWorkers,
+)
 from shared.use_cases.permission import enforce, is_permitted
 from shared.use_cases.policies.apply import list_policies
 from shared.use_cases.policies.protect import unprotectable, usual_ports
-from shared.use_cases.reports.estates import Estate, Estates, Seen
-from shared.use_cases.services import Services
+from shared.use_cases.reports.estates import Estate, EstateParts, Estates, Seen
+
+
+class MachineReportParts(HasFirewalls, HasPolicies, HasWorkers, Protocol):
+    """The parts for the report of VMs."""
+
+
+class WholeReportParts(EstateParts, HasPolicies, Protocol):
+    """The parts for reading and judging every VM."""
+
+
+class CallerReportParts(MachineReportParts, HasAuthorize, HasScopes, HasTelemetry, Protocol):
+    """The parts for the report of VMs for a caller."""
 
 
 class Category(StrEnum):
@@ -55,6 +75,14 @@ class MachineReport:
 
 
 @dataclass(frozen=True)
+class Report:
+    """Every VM in some scopes, and the parts of a cloud whose machines could not be listed."""
+
+    machines: list[MachineReport]
+    unanswered: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class _Known:
     """What our own rows say of the VMs of a subscription."""
 
@@ -72,13 +100,13 @@ class ListedMachine:
 
 
 @dataclass(frozen=True)
-class Report:
+class Listing:
     """Every VM in some scopes, ordered by key, and the parts of a cloud that did not answer."""
 
     machines: list[ListedMachine]
     unanswered: tuple[str, ...]
     _policies: Mapping[str, list[Policy]]
-    _services: Services
+    _services: MachineReportParts
 
     def judge(self, listed: Sequence[ListedMachine]) -> list[MachineReport]:
         """Judge some of the VMs, such as those of one page."""
@@ -101,13 +129,13 @@ class Report:
 
 
 def report_to_caller(
-    services: Services,
+    services: CallerReportParts,
     estates: Estates,
     caller: Principal,
     scope: str = "",
     *,
     is_next_page: bool = False,
-) -> Report:
+) -> Listing:
     """List every VM at the scope that a caller names, or at those of the app that it may read.
 
     Raises NotPermittedError. Permission is checked once for each scope, so a caller who may read
@@ -115,26 +143,28 @@ def report_to_caller(
     """
     if scope:
         enforce(services, caller, Action.READ_VM, scope)
-        return report(services, estates, [scope], is_next_page=is_next_page)
+        return list_machines(services, estates, [scope], is_next_page=is_next_page)
     readable = [
         each for each in services.scopes if is_permitted(services, caller, Action.READ_VM, each)
     ]
     if not readable:
         enforce(services, caller, Action.READ_VM, services.scopes[0])
-    return report(services, estates, readable, is_next_page=is_next_page)
+    return list_machines(services, estates, readable, is_next_page=is_next_page)
 
 
-def report_machines(
-    services: Services, inventory: Inventory, scopes: Iterable[str]
-) -> list[MachineReport]:
-    """Judge every VM in some scopes as it is listed now, ordered by id."""
-    found = report(services, Estates(services, inventory), scopes)
-    return found.judge(found.machines)
+def report(services: WholeReportParts, inventory: Inventory, scopes: Iterable[str]) -> Report:
+    """Judge every VM in some scopes as it is now, and name the parts that did not answer."""
+    found = list_machines(services, Estates(services, inventory), scopes)
+    return Report(found.judge(found.machines), found.unanswered)
 
 
-def report(
-    services: Services, estates: Estates, scopes: Iterable[str], *, is_next_page: bool = False
-) -> Report:
+def list_machines(
+    services: MachineReportParts,
+    estates: Estates,
+    scopes: Iterable[str],
+    *,
+    is_next_page: bool = False,
+) -> Listing:
     """List every VM in some scopes, and name the parts of a cloud that did not answer."""
     wanted = sorted(set(scopes))
     listed: list[ListedMachine] = []
@@ -147,7 +177,7 @@ def report(
         listed += _within(estate, wanted)
         unanswered += _unanswered(estate, wanted)
     listed.sort(key=lambda each: each.key)
-    return Report(listed, tuple(unanswered), by_vm, services)
+    return Listing(listed, tuple(unanswered), by_vm, services)
 
 
 def _add_by_vm(by_vm: dict[str, list[Policy]], policies: Iterable[Policy]) -> None:
@@ -188,7 +218,7 @@ def _accessed(row: VmRow) -> float:
     return row.last_access_at.timestamp() if row.last_access_at else 0.0
 
 
-def _judge(services: Services, machine: Machine, seen: Seen, known: _Known) -> MachineReport:
+def _judge(services: HasFirewalls, machine: Machine, seen: Seen, known: _Known) -> MachineReport:
     policies = known.policies.get(key_of(machine.id), [])
     ports = _ports(machine, policies)
     open_by = _openings(services, machine, seen.observed, ports)
@@ -223,7 +253,7 @@ def _ports(machine: Machine, policies: Iterable[Policy]) -> tuple[PortRule, ...]
 
 
 def _openings(
-    services: Services,
+    services: HasFirewalls,
     machine: Machine,
     observed: Mapping[str, Observed],
     ports: Sequence[PortRule],
@@ -249,7 +279,7 @@ def _with_remark(machine: Machine, found: tuple[Category, str]) -> tuple[Categor
 
 
 def _judged_without_policy(
-    services: Services, machine: Machine, seen: Seen
+    services: HasFirewalls, machine: Machine, seen: Seen
 ) -> tuple[Category, str] | None:
     """Return why a machine cannot be judged or governed; None: it can be both."""
     unknown = _why_unknown(machine, seen)

@@ -2,14 +2,19 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 from shared.domain.errors import UnavailableError
 from shared.domain.model import Principal
 from shared.domain.permissions import Action
+from shared.use_cases.parts import HasAuthorize, HasRequests, HasTelemetry
 from shared.use_cases.permission import refuse
-from shared.use_cases.services import Services
 
 MOST_SCOPES = 10  # scopes that one call looks at: each may cost reads of role assignments
+
+
+class MeParts(HasAuthorize, HasRequests, HasTelemetry, Protocol):
+    """The parts for describing a caller."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,7 @@ class Me:
     ports: int
 
 
-def describe_caller(services: Services, caller: Principal, scopes: Iterable[str]) -> Me:
+def describe_caller(services: MeParts, caller: Principal, scopes: Iterable[str]) -> Me:
     """Return what a caller holds at some scopes, and how many ports the caller holds.
 
     Raises TooManyRequestsError at the bound of role reads, and UnavailableError where a check
@@ -42,11 +47,11 @@ def describe_caller(services: Services, caller: Principal, scopes: Iterable[str]
     return Me(held, sum(each.ports for each in reserved.values()))
 
 
-def _actions(services: Services, caller: Principal, scope: str) -> tuple[Action, ...]:
+def _actions(services: MeParts, caller: Principal, scope: str) -> tuple[Action, ...]:
     return tuple(action for action in Action if _is_held(services, caller, action, scope))
 
 
-def _is_held(services: Services, caller: Principal, action: Action, scope: str) -> bool:
+def _is_held(services: MeParts, caller: Principal, action: Action, scope: str) -> bool:
     decision = services.authorize(caller, action, scope)
     if decision.retry_after:
         refuse(services, caller, action, scope, decision)

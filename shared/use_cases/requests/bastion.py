@@ -1,6 +1,7 @@
 """Resolve Azure Bastion as a source: when a request is submitted, and again when it opens."""
 
 from dataclasses import replace
+from typing import Protocol
 
 from shared.domain.bastion import BastionHost, choose_bastion
 from shared.domain.errors import Reason
@@ -9,10 +10,18 @@ from shared.domain.machine_ids import AzureVm, parse_machine_id
 from shared.domain.model import AccessRequest, CloseReason, Policy, PortRequest, Status
 from shared.domain.policy import Asked, AskedPort
 from shared.domain.request import change_ports, close
-from shared.use_cases.services import Services
+from shared.use_cases.parts import HasBastions, HasClock, HasMachines, HasRequests
 
 
-def with_bastion_sources(services: Services, policy: Policy, asked: Asked) -> Asked:
+class BastionParts(HasBastions, HasMachines, Protocol):
+    """The parts for finding the sources of a Bastion."""
+
+
+class RefreshBastionParts(BastionParts, HasClock, HasRequests, Protocol):
+    """The parts for refreshing the sources of a request through Bastion."""
+
+
+def with_bastion_sources(services: BastionParts, policy: Policy, asked: Asked) -> Asked:
     """Return a request whose Bastion ports name the prefixes that reach the VM.
 
     A port for which there is none carries the reason. Raises OutsideError where Azure fails.
@@ -20,7 +29,7 @@ def with_bastion_sources(services: Services, policy: Policy, asked: Asked) -> As
     return replace(asked, ports=tuple(_resolved(services, policy, port) for port in asked.ports))
 
 
-def _resolved(services: Services, policy: Policy, port: AskedPort) -> AskedPort:
+def _resolved(services: BastionParts, policy: Policy, port: AskedPort) -> AskedPort:
     if not port.bastion or policy.vm(port.vm_id) is None:
         return port
     found = _find(services, port.vm_id, port.bastion, port.number, f"{port.at}.source")
@@ -30,7 +39,7 @@ def _resolved(services: Services, policy: Policy, port: AskedPort) -> AskedPort:
 
 
 def _find(
-    services: Services, vm_id: str, wanted: str, port: int, target: str
+    services: BastionParts, vm_id: str, wanted: str, port: int, target: str
 ) -> BastionHost | Reason:
     machine = None
     if isinstance(parse_machine_id(vm_id), AzureVm):
@@ -42,7 +51,7 @@ def _find(
 
 
 def refresh_bastion_sources(
-    services: Services, request: AccessRequest
+    services: RefreshBastionParts, request: AccessRequest
 ) -> tuple[AccessRequest, dict[str, Exception]]:
     """Look up again the Bastion hosts of what is about to open.
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from shared.domain.approval import (
     ask_extension,
@@ -46,8 +47,21 @@ from shared.domain.times import format_instant
 from shared.ports import OutsideError, RowChangedError
 from shared.store.room import as_stored, require_room_to_extend, require_short
 from shared.use_cases.audit import record_change
-from shared.use_cases.closing_soon import note_closing_soon
-from shared.use_cases.grants import By, close_early, copy_ends
+from shared.use_cases.closing_soon import ClosingSoonParts, note_closing_soon
+from shared.use_cases.grants import By, CloseParts, close_early, copy_ends
+from shared.use_cases.parts import (
+    HasActivity,
+    HasAuthorize,
+    HasClock,
+    HasDue,
+    HasLimits,
+    HasPolicies,
+    HasQueues,
+    HasRequests,
+    HasRows,
+    HasScopes,
+    HasTelemetry,
+)
 from shared.use_cases.permission import (
     enforce,
     enforce_for_missing,
@@ -56,7 +70,34 @@ from shared.use_cases.permission import (
 )
 from shared.use_cases.policies.apply import get_policy
 from shared.use_cases.requests.submit import find_request, get_request
-from shared.use_cases.services import Services
+
+
+class LatestEndParts(HasClock, HasLimits, Protocol):
+    """The parts for judging how long an access may last."""
+
+
+class ApprovalTimeoutParts(HasClock, HasRequests, HasTelemetry, Protocol):
+    """The parts for ending an approval that came too late."""
+
+
+class RevokeParts(CloseParts, HasActivity, HasAuthorize, HasScopes, Protocol):
+    """The parts for revoking access."""
+
+
+class DecideParts(
+    ClosingSoonParts,
+    HasActivity,
+    HasAuthorize,
+    HasDue,
+    HasLimits,
+    HasPolicies,
+    HasQueues,
+    HasRequests,
+    HasRows,
+    HasScopes,
+    Protocol,
+):
+    """The parts for deciding and extending requests."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +109,7 @@ class Caller:
 
 
 def decide(
-    services: Services, request_id: str, caller: Caller, *, approved: bool, comment: str = ""
+    services: DecideParts, request_id: str, caller: Caller, *, approved: bool, comment: str = ""
 ) -> AccessRequest:
     """Record one person's decision; the one that completes it sends the request on its way.
 
@@ -106,7 +147,7 @@ def _raise_unless(decision: Decision) -> None:
         raise NotPermittedError("; ".join(decision.reasons), code="ApproverNotAllowed")
 
 
-def _recheck_extension(services: Services, request: AccessRequest) -> int:
+def _recheck_extension(services: DecideParts, request: AccessRequest) -> int:
     """Check a longer end once more: what stood behind it may be gone since it was asked for.
 
     Return how many approvals it needs by the policy as it is now.
@@ -122,14 +163,14 @@ def _recheck_extension(services: Services, request: AccessRequest) -> int:
     return approvals_for_extension(policy, request)
 
 
-def _carry_on(services: Services, request: AccessRequest) -> None:
+def _carry_on(services: DecideParts, request: AccessRequest) -> None:
     """Start what a decision allowed: opening, or copying a later end to the grants."""
     if any(port.status is Status.INITIATING and not port.fronts for port in request.ports):
         services.queues.send_request(request.id)
     copy_ends(services, request)
 
 
-def time_out_approval(services: Services, request: AccessRequest) -> AccessRequest:
+def time_out_approval(services: ApprovalTimeoutParts, request: AccessRequest) -> AccessRequest:
     """End a request whose approval deadline has passed."""
     now = services.clock()
     ended = services.requests.change(request.id, lambda held: time_out(held, now)) or request
@@ -139,7 +180,7 @@ def time_out_approval(services: Services, request: AccessRequest) -> AccessReque
 
 
 def revoke(
-    services: Services, request_id: str, caller: Caller, *, vm_id: str = "", reason: str = ""
+    services: RevokeParts, request_id: str, caller: Caller, *, vm_id: str = "", reason: str = ""
 ) -> AccessRequest:
     """Close a request before its end, or its ports on one VM: one's own, or by right anybody's."""
     require_short("comment", reason)
@@ -163,7 +204,7 @@ def revoke(
 
 
 def revoke_all(
-    services: Services, caller: Caller, *, vm_id: str = "", requestor: str = "", reason: str = ""
+    services: RevokeParts, caller: Caller, *, vm_id: str = "", requestor: str = "", reason: str = ""
 ) -> list[AccessRequest]:
     """Revoke all that is open on a VM, or for one requestor.
 
@@ -189,7 +230,7 @@ def _chosen(request: AccessRequest, vm_id: str) -> list[PortRequest]:
 
 
 def _enforce_revoke_all(
-    services: Services, caller: Caller, found: list[AccessRequest], *, vm_id: str, requestor: str
+    services: RevokeParts, caller: Caller, found: list[AccessRequest], *, vm_id: str, requestor: str
 ) -> None:
     """Enforce the right to revoke what is not the caller's own.
 
@@ -211,7 +252,7 @@ def _is_others(request: AccessRequest, caller: Caller) -> bool:
 
 
 def extend_access(
-    services: Services,
+    services: DecideParts,
     request_id: str,
     caller: Caller,
     *,
@@ -260,7 +301,7 @@ def _extended(
 
 
 def _require_within(
-    services: Services,
+    services: LatestEndParts,
     policy: Policy,
     request: AccessRequest,
     ports: list[PortRequest],
@@ -272,7 +313,7 @@ def _require_within(
 
 
 def reasons_against_end(
-    services: Services,
+    services: LatestEndParts,
     policy: Policy,
     request: AccessRequest,
     ports: list[PortRequest],
@@ -287,7 +328,7 @@ def reasons_against_end(
 
 
 def _await_extension(
-    services: Services,
+    services: DecideParts,
     policy: Policy,
     request: AccessRequest,
     until: datetime,
@@ -308,7 +349,7 @@ def _await_extension(
     return held
 
 
-def _note(services: Services, request: AccessRequest, until: datetime | None) -> None:
+def _note(services: DecideParts, request: AccessRequest, until: datetime | None) -> None:
     """Write down what must be looked at before the row that it watches changes."""
     now = services.clock()
     services.due.add(now + MINUTE, "request", request.id, since=now)
@@ -322,7 +363,7 @@ def _note(services: Services, request: AccessRequest, until: datetime | None) ->
         note_closing_soon(services, request, port, until)
 
 
-def _own_request(services: Services, request_id: str, person: Principal) -> AccessRequest:
+def _own_request(services: DecideParts, request_id: str, person: Principal) -> AccessRequest:
     """Read a request of one's own; an unknown one is told to a caller who may read all of them."""
     refusal = NotPermittedError("Only who asked for the access can extend it.")
     try:
@@ -345,7 +386,7 @@ def _vms(ports: Iterable[PortRequest]) -> list[str]:
 
 
 def _tell(
-    services: Services, request: AccessRequest, caller: Caller, operation: str, reason: str
+    services: HasTelemetry, request: AccessRequest, caller: Caller, operation: str, reason: str
 ) -> None:
     services.telemetry.event(
         f"jit.access.{operation}",

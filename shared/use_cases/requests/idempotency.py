@@ -15,6 +15,7 @@ resumed under the same request id.
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from shared.domain.errors import InvalidInputError
 from shared.domain.ids import digest
@@ -23,13 +24,17 @@ from shared.domain.request import has_ended_in_part
 from shared.ports import Row, RowChangedError, RowExistsError
 from shared.store.codec import pack, unpack
 from shared.store.keys import policy_key
-from shared.use_cases.services import Services
+from shared.use_cases.parts import HasClock, HasRequests, HasTables
 
 REMEMBERED = timedelta(hours=24)
 # Longer than the retries of Azure's SDKs last, and far shorter than a session.
 RETRY_WINDOW = timedelta(minutes=5)
 REPEATS = "repeat|"  # how the partitions of reserved keys begin
 _TRIES = 10
+
+
+class IdempotencyParts(HasClock, HasRequests, HasTables, Protocol):
+    """The parts for reserving an idempotency key."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,7 @@ class _Remembered:
 
 
 def find_repeated(
-    services: Services, policy_id: str, repeat: Repeat | None
+    services: IdempotencyParts, policy_id: str, repeat: Repeat | None
 ) -> AccessRequest | None:
     """Return the request that an earlier call of this key led to. Return None for a new call.
 
@@ -67,7 +72,9 @@ def find_repeated(
     return stored.request if stored else None
 
 
-def reserve_key(services: Services, request: AccessRequest, repeat: Repeat | None) -> AccessRequest:
+def reserve_key(
+    services: IdempotencyParts, request: AccessRequest, repeat: Repeat | None
+) -> AccessRequest:
     """Reserve a key for a request, before the request is stored.
 
     Returns the request under the id it is to have: another's, where another call came first.
@@ -91,7 +98,7 @@ def reserve_key(services: Services, request: AccessRequest, repeat: Repeat | Non
     raise RowChangedError(f"id {repeat.key} is being used by others")
 
 
-def _take_over(services: Services, row: Row) -> bool:
+def _take_over(services: HasTables, row: Row) -> bool:
     try:
         services.tables.requests.replace(row)
     except RowChangedError:
@@ -99,7 +106,7 @@ def _take_over(services: Services, row: Row) -> bool:
     return True
 
 
-def _reserved(services: Services, row: Row | None, repeat: Repeat) -> _Remembered | None:
+def _reserved(services: IdempotencyParts, row: Row | None, repeat: Repeat) -> _Remembered | None:
     """Return what a key is reserved for, unless its time is over."""
     if row is None:
         return None
@@ -117,7 +124,7 @@ def _reserved(services: Services, row: Row | None, repeat: Repeat) -> _Remembere
     return reserved
 
 
-def _may_be_retried(services: Services, reserved: _Remembered) -> bool:
+def _may_be_retried(services: IdempotencyParts, reserved: _Remembered) -> bool:
     """Tell whether a call with the same correlation id and body is a retry of the first."""
     now = services.clock()
     if reserved.is_over(now, RETRY_WINDOW):

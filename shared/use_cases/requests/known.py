@@ -7,7 +7,7 @@ from shared.domain.model import AccessRequest
 from shared.store.policies import PolicyRow, VmRow
 from shared.store.requests import RequestRow
 from shared.use_cases.firewalls.run import Seen
-from shared.use_cases.services import Services
+from shared.use_cases.parts import HasPolicies, HasRequests
 
 
 @dataclass
@@ -25,13 +25,13 @@ class Known:
         return self.row.request
 
     def change(
-        self, services: Services, step: Callable[[AccessRequest], AccessRequest]
+        self, services: HasRequests, step: Callable[[AccessRequest], AccessRequest]
     ) -> AccessRequest:
         """Apply one step with one If-Match write; a request that is gone stays as it was read."""
         self.row = services.requests.change_row(self.row, step) or self.row
         return self.row.request
 
 
-def read_known(services: Services, row: RequestRow) -> Known:
+def read_known(services: HasPolicies, row: RequestRow) -> Known:
     """Read the policy of a request that was read."""
     return Known(row, services.policies.get(row.request.policy_id))

@@ -8,10 +8,10 @@ from shared.domain.model import AccessRequest
 from shared.domain.texts import MAX_NAME, shorten
 from shared.ports import RowChangedError
 from shared.store.policies import VmRow
-from shared.use_cases.services import Services
+from shared.use_cases.parts import HasPolicies
 
 
-def note_access(services: Services, request: AccessRequest, rows: Mapping[str, VmRow]) -> None:
+def note_access(services: HasPolicies, request: AccessRequest, rows: Mapping[str, VmRow]) -> None:
     """Note a request on each VM that it opens; an older one never replaces a newer one.
 
     `rows` holds the VMs' rows that were just read, by key.

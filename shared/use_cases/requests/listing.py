@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 from shared.domain.ids import key_of, name_of
 from shared.domain.model import GRACE, AccessRequest, Status
@@ -25,10 +26,10 @@ from shared.store.index import (
     vm_partition,
 )
 from shared.store.keys import age_key, asked_before
-from shared.use_cases.policies.apply import policies_in_reach
+from shared.use_cases.parts import HasClock, HasRequests, HasTables, HasTelemetry, HasWorkers
+from shared.use_cases.policies.apply import ListPoliciesParts, policies_in_reach
 from shared.use_cases.requests.submit import parties_of
 from shared.use_cases.requests.view import Viewer
-from shared.use_cases.services import Services
 
 _CHUNK = 100
 _MOST_READ = 10 * _CHUNK  # rows looked at for one page; the next page goes on from there
@@ -37,6 +38,12 @@ _LAST = "~"  # sorts after every key
 
 Found = tuple[str, AccessRequest | None]
 Source = Callable[[str, str, int], list[Found]]
+
+
+class ListingParts(
+    ListPoliciesParts, HasClock, HasRequests, HasTables, HasTelemetry, HasWorkers, Protocol
+):
+    """The parts for listing requests."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +69,7 @@ class RequestPage:
     next: str = ""
 
 
-def list_requests(services: Services, viewer: Viewer, wanted: RequestFilter) -> RequestPage:
+def list_requests(services: ListingParts, viewer: Viewer, wanted: RequestFilter) -> RequestPage:
     """Return one page of the requests that a caller may see and asks for."""
     read = _source(services, viewer, wanted)
     start, stop = _first(wanted), age_key(wanted.since) + _LAST if wanted.since else _LAST
@@ -113,7 +120,7 @@ def _is_shown(request: AccessRequest, viewer: Viewer, *, mine: bool) -> bool:
 # --- where to read -----------------------------------------------------------------------------
 
 
-def _source(services: Services, viewer: Viewer, wanted: RequestFilter) -> Source:
+def _source(services: ListingParts, viewer: Viewer, wanted: RequestFilter) -> Source:
     """Return how to read the rows among which everything wanted is found."""
     own = person_partition(viewer.caller.key)
     if wanted.awaiting:
@@ -133,7 +140,7 @@ def _source(services: Services, viewer: Viewer, wanted: RequestFilter) -> Source
     return _merged(services, [_of_policy(services, each) for each in readable], own)
 
 
-def _merged(services: Services, sources: list[Source], own: str) -> Source:
+def _merged(services: ListingParts, sources: list[Source], own: str) -> Source:
     """Read several sources as one: those of policies, and the caller's own requests."""
     every = [*sources, _indexed(services, own)]
 
@@ -147,7 +154,7 @@ def _merged(services: Services, sources: list[Source], own: str) -> Source:
     return read
 
 
-def _of_policy(services: Services, policy_id: str) -> Source:
+def _of_policy(services: HasRequests, policy_id: str) -> Source:
     def read(start: str, stop: str, limit: int) -> list[Found]:
         first = start.partition("|")[0]
         rows = services.requests.page(policy_id, first, stop, limit + 1)
@@ -157,7 +164,7 @@ def _of_policy(services: Services, policy_id: str) -> Source:
     return read
 
 
-def _indexed(services: Services, partition: str) -> Source:
+def _indexed(services: ListingParts, partition: str) -> Source:
     def read(start: str, stop: str, limit: int) -> list[Found]:
         rows = services.requests.index.read(partition, start, stop, limit)
         return services.workers(lambda row: (row.key, _checked(services, row)), rows)
@@ -165,7 +172,7 @@ def _indexed(services: Services, partition: str) -> Source:
     return read
 
 
-def _checked(services: Services, row: Row) -> AccessRequest | None:
+def _checked(services: ListingParts, row: Row) -> AccessRequest | None:
     """Read the request that an index row names; remove a row that is left over."""
     try:
         stored = services.requests.get(id_of(row.key))
@@ -179,7 +186,7 @@ def _checked(services: Services, row: Row) -> AccessRequest | None:
     return None
 
 
-def _tidy(services: Services, row: Row, request: AccessRequest | None) -> None:
+def _tidy(services: ListingParts, row: Row, request: AccessRequest | None) -> None:
     """Remove a row that does not fit its request, once the request is listed where it belongs."""
     with suppress(OutsideError, RowChangedError):
         if request is not None:

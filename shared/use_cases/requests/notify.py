@@ -1,18 +1,22 @@
 """Tell the approval workflow of requests that wait for people. Nothing waits for the telling."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from shared.domain.approval import pending
 from shared.domain.machine_ids import parse_machine_id
 from shared.domain.summary import summarize
 from shared.domain.times import format_instant
-from shared.use_cases.services import Services
+from shared.use_cases.parts import HasRequests, HasTelemetry
 
 Post = Callable[[dict[str, Any]], None]
 
 
-def notify(services: Services, post: Post | None, request_id: str) -> None:
+class NotifyParts(HasRequests, HasTelemetry, Protocol):
+    """The parts for notifying of a request."""
+
+
+def notify(services: NotifyParts, post: Post | None, request_id: str) -> None:
     """Post one event; raises what the post raises, so that the queue tries again.
 
     The event carries no address to call back: the workflow knows the app it answers to.
@@ -52,4 +56,4 @@ def notify(services: Services, post: Post | None, request_id: str) -> None:
             ],
         }
     )
-    services.telemetry.event("jit.notice.sent", request=request.id)
+    services.telemetry.event("jit.approval.notified", request=request.id)

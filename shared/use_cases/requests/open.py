@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Protocol
 
 from shared.domain.approval import check_vote
 from shared.domain.ids import key_of, name_of
@@ -33,16 +34,28 @@ from shared.use_cases.firewalls.paths import find_with_neighbours
 from shared.use_cases.firewalls.run import Seen
 from shared.use_cases.grants import close_early, grant_of
 from shared.use_cases.messages import send_firewall
-from shared.use_cases.policies.apply import apply_policy, standing
+from shared.use_cases.parts import (
+    HasAuthorize,
+    HasBastions,
+    HasLimits,
+    HasPace,
+    HasPolicies,
+    HasRows,
+    HasSideBySide,
+)
+from shared.use_cases.policies.apply import ApplyParts, apply_policy, standing
 from shared.use_cases.requests.bastion import refresh_bastion_sources
 from shared.use_cases.requests.known import Known, read_known
 from shared.use_cases.requests.last_access import note_access
 from shared.use_cases.requests.paces import close_lead, opened_on, why_too_short
 from shared.use_cases.requests.source_bounds import fail_ports_with_too_many_sources
-from shared.use_cases.services import Services
 
 
-def open_access(services: Services, request_id: str) -> None:
+class OpenParts(ApplyParts, HasAuthorize, HasBastions, HasLimits, HasSideBySide, Protocol):
+    """The parts for opening access."""
+
+
+def open_access(services: OpenParts, request_id: str) -> None:
     """Open what a request asks for. Safe to repeat: a redelivery uses what stands in the row.
 
     Raises what the outside raised once everything else is done, so that the message comes back.
@@ -72,14 +85,14 @@ def open_access(services: Services, request_id: str) -> None:
             raise error
 
 
-def _come_back(services: Services, request_id: str, error: ThrottledError) -> None:
+def _come_back(services: OpenParts, request_id: str, error: ThrottledError) -> None:
     """Wait as long as a quota asks for; five redeliveries at once would only fail the request."""
     services.telemetry.fault("jit.open.throttled", error, request=request_id)
     services.queues.send_request(request_id, delay=timedelta(seconds=error.retry_after))
 
 
 def _try(
-    services: Services, request_id: str, seen: Mapping[str, Seen], firewall_id: str
+    services: OpenParts, request_id: str, seen: Mapping[str, Seen], firewall_id: str
 ) -> Exception | None:
     """Converge one firewall; an error of one must not keep the others closed."""
     try:
@@ -94,7 +107,7 @@ def _try(
     return None
 
 
-def _is_opening(services: Services, request_id: str, firewall_id: str) -> bool:
+def _is_opening(services: HasRows, request_id: str, firewall_id: str) -> bool:
     """Tell whether a request still waits to be open on a firewall."""
     grants = services.rows.read(firewall_id).grants
     return any(
@@ -103,7 +116,7 @@ def _is_opening(services: Services, request_id: str, firewall_id: str) -> bool:
     )
 
 
-def _end_what_may_not(services: Services, known: Known) -> AccessRequest:
+def _end_what_may_not(services: OpenParts, known: Known) -> AccessRequest:
     """Check the policy once more: it may have changed since the request was taken in."""
     held, request = known.policy, known.request
     now = services.clock()
@@ -130,7 +143,7 @@ def _end_what_may_not(services: Services, known: Known) -> AccessRequest:
     return known.change(services, lambda r: change_ports(r, judge))
 
 
-def _end_what_is_not_permitted(services: Services, known: Known) -> AccessRequest:
+def _end_what_is_not_permitted(services: OpenParts, known: Known) -> AccessRequest:
     """Check permission and approval once more: either may have been lost while it waited.
 
     A check that could not be made opens nothing: the message comes back.
@@ -158,7 +171,7 @@ def _end_what_is_not_permitted(services: Services, known: Known) -> AccessReques
 
 
 def _why_not_approved(known: Known) -> str:
-    """Say which approval is missing, by the policy as it is now; nobody agrees for themselves."""
+    """Say which approval is missing, by the policy as it is now; a vote on one's own request does not count."""
     held, request = known.policy, known.request
     needed = held.policy.conditions.approvers_needed if held else 0
     if request.break_glass or not needed:
@@ -179,7 +192,7 @@ def _is_new(port: PortRequest) -> bool:
 
 
 def _find_attachments(
-    services: Services, request: AccessRequest, known: Known | None = None
+    services: OpenParts, request: AccessRequest, known: Known | None = None
 ) -> tuple[dict[str, tuple[Attachment, ...] | str], list[Exception]]:
     """Find the firewalls in front of each VM, or why there is no way to open it.
 
@@ -196,7 +209,7 @@ def _find_attachments(
     return found, errors
 
 
-def _find(services: Services, known: Known, vm_id: str) -> tuple[Attachment, ...] | str:
+def _find(services: OpenParts, known: Known, vm_id: str) -> tuple[Attachment, ...] | str:
     """Find the firewalls in front of one VM; keep what is read of them, for their first plan.
 
     Nothing is listed where it was when the policy was applied, and no doubt was found. Reconcile
@@ -222,7 +235,7 @@ def _find(services: Services, known: Known, vm_id: str) -> tuple[Attachment, ...
     )
 
 
-def _is_doubtful(services: Services, known: Known, vm_id: str) -> bool:
+def _is_doubtful(services: HasPolicies, known: Known, vm_id: str) -> bool:
     """Tell whether the row of a VM does not say that rules on its addresses decide for it alone."""
     try:
         row = services.policies.vm_row(known.request.policy_id, vm_id)
@@ -234,7 +247,7 @@ def _is_doubtful(services: Services, known: Known, vm_id: str) -> bool:
 
 
 def _begin(
-    services: Services,
+    services: OpenParts,
     request: AccessRequest,
     attachments: dict[str, tuple[Attachment, ...] | str],
     known: Known | None = None,
@@ -267,7 +280,7 @@ def _begin(
 
 
 def why_refused(
-    services: Services,
+    services: HasPace,
     policy: Policy | None,
     request: AccessRequest,
     port: PortRequest,
@@ -279,7 +292,7 @@ def why_refused(
     )
 
 
-def _read_again(services: Services, request: AccessRequest) -> Known:
+def _read_again(services: OpenParts, request: AccessRequest) -> Known:
     stored = services.requests.get(request.id)
     assert stored is not None  # noqa: S101 - the caller has just read it
     return read_known(services, stored)
@@ -297,7 +310,7 @@ def _unreachable(port: PortRequest, attachments: tuple[Attachment, ...]) -> str:
 
 
 def _too_short(
-    services: Services,
+    services: HasPace,
     policy: Policy | None,
     request: AccessRequest,
     port: PortRequest,
@@ -309,7 +322,7 @@ def _too_short(
     return why_too_short(services, policy, port.vm_id, opened_on(attachments), length)
 
 
-def _insert_grants(services: Services, request: AccessRequest) -> list[str]:
+def _insert_grants(services: OpenParts, request: AccessRequest) -> list[str]:
     """Insert the grants of what is opening, each after its due row; return the firewalls.
 
     One message for each firewall and end is sent now, so that the close needs no sweep.
@@ -341,7 +354,7 @@ def _insert_grants(services: Services, request: AccessRequest) -> list[str]:
     return sorted(firewalls)
 
 
-def _protect_first(services: Services, policy_id: str, port: PortRequest, front: Front) -> None:
+def _protect_first(services: OpenParts, policy_id: str, port: PortRequest, front: Front) -> None:
     """Apply the policy where its protection is not there yet: no grant without its deny."""
     held = services.rows.get_protection(front.firewall_id, policy_id, port.vm_id)
     if (
@@ -353,7 +366,7 @@ def _protect_first(services: Services, policy_id: str, port: PortRequest, front:
         apply_policy(services, policy_id)
 
 
-def fail_request(services: Services, request_id: str, message: str) -> None:
+def fail_request(services: OpenParts, request_id: str, message: str) -> None:
     """End what could not be opened, with a reason a person understands and nothing left open."""
     close_early(
         services,

@@ -2,19 +2,24 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
+from typing import Protocol
 
 from shared.domain.errors import Reason
 from shared.domain.ids import key_of, name_of
 from shared.domain.model import MINUTE, Attachment, CloseBy, Policy
 from shared.domain.policy import AskedPort
 from shared.domain.times import format_duration
-from shared.use_cases.services import Services
+from shared.use_cases.parts import HasClock, HasPace
 
 _NONE = timedelta(0)
 
 
+class LengthParts(HasClock, HasPace, Protocol):
+    """The parts for judging how short an access may be."""
+
+
 def check_lengths(
-    services: Services,
+    services: LengthParts,
     policy: Policy,
     ports: Iterable[AskedPort],
     fronts: Mapping[str, tuple[str, ...]],
@@ -31,7 +36,7 @@ def check_lengths(
 
 
 def why_too_short(
-    services: Services,
+    services: HasPace,
     policy: Policy | None,
     vm_id: str,
     firewall_ids: Iterable[str],
@@ -51,7 +56,7 @@ def why_too_short(
     )
 
 
-def close_lead(services: Services, policy: Policy | None, firewall_ids: Iterable[str]) -> timedelta:
+def close_lead(services: HasPace, policy: Policy | None, firewall_ids: Iterable[str]) -> timedelta:
     """Return how long before its end the close of an access begins, where its policy asks for it."""
     if policy is None or policy.conditions.close_by is not CloseBy.END:
         return _NONE

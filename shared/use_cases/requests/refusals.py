@@ -1,6 +1,7 @@
 """Put refusals on record: who was refused what, where and why."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from shared.domain.audit import Operation
 from shared.domain.errors import JitError
@@ -8,9 +9,13 @@ from shared.domain.machine_ids import is_machine_id
 from shared.domain.model import Principal
 from shared.store.audit import Fact
 from shared.store.keys import is_request_id
-from shared.use_cases.services import Services
+from shared.use_cases.parts import HasActivity, HasClock, HasTelemetry
 
 _LONGEST = 2000
+
+
+class RefusalParts(HasActivity, HasClock, HasTelemetry, Protocol):
+    """The parts for recording a refusal."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,7 @@ class Refusal:
     policy_id: str = ""
 
 
-def record_refusal(services: Services, refusal: Refusal) -> None:
+def record_refusal(services: RefusalParts, refusal: Refusal) -> None:
     """Record one refusal; the call's id makes the fact's, so that each is recorded once."""
     acting = refusal.person or refusal.caller
     targets = [each.target for each in refusal.error.details]

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import partial
+from typing import Protocol
 
 from shared.domain.errors import TooManyRequestsError
 from shared.domain.ids import key_of, name_of
@@ -16,7 +17,16 @@ from shared.domain.model import GRACE, AccessRequest
 from shared.ports import OutsideError, RowChangedError
 from shared.store.keys import asked_before
 from shared.store.live import Reserved, merge_reserved
-from shared.use_cases.services import Services
+from shared.use_cases.parts import (
+    HasCapacity,
+    HasClock,
+    HasMostLivePorts,
+    HasPolicies,
+    HasRequests,
+    HasRows,
+    HasSideBySide,
+    HasWorkers,
+)
 
 _TRIES = 50
 _A_MINUTE = 60
@@ -26,7 +36,21 @@ Fronts = Mapping[str, tuple[str, ...]]  # firewalls by key of the VM in front of
 Held = tuple[dict[str, Reserved], str]  # what a requestor holds by request, and its version
 
 
-def read_held(services: Services, requestor: str) -> Held:
+class HeldParts(HasRequests, HasSideBySide, Protocol):
+    """The parts for reading what a caller holds."""
+
+
+class ReserveParts(
+    HeldParts, HasCapacity, HasClock, HasMostLivePorts, HasRows, HasWorkers, Protocol
+):
+    """The parts for reserving a place in a caller's and a firewall's limits."""
+
+
+class FrontParts(HasPolicies, HasWorkers, Protocol):
+    """The parts for reading which firewalls stand in front of VMs."""
+
+
+def read_held(services: HeldParts, requestor: str) -> Held:
     """Read what a requestor holds, from the ledger and the list side by side."""
     live = services.requests.live_rows
     ledger, listed = services.side_by_side(
@@ -35,7 +59,7 @@ def read_held(services: Services, requestor: str) -> Held:
     return merge_reserved(ledger, listed)
 
 
-def read_fronts(services: Services, policy_id: str, vm_ids: Iterable[str]) -> Fronts:
+def read_fronts(services: FrontParts, policy_id: str, vm_ids: Iterable[str]) -> Fronts:
     """Read on which firewalls a policy was applied for some VMs, each VM's row once."""
     keys = sorted(set(map(key_of, vm_ids)))
     rows = services.workers(partial(services.policies.vm_row, policy_id), keys)
@@ -51,7 +75,7 @@ def grants_asked(vm_ids: Iterable[str], fronts: Fronts) -> dict[str, int]:
 
 
 def reserve(
-    services: Services,
+    services: ReserveParts,
     request: AccessRequest,
     grants: Mapping[str, int],
     held: Held | None = None,
@@ -74,7 +98,7 @@ def reserve(
         raise
 
 
-def give_back(services: Services, request: AccessRequest, grants: Mapping[str, int]) -> None:
+def give_back(services: HasRequests, request: AccessRequest, grants: Mapping[str, int]) -> None:
     """Give back what a request has reserved that will not be stored.
 
     What this cannot reach counts until the grace is over: then it is given back when it is in the
@@ -89,7 +113,7 @@ def give_back(services: Services, request: AccessRequest, grants: Mapping[str, i
 # --- a requestor's ports -------------------------------------------------------------------------
 
 
-def _reserve_ports(services: Services, request: AccessRequest, known: Held | None) -> None:
+def _reserve_ports(services: ReserveParts, request: AccessRequest, known: Held | None) -> None:
     live, requestor = services.requests.live_rows, request.requestor.key
     mine = Reserved(request.id, len(request.ports), services.clock())
     cleared = False
@@ -112,7 +136,7 @@ def _reserve_ports(services: Services, request: AccessRequest, known: Held | Non
     raise RowChangedError(f"the ports of {requestor} are being reserved by others")
 
 
-def _forget_over(services: Services, requestor: str, held: Mapping[str, Reserved]) -> None:
+def _forget_over(services: ReserveParts, requestor: str, held: Mapping[str, Reserved]) -> None:
     """Give back what ended requests hold, and calls that stopped before their request was made."""
 
     def forget(each: Reserved) -> None:
@@ -122,7 +146,7 @@ def _forget_over(services: Services, requestor: str, held: Mapping[str, Reserved
     services.workers(forget, held.values())
 
 
-def _is_unmade(services: Services, reserved: Reserved) -> bool:
+def _is_unmade(services: ReserveParts, reserved: Reserved) -> bool:
     """Tell whether a reservation has no request, and is too old for one to come.
 
     One whose request has ended is given back at once.
@@ -138,7 +162,7 @@ def _is_unmade(services: Services, reserved: Reserved) -> bool:
 # --- a firewall's grants -------------------------------------------------------------------------
 
 
-def _reserve_grants(services: Services, firewall_id: str, mine: Reserved) -> None:
+def _reserve_grants(services: ReserveParts, firewall_id: str, mine: Reserved) -> None:
     live = services.requests.live_rows
     live.reserve_grants(firewall_id, mine)
     most = services.capacity(firewall_id)
@@ -153,7 +177,7 @@ def _reserve_grants(services: Services, firewall_id: str, mine: Reserved) -> Non
         )
 
 
-def _count(services: Services, firewall_id: str) -> int:
+def _count(services: ReserveParts, firewall_id: str) -> int:
     """Count the grants that are open or reserved on a firewall; what is sealed is given back."""
     (wanted, sealed), reserved = services.side_by_side(
         partial(services.rows.grants_by_request, firewall_id),
@@ -165,7 +189,7 @@ def _count(services: Services, firewall_id: str) -> int:
     return int(sum(wanted.values()))
 
 
-def _forget_grants(services: Services, firewall_id: str, mine: str) -> None:
+def _forget_grants(services: ReserveParts, firewall_id: str, mine: str) -> None:
     """Give back what nothing stands behind any more: no open grant, no request that waits."""
     live = services.requests.live_rows
     wanted, _ = services.rows.grants_by_request(firewall_id)

@@ -6,19 +6,28 @@ stored and before its grants are: of two that open at the same moment, at least 
 """
 
 from collections.abc import Iterable
+from typing import Protocol
 
 from shared.domain.errors import Reason
 from shared.domain.ids import key_of
 from shared.domain.model import AccessRequest, CloseReason, Policy, PortRequest, Principal, Status
 from shared.domain.policy import AskedPort, check_together
-from shared.use_cases.grants import close_early
-from shared.use_cases.services import Services
+from shared.use_cases.grants import CloseParts, close_early
+from shared.use_cases.parts import HasLimits, HasRequests
 
 _Subject = tuple[str, int]  # a VM's key and a port
 
 
+class SourceParts(HasLimits, HasRequests, Protocol):
+    """The parts for judging how many sources a requestor holds."""
+
+
+class FailSourceParts(CloseParts, HasLimits, Protocol):
+    """The parts for failing ports with too many sources."""
+
+
 def check_sources_held(
-    services: Services, policy: Policy, requestor: Principal, ports: Iterable[AskedPort]
+    services: SourceParts, policy: Policy, requestor: Principal, ports: Iterable[AskedPort]
 ) -> tuple[Reason, ...]:
     """Say which ports of a new request open to too many addresses with what is live already."""
     asked = list(ports)
@@ -34,7 +43,7 @@ def check_sources_held(
 
 
 def fail_ports_with_too_many_sources(
-    services: Services, policy: Policy | None, request: AccessRequest
+    services: FailSourceParts, policy: Policy | None, request: AccessRequest
 ) -> AccessRequest:
     """Fail the ports of a request that would open to too many addresses with what has begun."""
     opening = [port for port in request.ports if _is_opening(port)]
@@ -55,7 +64,7 @@ def fail_ports_with_too_many_sources(
 
 
 def _fail(
-    services: Services, request: AccessRequest, subject: _Subject, problem: str
+    services: FailSourceParts, request: AccessRequest, subject: _Subject, problem: str
 ) -> AccessRequest:
     ended = close_early(
         services,
@@ -68,7 +77,7 @@ def _fail(
 
 
 def _live(
-    services: Services, requestor: Principal, vm_ids: Iterable[str], *, but: str = ""
+    services: HasRequests, requestor: Principal, vm_ids: Iterable[str], *, but: str = ""
 ) -> list[PortRequest]:
     """Read the ports that a requestor has open or waiting on some VMs."""
     ids = set(services.requests.live(requestor=requestor.key)) - {but}

@@ -1,19 +1,36 @@
 """Submit an access request: permission first, then the policy, then its conditions."""
 
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from shared.domain.model import AccessRequest, Principal
 from shared.domain.policy import Asked
+from shared.use_cases.parts import (
+    HasAuthorize,
+    HasBastions,
+    HasFirewalls,
+    HasMachines,
+    HasPolicies,
+    HasTelemetry,
+)
 from shared.use_cases.policies.apply import get_policy
-from shared.use_cases.requests.bastion import with_bastion_sources
+from shared.use_cases.requests.bastion import BastionParts, with_bastion_sources
 from shared.use_cases.requests.idempotency import Repeat
 from shared.use_cases.requests.submit import (
     PolicyRequest,
+    SubmitParts,
     enforce_initiate,
     policy_covering,
     request_access,
 )
-from shared.use_cases.services import Services
+
+
+class CoveringParts(BastionParts, HasAuthorize, HasFirewalls, HasPolicies, HasTelemetry, Protocol):
+    """The parts for finding the policy of a request."""
+
+
+class SubmissionParts(SubmitParts, HasBastions, HasFirewalls, HasMachines, Protocol):
+    """The parts for submitting a request."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +51,7 @@ class NewRequest:
     sources_given: tuple[bool, ...] = ()
 
 
-def submit(services: Services, new: NewRequest) -> AccessRequest:
+def submit(services: SubmissionParts, new: NewRequest) -> AccessRequest:
     """Check, store and queue a request.
 
     Raises NotPermittedError, then NotFoundError, then OutsidePolicyError; nothing is stored then.
@@ -42,7 +59,7 @@ def submit(services: Services, new: NewRequest) -> AccessRequest:
     return request_access(services, with_policy(services, new))
 
 
-def with_policy(services: Services, new: NewRequest) -> PolicyRequest:
+def with_policy(services: CoveringParts, new: NewRequest) -> PolicyRequest:
     """Find the policy of a request. A caller without permission learns nothing about it."""
     new = _with_ids_of_policies(services, new)
     enforce_initiate(services, new.requestor, new.asked, break_glass=new.break_glass)
@@ -64,7 +81,7 @@ def with_policy(services: Services, new: NewRequest) -> PolicyRequest:
     )
 
 
-def _with_ids_of_policies(services: Services, new: NewRequest) -> NewRequest:
+def _with_ids_of_policies(services: HasFirewalls, new: NewRequest) -> NewRequest:
     """Name each machine as policies do: the ARN of an instance becomes Defender's form."""
     name = services.firewalls.machine_id
     ports = tuple(replace(port, vm_id=name(port.vm_id)) for port in new.asked.ports)

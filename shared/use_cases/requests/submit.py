@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Protocol
 
 from shared.domain.errors import (
     InvalidInputError,
@@ -29,12 +30,35 @@ from shared.ports import RowExistsError
 from shared.store.keys import is_request_id, new_request_id
 from shared.store.room import has_room, require_short
 from shared.use_cases.audit import record
-from shared.use_cases.permission import enforce, enforce_for_missing, enforce_on_found
+from shared.use_cases.parts import (
+    HasActivity,
+    HasAuthorize,
+    HasClock,
+    HasDue,
+    HasLimits,
+    HasNewId,
+    HasPace,
+    HasPolicies,
+    HasQueues,
+    HasRequests,
+    HasSideBySide,
+    HasTables,
+    HasTelemetry,
+    HasWorkers,
+)
+from shared.use_cases.permission import (
+    PermissionParts,
+    ScopeParts,
+    enforce,
+    enforce_for_missing,
+    enforce_on_found,
+)
 from shared.use_cases.requests.idempotency import Repeat, find_repeated, reserve_key
-from shared.use_cases.requests.paces import check_lengths
+from shared.use_cases.requests.paces import LengthParts, check_lengths
 from shared.use_cases.requests.reserving import (
     Fronts,
     Held,
+    ReserveParts,
     give_back,
     grants_asked,
     read_fronts,
@@ -42,7 +66,37 @@ from shared.use_cases.requests.reserving import (
     reserve,
 )
 from shared.use_cases.requests.source_bounds import check_sources_held
-from shared.use_cases.services import Services
+
+
+class NewRequestParts(HasClock, HasNewId, Protocol):
+    """The parts for making a request."""
+
+
+class FindRequestParts(ScopeParts, HasRequests, Protocol):
+    """The parts for showing a request to a caller."""
+
+
+class JudgeParts(
+    LengthParts, HasLimits, HasPolicies, HasRequests, HasSideBySide, HasWorkers, Protocol
+):
+    """The parts for judging a request by its policy."""
+
+
+class SubmitParts(
+    ReserveParts,
+    HasActivity,
+    HasAuthorize,
+    HasDue,
+    HasLimits,
+    HasNewId,
+    HasPace,
+    HasPolicies,
+    HasQueues,
+    HasTables,
+    HasTelemetry,
+    Protocol,
+):
+    """The parts for storing a request."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +115,7 @@ class PolicyRequest:
     repeat: Repeat | None = None
 
 
-def request_access(services: Services, new: PolicyRequest) -> AccessRequest:
+def request_access(services: SubmitParts, new: PolicyRequest) -> AccessRequest:
     """Check a request, record it and queue it.
 
     Raises NotPermittedError, or OutsidePolicyError with every line of the policy that the request
@@ -99,7 +153,7 @@ def request_access(services: Services, new: PolicyRequest) -> AccessRequest:
     return request
 
 
-def judge(services: Services, new: PolicyRequest) -> PolicyDecision:
+def judge(services: JudgeParts, new: PolicyRequest) -> PolicyDecision:
     """Decide whether the policy allows a request beside what its requestor holds already."""
     decision = check_request(new.policy, new.asked, services.limits, services.clock())
     if not decision.allowed:
@@ -109,7 +163,7 @@ def judge(services: Services, new: PolicyRequest) -> PolicyDecision:
 
 
 def _reads_to_judge(
-    services: Services, new: PolicyRequest
+    services: JudgeParts, new: PolicyRequest
 ) -> tuple[Callable[[], tuple[Reason, ...]], Callable[[], Fronts]]:
     """Return the reads that do not wait for each other: what is open already, and the VMs' rows."""
     policy, requestor, ports = new.policy, new.requestor, new.asked.ports
@@ -120,14 +174,14 @@ def _reads_to_judge(
 
 
 def _judged(
-    services: Services, new: PolicyRequest, sources: Iterable[Reason], fronts: Fronts
+    services: JudgeParts, new: PolicyRequest, sources: Iterable[Reason], fronts: Fronts
 ) -> PolicyDecision:
     short = check_lengths(services, new.policy, new.asked.ports, fronts)
     return PolicyDecision((*sources, *short))
 
 
 def _judge_and_count(
-    services: Services, new: PolicyRequest
+    services: SubmitParts, new: PolicyRequest
 ) -> tuple[PolicyDecision, dict[str, int], Held]:
     """Judge a request; count its grants by firewall and what its requestor holds, beside that."""
     decision = check_request(new.policy, new.asked, services.limits, services.clock())
@@ -140,14 +194,14 @@ def _judge_and_count(
     return _judged(services, new, sources, fronts), grants, held
 
 
-def permitted(services: Services, new: PolicyRequest) -> PolicyRequest:
+def permitted(services: PermissionParts, new: PolicyRequest) -> PolicyRequest:
     """Return a new request with the roles that allow it; raises NotPermittedError."""
     held = enforce_initiate(services, new.requestor, new.asked, break_glass=new.break_glass)
     return replace(new, authorized_by=held)
 
 
 def enforce_initiate(
-    services: Services, requestor: Principal, asked: Asked, *, break_glass: bool
+    services: PermissionParts, requestor: Principal, asked: Asked, *, break_glass: bool
 ) -> str:
     """Enforce the permission on every VM that a request names; return the roles that give it."""
     vm_ids = sorted({port.vm_id for port in asked.ports})
@@ -177,7 +231,7 @@ def _bounded(request: AccessRequest) -> AccessRequest:
 
 
 def _take_place(
-    services: Services,
+    services: SubmitParts,
     request: AccessRequest,
     grants: Mapping[str, int],
     held: Held,
@@ -203,14 +257,14 @@ def _take_place(
     return reserved
 
 
-def _note(services: Services, request: AccessRequest, firewalls: Iterable[str]) -> None:
+def _note(services: SubmitParts, request: AccessRequest, firewalls: Iterable[str]) -> None:
     now = services.clock()
     looks = [now + MINUTE, *([request.approval.deadline] if request.approval else [])]
     watch = [partial(services.due.add, at, "request", request.id, since=now) for at in looks]
     services.side_by_side(*watch, *services.requests.listings(request, firewalls))
 
 
-def new_request(services: Services, new: PolicyRequest) -> AccessRequest:
+def new_request(services: NewRequestParts, new: PolicyRequest) -> AccessRequest:
     """Make the access request of a new request that the policy allows."""
     now, policy = services.clock(), new.policy
     ports = []
@@ -252,7 +306,7 @@ def new_request(services: Services, new: PolicyRequest) -> AccessRequest:
     )
 
 
-def policy_covering(services: Services, vm_id: str, ports: Sequence[int]) -> str:
+def policy_covering(services: HasPolicies, vm_id: str, ports: Sequence[int]) -> str:
     """Find by key the policy that governs a VM's ports; raises NotFoundError.
 
     The policies of the subscription are read where no note leads to one: it is not applied yet, an
@@ -285,7 +339,7 @@ def _listing(policies: Iterable[Policy], vm_id: str) -> list[Policy]:
     ]
 
 
-def get_request(services: Services, request_id: str) -> AccessRequest:
+def get_request(services: HasRequests, request_id: str) -> AccessRequest:
     """Read a request; raises NotFoundError. The key of another row is no request's id."""
     found = services.requests.get(request_id) if is_request_id(request_id) else None
     if found is None:
@@ -294,7 +348,7 @@ def get_request(services: Services, request_id: str) -> AccessRequest:
 
 
 def find_request(
-    services: Services, request_id: str, caller: Principal, action: Action
+    services: FindRequestParts, request_id: str, caller: Principal, action: Action
 ) -> AccessRequest:
     """Read a request for a caller; raises NotFoundError where the caller holds the action.
 
@@ -307,7 +361,7 @@ def find_request(
         raise
 
 
-def read_request(services: Services, request_id: str, caller: Principal) -> AccessRequest:
+def read_request(services: FindRequestParts, request_id: str, caller: Principal) -> AccessRequest:
     """Read one's own request, or by right anybody's."""
     request = find_request(services, request_id, caller, Action.READ)
     if caller.key not in parties_of(request):

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Protocol
 
 from shared.domain.approval import check_approver, check_vote, pending
 from shared.domain.disclosure import without_details
@@ -11,11 +12,15 @@ from shared.domain.model import AccessRequest, Policy, PortRequest, Principal
 from shared.domain.permissions import Action
 from shared.domain.policy import latest_end
 from shared.domain.request import is_open
+from shared.use_cases.parts import HasAuthorize, HasPolicies, HasScopes
 from shared.use_cases.permission import CallerPermissions
 from shared.use_cases.policies.apply import standing
-from shared.use_cases.requests.decide import reasons_against_end
+from shared.use_cases.requests.decide import LatestEndParts, reasons_against_end
 from shared.use_cases.requests.submit import parties_of
-from shared.use_cases.services import Services
+
+
+class ViewParts(LatestEndParts, HasAuthorize, HasPolicies, HasScopes, Protocol):
+    """The parts for showing requests to a caller."""
 
 
 class Ability(StrEnum):
@@ -40,7 +45,7 @@ class RequestView:
 class Viewer:
     """A caller who looks at requests in one call; policies and permissions are read once."""
 
-    services: Services
+    services: ViewParts
     caller: Principal
     _policies: dict[str, Policy | None] = field(default_factory=dict)
 

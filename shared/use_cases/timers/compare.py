@@ -25,11 +25,11 @@ from shared.ports import Listed, Machine
 from shared.store.policies import VmRow
 from shared.use_cases.firewalls.failures import Failures
 from shared.use_cases.firewalls.paths import find_exposures, observed_of
-from shared.use_cases.firewalls.planning import Judged, intents, judge
+from shared.use_cases.firewalls.planning import Judged, PlanningParts, intents, judge
+from shared.use_cases.parts import HasFirewalls
 from shared.use_cases.policies.apply import describe_problems
 from shared.use_cases.policies.findings import Governed
 from shared.use_cases.policies.protect import unprotectable
-from shared.use_cases.services import Services
 
 _FINISHED = frozenset({PolicyState.SUCCEEDED, PolicyState.FAILED})
 _NO_ROWS = FirewallRows()
@@ -98,7 +98,9 @@ def _protections(rows: FirewallRows) -> dict[tuple[str, str], Protection]:
 # --- policies ----------------------------------------------------------------------------------
 
 
-def is_applied(services: Services, policy: Policy, rows: Iterable[VmRow], estate: Estate) -> bool:
+def is_applied(
+    services: HasFirewalls, policy: Policy, rows: Iterable[VmRow], estate: Estate
+) -> bool:
     """Tell whether applying a policy would store nothing new."""
     if policy.state not in _FINISHED or not all(estate.covers(vm.id) for vm in policy.vms):
         return False
@@ -145,7 +147,7 @@ def _is_in_force(
 
 
 def _is_closed(
-    services: Services,
+    services: HasFirewalls,
     vm_id: str,
     attachments: Iterable[Attachment],
     ports: Iterable[int],
@@ -177,7 +179,7 @@ def missing_firewalls(estate: Estate) -> set[str]:
     return protected | {each.firewall_id for rows in unlisted for each in rows.grants}
 
 
-def is_converged(services: Services, observed: Observed, estate: Estate) -> bool:
+def is_converged(services: PlanningParts, observed: Observed, estate: Estate) -> bool:
     """Tell whether a firewall holds what its rows say, and every row says what it holds."""
     if key_of(observed.firewall_id) in estate.unsettled:
         return False
@@ -190,7 +192,7 @@ def is_converged(services: Services, observed: Observed, estate: Estate) -> bool
     )
 
 
-def _judge(services: Services, observed: Observed, rows: FirewallRows) -> Judged:
+def _judge(services: PlanningParts, observed: Observed, rows: FirewallRows) -> Judged:
     """Judge a firewall by its listed rows; where there are grants, they are read and synced."""
     if rows.grants:
         return judge(services, observed, {})

@@ -7,17 +7,22 @@ than the longest stall of a worker, and no grant or request rests on it.
 """
 
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from shared.domain.approval import pending
 from shared.domain.ids import key_of
 from shared.domain.model import GRACE, MINUTE, AccessRequest, Grant
 from shared.store.due import Due, slot_of
-from shared.use_cases.services import Services
+from shared.use_cases.parts import HasClock, HasDue, HasPace, HasRows
 
 _SOON = 2 * MINUTE  # what is looked at by then is left to that look
 
 
-def fold_dues(services: Services, request: AccessRequest) -> None:
+class FoldParts(HasClock, HasDue, HasPace, HasRows, Protocol):
+    """The parts for folding the due rows of a request."""
+
+
+def fold_dues(services: FoldParts, request: AccessRequest) -> None:
     """Take off the due rows of ends that extensions gave a grace ago and have moved since."""
     moved = _moved_ends(request, services.clock())
     if not moved:
@@ -52,7 +57,7 @@ def _watched(request: AccessRequest) -> set[datetime]:
     return deadline | {slot_of(end + MINUTE) for end in _ends(request)}
 
 
-def _fold_firewall(services: Services, due: Due) -> None:
+def _fold_firewall(services: FoldParts, due: Due) -> None:
     """Take off a firewall's row unless a grant rests on it."""
     grants = services.rows.read(due.subject).grants
     grace = services.pace(due.subject).grace

@@ -3,19 +3,41 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from shared.domain.desired import Pace
 from shared.domain.model import MINUTE
 from shared.domain.times import format_sortable, parse_instant
 from shared.ports import Row, RowChangedError, RowExistsError, UnknownFirewallError
 from shared.store.due import Due
+from shared.use_cases.parts import (
+    HasActivity,
+    HasClock,
+    HasDue,
+    HasFirewalls,
+    HasPace,
+    HasQueues,
+    HasTables,
+    HasTelemetry,
+)
 from shared.use_cases.policies.findings import FindingType, read_findings, read_warnings
-from shared.use_cases.services import Services
 
 LATE = timedelta(minutes=3)
 KEPT_CLOSES = 1000
 UNKNOWN_FIREWALL = "unknown"
 _PARTITION = "health"
+
+
+class LatenessParts(HasActivity, HasFirewalls, Protocol):
+    """The parts for measuring how late accesses closed."""
+
+
+class LateSweepParts(HasClock, HasTables, HasTelemetry, Protocol):
+    """The parts for taking over a late sweep."""
+
+
+class HealthParts(LatenessParts, HasClock, HasDue, HasPace, HasQueues, HasTables, Protocol):
+    """The parts for the health report."""
 
 
 @dataclass(frozen=True)
@@ -56,19 +78,19 @@ class Health:
     lateness_by_kind: Mapping[str, KindLateness] = field(default_factory=dict)
 
 
-def note_sweep(services: Services, started: datetime) -> None:
+def note_sweep(services: HasTables, started: datetime) -> None:
     """Note that a sweep is at work; a worker that finds none recent runs one."""
     values = {"at": format_sortable(started)}
     services.tables.firewalls.upsert(Row(_PARTITION, "sweep", values))
 
 
-def last_sweep(services: Services) -> datetime | None:
+def last_sweep(services: HasTables) -> datetime | None:
     """Return when a sweep last started."""
     row = services.tables.firewalls.get(_PARTITION, "sweep")
     return parse_instant(str(row.values["at"])) if row else None
 
 
-def reserve_late_sweep(services: Services) -> bool:
+def reserve_late_sweep(services: LateSweepParts) -> bool:
     """Tell whether the sweep is late and this caller is the one to run it."""
     row = services.tables.firewalls.get(_PARTITION, "sweep")
     now = services.clock()
@@ -86,7 +108,7 @@ def reserve_late_sweep(services: Services) -> bool:
     return True
 
 
-def report(services: Services) -> Health:
+def report(services: HealthParts) -> Health:
     """Read how the app is."""
     now = services.clock()
     swept = last_sweep(services)
@@ -118,12 +140,12 @@ def report(services: Services) -> Health:
     )
 
 
-def _is_overdue(services: Services, due: Due, now: datetime) -> bool:
+def _is_overdue(services: HasPace, due: Due, now: datetime) -> bool:
     """Tell whether a firewall is overdue by the pace of its provider."""
     return due.kind == "firewall" and due.at < now - services.pace(due.subject).overdue
 
 
-def _allowed(services: Services) -> str:
+def _allowed(services: HasFirewalls) -> str:
     """Say by how much each kind of firewall may be overdue."""
     allowed = {provider.label: provider.pace.overdue for provider in services.firewalls}
     if set(allowed.values()) <= {2 * MINUTE}:
@@ -132,7 +154,7 @@ def _allowed(services: Services) -> str:
     return " or ".join(told)
 
 
-def _findings(services: Services) -> list[str]:
+def _findings(services: HasTables) -> list[str]:
     """Say which policies need a person, and what to do."""
     failed = read_findings(services, FindingType.FAILED)
     exposed = read_findings(services, FindingType.EXPOSED)
@@ -157,12 +179,12 @@ def _count(number: int, one: str, many: str) -> str:
     return f"{number} {one if number == 1 else many}"
 
 
-def lateness(services: Services) -> Lateness:
+def lateness(services: LatenessParts) -> Lateness:
     """Measure the newest closes of the kind of firewall that is latest by its own pace."""
     return _latest(lateness_by_kind(services))
 
 
-def lateness_by_kind(services: Services) -> dict[str, KindLateness]:
+def lateness_by_kind(services: LatenessParts) -> dict[str, KindLateness]:
     """Measure the newest closes of each kind of firewall apart, by the label of its provider.
 
     One provider takes minutes for a write and another seconds: figures over both describe neither.
@@ -178,7 +200,7 @@ def lateness_by_kind(services: Services) -> dict[str, KindLateness]:
     }
 
 
-def _provider_of(services: Services, firewall_id: str) -> tuple[str, Pace]:
+def _provider_of(services: HasFirewalls, firewall_id: str) -> tuple[str, Pace]:
     try:
         provider = services.firewalls.of(firewall_id)
     except UnknownFirewallError:

@@ -4,16 +4,21 @@ The memory is bounded and may be lost: the order of a sweep is all that rests on
 """
 
 from collections.abc import Iterable
+from typing import Protocol
 
 from shared.domain.ids import digest, key_of
 from shared.ports import Row
-from shared.use_cases.services import Services
+from shared.use_cases.parts import HasTables, HasTelemetry
 
 _PLACE = ("health", "overran")
 _MOST = 500  # digests of 32 characters, in a column that holds 32,768
 
 
-def overran_before(services: Services) -> frozenset[str]:
+class OverrunParts(HasTables, HasTelemetry, Protocol):
+    """The parts for remembering firewalls whose sweep overran."""
+
+
+def overran_before(services: OverrunParts) -> frozenset[str]:
     """Return the digests of the firewalls that overran in the last sweep."""
     try:
         row = services.tables.firewalls.get(*_PLACE)
@@ -23,7 +28,7 @@ def overran_before(services: Services) -> frozenset[str]:
     return frozenset(str(row.values.get("firewalls", "")).split()) if row else frozenset()
 
 
-def note_overruns(services: Services, firewall_ids: Iterable[str]) -> None:
+def note_overruns(services: OverrunParts, firewall_ids: Iterable[str]) -> None:
     """Remember the firewalls that overran in this sweep."""
     digests = sorted(digest(key_of(each)) for each in firewall_ids)[:_MOST]
     try:

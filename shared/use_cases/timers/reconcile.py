@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Protocol
 
 from shared.domain.ids import key_of, places_in, row_key
 from shared.domain.model import Policy
@@ -17,7 +18,19 @@ from shared.store.policies import VmRow
 from shared.use_cases.firewalls.converge import converge
 from shared.use_cases.firewalls.paths import with_firewalls
 from shared.use_cases.messages import send_firewall
-from shared.use_cases.policies.apply import apply_policy
+from shared.use_cases.parts import (
+    HasExportAudit,
+    HasExports,
+    HasInventory,
+    HasKeepActivity,
+    HasKeepRequests,
+    HasNames,
+    HasPolicies,
+    HasScopes,
+    HasTables,
+    HasTelemetry,
+)
+from shared.use_cases.policies.apply import ApplyParts, apply_policy
 from shared.use_cases.policies.findings import (
     Finding,
     FindingType,
@@ -26,7 +39,6 @@ from shared.use_cases.policies.findings import (
     note_warnings,
     read_findings,
 )
-from shared.use_cases.services import Services
 from shared.use_cases.timers.compare import (
     Estate,
     count_open,
@@ -46,6 +58,20 @@ MOST_MESSAGES = 200  # in one run, for policies it had no time for
 _MARKER = ("health", "reconcile")
 
 
+class ReconcileParts(
+    ApplyParts,
+    HasExportAudit,
+    HasExports,
+    HasInventory,
+    HasKeepActivity,
+    HasKeepRequests,
+    HasNames,
+    HasScopes,
+    Protocol,
+):
+    """The parts for reconciling everything: nearly every part, as it repeats the work of the others."""
+
+
 @dataclass
 class _Run:
     """What one run has learnt and done."""
@@ -62,7 +88,7 @@ class _Run:
     left: int = 0
 
 
-def reconcile(services: Services) -> int:
+def reconcile(services: ReconcileParts) -> int:
     """Find and repair what no due row leads to; return how many pieces failed.
 
     Firewalls that differ come first, except behind a policy that is about to be applied: rows that
@@ -88,7 +114,7 @@ def reconcile(services: Services) -> int:
     return run.failed
 
 
-def _report(services: Services, run: _Run) -> None:
+def _report(services: ReconcileParts, run: _Run) -> None:
     services.telemetry.event(
         "jit.reconcile.completed",
         firewalls=len(run.looked_at),
@@ -100,7 +126,7 @@ def _report(services: Services, run: _Run) -> None:
     )
 
 
-def _try(services: Services, run: _Run, subject: str, work: Callable[[], object]) -> bool:
+def _try(services: HasTelemetry, run: _Run, subject: str, work: Callable[[], object]) -> bool:
     """Do one piece; what fails is tried again next time and stops no other."""
     try:
         work()
@@ -114,7 +140,7 @@ def _try(services: Services, run: _Run, subject: str, work: Callable[[], object]
 # --- listing -----------------------------------------------------------------------------------
 
 
-def _list_everything(services: Services, run: _Run) -> None:
+def _list_everything(services: ReconcileParts, run: _Run) -> None:
     """List the cloud and then the rows, one subscription at a time."""
     for subscription in sorted({scope.split("/")[2].lower() for scope in services.scopes}):
         listed: list[FirewallProvider] = []
@@ -125,14 +151,14 @@ def _list_everything(services: Services, run: _Run) -> None:
     _try(services, run, "policies", partial(_read_policies, services, run))
 
 
-def _read_policies(services: Services, run: _Run) -> None:
+def _read_policies(services: HasPolicies, run: _Run) -> None:
     policies = services.policies.everything()
     run.vm_rows = services.policies.all_vm_rows()
     run.policies = policies
 
 
 def _list_one(
-    services: Services, estate: Estate, subscription: str, providers: list[FirewallProvider]
+    services: ReconcileParts, estate: Estate, subscription: str, providers: list[FirewallProvider]
 ) -> None:
     """Take in what is listed of a subscription; `providers` gets those whose firewalls it shows."""
     listed = services.inventory.read(places_in(services.scopes, subscription))
@@ -144,7 +170,7 @@ def _list_one(
 
 
 def _find_ours(
-    services: Services, run: _Run, subscription: str, listed: Sequence[FirewallProvider]
+    services: ReconcileParts, run: _Run, subscription: str, listed: Sequence[FirewallProvider]
 ) -> None:
     """Find the firewalls that bear our mark where the lists do not show them."""
     for scope in services.scopes:
@@ -162,7 +188,7 @@ def _find_in(run: _Run, provider: FirewallProvider, scope: str) -> None:
 # --- comparing ---------------------------------------------------------------------------------
 
 
-def _compare_firewalls(services: Services, run: _Run) -> None:
+def _compare_firewalls(services: ReconcileParts, run: _Run) -> None:
     """Note the firewalls that differ from their rows, and those that were not listed."""
     run.due.update({key_of(each): each for each in run.unlisted})
     estate = run.estate
@@ -175,7 +201,7 @@ def _compare_firewalls(services: Services, run: _Run) -> None:
             run.due[key] = observed.firewall_id
 
 
-def _compare_policies(services: Services, run: _Run, policies: Iterable[Policy]) -> None:
+def _compare_policies(services: ReconcileParts, run: _Run, policies: Iterable[Policy]) -> None:
     """Note the policies that differ from what is stored and what was listed."""
     for policy in policies:
         rows = run.vm_rows.get(key_of(policy.id), [])
@@ -184,7 +210,7 @@ def _compare_policies(services: Services, run: _Run, policies: Iterable[Policy])
             run.differ.append(policy)
 
 
-def _holds(services: Services, subject: str, compare: Callable[[], bool]) -> bool:
+def _holds(services: HasTelemetry, subject: str, compare: Callable[[], bool]) -> bool:
     """Tell whether a comparison found no difference; one that fails is a difference."""
     try:
         return compare()
@@ -193,7 +219,7 @@ def _holds(services: Services, subject: str, compare: Callable[[], bool]) -> boo
         return False
 
 
-def _note_exposures(services: Services, run: _Run) -> None:
+def _note_exposures(services: ReconcileParts, run: _Run) -> None:
     """Store what is exposed under the policies that are not applied, where that has changed."""
     findings = read_findings(services, FindingType.EXPOSED, limit=0)
     known = {key_of(each.policy_id): each for each in findings}
@@ -205,7 +231,7 @@ def _note_exposures(services: Services, run: _Run) -> None:
 
 
 def _note_exposure(
-    services: Services, estate: Estate, policy: Policy, known: dict[str, Finding]
+    services: ReconcileParts, estate: Estate, policy: Policy, known: dict[str, Finding]
 ) -> None:
     governed = governed_by(policy, estate)
     finding, complete = judge_exposure(services, policy.id, governed, estate.observed)
@@ -217,7 +243,7 @@ def _note_exposure(
 # --- repairing ---------------------------------------------------------------------------------
 
 
-def _converge_apart(services: Services, run: _Run, waiting: set[str]) -> None:
+def _converge_apart(services: ReconcileParts, run: _Run, waiting: set[str]) -> None:
     """Converge the firewalls behind no policy that waits, and compare their policies again."""
     converged = _converge(services, run, set(run.due) - _firewalls_behind(run, waiting))
     differ = {key_of(policy.id) for policy in run.differ}
@@ -250,7 +276,7 @@ def _firewalls_behind(run: _Run, policies: set[str]) -> set[str]:
     return {key_of(each) for each in named | attached}
 
 
-def _converge(services: Services, run: _Run, keys: Iterable[str]) -> set[str]:
+def _converge(services: ReconcileParts, run: _Run, keys: Iterable[str]) -> set[str]:
     """Converge some firewalls that differ, side by side; return those whose reads were seen."""
     firewalls = [run.due.pop(key) for key in sorted(keys)]
     run.looked_at |= {key_of(each) for each in firewalls}
@@ -267,7 +293,7 @@ def _converge(services: Services, run: _Run, keys: Iterable[str]) -> set[str]:
     return {key_of(each) for each, well in zip(firewalls, done, strict=True) if well}
 
 
-def _apply_in_turn(services: Services, run: _Run, stopped_at: str) -> None:
+def _apply_in_turn(services: ReconcileParts, run: _Run, stopped_at: str) -> None:
     """Apply the policies that differ, beginning after the one at which the last run stopped.
 
     The policy is noted before it is applied. One that always takes the whole run is thus the last
@@ -291,7 +317,7 @@ def _apply_in_turn(services: Services, run: _Run, stopped_at: str) -> None:
         _try(services, run, "marker", partial(_note, services, ""))
 
 
-def _send_rest(services: Services, run: _Run, policies: list[Policy]) -> None:
+def _send_rest(services: ReconcileParts, run: _Run, policies: list[Policy]) -> None:
     """Send messages for the policies this run has no time for; their firewalls go with them."""
     run.left = len(policies)
     for policy in policies[:MOST_MESSAGES]:
@@ -300,7 +326,7 @@ def _send_rest(services: Services, run: _Run, policies: list[Policy]) -> None:
         del run.due[key]
 
 
-def _stopped_at(services: Services, run: _Run) -> str:
+def _stopped_at(services: ReconcileParts, run: _Run) -> str:
     """Return the key of the policy at which the last run stopped; empty: it came to its end."""
     found: list[str] = []
 
@@ -311,5 +337,5 @@ def _stopped_at(services: Services, run: _Run) -> str:
     return found[0] if _try(services, run, "marker", read) else ""
 
 
-def _note(services: Services, policy_key: str) -> None:
+def _note(services: HasTables, policy_key: str) -> None:
     services.tables.firewalls.upsert(Row(*_MARKER, {"policy": policy_key}))

@@ -5,6 +5,7 @@ The walk goes over all stored requests, notes where it stopped, and begins anew 
 """
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from shared.domain.model import AccessRequest
 from shared.ports import Row
@@ -12,8 +13,8 @@ from shared.store.codec import UnreadableRowError
 from shared.store.live import LIVE
 from shared.store.policies import LAST
 from shared.store.room import unpack_request
+from shared.use_cases.parts import HasRequests, HasTables, HasTelemetry, HasWorkers
 from shared.use_cases.requests.idempotency import REPEATS
-from shared.use_cases.services import Services
 
 PIECE = 500  # requests that one run looks at
 PARTITIONS = 100
@@ -21,7 +22,11 @@ _NOTE = ("health", "index")
 _NEXT = "!"  # added to a key or partition: what sorts right after it
 
 
-def list_missing(services: Services) -> None:
+class ReindexParts(HasRequests, HasTables, HasTelemetry, HasWorkers, Protocol):
+    """The parts for listing requests that an index lacks."""
+
+
+def list_missing(services: ReindexParts) -> None:
     """List one piece of the requests; a failure is reported, and tried again by the next run."""
     try:
         looked_at, added = _walk(services)
@@ -32,7 +37,7 @@ def list_missing(services: Services) -> None:
         services.telemetry.event("jit.index.repaired", requests=looked_at, rows=added)
 
 
-def _walk(services: Services) -> tuple[int, int]:
+def _walk(services: ReindexParts) -> tuple[int, int]:
     table = services.tables.requests
     partition, key = _noted(services)
     looked_at = added = 0
@@ -67,17 +72,17 @@ def _after(prefix: str) -> str:
     return prefix[:-1] + chr(ord(prefix[-1]) + 1)
 
 
-def _noted(services: Services) -> tuple[str, str]:
+def _noted(services: HasTables) -> tuple[str, str]:
     row = services.tables.firewalls.get(*_NOTE)
     return (str(row.values["partition"]), str(row.values["key"])) if row else ("", "")
 
 
-def _list_all(services: Services, rows: Sequence[Row]) -> int:
+def _list_all(services: ReindexParts, rows: Sequence[Row]) -> int:
     requests = [request for row in rows if (request := _request(services, row))]
     return sum(services.workers(services.requests.index.note_missing, requests))
 
 
-def _request(services: Services, row: Row) -> AccessRequest | None:
+def _request(services: HasTelemetry, row: Row) -> AccessRequest | None:
     try:
         return unpack_request(row.values)
     except UnreadableRowError as error:

@@ -8,6 +8,7 @@ listed nowhere. Where a run stopped is noted; without that note the walk begins 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Protocol
 
 from shared.domain.model import AccessRequest, PortRequest
 from shared.ports import Row, RowChangedError, Table
@@ -17,8 +18,19 @@ from shared.store.keys import age_key
 from shared.store.live import LIVE
 from shared.store.policies import LAST
 from shared.store.room import unpack_request
+from shared.use_cases.parts import (
+    HasClock,
+    HasDue,
+    HasExportAudit,
+    HasExports,
+    HasKeepActivity,
+    HasKeepRequests,
+    HasRequests,
+    HasRows,
+    HasTables,
+    HasTelemetry,
+)
 from shared.use_cases.requests.idempotency import REPEATS, is_forgotten
-from shared.use_cases.services import Services
 from shared.use_cases.timers.health import KEPT_CLOSES
 
 # What one run reads of each type of row: the rest is left to the next, a quarter of an hour later.
@@ -31,7 +43,23 @@ _FIRST_DAY = "0"  # days begin with a digit; what else is kept beside them does 
 _EVER = datetime.max.replace(tzinfo=UTC)
 
 
-def forget_old(services: Services) -> None:
+class RetentionParts(
+    HasClock,
+    HasDue,
+    HasExportAudit,
+    HasExports,
+    HasKeepActivity,
+    HasKeepRequests,
+    HasRequests,
+    HasRows,
+    HasTables,
+    HasTelemetry,
+    Protocol,
+):
+    """The parts for deleting what is past its time."""
+
+
+def forget_old(services: RetentionParts) -> None:
     """Purge one piece of each type of row; the next run retries what fails."""
     gone = {}
     for forget in (_forget_activity, _forget_closes, _forget_requests):
@@ -43,7 +71,7 @@ def forget_old(services: Services) -> None:
     services.telemetry.event("jit.retention.completed", **gone)
 
 
-def _forget_activity(services: Services) -> int:
+def _forget_activity(services: RetentionParts) -> int:
     """Forget the facts of the oldest days that are past their time, whole days only."""
     if not services.keep_activity:
         return 0
@@ -54,7 +82,7 @@ def _forget_activity(services: Services) -> int:
     return _delete(table, table.scan(_FIRST_DAY, first_kept, limit=PIECE))
 
 
-def _forget_closes(services: Services) -> int:
+def _forget_closes(services: HasTables) -> int:
     """Forget how late closes were, but for the newest, which are all that is ever looked at."""
     table = services.tables.activity
     return _delete(table, table.query(CLOSES, limit=KEPT_CLOSES + PIECE)[KEPT_CLOSES:])
@@ -82,7 +110,7 @@ class _Round:
     watched: frozenset[str]
 
 
-def _forget_requests(services: Services) -> int:
+def _forget_requests(services: RetentionParts) -> int:
     """Walk on over requests and remembered ids, and forget those that have had their time."""
     before = services.clock() - services.keep_requests if services.keep_requests else None
     # NB. What is watched is read first: a request that has ended is never watched again.
@@ -109,12 +137,12 @@ def _forget_requests(services: Services) -> int:
     return gone
 
 
-def _noted(services: Services) -> tuple[str, str]:
+def _noted(services: HasTables) -> tuple[str, str]:
     row = services.tables.firewalls.get(*_NOTE)
     return (str(row.values["partition"]), str(row.values["key"])) if row else ("", "")
 
 
-def _old_rows(services: Services, this_round: _Round, start: Row, limit: int) -> list[Row]:
+def _old_rows(services: HasTables, this_round: _Round, start: Row, limit: int) -> list[Row]:
     """Read on in a partition: of a policy's requests, those from before what is kept."""
     table = services.tables.requests
     if start.partition.startswith(REPEATS):
@@ -125,7 +153,7 @@ def _old_rows(services: Services, this_round: _Round, start: Row, limit: int) ->
     return table.query(start.partition, start=max(start.key, oldest), limit=limit)
 
 
-def _forget_row(services: Services, this_round: _Round, row: Row) -> bool:
+def _forget_row(services: RetentionParts, this_round: _Round, row: Row) -> bool:
     """Delete a row that has had its time, as it was read; what cannot be read stays."""
     try:
         if row.partition.startswith(REPEATS):
@@ -145,7 +173,7 @@ def _forget_row(services: Services, this_round: _Round, row: Row) -> bool:
     return over
 
 
-def _let_go(services: Services, this_round: _Round, request: AccessRequest) -> bool:
+def _let_go(services: RetentionParts, this_round: _Round, request: AccessRequest) -> bool:
     """Take a request that has had its time off the lists; False: it is kept."""
     if not request.is_final or not all(_ended(port, this_round.before) for port in request.ports):
         return False
@@ -160,7 +188,7 @@ def _ended(port: PortRequest, before: datetime | None) -> bool:
     return before is not None and port.closed_at is not None and port.closed_at < before
 
 
-def _is_granted(services: Services, request: AccessRequest) -> bool:
+def _is_granted(services: HasRows, request: AccessRequest) -> bool:
     """Tell whether a firewall still has a row for it, wanted or sealed."""
     return any(
         services.rows.get_grant(front.firewall_id, request.id, port.vm_id, port.port) is not None

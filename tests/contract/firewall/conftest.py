@@ -20,7 +20,7 @@ def server() -> Iterator[ArmServer]:
 @pytest.fixture
 def real(server: ArmServer) -> Iterator[AzureGround]:
     """Give the simulator, all of it as at the start."""
-    client = ArmClient(server.url, "local:somebody")
+    client = ArmClient(server.url, "local:writer")
     client.control("reset")
     yield AzureGround(client)
     client.close()

@@ -44,7 +44,7 @@ def allow(number: int, priority: int = 0, **changes: Any) -> SecurityRule:
 
 
 def deny(priority: int = 1000) -> SecurityRule:
-    """Make a standing deny of ours."""
+    """Make a deny rule of ours."""
     return SecurityRule(
         name=NAMES.deny(VM, 4),
         access=Access.DENY,
@@ -58,7 +58,7 @@ def deny(priority: int = 1000) -> SecurityRule:
 
 
 def foreign(name: str = "allow-https", priority: int = 310, **changes: Any) -> SecurityRule:
-    """Make a rule of somebody else's."""
+    """Make a rule of another writer."""
     made = SecurityRule(
         name=name,
         access=Access.ALLOW,
@@ -78,7 +78,7 @@ def one_of_each() -> tuple[SecurityRule, SecurityRule]:
 
 
 class Ground(Protocol):
-    """Firewalls of either kind, and what somebody else does to them."""
+    """Firewalls of either kind, and what another writer does to them."""
 
     @property
     def firewall(self) -> Firewall:
@@ -90,7 +90,7 @@ class Ground(Protocol):
         ...
 
     def edit(self, firewall_id: str, *put: SecurityRule, remove: Iterable[str] = ()) -> None:
-        """Edit it as somebody else."""
+        """Edit it as another writer."""
         ...
 
     def refuse(self, rule_name: str) -> None:
@@ -119,7 +119,7 @@ class MemoryGround:
         return firewall_id
 
     def edit(self, firewall_id: str, *put: SecurityRule, remove: Iterable[str] = ()) -> None:
-        """Edit it as somebody else."""
+        """Edit it as another writer."""
         self.firewall.edit(firewall_id, *put, remove=remove)
 
     def refuse(self, rule_name: str) -> None:
@@ -166,7 +166,7 @@ class AzureGround:
         return firewall_id
 
     def edit(self, firewall_id: str, *put: SecurityRule, remove: Iterable[str] = ()) -> None:
-        """Edit it as somebody else."""
+        """Edit it as another writer."""
         bodies = [write_rule(rule) for rule in put]
         self.arm.control("edit", {"nsg": firewall_id, "put": bodies, "delete": list(remove)})
 

@@ -1,4 +1,4 @@
-"""Closing tries every door."""
+"""Closing tries every write."""
 
 from dataclasses import replace
 
@@ -57,7 +57,7 @@ def test_a_policy_against_whole_writes_is_passed_by_child_writes(
 
 @pytest.mark.parametrize("whole", [True, False])
 def test_a_rule_that_cannot_go_is_turned_into_a_deny(real: AzureGround, whole: bool) -> None:
-    """With every removal refused, the rule stays where it is and lets nobody in; that is told."""
+    """With every removal refused, the rule stays where it is and lets no caller in; a problem names it."""
     real.whole = whole
     firewall_id = real.add(foreign(), allow(1), allow(2))
     before = foreign_part(real.raw(firewall_id))
@@ -88,7 +88,7 @@ def test_a_rule_that_was_turned_into_a_deny_still_has_to_go(real: AzureGround) -
     assert held(real, firewall_id) == {}
 
 
-def test_with_every_door_shut_the_rule_is_named(real: AzureGround) -> None:
+def test_with_every_write_refused_the_rule_is_named(real: AzureGround) -> None:
     """Nothing helps: the refusal says which rule, and what each way was refused for."""
     firewall_id = real.add(foreign(), allow(1))
     before = real.raw(firewall_id)
@@ -100,7 +100,7 @@ def test_with_every_door_shut_the_rule_is_named(real: AzureGround) -> None:
     assert real.raw(firewall_id) == before
 
 
-def test_a_standing_deny_that_cannot_go_is_left_alone(real: AzureGround) -> None:
+def test_a_deny_rule_that_cannot_be_removed_is_left_alone(real: AzureGround) -> None:
     """It closes already; it is only told."""
     firewall_id = real.add(foreign(), deny())
     before = real.raw(firewall_id)
@@ -110,7 +110,7 @@ def test_a_standing_deny_that_cannot_go_is_left_alone(real: AzureGround) -> None
     assert real.raw(firewall_id) == before
 
 
-def test_the_doors_are_for_closing_only(real: AzureGround) -> None:
+def test_the_other_writes_are_for_closing_only(real: AzureGround) -> None:
     """A rule that may not be put is refused at once: opening tries no second way."""
     firewall_id = real.add(foreign())
     real.order({"kind": "linkedAuthorizationFailed", "times": None})

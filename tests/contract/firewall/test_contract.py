@@ -49,7 +49,7 @@ def test_a_firewall_that_is_gone_is_said_to_be_gone(ground: Ground) -> None:
 
 
 def test_a_version_stands_for_the_rules(ground: Ground) -> None:
-    """The same as long as nobody writes, another after any edit."""
+    """The version stays the same without a write, and differs after any edit."""
     firewall_id = ground.add(foreign())
     first = ground.firewall.read(firewall_id).version
     assert ground.firewall.read(firewall_id).version == first
@@ -110,7 +110,7 @@ STALE = {
 
 @pytest.mark.parametrize("kind", STALE)
 def test_a_stale_snapshot_writes_nothing(ground: Ground, kind: str) -> None:
-    """Somebody's edit since the read is noticed, and both their rules and ours stay."""
+    """Another writer's edit since the read is noticed, and both their rules and ours stay."""
     firewall_id = ground.add(foreign(), allow(9))
     snapshot = ground.firewall.read(firewall_id)
     ground.edit(firewall_id, foreign("quarantine", 150, access=Access.DENY))

@@ -46,7 +46,7 @@ def test_a_read_waits_for_a_rule_on_its_way(real: AzureGround) -> None:
 def test_a_group_that_never_settles_is_given_up(real: AzureGround) -> None:
     """After ten seconds, with pauses that grow to a second, a read fails rather than guess.
 
-    Nobody who waits for a write waits more than a fifth too long, or a quarter of a second.
+    No caller that waits for a write waits more than a fifth too long, or a quarter of a second.
     """
     firewall_id = real.add(foreign())
     real.arm.control("settings", {"settle": 3600})

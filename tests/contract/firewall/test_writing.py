@@ -40,7 +40,7 @@ def test_one_change_is_a_child_write_and_more_are_a_whole_one(real: AzureGround,
 
 @pytest.mark.parametrize("kind", WRITES)
 @pytest.mark.parametrize("fault", ["precondition", "locked", "conflict"])
-def test_somebody_else_s_write_means_read_again(real: AzureGround, fault: str, kind: str) -> None:
+def test_another_writer_s_write_means_read_again(real: AzureGround, fault: str, kind: str) -> None:
     """412, 409 and the 429 that is a lock are one thing, and are tried once."""
     changes, calls = WRITES[kind]
     firewall_id = real.add(foreign(), allow(9))
@@ -71,7 +71,7 @@ def test_a_quota_says_when_to_come_back(real: AzureGround, by: str, kind: str) -
 @pytest.mark.parametrize("kind", WRITES)
 @pytest.mark.parametrize("status", [500, 503, 504])
 def test_a_failed_write_is_tried_once(real: AzureGround, status: int, kind: str) -> None:
-    """A 5xx is left to whoever converges: it may or may not have taken effect."""
+    """A 5xx is left to the next converge: it may or may not have taken effect."""
     changes, calls = WRITES[kind]
     firewall_id = real.add(foreign(), allow(9))
     snapshot = real.firewall.read(firewall_id)
@@ -133,7 +133,7 @@ def test_a_bad_rule_in_a_whole_write_is_found_out(real: AzureGround) -> None:
     assert real.raw(firewall_id) == before
 
 
-def test_a_bad_rule_that_nobody_names_is_found_by_child_writes(real: AzureGround) -> None:
+def test_a_bad_rule_that_no_error_names_is_found_by_child_writes(real: AzureGround) -> None:
     """Where a whole write's error names no rule, changes go one by one until one is to blame."""
     firewall_id = real.add(foreign())
     bad = allow(2, 4097)

@@ -7,7 +7,7 @@ from shared.adapters.arm import ArmReader
 from shared.adapters.arm_clients import LocalName, arm_client
 from shared.adapters.arm_firewall_estate import ArmFirewallEstate
 from shared.firewalls.azure_rules.finding import AzureFirewallFinder
-from tests.contract.arm import firewalls as hub
+from tests import firewalls as hub
 from tests.contract.provider.grounds_azure_firewall import (
     SETTINGS,
     ClassicGround,

@@ -9,7 +9,7 @@ from shared.firewalls.azure_rules.model import NOWHERE, AzureSettings
 from shared.firewalls.firewall_policy.provider import FirewallPolicyProvider
 from shared.firewalls.ip_group.provider import IpGroupProvider
 from shared.ports import FirewallProvider
-from tests.contract.arm import firewalls as hub
+from tests import firewalls as hub
 from tests.contract.provider.crashing import Crashing
 from tests.contract.provider.hub import GuardedCloud, Hub
 from tests.fakes import Clock

@@ -12,7 +12,7 @@ from local.arm.serve import ArmServer
 from shared.adapters.arm_clients import LocalName, arm_client
 from shared.adapters.arm_firewalls import ArmFirewalls
 from shared.ports import RefusedError
-from tests.contract.arm import firewalls as hub
+from tests import firewalls as hub
 from tests.fakes import Clock
 
 WRITE = timedelta(minutes=4)

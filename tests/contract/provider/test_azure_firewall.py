@@ -11,7 +11,7 @@ from shared.firewalls.azure_firewall import wire as classic_wire
 from shared.firewalls.azure_rules.model import AzureSettings
 from shared.firewalls.firewall_policy.provider import FirewallPolicyProvider
 from shared.ports import FirewallChangedError, SettlingError
-from tests.contract.arm import firewalls as hub
+from tests import firewalls as hub
 from tests.contract.provider.azure_firewall import body_of, edit
 from tests.contract.provider.crashing import KilledError
 from tests.contract.provider.grounds_azure_firewall import (

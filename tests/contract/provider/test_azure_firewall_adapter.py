@@ -11,7 +11,7 @@ from shared.ports import (
     SettlingError,
     ThrottledError,
 )
-from tests.contract.arm import firewalls as hub
+from tests import firewalls as hub
 from tests.contract.provider.grounds_azure_firewall import PolicyGround
 
 GROUP = f"{hub.POLICY}/ruleCollectionGroups/jit-test1"

@@ -9,7 +9,7 @@ from shared.domain.path import sources_at
 from shared.firewalls.azure_rules.discovery import find_paths
 from shared.firewalls.azure_rules.estate import Estate
 from shared.ports import OutsideError
-from tests.contract.arm import firewalls as hub
+from tests import firewalls as hub
 from tests.contract.provider.azure_firewall import body_of, edit, finder_of
 from tests.contract.provider.grounds_azure_firewall import (
     ADDRESS,

@@ -9,7 +9,7 @@ from shared.domain.desired import Entry, Verdict
 from shared.firewalls.azure_rules.model import NOWHERE, AzureSettings
 from shared.firewalls.firewall_policy.provider import FirewallPolicyProvider
 from shared.ports import RefusedError
-from tests.contract.arm import firewalls as hub
+from tests import firewalls as hub
 from tests.contract.provider.azure_firewall import body_of, edit
 from tests.contract.provider.grounds_azure_firewall import (
     ADDRESS,

@@ -4,7 +4,7 @@ from typing import Any
 
 from shared.domain.ids import key_of
 from shared.firewalls.firewall_policy.wire import group_id
-from tests.contract.arm import firewalls as hub
+from tests import firewalls as hub
 from tests.contract.provider.azure_firewall import finder_of
 from tests.contract.provider.grounds_azure_firewall import SETTINGS, PolicyGround
 from tests.contract.provider.subject import Subject

@@ -29,6 +29,8 @@ ActivityOperation = Literal[
     "revoked",
     "closed",
     "ended",
+    "sessionDisconnected",
+    "sessionsKept",
     "repaired",
     "refused",
     "policyCreated",
