@@ -7,7 +7,7 @@ import azure.functions as func
 from functions.cloud_metadata import Here, cloud_metadata
 from functions.openapi import document
 from functions.operations import Operation, declare, json_answer
-from functions.query import page_of, query_of
+from functions.query import page_of, query_of, token_of
 from functions.report_answers import machine_answer
 from functions.web import absolute, answer, caller, envelope, handled
 from shared.bootstrap import app
@@ -37,10 +37,14 @@ _PAGE = 500
 def list_machines(req: func.HttpRequest) -> func.HttpResponse:
     """Report for every VM in scope whether its management ports are governed, and really closed."""
     principal = caller(req)
-    found = report_to_caller(app().services, app().inventory, principal, _scope(req))
-    page = page_of(req, found.machines, lambda report: key_of(report.machine.id), most=_PAGE)
-    bastions = find_bastions(app().services, [report.machine for report in page.items])
-    value = [machine_answer(report, bastions[key_of(report.machine.id)]) for report in page.items]
+    services = app().services
+    found = report_to_caller(
+        services, app().estates, principal, _scope(req), is_next_page=bool(token_of(req))
+    )
+    page = page_of(req, found.machines, lambda listed: listed.key, most=_PAGE)
+    bastions = find_bastions(services, page.items)
+    reports = found.judge(page.items)
+    value = [machine_answer(report, bastions[key_of(report.machine.id)]) for report in reports]
     return answer(
         HTTPStatus.OK, {"value": value, "unanswered": list(found.unanswered), **page.link()}
     )

@@ -100,6 +100,11 @@ param widestIpv6 int = 48
 @maxValue(800)
 param maxOpenPerCaller int = 100
 
+@description('Seconds for which a process of the app answers GET /api/machines from what it has read.')
+@minValue(0)
+@maxValue(300)
+param machinesCacheSeconds int = 30
+
 @description('Calls that one caller may make in a minute.')
 @minValue(10)
 @maxValue(10000)
@@ -236,6 +241,9 @@ param alertEmail string = ''
 @maxValue(4)
 param networkIdentities int = 1
 
+@description('Make an identity that reads for GET /api/machines, so that reports take nothing from the quota of ARM that opening and closing need. It gets the reader role and writes nothing.')
+param readerIdentity bool = false
+
 @description('Deploy the independent closer, which removes our overdue allow rules from NSGs without the app.')
 param closer bool = true
 
@@ -311,6 +319,9 @@ var isAppPrivate = publicAccess == 'none' && isStoragePrivate && privateEndpoint
 var moreClients = empty(allowedClients) ? [] : split(replace(allowedClients, ' ', ''), ',')
 var networkPrincipalIds = concat([identities.outputs.networkPrincipalId], identities.outputs.moreNetworkPrincipalIds)
 var networkRoleName = nsgWrite == 'rules' ? roles.outputs.networkRulesRoleName : roles.outputs.networkRoleName
+var readerPrincipalIds = identities.outputs.readerPrincipalIds
+var readerRight = empty(readerPrincipalIds) ? '' : ' ${join(readerPrincipalIds, '')}=${roles.outputs.readerRoleName}'
+var firewallReaderIds = concat(networkPrincipalIds, readerPrincipalIds)
 var closerRight = closer ? ' ${identities.outputs.closerPrincipalId}=${roles.outputs.closerRoleName}' : ''
 var clientId = createAppRegistration ? appRegistration.outputs.clientId : appClientId
 var idUri = createAppRegistration ? appRegistration.outputs.idUri : appIdUri
@@ -334,6 +345,7 @@ module identities 'modules/identities.bicep' = {
     tags: tags
     token: token
     networkIdentities: networkIdentities
+    readerIdentity: readerIdentity
   }
 }
 
@@ -478,6 +490,8 @@ module app 'modules/app.bicep' = {
     networkClientId: identities.outputs.networkClientId
     moreNetworkIdentityIds: identities.outputs.moreNetworkIdentityIds
     moreNetworkClientIds: identities.outputs.moreNetworkClientIds
+    readerIdentityIds: identities.outputs.readerIdentityIds
+    readerClientIds: identities.outputs.readerClientIds
     authorizerIdentityId: identities.outputs.authorizerIdentityId
     authorizerClientId: identities.outputs.authorizerClientId
     blobEndpoint: storage.outputs.blobEndpoint
@@ -512,6 +526,7 @@ module app 'modules/app.bicep' = {
     firewallPublicAddress: firewallPublicAddress
     firewallPoll: firewallPoll
     firewallMinDuration: firewallMinDuration
+    machinesCacheSeconds: machinesCacheSeconds
     callsPerMinute: callsPerMinute
     activityDays: activityDays
     requestDays: requestDays
@@ -641,11 +656,11 @@ output JIT_APP_IS_PRIVATE bool = isAppPrivate
 output JIT_SCOPES string = join(scopeList, ',')
 // One identity and its role a word. No module is deployed into a scope: `azd down` before 1.24.1 deletes
 // every resource group that its deployment wrote to.
-output JIT_SCOPE_RIGHTS string = '${join(networkPrincipalIds, '=${networkRoleName} ')}=${networkRoleName} ${identities.outputs.authorizerPrincipalId}=${roles.outputs.authorizerRoleName}${closerRight}'
+output JIT_SCOPE_RIGHTS string = '${join(networkPrincipalIds, '=${networkRoleName} ')}=${networkRoleName} ${identities.outputs.authorizerPrincipalId}=${roles.outputs.authorizerRoleName}${readerRight}${closerRight}'
 output JIT_BASTION_RIGHTS string = disconnectBastionSessions ? '${join(networkPrincipalIds, '=${bastionRole.outputs.roleName} ')}=${bastionRole.outputs.roleName}' : ''
 output JIT_FIREWALL_SCOPES string = join(firewallList, ',')
 output JIT_FIREWALL_CLASSIC_SCOPES string = join(classicList, ',')
-output JIT_FIREWALL_READS string = readsFirewalls ? '${join(networkPrincipalIds, '=${firewallRoles.outputs.readerRoleName} ')}=${firewallRoles.outputs.readerRoleName}' : ''
+output JIT_FIREWALL_READS string = readsFirewalls ? '${join(firewallReaderIds, '=${firewallRoles.outputs.readerRoleName} ')}=${firewallRoles.outputs.readerRoleName}' : ''
 output JIT_FIREWALL_RIGHTS string = readsFirewalls ? '${join(networkPrincipalIds, '=${firewallRoles.outputs.policyRoleName} ')}=${firewallRoles.outputs.policyRoleName}' : ''
 output JIT_FIREWALL_CLASSIC_RIGHTS string = readsFirewalls ? '${join(networkPrincipalIds, '=${firewallRoles.outputs.classicRoleName} ')}=${firewallRoles.outputs.classicRoleName}' : ''
 output JIT_WATCH_SILENCE string = watchSilence ? 'true' : 'false'

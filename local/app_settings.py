@@ -61,6 +61,7 @@ def app_environment(at: Addresses, estate: Path | Mapping[str, Any]) -> dict[str
         "JIT_MIN_DURATION": "PT1S",
         "JIT_PROBE_NSG": _probe_nsg(resources),
         "JIT_NSG_WRITE": "auto",
+        "JIT_MACHINES_CACHE_SECONDS": "0",  # a change in the simulator shows at once
         "JIT_FIREWALL_SCOPES": ",".join(_hubs(resources)),
         "JIT_FIREWALL_CLASSIC_SCOPES": ",".join(_classic_firewalls(estate)),
         "JIT_FIREWALL_MIN_DURATION": "PT1S",

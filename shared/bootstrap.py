@@ -20,9 +20,10 @@ from shared.domain.model import Principal
 from shared.domain.permissions import Action, Decision
 from shared.firewalls.nsg.making import GroupParts, Groups
 from shared.firewalls.registry import Registry
-from shared.outside import Outside
+from shared.outside import Outside, ReaderOutside
 from shared.ports import Inventory
 from shared.settings import Settings, read_settings
+from shared.use_cases.reports.estates import Estates
 from shared.use_cases.services import Services
 from shared.use_cases.timers import health as watch
 from shared.use_cases.timers.export_audit import AuditExport
@@ -35,12 +36,12 @@ _HEALTH_KEPT = timedelta(seconds=5)
 class App:
     """The app over one set of settings."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, outside: Outside | None = None) -> None:
         from shared.adapters.telemetry import quiet_libraries
 
         quiet_libraries()
         self.settings = settings
-        self.outside = Outside(settings)
+        self.outside = outside or Outside(settings)
         self._health: tuple[datetime, watch.Health] | None = None
         self._health_lock = Lock()
 
@@ -201,6 +202,17 @@ class App:
     def inventory(self) -> Inventory:
         """Return the lists of what is in scope."""
         return self._groups.inventory
+
+    @cached_property
+    def estates(self) -> Estates:
+        """Return what reports read of the cloud, with the reader's identity where one is named."""
+        services, inventory = self.services, self.inventory
+        if self.settings.reader_client_id:
+            reader = App(self.settings, ReaderOutside(self.settings))
+            bastions = when_used(lambda: reader.outside.bastions)
+            services = replace(services, firewalls=reader._registry, bastions=bastions)
+            inventory = reader.inventory
+        return Estates(services, inventory, seconds=self.settings.machines_cache_seconds)
 
 
 def _utc_now() -> datetime:

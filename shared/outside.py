@@ -184,3 +184,11 @@ class Outside:
         from shared.adapters.identity import managed_identity
 
         return managed_identity(client_id)
+
+
+class ReaderOutside(Outside):
+    """The outside systems where the identity of reports stands in for the network's at ARM."""
+
+    @cached_property
+    def _network_identity(self) -> Any:
+        return self._arm_credential("reader", self.settings.reader_client_id)

@@ -73,6 +73,7 @@ class Settings(BaseSettings):
     arm_url: str = "https://management.azure.com"
     network_client_id: str = ""
     network_client_ids: str = ""
+    reader_client_id: str = ""
     authorizer_client_id: str = ""
     rule_prefix: str = Field("SecurityCenter-JITRule", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,27}$")
     allow_from: int = Field(200, ge=100, le=989)
@@ -86,6 +87,7 @@ class Settings(BaseSettings):
     page_authority: str = "https://login.microsoftonline.com"
     page_authority_metadata: str = ""
     proxies_only: bool = False
+    machines_cache_seconds: int = Field(30, ge=0, le=300)
     calls_per_minute: int = Field(120, ge=10, le=10_000)
     min_duration: Duration = timedelta(minutes=5)
     max_duration: Duration = timedelta(days=1)

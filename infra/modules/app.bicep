@@ -45,6 +45,12 @@ param moreNetworkIdentityIds array
 @description('Client ids of the further network identities.')
 param moreNetworkClientIds array
 
+@description('Resource id of the identity that reads for reports; empty: the network identity does.')
+param readerIdentityIds array
+
+@description('Client id of the identity that reads for reports; empty: the network identity does.')
+param readerClientIds array
+
 @description('Resource id of the authorizer identity.')
 param authorizerIdentityId string
 
@@ -146,6 +152,9 @@ param firewallMinDuration string
 
 @description('JIT_MAX_OPEN_PER_CALLER.')
 param maxOpenPerCaller int
+
+@description('JIT_MACHINES_CACHE_SECONDS.')
+param machinesCacheSeconds int
 
 @description('JIT_CALLS_PER_MINUTE.')
 param callsPerMinute int
@@ -256,7 +265,7 @@ resource site 'Microsoft.Web/sites@2024-04-01' = {
       '${deployerIdentityId}': {}
       '${networkIdentityId}': {}
       '${authorizerIdentityId}': {}
-    }, empty(moreNetworkIdentityIds) ? {} : json('{"${join(moreNetworkIdentityIds, '":{},"')}":{}}'))
+    }, empty(moreNetworkIdentityIds) ? {} : json('{"${join(moreNetworkIdentityIds, '":{},"')}":{}}'), empty(readerIdentityIds) ? {} : json('{"${join(readerIdentityIds, '":{},"')}":{}}'))
   }
   properties: {
     serverFarmId: plan.id
@@ -400,6 +409,10 @@ resource site 'Microsoft.Web/sites@2024-04-01' = {
           value: empty(moreNetworkClientIds) ? '' : '${networkClientId},${join(moreNetworkClientIds, ',')}'
         }
         {
+          name: 'JIT_READER_CLIENT_ID'
+          value: join(readerClientIds, '')
+        }
+        {
           name: 'JIT_AUTHORIZER_CLIENT_ID'
           value: authorizerClientId
         }
@@ -447,6 +460,10 @@ resource site 'Microsoft.Web/sites@2024-04-01' = {
         {
           name: 'JIT_PROXIES_ONLY'
           value: string(!empty(proxyAddresses) && empty(callerAddresses))
+        }
+        {
+          name: 'JIT_MACHINES_CACHE_SECONDS'
+          value: string(machinesCacheSeconds)
         }
         {
           name: 'JIT_CALLS_PER_MINUTE'

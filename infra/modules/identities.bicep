@@ -1,6 +1,7 @@
 // Identities, so that no part can do another part's work: the host and its storage, the reader of
 // role assignments, the writer of rules, the workflow that carries decisions, the writer of the package,
-// and the independent closer. The writer of rules can be several, which share its calls.
+// the reader for reports where one is asked for, and the independent closer. The writer of rules can
+// be several, which share its calls.
 @description('Region.')
 param location string
 
@@ -14,6 +15,9 @@ param token string
 @minValue(1)
 @maxValue(4)
 param networkIdentities int
+
+@description('Make an identity that reads for reports, in a quota of its own, and writes nothing.')
+param readerIdentity bool
 
 resource host 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31' = {
   name: 'id-jit-host-${token}'
@@ -35,6 +39,12 @@ resource network 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31' =
 
 resource moreNetwork 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31' = [for number in range(2, networkIdentities - 1): {
   name: 'id-jit-network-${number}-${token}'
+  location: location
+  tags: tags
+}]
+
+resource reader 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31' = [for number in range(0, readerIdentity ? 1 : 0): {
+  name: 'id-jit-reader-${token}'
   location: location
   tags: tags
 }]
@@ -73,6 +83,9 @@ output networkPrincipalId string = network.properties.principalId
 output moreNetworkIdentityIds array = [for index in range(0, networkIdentities - 1): moreNetwork[index].id]
 output moreNetworkClientIds array = [for index in range(0, networkIdentities - 1): moreNetwork[index].properties.clientId]
 output moreNetworkPrincipalIds array = [for index in range(0, networkIdentities - 1): moreNetwork[index].properties.principalId]
+output readerIdentityIds array = [for index in range(0, readerIdentity ? 1 : 0): reader[index].id]
+output readerClientIds array = [for index in range(0, readerIdentity ? 1 : 0): reader[index].properties.clientId]
+output readerPrincipalIds array = [for index in range(0, readerIdentity ? 1 : 0): reader[index].properties.principalId]
 output relayClientId string = relay.properties.clientId
 output relayIdentityId string = relay.id
 output relayPrincipalId string = relay.properties.principalId

@@ -1,4 +1,4 @@
-// Custom roles: two for the app's identities at Azure, one narrower, one for the independent closer,
+// Custom roles: three for the app's identities at Azure, one narrower, one for the independent closer,
 // four for people. Every action has its reason in docs/permissions.md, and a test holds each against
 // the calls that are made.
 targetScope = 'subscription'
@@ -57,6 +57,30 @@ resource networkRules 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
           'Microsoft.Network/networkSecurityGroups/securityRules/read'
           'Microsoft.Network/networkSecurityGroups/securityRules/write'
           'Microsoft.Network/networkSecurityGroups/securityRules/delete'
+        ]
+        notActions: []
+      }
+    ]
+    assignableScopes: assignableScopes
+  }
+}
+
+resource reader 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
+  name: guid(subscription().id, mark, 'reader')
+  properties: {
+    roleName: 'JIT reader (${mark})'
+    description: 'Lists VMs and what stands in front of them, for reports. Changes nothing.'
+    type: 'CustomRole'
+    permissions: [
+      {
+        actions: [
+          'Microsoft.Compute/virtualMachines/read'
+          'Microsoft.Network/networkInterfaces/read'
+          'Microsoft.Network/virtualNetworks/read'
+          'Microsoft.Network/virtualNetworks/subnets/read'
+          'Microsoft.Network/bastionHosts/read'
+          'Microsoft.Network/loadBalancers/read'
+          'Microsoft.Network/networkSecurityGroups/read'
         ]
         notActions: []
       }
@@ -200,6 +224,7 @@ resource auditor 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
 
 output networkRoleName string = network.name
 output networkRulesRoleName string = networkRules.name
+output readerRoleName string = reader.name
 output authorizerRoleName string = authorizer.name
 output closerRoleName string = closer.name
 output requestorRoleName string = requestor.name

@@ -4,9 +4,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from shared.domain.ids import digest, key_of
-from shared.domain.machine_ids import parse_machine_id
 from shared.domain.model import Policy
-from shared.ports import Row, Table, Telemetry
+from shared.ports import Row, Table, Telemetry, Value
 from shared.store.audit import Fact
 from shared.store.codec import UnreadableRowError, pack, unpack
 
@@ -131,13 +130,21 @@ class PolicyRows:
         return _vm_row(row) if row else None
 
     def policies_of(self, vm_id: str) -> list[str]:
-        """Find the ids of the policies that have a row for a VM."""
-        start, stop = _partitions_of(parse_machine_id(vm_id).subscription)
-        rows = self._table.scan(start, stop, kind="vm", vm=key_of(vm_id))
-        return sorted(_vm_row(row).policy_id for row in rows)
+        """Find by key the ids of the policies that were noted for a VM.
+
+        One may be left over from a policy that no longer lists the VM. A VM whose row an older
+        version wrote has none.
+        """
+        return sorted(str(row.values["policy"]) for row in self._table.query(_partition_of(vm_id)))
+
+    def note_policy_of(self, vm_id: str, policy_id: str) -> None:
+        """Note that a policy lists a VM."""
+        values: dict[str, Value] = {"kind": "policy of a VM", "policy": policy_id}
+        self._table.upsert(Row(*_policy_of(vm_id, policy_id), values))
 
     def put_vm(self, vm: VmRow) -> None:
-        """Write the row of a VM whatever was there."""
+        """Write the row of a VM whatever was there, and first the note that leads to it."""
+        self.note_policy_of(vm.vm_id, vm.policy_id)
         partition, key = _vm_place(vm.policy_id, vm.vm_id)
         self._table.upsert(Row(partition, key, _vm_values(vm)))
 
@@ -147,9 +154,12 @@ class PolicyRows:
         self._table.replace(Row(partition, key, _vm_values(vm), vm.version))
 
     def delete_vm(self, vm: VmRow) -> None:
-        """Remove the row of a VM as it was read; raises RowChangedError."""
+        """Remove the row of a VM as it was read, then its note; raises RowChangedError."""
+        note = self._table.get(*_policy_of(vm.vm_id, vm.policy_id))
         partition, key = _vm_place(vm.policy_id, vm.vm_id)
         self._table.delete(Row(partition, key, {}, vm.version))
+        if note is not None:
+            self._table.delete(note)  # as it was read before: a note that was renewed stays
 
 
 def _partitions_of(beginning: str) -> tuple[str, str]:
@@ -177,6 +187,15 @@ def _change_key(policy_id: str) -> tuple[str, str]:
 def _vm_place(policy_id: str, vm_id: str) -> tuple[str, str]:
     partition, name = _policy_place(policy_id)
     return partition, f"vm|{name}|{digest(key_of(vm_id))}"
+
+
+def _partition_of(vm_id: str) -> str:
+    """Return the partition that names the policies of a VM."""
+    return f"of|{digest(key_of(vm_id))}"
+
+
+def _policy_of(vm_id: str, policy_id: str) -> tuple[str, str]:
+    return _partition_of(vm_id), digest(key_of(policy_id))
 
 
 def _encode_policy(policy: Policy) -> Row:

@@ -48,6 +48,22 @@ def test_an_opening_reads_little(vm: str, most: int) -> None:
     assert world.reads <= most
 
 
+def test_an_opening_soon_after_another_reads_the_firewall_once_more() -> None:
+    """Within 30 s it may be one of a batch, and plans from a read of its own, as in the bench."""
+    reads = []
+    for seconds in (60, 1):
+        world = protected_world()
+        open_one(world, DB)
+        world.clock.advance(seconds)
+        second = world.ask(DB, 3389, work=False)
+        world.start_counting()
+        world.deliver(next(each for each in world.queues.visible() if each.kind == "request"))
+        assert world.status(second.id) is Status.INITIATED
+        reads.append(world.reads)
+    single, soon = reads
+    assert soon == single + 1
+
+
 def test_a_close_reads_twice_and_the_sweep_after_it_not_at_all() -> None:
     """A close reads the firewall before its write and after it; no sweep reads it once more."""
     world = protected_world()

@@ -232,7 +232,8 @@ def test_the_lists_are_read_once_however_many_vms(web: WebApp) -> None:
         seen += [machine["id"] for machine in page["value"]]
         link, pages = page.get("nextLink", ""), pages + 1
     assert len(seen) == len(set(seen)) == 1102
-    assert len(web.inventory.reads) == pages == 3
+    assert pages == 3
+    assert len(web.inventory.reads) == 1
 
 
 def test_a_scope_narrows_the_list(web: WebApp) -> None:

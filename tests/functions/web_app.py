@@ -83,6 +83,7 @@ class WebApp(App):
                     "audience": ("api://jit",),
                     "scopes": (f"/subscriptions/{SUBSCRIPTION}",),
                     "calls_per_minute": 10_000,
+                    "machines_cache_seconds": 0,
                 }
             )
         )

@@ -152,7 +152,11 @@ def test_each_identity_gets_its_own_role() -> None:
     assert MAIN.variables["closerRight"] == Text(
         "closer ? ' ${identities.outputs.closerPrincipalId}=${roles.outputs.closerRoleName}' : ''"
     )
-    assert MAIN.outputs["JIT_SCOPE_RIGHTS"].source.endswith("${closerRight}'")
+    assert MAIN.variables["readerRight"] == Text(
+        "empty(readerPrincipalIds) ? '' : "
+        "' ${join(readerPrincipalIds, '')}=${roles.outputs.readerRoleName}'"
+    )
+    assert MAIN.outputs["JIT_SCOPE_RIGHTS"].source.endswith("${readerRight}${closerRight}'")
     assert MAIN.variables["networkRoleName"] == Text(
         "nsgWrite == 'rules' ? roles.outputs.networkRulesRoleName : roles.outputs.networkRoleName"
     )

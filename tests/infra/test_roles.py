@@ -17,6 +17,8 @@ from shared.domain.permissions import Action, Decision, RoleAssignment, is_allow
 from shared.domain.policy import Asked, AskedPort
 from shared.settings import Settings
 from shared.use_cases.policies import apply as protection
+from shared.use_cases.reports.bastions import find_bastions
+from shared.use_cases.reports.machines import list_machines
 from shared.use_cases.requests import submit as access
 from shared.use_cases.timers.reconcile import reconcile
 from tests.infra.bicep import INFRA, ROOT, read
@@ -113,9 +115,9 @@ PEOPLE = ("requestor", "approver", "policyAdmin", "auditor")
 class Played:
     """The app's use cases with its real adapters at the simulator, and every call they make."""
 
-    def __init__(self, arm: str, nsg_write: str) -> None:
+    def __init__(self, arm: str, nsg_write: str, **more: str) -> None:
         self.arm = arm
-        self.app = App(_settings(arm, nsg_write))
+        self.app = App(_settings(arm, nsg_write, **more))
         self.world = World()
         clock, tables = self.world.clock, self.world.tables
         # What the app would connect when first used; its firewall asks these for the last probe.
@@ -191,7 +193,7 @@ class Played:
         return found
 
 
-def _settings(arm: str, nsg_write: str) -> Settings:
+def _settings(arm: str, nsg_write: str, **more: str) -> Settings:
     return Settings.model_validate(
         {
             "deployment_id": "local1",
@@ -201,6 +203,7 @@ def _settings(arm: str, nsg_write: str) -> Settings:
             "arm_url": arm,
             "nsg_write": nsg_write,
             "probe_nsg": PROBE if nsg_write == "auto" else "",
+            **more,
             "JitStorage": "UseDevelopmentStorage=true",  # never reached: the tables are in memory
         }
     )
@@ -255,7 +258,24 @@ def test_the_narrower_role_is_narrower() -> None:
     assert f"{_NSG}/write" not in ROLES["networkRules"].actions
 
 
-@pytest.mark.parametrize("name", ["network", "networkRules", "authorizer"])
+def test_the_reader_role_is_what_the_machines_report_reads() -> None:
+    """With a reader's identity, the report makes no call to ARM with the network's."""
+    with ArmServer(ESTATE, settings=ArmSettings(settle=0.0)) as server:
+        run = Played(server.url, "auto", reader_client_id=PERSON)
+        for scope in (SUBSCRIPTION, GROUP):  # a subscription is listed, a group's subnets are read
+            services = replace(run.world.services, scopes=(scope,))
+            vars(run.app).pop("estates", None)
+            vars(run.app)["services"] = services
+            found = list_machines(services, run.app.estates, [scope])
+            find_bastions(services, found.machines)
+            assert found.judge(found.machines)
+        used = run.actions()
+
+    assert set(used) == {"reader"}
+    assert used["reader"] == set(ROLES["reader"].actions)
+
+
+@pytest.mark.parametrize("name", ["network", "networkRules", "reader", "authorizer"])
 def test_the_app_s_own_roles_hold_no_wildcard(name: str) -> None:
     """What the app may do is written out."""
     assert all("*" not in action for action in ROLES[name].actions)

@@ -27,6 +27,7 @@ from shared.use_cases import permission
 from shared.use_cases.policies import manage
 from shared.use_cases.policies.manage import Changer
 from shared.use_cases.reports import activity, dry_run, machines, me, policies
+from shared.use_cases.reports.estates import Estates
 from shared.use_cases.requests import decide, listing, relay, submission, submit
 from shared.use_cases.requests.decide import Caller
 from shared.use_cases.requests.listing import RequestFilter
@@ -101,7 +102,7 @@ REFUSED: dict[str, Call] = {
         w.services, w.services.inventory, CHANGER, w.policy()
     ),
     "reports.machines.report_to_caller": lambda w, _: machines.report_to_caller(
-        w.services, w.services.inventory, STRANGER
+        w.services, Estates(w.services, w.services.inventory), STRANGER
     ),
     "reports.policies.read_policies": lambda w, _: policies.read_policies(
         w.services, STRANGER, policies.PolicyScope(SUBSCRIPTION)

@@ -61,7 +61,8 @@ def kinds(rows: Iterable[tuple[str, str, str, dict[str, Any]]]) -> dict[str, set
         kind = "index" if partition.startswith(INDEX) else kind
         if table in {"due", "activity"} or (table == "requests" and "|" not in partition):
             kind = ""
-        kind = partition.partition("|")[0] if partition.startswith("repeat|") else kind
+        noted = partition.startswith(("repeat|", "of|"))
+        kind = partition.partition("|")[0] if noted else kind
         found[f"{table}/{kind}"] |= before.shape(values)
     return dict(found)
 

@@ -114,6 +114,12 @@ def _of_requests(partition: str, key: str) -> Reader | None:
     return _request
 
 
+def _of_policies(partition: str, key: str) -> Reader | None:
+    if partition.startswith("of|"):  # it reads the partitions of policies, and scans by row type
+        return None
+    return _of(VmRow if key.startswith("vm|") else Policy)
+
+
 def _of_firewalls(partition: str, key: str) -> Reader | None:
     if partition == "health":
         return None
@@ -127,7 +133,7 @@ def _of_firewalls(partition: str, key: str) -> Reader | None:
 
 
 _READERS: dict[str, Callable[[str, str], Reader | None]] = {
-    "policies": lambda _partition, key: _of(VmRow if key.startswith("vm|") else Policy),
+    "policies": _of_policies,
     "requests": _of_requests,
     "firewalls": _of_firewalls,
     "due": lambda _partition, _key: _due,

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
+from shared.adapters.threads import side_by_side
 from shared.domain.desired import Observed
 from shared.domain.ids import VM_TYPE, key_of, parse_id, places_in
 from shared.domain.model import Attachment
@@ -161,7 +163,8 @@ class VirtualMachines:
 class ArmInventory:
     """Reads a subscription, or those groups of it that the app has rights in, and joins it here.
 
-    A subscription takes four lists. Groups take as many each, and a read of each subnet that no
+    A subscription takes four lists, read side by side: the pages of one list come one by one, and
+    those of 20,000 VMs and of their interfaces are some hundred each. Groups take as many each, and a read of each subnet that no
     group of theirs stands in front of: its security group may lie where the app may not look.
     """
 
@@ -170,9 +173,13 @@ class ArmInventory:
 
     def read(self, places: tuple[str, ...]) -> Listed:
         """Read the VMs, and everything in front of them."""
-        vms = self._all(places, "Microsoft.Compute/virtualMachines", _COMPUTE)
-        nics = self._all(places, "Microsoft.Network/networkInterfaces", _NETWORK)
-        groups = self._all(places, GROUP_TYPE, _NETWORK)
+        lists: tuple[Callable[[], Any], ...] = (
+            partial(self._all, places, "Microsoft.Compute/virtualMachines", _COMPUTE),
+            partial(self._all, places, "Microsoft.Network/networkInterfaces", _NETWORK),
+            partial(self._all, places, GROUP_TYPE, _NETWORK),
+            partial(self._balancers, places),
+        )
+        vms, nics, groups, balancers = side_by_side(lambda read: read(), lists)
         subnets: dict[str, dict[str, Any] | None] = {**guarded_subnets(groups)}
         if not is_whole(places):
             named = {key_of(each): each for nic in nics for each in subnet_ids(nic)}
@@ -180,7 +187,7 @@ class ArmInventory:
                 key: self._subnet(named[key]) for key in sorted(named) if key not in subnets
             }
         complete = is_whole(places)
-        return join(vms, nics, groups, self._balancers(places), subnets, complete=complete)
+        return join(vms, nics, groups, balancers, subnets, complete=complete)
 
     def _balancers(self, places: tuple[str, ...]) -> list[dict[str, Any]] | None:
         try:

@@ -1,35 +1,32 @@
 """Which Azure Bastion hosts reach each VM of a list."""
 
 from collections.abc import Mapping, Sequence
-from itertools import chain
-from typing import Protocol
 
 from shared.domain.bastion import BastionHost, BastionReach
 from shared.domain.ids import key_of
 from shared.ports import Machine, OutsideError
-from shared.use_cases.parts import HasBastions, HasTelemetry
+from shared.use_cases.parts import HasTelemetry
+from shared.use_cases.reports.machines import ListedMachine
 
 Hosts = tuple[BastionHost, ...]
 
 
-class BastionReportParts(HasBastions, HasTelemetry, Protocol):
-    """The parts for finding the Bastions of VMs."""
-
-
 def find_bastions(
-    services: BastionReportParts, machines: Sequence[Machine]
+    services: HasTelemetry, listed: Sequence[ListedMachine]
 ) -> dict[str, Hosts | None]:
     """Return the hosts that reach each VM, by its key; None: the app could not read them.
 
     A failure here must not hide the rest of the list, which says what is exposed.
     """
-    wanted = {key_of(each): each for each in chain.from_iterable(m.networks for m in machines)}
+    reach: dict[str, BastionReach] = {}
     try:
-        reach = services.bastions.reach_each([wanted[key] for key in sorted(wanted)])
+        for estate in {id(each.estate): each.estate for each in listed}.values():
+            of_estate = [each.machine for each in listed if each.estate is estate]
+            reach |= estate.reach(network for m in of_estate for network in m.networks)
     except OutsideError as error:
         services.telemetry.fault("jit.bastions.unread", error)
-        return dict.fromkeys(key_of(machine.id) for machine in machines)
-    return {key_of(machine.id): _hosts(machine, reach) for machine in machines}
+        return dict.fromkeys(each.key for each in listed)
+    return {each.key: _hosts(each.machine, reach) for each in listed}
 
 
 def _hosts(machine: Machine, reach: Mapping[str, BastionReach]) -> Hosts | None:

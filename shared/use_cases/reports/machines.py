@@ -4,21 +4,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from functools import partial
 from typing import Protocol
 
 from shared.domain.desired import Observed
 from shared.domain.exposure import Exposure
 from shared.domain.ids import is_within, key_of, name_of
-from shared.domain.model import Policy, PolicyVm, PortRule, Principal
+from shared.domain.model import Policy, PortRule, Principal
 from shared.domain.permissions import Action
-from shared.ports import ListedMachines, Machine, OutsideError, SettlingError
+from shared.ports import Inventory, Machine
 from shared.store.policies import VmRow
-from shared.use_cases.firewalls.paths import (
-    describe_instances,
-    find_exposures,
-    observed_of,
-)
+from shared.use_cases.firewalls.paths import find_exposures
 from shared.use_cases.parts import (
     HasAuthorize,
     HasFirewalls,
@@ -30,15 +25,18 @@ from shared.use_cases.parts import (
 from shared.use_cases.permission import enforce, is_permitted
 from shared.use_cases.policies.apply import list_policies
 from shared.use_cases.policies.protect import unprotectable, usual_ports
-from shared.use_cases.reports.answering import attach_those_that_answer
-from shared.use_cases.reports.inventory import Inventory, Listed, places_in
+from shared.use_cases.reports.estates import Estate, EstateParts, Estates, Seen
 
 
-class MachineReportParts(HasFirewalls, HasPolicies, HasScopes, HasWorkers, Protocol):
+class MachineReportParts(HasFirewalls, HasPolicies, HasWorkers, Protocol):
     """The parts for the report of VMs."""
 
 
-class CallerReportParts(MachineReportParts, HasAuthorize, HasTelemetry, Protocol):
+class WholeReportParts(EstateParts, HasPolicies, Protocol):
+    """The parts for reading and judging every VM."""
+
+
+class CallerReportParts(MachineReportParts, HasAuthorize, HasScopes, HasTelemetry, Protocol):
     """The parts for the report of VMs for a caller."""
 
 
@@ -93,117 +91,134 @@ class _Known:
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """What was read of firewalls, and why nothing is known of the others, by key of id."""
+class ListedMachine:
+    """One VM that a caller can read, before it is judged, and the estate that it is part of."""
 
-    observed: Mapping[str, Observed]
-    doubts: Mapping[str, str]
+    key: str
+    machine: Machine
+    estate: Estate
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Every VM in some scopes, ordered by key, and the parts of a cloud that did not answer."""
+
+    machines: list[ListedMachine]
+    unanswered: tuple[str, ...]
+    _policies: Mapping[str, list[Policy]]
+    _services: MachineReportParts
+
+    def judge(self, listed: Sequence[ListedMachine]) -> list[MachineReport]:
+        """Judge some of the VMs, such as those of one page."""
+        known = self._known(listed)
+        seen = {
+            id(estate): estate.see(each.machine for each in listed if each.estate is estate)
+            for estate in {id(each.estate): each.estate for each in listed}.values()
+        }
+        return [
+            _judge(self._services, each.machine, seen[id(each.estate)], known) for each in listed
+        ]
+
+    def _known(self, listed: Iterable[ListedMachine]) -> _Known:
+        """Read the rows of those policies that list one of some VMs."""
+        named = {
+            policy.id: policy for each in listed for policy in self._policies.get(each.key, ())
+        }
+        rows = self._services.workers(self._services.policies.vm_rows, sorted(named))
+        return _Known(self._policies, _newest(row for those in rows for row in those))
 
 
 def report_to_caller(
-    services: CallerReportParts, inventory: Inventory, caller: Principal, scope: str = ""
-) -> Report:
-    """Judge every VM at the scope that a caller names, or at those of the app that it may read.
+    services: CallerReportParts,
+    estates: Estates,
+    caller: Principal,
+    scope: str = "",
+    *,
+    is_next_page: bool = False,
+) -> Listing:
+    """List every VM at the scope that a caller names, or at those of the app that it may read.
 
     Raises NotPermittedError. Permission is checked once for each scope, so a caller who may read
     single VMs or resource groups only has to name that scope.
     """
     if scope:
         enforce(services, caller, Action.READ_VM, scope)
-        return report(services, inventory, [scope])
+        return list_machines(services, estates, [scope], is_next_page=is_next_page)
     readable = [
         each for each in services.scopes if is_permitted(services, caller, Action.READ_VM, each)
     ]
     if not readable:
         enforce(services, caller, Action.READ_VM, services.scopes[0])
-    return report(services, inventory, readable)
+    return list_machines(services, estates, readable, is_next_page=is_next_page)
 
 
-def report(services: MachineReportParts, inventory: Inventory, scopes: Iterable[str]) -> Report:
-    """Judge every VM in some scopes, and name the parts of a cloud that did not answer."""
+def report(services: WholeReportParts, inventory: Inventory, scopes: Iterable[str]) -> Report:
+    """Judge every VM in some scopes as it is now, and name the parts that did not answer."""
+    found = list_machines(services, Estates(services, inventory), scopes)
+    return Report(found.judge(found.machines), found.unanswered)
+
+
+def list_machines(
+    services: MachineReportParts,
+    estates: Estates,
+    scopes: Iterable[str],
+    *,
+    is_next_page: bool = False,
+) -> Listing:
+    """List every VM in some scopes, and name the parts of a cloud that did not answer."""
     wanted = sorted(set(scopes))
-    subscriptions = sorted({scope.split("/")[2].lower() for scope in wanted})
-    reports, unanswered = [], []
-    for subscription in subscriptions:
-        listed = inventory.read(places_in(services.scopes, subscription))
-        known = _what_is_kept(services, subscription)
-        others = services.firewalls.machines(subscription)
-        found = attach_those_that_answer(
-            services.firewalls, listed.machines, _instances(others, known), others.unanswered
-        )
-        machines = [m for m in found if any(is_within(m.id, scope) for scope in wanted)]
-        seen = _observe(services, listed, machines)
-        reports += [_judge(services, machine, seen, known) for machine in machines]
-        unanswered += [
-            each.reason
-            for each in others.unanswered
-            if any(is_within(each.scope, s) or is_within(s, each.scope) for s in wanted)
-        ]
-    return Report(sorted(reports, key=lambda each: key_of(each.machine.id)), tuple(unanswered))
-
-
-def _instances(listed: ListedMachines, known: _Known) -> list[Machine]:
-    """Describe the EC2 instances that AWS or policies list; ARM's lists hold none."""
-    described = {key_of(each.id): each for each in listed.machines}
-    governed = (vm.id for policies in known.policies.values() for vm in _vms(policies))
-    named = {key_of(each.id): each for each in describe_instances(governed)}
-    return list((named | described).values())
-
-
-def _vms(policies: Iterable[Policy]) -> list[PolicyVm]:
-    return [vm for policy in policies for vm in policy.vms]
-
-
-def _observe(services: MachineReportParts, listed: Listed, machines: Iterable[Machine]) -> _Seen:
-    """Return every firewall in front of some machines; those that no list holds are read."""
-    observed = {key: observed_of(snapshot) for key, snapshot in listed.firewalls.items()}
-    unread = {
-        key_of(each.firewall_id): each.firewall_id
-        for machine in machines
-        if not machine.unreadable
-        for each in machine.attachments
-        if key_of(each.firewall_id) not in observed
-    }
-    keys = sorted(unread)
-    read = services.workers(partial(_read, services), [unread[key] for key in keys])
-    found = dict(zip(keys, read, strict=True))
-    return _Seen(
-        observed | {key: each for key, each in found.items() if not isinstance(each, str)},
-        {key: each for key, each in found.items() if isinstance(each, str)},
-    )
-
-
-def _read(services: HasFirewalls, firewall_id: str) -> Observed | str:
-    """Read one firewall, or return why it is not known what it holds."""
-    name = name_of(firewall_id)
-    try:
-        return services.firewalls.of(firewall_id).read(firewall_id)
-    except SettlingError:
-        return f"'{name}' is being written; ask again in some minutes"
-    except OutsideError as error:
-        return f"'{name}' did not answer: {error}"
-
-
-def _what_is_kept(services: MachineReportParts, subscription: str) -> _Known:
+    listed: list[ListedMachine] = []
+    unanswered: list[str] = []
     by_vm: dict[str, list[Policy]] = {}
-    policies = list_policies(services, subscription)
+    for subscription in sorted({scope.split("/")[2].lower() for scope in wanted}):
+        policies = list_policies(services, subscription)
+        _add_by_vm(by_vm, policies)
+        estate = estates.of(subscription, policies, is_next_page=is_next_page)
+        listed += _within(estate, wanted)
+        unanswered += _unanswered(estate, wanted)
+    listed.sort(key=lambda each: each.key)
+    return Listing(listed, tuple(unanswered), by_vm, services)
+
+
+def _add_by_vm(by_vm: dict[str, list[Policy]], policies: Iterable[Policy]) -> None:
     for policy in policies:
         for vm in policy.vms:
             by_vm.setdefault(key_of(vm.id), []).append(policy)
+
+
+def _within(estate: Estate, scopes: Iterable[str]) -> list[ListedMachine]:
+    """Return the machines of an estate that are in some scopes."""
+    roots = [key_of(each) for each in scopes]
+    return [
+        ListedMachine(key, machine, estate)
+        for key, machine in estate.machines.items()
+        if any(key == root or key.startswith(root + "/") for root in roots)
+    ]
+
+
+def _unanswered(estate: Estate, scopes: Sequence[str]) -> list[str]:
+    return [
+        each.reason
+        for each in estate.unanswered
+        if any(is_within(each.scope, s) or is_within(s, each.scope) for s in scopes)
+    ]
+
+
+def _newest(rows: Iterable[VmRow]) -> dict[str, VmRow]:
+    """Return for each VM the row with its last access, by key."""
     newest: dict[str, VmRow] = {}
-    rows = services.workers(lambda policy: services.policies.vm_rows(policy.id), policies)
-    for row in (row for those in rows for row in those if row.last_access_at):
-        held = newest.get(key_of(row.vm_id))
-        if held is None or _accessed(row) > _accessed(held):
+    for row in (each for each in rows if each.last_access_at):
+        stored = newest.get(key_of(row.vm_id))
+        if stored is None or _accessed(row) > _accessed(stored):
             newest[key_of(row.vm_id)] = row
-    return _Known(by_vm, newest)
+    return newest
 
 
 def _accessed(row: VmRow) -> float:
     return row.last_access_at.timestamp() if row.last_access_at else 0.0
 
 
-def _judge(services: HasFirewalls, machine: Machine, seen: _Seen, known: _Known) -> MachineReport:
+def _judge(services: HasFirewalls, machine: Machine, seen: Seen, known: _Known) -> MachineReport:
     policies = known.policies.get(key_of(machine.id), [])
     ports = _ports(machine, policies)
     open_by = _openings(services, machine, seen.observed, ports)
@@ -248,7 +263,7 @@ def _openings(
     return find_exposures(services.firewalls, machine.id, machine.attachments, observed, numbers)
 
 
-def _why_unknown(machine: Machine, seen: _Seen) -> str:
+def _why_unknown(machine: Machine, seen: Seen) -> str:
     """Say why it is not known who reaches a machine; empty: it is known."""
     if machine.unreadable or machine.notes.unknown:
         return machine.unreadable or machine.notes.unknown
@@ -264,7 +279,7 @@ def _with_remark(machine: Machine, found: tuple[Category, str]) -> tuple[Categor
 
 
 def _judged_without_policy(
-    services: HasFirewalls, machine: Machine, seen: _Seen
+    services: HasFirewalls, machine: Machine, seen: Seen
 ) -> tuple[Category, str] | None:
     """Return why a machine cannot be judged or governed; None: it can be both."""
     unknown = _why_unknown(machine, seen)

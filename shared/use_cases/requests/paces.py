@@ -1,33 +1,34 @@
 """What slow firewalls in front of a VM ask of an access: how short it may be, when its close begins."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Protocol
 
 from shared.domain.errors import Reason
-from shared.domain.ids import name_of
+from shared.domain.ids import key_of, name_of
 from shared.domain.model import MINUTE, Attachment, CloseBy, Policy
 from shared.domain.policy import AskedPort
 from shared.domain.times import format_duration
-from shared.use_cases.parts import HasClock, HasPace, HasPolicies
+from shared.use_cases.parts import HasClock, HasPace
 
 _NONE = timedelta(0)
 
 
-class LengthParts(HasClock, HasPace, HasPolicies, Protocol):
+class LengthParts(HasClock, HasPace, Protocol):
     """The parts for judging how short an access may be."""
 
 
 def check_lengths(
-    services: LengthParts, policy: Policy, ports: Iterable[AskedPort]
+    services: LengthParts,
+    policy: Policy,
+    ports: Iterable[AskedPort],
+    fronts: Mapping[str, tuple[str, ...]],
 ) -> tuple[Reason, ...]:
-    """List the ports that are asked for too briefly, by the firewalls their policy was applied to."""
+    """List the ports that are asked for too briefly, by the firewalls in front of their VM."""
     now, broken = services.clock(), []
     for port in ports:
-        row = services.policies.vm_row(policy.id, port.vm_id)
-        problem = why_too_short(
-            services, policy, port.vm_id, row.firewalls if row else (), port.length_at(now)
-        )
+        firewalls = fronts[key_of(port.vm_id)]
+        problem = why_too_short(services, policy, port.vm_id, firewalls, port.length_at(now))
         if problem:
             field = "endTimeUtc" if port.duration is None else "duration"
             broken.append(Reason("DurationTooShort", problem, f"{port.at}.{field}"))

@@ -32,6 +32,7 @@ _TRIES = 50
 _A_MINUTE = 60
 
 
+Fronts = Mapping[str, tuple[str, ...]]  # firewalls by key of the VM in front of which they stand
 Held = tuple[dict[str, Reserved], str]  # what a requestor holds by request, and its version
 
 
@@ -45,6 +46,10 @@ class ReserveParts(
     """The parts for reserving a place in a caller's and a firewall's limits."""
 
 
+class FrontParts(HasPolicies, HasWorkers, Protocol):
+    """The parts for reading which firewalls stand in front of VMs."""
+
+
 def read_held(services: HeldParts, requestor: str) -> Held:
     """Read what a requestor holds, from the ledger and the list side by side."""
     live = services.requests.live_rows
@@ -54,14 +59,18 @@ def read_held(services: HeldParts, requestor: str) -> Held:
     return merge_reserved(ledger, listed)
 
 
-def grants_asked(services: HasPolicies, policy_id: str, vm_ids: Iterable[str]) -> dict[str, int]:
-    """Count the grants that ports of VMs lead to on each firewall their policy was applied to."""
-    ports = Counter(map(key_of, vm_ids))
+def read_fronts(services: FrontParts, policy_id: str, vm_ids: Iterable[str]) -> Fronts:
+    """Read on which firewalls a policy was applied for some VMs, each VM's row once."""
+    keys = sorted(set(map(key_of, vm_ids)))
+    rows = services.workers(partial(services.policies.vm_row, policy_id), keys)
+    return {key: row.firewalls if row else () for key, row in zip(keys, rows, strict=True)}
+
+
+def grants_asked(vm_ids: Iterable[str], fronts: Fronts) -> dict[str, int]:
+    """Count the grants that ports of VMs lead to on each firewall, one VM id for each port."""
     asked: Counter[str] = Counter()
-    for vm_id, count in sorted(ports.items()):
-        row = services.policies.vm_row(policy_id, vm_id)
-        for firewall_id in row.firewalls if row else ():
-            asked[firewall_id] += count
+    for vm_id in vm_ids:
+        asked.update(fronts[key_of(vm_id)])
     return dict(asked)
 
 

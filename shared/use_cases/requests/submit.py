@@ -1,6 +1,6 @@
 """Take in a request: check it, record it, queue it. And find it again."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
@@ -9,6 +9,7 @@ from shared.domain.errors import (
     InvalidInputError,
     NotFoundError,
     OutsidePolicyError,
+    Reason,
 )
 from shared.domain.ids import name_of
 from shared.domain.machine_ids import parse_machine_id
@@ -43,6 +44,7 @@ from shared.use_cases.parts import (
     HasSideBySide,
     HasTables,
     HasTelemetry,
+    HasWorkers,
 )
 from shared.use_cases.permission import (
     PermissionParts,
@@ -54,10 +56,12 @@ from shared.use_cases.permission import (
 from shared.use_cases.requests.idempotency import Repeat, find_repeated, reserve_key
 from shared.use_cases.requests.paces import LengthParts, check_lengths
 from shared.use_cases.requests.reserving import (
+    Fronts,
     Held,
     ReserveParts,
     give_back,
     grants_asked,
+    read_fronts,
     read_held,
     reserve,
 )
@@ -72,7 +76,9 @@ class FindRequestParts(ScopeParts, HasRequests, Protocol):
     """The parts for showing a request to a caller."""
 
 
-class JudgeParts(LengthParts, HasLimits, HasRequests, HasSideBySide, Protocol):
+class JudgeParts(
+    LengthParts, HasLimits, HasPolicies, HasRequests, HasSideBySide, HasWorkers, Protocol
+):
     """The parts for judging a request by its policy."""
 
 
@@ -152,25 +158,40 @@ def judge(services: JudgeParts, new: PolicyRequest) -> PolicyDecision:
     decision = check_request(new.policy, new.asked, services.limits, services.clock())
     if not decision.allowed:
         return decision
+    sources, fronts = services.side_by_side(*_reads_to_judge(services, new))
+    return _judged(services, new, sources, fronts)
+
+
+def _reads_to_judge(
+    services: JudgeParts, new: PolicyRequest
+) -> tuple[Callable[[], tuple[Reason, ...]], Callable[[], Fronts]]:
+    """Return the reads that do not wait for each other: what is open already, and the VMs' rows."""
     policy, requestor, ports = new.policy, new.requestor, new.asked.ports
-    held, short = services.side_by_side(
+    return (
         partial(check_sources_held, services, policy, requestor, ports),
-        partial(check_lengths, services, policy, ports),
+        partial(read_fronts, services, policy.id, [port.vm_id for port in ports]),
     )
-    return PolicyDecision((*held, *short))
+
+
+def _judged(
+    services: JudgeParts, new: PolicyRequest, sources: Iterable[Reason], fronts: Fronts
+) -> PolicyDecision:
+    short = check_lengths(services, new.policy, new.asked.ports, fronts)
+    return PolicyDecision((*sources, *short))
 
 
 def _judge_and_count(
     services: SubmitParts, new: PolicyRequest
 ) -> tuple[PolicyDecision, dict[str, int], Held]:
     """Judge a request; count its grants by firewall and what its requestor holds, beside that."""
-    vm_ids = [port.vm_id for port in new.asked.ports]
-    decision, grants, held = services.side_by_side(
-        partial(judge, services, new),
-        partial(grants_asked, services, new.policy.id, vm_ids),
-        partial(read_held, services, new.requestor.key),
+    decision = check_request(new.policy, new.asked, services.limits, services.clock())
+    if not decision.allowed:
+        return decision, {}, ({}, "")
+    sources, fronts, held = services.side_by_side(
+        *_reads_to_judge(services, new), partial(read_held, services, new.requestor.key)
     )
-    return decision, grants, held
+    grants = grants_asked([port.vm_id for port in new.asked.ports], fronts)
+    return _judged(services, new, sources, fronts), grants, held
 
 
 def permitted(services: PermissionParts, new: PolicyRequest) -> PolicyRequest:
@@ -286,16 +307,16 @@ def new_request(services: NewRequestParts, new: PolicyRequest) -> AccessRequest:
 
 
 def policy_covering(services: HasPolicies, vm_id: str, ports: Sequence[int]) -> str:
-    """Find the policy that governs a VM's ports; raises NotFoundError."""
+    """Find by key the policy that governs a VM's ports; raises NotFoundError.
+
+    The policies of the subscription are read where no note leads to one: it is not applied yet, an
+    older version applied it, or there is none.
+    """
     ids = services.policies.policies_of(vm_id)
-    candidates = [held.policy for each in ids if (held := services.policies.get(each))]
-    if not candidates:  # a policy just PUT is not applied yet, and has no rows for its VMs
-        candidates = services.policies.listed(parse_machine_id(vm_id).subscription)
-    covering = [
-        policy
-        for policy in candidates
-        if policy.state is not PolicyState.DELETING and policy.vm(vm_id)
-    ]
+    noted = [held.policy for each in ids if (held := services.policies.get(each))]
+    covering = _listing(noted, vm_id) or _listing(
+        services.policies.listed(parse_machine_id(vm_id).subscription), vm_id
+    )
     if not covering:
         raise NotFoundError(
             f"VM '{name_of(vm_id)}' is in no policy; ask an administrator to protect it.",
@@ -307,6 +328,15 @@ def policy_covering(services: HasPolicies, vm_id: str, ports: Sequence[int]) -> 
         if (vm := policy.vm(vm_id)) and all(vm.port(port) for port in ports)
     )
     return next(fitting, covering[0]).id
+
+
+def _listing(policies: Iterable[Policy], vm_id: str) -> list[Policy]:
+    """Return those policies that list a VM and are not being deleted."""
+    return [
+        policy
+        for policy in policies
+        if policy.state is not PolicyState.DELETING and policy.vm(vm_id)
+    ]
 
 
 def get_request(services: HasRequests, request_id: str) -> AccessRequest:
