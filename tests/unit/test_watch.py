@@ -10,7 +10,7 @@ from shared.domain.model import Attachment, CloseReason, Status
 from shared.domain.request import change_ports, close
 from shared.firewalls.nsg.model import Access, Snapshot
 from shared.firewalls.registry import Registry
-from shared.ports import Machine, OutsideError
+from shared.ports import Machine, OutsideError, Row
 from shared.use_cases.timers import health as watch
 from shared.use_cases.timers.reconcile import reconcile
 from shared.use_cases.timers.sweep import sweep_if_late
@@ -314,6 +314,34 @@ def test_what_keeps_ports_open_is_a_problem(
     world.probe.run()
     trouble(world)
     assert watch.report(world.services).problems == (told,)
+
+
+def test_a_fresh_app_is_healthy_until_its_timer_stays_silent() -> None:
+    """Before its first sweep an app is no problem for three minutes from its first report on."""
+    world = World()
+    world.probe.run()
+    assert watch.report(world.services).problems == ()
+    world.clock.advance(3 * MINUTE)
+    assert watch.report(world.services).problems == ()
+    world.clock.advance(1)
+    silence = "the sweep has been silent for more than three minutes"
+    assert watch.report(world.services).problems == (silence,)
+    world.sweep()
+    assert watch.report(world.services).problems == ()
+
+
+def test_two_first_reports_at_once_agree(world: World) -> None:
+    """A report whose note was written meanwhile by another one is answered all the same."""
+    table = world.tables.firewalls
+    real = table.insert
+
+    def late(row: Row) -> object:
+        table.insert = real  # type: ignore[method-assign]
+        table.insert(row)
+        return real(row)
+
+    table.insert = late  # type: ignore[assignment, method-assign]
+    assert watch.report(world.services).problems == ()
 
 
 def test_messages_that_no_handler_could_take_are_a_warning(world: World) -> None:

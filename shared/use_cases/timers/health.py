@@ -1,6 +1,7 @@
 """What the app knows of itself: when it last swept, how late it closed, what is overdue."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -26,6 +27,7 @@ LATE = timedelta(minutes=3)
 KEPT_CLOSES = 1000
 UNKNOWN_FIREWALL = "unknown"
 _PARTITION = "health"
+_FIRST_REPORT = "first-report"
 
 
 class LatenessParts(HasActivity, HasFirewalls, Protocol):
@@ -34,6 +36,10 @@ class LatenessParts(HasActivity, HasFirewalls, Protocol):
 
 class LateSweepParts(HasClock, HasTables, HasTelemetry, Protocol):
     """The parts for taking over a late sweep."""
+
+
+class FirstReportParts(HasClock, HasTables, Protocol):
+    """The parts for noting the first health report."""
 
 
 class HealthParts(LatenessParts, HasClock, HasDue, HasPace, HasQueues, HasTables, Protocol):
@@ -108,6 +114,18 @@ def reserve_late_sweep(services: LateSweepParts) -> bool:
     return True
 
 
+def _first_report(services: FirstReportParts) -> datetime:
+    """Return when health was first reported: a timer that never runs is silent since then."""
+    row = services.tables.firewalls.get(_PARTITION, _FIRST_REPORT)
+    if row:
+        return parse_instant(str(row.values["at"]))
+    now = services.clock()
+    with suppress(RowExistsError):  # another report of the same moment was first
+        values = {"at": format_sortable(now)}
+        services.tables.firewalls.insert(Row(_PARTITION, _FIRST_REPORT, values))
+    return now
+
+
 def report(services: HealthParts) -> Health:
     """Read how the app is."""
     now = services.clock()
@@ -116,7 +134,7 @@ def report(services: HealthParts) -> Health:
     overdue = sum(_is_overdue(services, due, now) for due in services.due.until(now - MINUTE))
     poisoned = services.queues.poisoned()
     problems, warnings = [], []
-    if swept is None or now - swept > LATE:
+    if now - (swept or _first_report(services)) > LATE:
         problems.append("the sweep has been silent for more than three minutes")
     if overdue:
         problems.append(f"{overdue} firewalls are overdue by more than {_allowed(services)}")
