@@ -11,6 +11,9 @@ const ADVICE = {
   429: "Wait a minute, then try again.",
 };
 
+/** What an answer means, where its own message names what no person needs. @type {Record<number, string>} */
+const MESSAGES = { 412: "The policy is not the one that you began to change." };
+
 /**
  * Call the API; throws an error with `message`, `details` and `advice`.
  * @param {string} path @param {string} [method] @param {any} [body]
@@ -39,18 +42,19 @@ export async function send(path, method = "GET", body, headers = {}) {
   const answer = await answerOf(path, method, body, headers);
   if (answer.ok) return answer;
   const { error } = await answer.json().catch(() => ({}));
-  throw Object.assign(new Error(error?.message ?? `The service answered ${answer.status}.`), {
+  throw Object.assign(new Error(MESSAGES[answer.status] ?? error?.message ?? `The service answered ${answer.status}.`), {
     status: answer.status, code: error?.code, details: error?.details, advice: ADVICE[answer.status] ?? "Try again in a minute.",
   });
 }
 
-/** Return every entry of a list, page by page; at most some. @param {string} path @param {number} [most] @returns {Promise<any[]>} */
-export async function list(path, most = 1000) {
+/** Return every entry of a list, page by page; at most some. @param {string} path @param {number} [most] @param {(page: any) => void} [seen] is given each page @returns {Promise<any[]>} */
+export async function list(path, most = 1000, seen = () => {}) {
   /** @type {any[]} */
   const found = [];
   for (let next = path; next && found.length < most;) {
     const page = await call(next);
     found.push(...page.value);
+    seen(page);
     // A link is absolute, and may name another host than the one that the page came from.
     const link = page.nextLink && new URL(page.nextLink);
     next = link ? (link.pathname + link.search).slice(settings.base.length) : "";

@@ -1,14 +1,11 @@
 // Sign in, then show the screen that the address names.
-import { approvals, mine } from "./access.js";
-import { activity } from "./activity.js";
+import { approvals, mine, one } from "./access.js";
+import { activity, operations } from "./operations.js";
 import { me } from "./api.js";
 import { machine, machines } from "./machines.js";
-import { operations } from "./operations.js";
 import { policies, policy } from "./policies.js";
-import { one } from "./request.js";
 import { settings, signIn } from "./sign-in.js";
-import { runCountdowns } from "./time.js";
-import { announce, failure, h, show } from "./ui.js";
+import { announce, failure, h, runCountdowns, show } from "./ui.js";
 
 /** @type {[string, string, (current: () => boolean, id: string) => Promise<void>][]} */
 const SCREENS = [["machines", "Machines", machines], ["access", "My access", mine], ["approvals", "Approvals", approvals],
@@ -29,7 +26,7 @@ async function route() {
     await screen(() => now === turn, decodeURIComponent(id));
     if (now === turn && turn > 1) document.getElementById("main")?.focus({ preventScroll: true });
   } catch (error) {
-    if (now === turn) show(failure(error), h("button", { onclick: route }, "Try again"));
+    if (now === turn) show(h("h1", {}, "This cannot be shown"), failure(error), h("button", { onclick: route }, "Try again"));
   }
 }
 
@@ -44,7 +41,7 @@ async function start() {
     runCountdowns();
     await Promise.all([route(), me().then((person) => document.getElementById("person")?.replaceChildren(person.name))]);
   } catch (error) {
-    show(failure(error), h("button", { onclick: () => location.reload() }, "Sign in again"));
+    show(h("h1", {}, "You are not signed in"), failure(error), h("button", { onclick: () => location.reload() }, "Sign in again"));
   }
 }
 

@@ -1,10 +1,9 @@
 // The machines by category, one machine, and the protection of several at once.
 import { list } from "./api.js";
-import { applyChange, changeFor, groupsOf } from "./protect.js";
+import { applyChange, changeFor, groupsOf } from "./policies.js";
 import { openForm, rulesOf } from "./request-form.js";
 import { sentence, state } from "./requests.js";
-import { clock } from "./time.js";
-import { announce, dialog, h, nameOf, numbersOf, show, table } from "./ui.js";
+import { addressesOf, announce, capital, clock, dialog, h, joined, nameOf, numbersOf, show, t, table } from "./ui.js";
 
 const CATEGORIES = ["Configured", "Not configured", "Exposed", "Unsupported", "Unknown"];
 
@@ -13,7 +12,9 @@ const view = { tab: "Configured", search: "" };
 
 /** Show the machines by category, with a search. @param {() => boolean} current */
 export async function machines(current) {
-  const found = await list("/api/machines", 5000);
+  /** @type {Set<string>} */
+  const unanswered = new Set();
+  const found = await list("/api/machines", 5000, (page) => page.unanswered.forEach((/** @type {string} */ each) => unanswered.add(each)));
   if (!current()) return;
   const panel = h("div", { role: "tabpanel", id: "panel", "aria-labelledby": "tab-chosen" });
   const tabs = h("div", { role: "tablist", "aria-label": "Category", onkeydown: moveTab });
@@ -30,7 +31,12 @@ export async function machines(current) {
     fill();
   } }));
   fill();
-  show(h("h1", {}, "Machines"), h("label", { class: "narrow" }, "Search by name", search), tabs, panel);
+  show(h("h1", {}, "Machines"), missing([...unanswered]), h("label", { class: "narrow" }, "Search by name", search), tabs, panel);
+}
+
+/** Name the parts of a cloud that did not answer. @param {string[]} unanswered */
+function missing(unanswered) {
+  return unanswered.length ? h("div", { class: "note", role: "note" }, h("strong", { class: "warn" }, "Machines may be missing: not every part of the cloud answered."), h("ul", {}, ...unanswered.map((each) => h("li", {}, capital(each)))), h("p", {}, "Reload in a minute. If it stays, an administrator has to look at what is named here.")) : h("span");
 }
 
 /** @param {string} text @param {string} name @param {() => void} fill */
@@ -54,7 +60,7 @@ function moveTab(event) {
 function contents(members, reload) {
   if (!members.length) return h("p", {}, view.search ? "No machine with this name is in this category." : view.tab === "Configured" ? "No machine is protected yet. An administrator selects machines under Not configured." : "No machine is in this category.");
   if (view.tab !== "Not configured") return table(["Machine", "Addresses", "Ports", "State", "Last access", "Access"], members.map(row));
-  const rows = members.map((each) => [h("label", {}, h("input", { type: "checkbox", name: "vm", value: each.id }), " ", nameOf(each.id)), h("span", {}, addresses(each)), h("span", {}, each.system ?? ""), h("span", {}, each.id.split("/")[4])]);
+  const rows = members.map((each) => [h("label", {}, h("input", { type: "checkbox", name: "vm", value: each.id }), " ", nameOf(each.id)), h("span", {}, addresses(each)), h("span", {}, capital(each.system ?? "")), h("span", {}, each.id.split("/")[4])]);
   const problem = h("p", { role: "status" });
   const form = h("form", { onsubmit: (/** @type {Event} */ event) => {
     event.preventDefault();
@@ -71,9 +77,9 @@ const addresses = (machine) => machine.privateIpAddresses.join(", ");
 
 /** @param {any} machine */
 function row(machine) {
-  const last = machine.lastAccess ? `${clock(machine.lastAccess)}, ${machine.lastRequestor ?? ""}` : "";
+  const last = machine.lastAccess ? t`${clock(machine.lastAccess)}, ${machine.lastRequestor ?? ""}` : "";
   return [h("a", { href: `#/machines/${encodeURIComponent(machine.id)}` }, nameOf(machine.id)), h("span", {}, addresses(machine)), h("span", {}, numbersOf(machine.ports)),
-    h("div", { class: "wide" }, machine.exposedBy.length ? exposures(machine) : machine.reason), h("span", {}, last), ask(machine)];
+    h("div", { class: "wide" }, machine.exposedBy.length ? exposures(machine) : capital(machine.reason)), h("span", {}, last), ask(machine)];
 }
 
 /** @param {any} machine */
@@ -82,7 +88,7 @@ const ask = (machine) => (machine.ports.length ? h("button", { onclick: () => op
 /** Name each rule that leaves a port open, and what to do about it. @param {any} machine */
 function exposures(machine) {
   return h("div", {}, ...machine.exposedBy.map((/** @type {any} */ each) => h("p", { class: "bad" },
-    `Port ${each.port} is left open to ${each.sources.join(", ") || "unknown addresses"} by rule ${each.rule}${each.priority === undefined ? "" : ` (priority ${each.priority})`} of ${nameOf(each.firewall)}.`)),
+    t`Port ${each.port} is left open to ${addressesOf(each.sources) || "unknown addresses"} by rule ${each.rule}${each.priority === undefined ? "" : ` (priority ${each.priority})`} of ${nameOf(each.firewall)}.`)),
   h("p", {}, "Remove or narrow that rule, then look again."));
 }
 
@@ -92,8 +98,8 @@ export async function machine(current, id) {
   if (!current()) return;
   if (!found) throw Object.assign(new Error("There is no such machine."), { advice: "Go back to Machines and choose another." });
   const links = found.policies.map((/** @type {string} */ policy) => h("a", { href: `#/policies/${encodeURIComponent(policy)}` }, nameOf(policy)));
-  const facts = [["Category", found.category], ["Reason", found.reason], ["Addresses", addresses(found)], ["Ports", numbersOf(found.ports)], ["Policy", h("span", {}, ...links)],
-    ["Firewalls", found.firewalls.map(nameOf).join(", ")], ["System", found.system ?? ""], ["Resource id", found.id]];
+  const facts = [["Category", found.category], ["Reason", capital(found.reason)], ["Addresses", addresses(found)], ["Ports", numbersOf(found.ports)], ["Policy", h("span", {}, ...links)],
+    ["Firewalls", joined(found.firewalls.map((/** @type {string} */ each) => t`${nameOf(each)}`), ", ")], ["System", capital(found.system ?? "")], ["Resource id", found.id]];
   show(h("h1", {}, nameOf(found.id)), ask(found), found.exposedBy.length ? exposures(found) : h("span"),
     h("dl", {}, ...facts.flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])), h("h2", {}, "Open access"),
     open.length ? table(["Request", "State"], open.map((each) => [h("a", { href: `#/requests/${encodeURIComponent(each.id)}` }, sentence(each)), state(each)])) : h("p", {}, "Nothing is open."));
@@ -106,7 +112,7 @@ async function protect(chosen, reload) {
   let changes = [];
   dialog(`Protect ${chosen.length} ${chosen.length === 1 ? "machine" : "machines"}`, [
     h("p", {}, "Their management ports are closed to every address. Access then needs a request. What reaches them today by those ports no longer will."),
-    h("p", {}, chosen.map((each) => nameOf(each.id)).join(", ")), outcome], "Protect", async () => {
+    h("p", {}, joined(chosen.map((each) => t`${nameOf(each.id)}`), ", ")), outcome], "Protect", async () => {
     if (!changes.length) throw Object.assign(new Error("It is not known yet what would change."), { advice: "Wait until the change is shown, then press Protect again." });
     for (const change of changes) await applyChange(change);
     view.tab = "Configured";
@@ -116,7 +122,7 @@ async function protect(chosen, reload) {
     const found = [];
     for (const group of groupsOf(chosen)) found.push(await changeFor(group));
     const against = found.flatMap(({ explained }) => [...explained.reasons, ...explained.problems]);
-    outcome.replaceChildren(against.length ? h("ul", { class: "bad" }, ...against.map((each) => h("li", {}, each.message))) : "Every machine can be protected.", rulesOf(found.flatMap(({ explained }) => explained.firewalls)));
+    outcome.replaceChildren(against.length ? h("ul", { class: "bad" }, ...against.map((each) => h("li", {}, capital(each.message)))) : "Every machine can be protected.", rulesOf(found.flatMap(({ explained }) => explained.firewalls)));
     changes = found;
   } catch (error) {
     const { message, advice } = /** @type {any} */ (error);

@@ -1,7 +1,6 @@
 // The form that requests access to one machine. A dry run shows what would come of it before it is sent.
 import { call, me } from "./api.js";
-import { inWords, iso, seconds } from "./time.js";
-import { dialog, failure, h, nameOf } from "./ui.js";
+import { addressesOf, capital, dialog, failure, h, inWords, iso, nameOf, seconds, t } from "./ui.js";
 
 const QUICK_TIMES = [1800, 3600, 10800];
 const PAUSE_MS = 300;
@@ -19,7 +18,7 @@ export async function openForm(machine, before = {}) {
   const time = h("select", { name: "time" });
   const outcome = h("div", { class: "note", "aria-live": "polite" });
   const chosen = (/** @type {FormData} */ given) => bodyOf(machine, given);
-  const box = dialog(`Request access to ${nameOf(machine.id)}`, [
+  const box = dialog(t`Request access to ${nameOf(machine.id)}`, [
     h("fieldset", {}, h("legend", {}, "Ports"), ...machine.ports.map((/** @type {any} */ port, /** @type {number} */ index) => portField(port, before.ports?.length ? before.ports.includes(port.number) : !index))),
     h("label", {}, "For", time), ...source,
     h("label", {}, "Reason", h("input", { name: "reason", maxlength: 1000, autocomplete: "off", value: before.reason ?? "" })), outcome,
@@ -112,7 +111,7 @@ function checker(form, outcome, chosen) {
 /** Say what a dry run found. @param {any} found */
 function told(found) {
   const against = [...found.reasons, ...found.problems];
-  if (against.length) return [h("strong", { class: "bad" }, "This would be refused:"), h("ul", {}, ...against.map((each) => h("li", {}, each.message)))];
+  if (against.length) return [h("strong", { class: "bad" }, "This would be refused:"), h("ul", {}, ...against.map((each) => h("li", {}, capital(each.message))))];
   const waits = found.request?.virtualMachines.some((/** @type {any} */ vm) => vm.ports.some((/** @type {any} */ port) => port.status === "PendingApproval"));
   return [h("strong", {}, waits ? "This will wait for approval." : "This will open within seconds."), rulesOf(found.firewalls)];
 }
@@ -120,9 +119,9 @@ function told(found) {
 /** Show the rules that a change would write and remove, folded. @param {any[]} firewalls */
 export function rulesOf(firewalls) {
   const lines = firewalls.flatMap((each) => [
-    ...each.put.map((/** @type {any} */ rule) => h("li", {}, `${nameOf(each.id)}: ${ruleText(rule)}`)),
-    ...each.remove.map((/** @type {string} */ name) => h("li", {}, `${nameOf(each.id)}: remove ${name}`)),
-    ...each.blocked.map((/** @type {any} */ rule) => h("li", { class: "bad" }, `${nameOf(each.id)}: ${rule.rule} cannot be placed: ${rule.reason}`)),
+    ...each.put.map((/** @type {any} */ rule) => h("li", {}, t`${nameOf(each.id)}: ${ruleText(rule)}`)),
+    ...each.remove.map((/** @type {string} */ name) => h("li", {}, t`${nameOf(each.id)}: remove ${name}`)),
+    ...each.blocked.map((/** @type {any} */ rule) => h("li", { class: "bad" }, t`${nameOf(each.id)}: ${rule.rule} cannot be placed: ${rule.reason}`)),
   ]);
   if (!lines.length) return h("p", { class: "muted" }, "No rule changes.");
   return h("details", {}, h("summary", {}, `Rules that are written (${lines.length})`), h("ul", {}, ...lines));
@@ -132,5 +131,5 @@ export function rulesOf(firewalls) {
 function ruleText(rule) {
   const { access, priority, sourceAddressPrefix: from, sourceAddressPrefixes: several, destinationAddressPrefix: to, destinationPortRange: port, destinationPortRanges: ports } = rule.properties ?? {};
   if (!access) return rule.name ?? JSON.stringify(rule);
-  return `${access} ${from ?? several?.join(", ") ?? ""} to ${to ?? ""} port ${port ?? ports?.join(", ") ?? ""}, priority ${priority}`;
+  return `${access} ${addressesOf(from ? [from] : several ?? [])} to ${to ?? ""} port ${port ?? ports?.join(", ") ?? ""}, priority ${priority}`;
 }

@@ -1,10 +1,9 @@
 // What a request is, in words; its list; and where to connect.
 import { call } from "./api.js";
-import { clock, countdown, inWords, seconds } from "./time.js";
-import { h, nameOf, numbersOf } from "./ui.js";
+import { clock, countdown, h, inWords, joined, nameOf, numbersOf, seconds, t } from "./ui.js";
 
 /** @type {Record<string, string>} */
-const OUTCOMES = {
+export const OUTCOMES = {
   Expired: "Closed at its end", UserManuallyRevoked: "Ended early", NewerRequestInitiated: "Replaced by a newer request",
   Failed: "Not opened", Denied: "Denied",
 };
@@ -23,10 +22,10 @@ export const sourcesOf = (port) => port.allowedSourceAddressPrefix ?? port.allow
 
 /** Say in one sentence what is requested. @param {any} request */
 export function sentence(request) {
-  const targets = request.virtualMachines.map((/** @type {any} */ vm) => `${vm.ports.length > 1 ? "ports" : "port"} ${numbersOf(vm.ports)} of ${nameOf(vm.id)}`);
+  const targets = request.virtualMachines.map((/** @type {any} */ vm) => t`${vm.ports.length > 1 ? "ports" : "port"} ${numbersOf(vm.ports)} of ${nameOf(vm.id)}`);
   const port = portsOf(request)[0].port;
   const length = port.duration ? ` for ${inWords(seconds(port.duration))}` : port.endTimeUtc ? ` until ${clock(port.endTimeUtc)}` : "";
-  return `${request.requestor} requests ${targets.join("; ")}${sourcesOf(port) && ` from ${sourcesOf(port)}`}${length}`;
+  return t`${request.requestor} requests ${joined(targets, "; ")}${sourcesOf(port) && ` from ${sourcesOf(port)}`}${length}`;
 }
 
 /** Say what has become of a request. @param {any} request @returns {HTMLElement} */

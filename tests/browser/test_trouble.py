@@ -5,6 +5,7 @@ import re
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Visit
+from tests.browser.rewriting import change_answers
 from tests.browser.test_requestor import open_access, open_form, send
 from tests.e2e.playing import Play
 
@@ -92,3 +93,19 @@ def test_a_slow_network_shows_progress_and_sends_once(visit: Visit, page_play: P
         network.detach()
     made = [call for call in sent if re.fullmatch(r"POST \S+/api/requests", call)]
     assert len(made) == 1, sent
+
+
+def test_parts_of_a_cloud_that_did_not_answer_are_named(visit: Visit) -> None:
+    """Where an account or region did not answer, Machines says so and shows the others."""
+    alice = visit("alice")
+    reason = "account 111122223333 in eu-west-1 did not answer: <b>timed out</b>"
+    change_answers(
+        alice.page, "**/api/machines*", lambda found: {**found, "unanswered": [reason, reason]}
+    )
+    page = alice.go("#/machines")
+    note = page.get_by_role("note")
+    expect(note).to_contain_text("Machines may be missing")
+    expect(note.get_by_role("listitem")).to_have_text(["A" + reason[1:]])
+    expect(page.get_by_role("tablist")).to_be_visible()
+    page.unroute_all(behavior="ignoreErrors")
+    expect(alice.go("#/machines").get_by_role("note")).to_have_count(0)
