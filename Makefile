@@ -5,6 +5,8 @@
 #              PYTEST_ADDOPTS=--randomly-seed=<the seed it printed> make test
 #              TEST_PROCESSES=0 make test runs the tests that wait for servers one at a time
 # make check   formatting, linting, types (of the page too), layers, words, CloudFormation templates
+# make screenshots   pictures of every screen of the page into docs/images/all, and those that the
+#              documentation shows into docs/images; needs chromium
 # make soak    the long form of the fault tests
 # make bench   measure against the obvious implementation
 # make live    deploy into a subscription, measure what only Azure can show, remove everything:
@@ -17,7 +19,7 @@ VENV ?= .venv
 PYTHON = $(VENV)/bin/python
 export JIT_VENV = $(VENV)
 
-.PHONY: setup demo run test check checkov bench live live-clean lock soak format
+.PHONY: setup demo run test check checkov bench screenshots live live-clean lock soak format
 
 setup:
 	@sh local/setup.sh
@@ -62,6 +64,9 @@ checkov: setup
 
 bench: setup
 	@$(PYTHON) -m bench
+
+screenshots: setup
+	@$(PYTHON) -m local.screenshots
 
 live: setup
 ifdef SUBSCRIPTION

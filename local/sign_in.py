@@ -31,6 +31,10 @@ SAMPLE_PEOPLE: Mapping[str, tuple[str, ...]] = {
     "rita": ("Jit.Read",),
     "nora": (),
 }
+_STYLE = (
+    ":root { color-scheme: light dark } li { margin: 12px 0 }"
+    ' body { font: 14px/1.5 "Segoe UI", system-ui, sans-serif; margin: 24px } h1 { font-size: 20px }'
+)
 _CODE_LIFETIME = timedelta(minutes=10)
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _REQUIRED = ("client_id", "redirect_uri", "state", "nonce", "code_challenge")
@@ -201,9 +205,11 @@ def _choice(request: Request) -> str:
         held = html.escape(", ".join(roles) or "no roles")
         shown = html.escape(name)
         mail = f"{shown}@contoso.example"
-        lines.append(f'<li><a id="{shown}" href="{href}">{mail}</a> ({held}, {object_id(name)})')
+        lines.append(f'<li><a id="{shown}" href="{href}">{mail}</a> ({held})<br>{object_id(name)}')
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>Sign in</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<style>{_STYLE}</style>"
         '<link rel="icon" href="data:,">'
         f"<h1>Sign in to the local stack</h1><ul>{''.join(lines)}</ul></html>"
     )
