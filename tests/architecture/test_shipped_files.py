@@ -23,6 +23,7 @@ LEFT_BEHIND = [
     ".azure/jit-live-abcd1234/.env",
     ".live/abcd1234.json",
     "htmlcov/index.html",
+    "docs/images/all/machines-dark.png",
 ]
 
 
