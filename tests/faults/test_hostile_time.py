@@ -135,8 +135,10 @@ def test_a_close_that_is_overdue_is_a_problem_until_it_is_done() -> None:
 
 
 def test_a_silent_timer_is_a_problem() -> None:
-    """Before the first sweep, and more than three minutes after the last."""
+    """More than three minutes after the first report without a sweep, and after the last sweep."""
     world = World()
+    assert not watch.report(world.services).problems
+    world.clock.advance(3 * 60 + 1)
     assert watch.report(world.services).problems
     world.sweep()
     assert not watch.report(world.services).problems
