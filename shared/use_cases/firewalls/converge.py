@@ -345,17 +345,16 @@ def _write(services: ConvergeParts, observed: Observed, judged: Judged, run: Run
         plan = run.provider.plan(observed, judged.desired, run.refused).only(found)
         if not plan.changes:
             return
-    _note_written(services, run, plan)
+    _note_written(services, run, plan, judged)
     if run.provider.pace.settle > MINUTE:
         wait = (run.provider.pace.poll or run.provider.pace.settle).total_seconds()
         raise SettlingError("the write takes minutes to settle", retry_after=wait)
 
 
-def _note_written(services: ConvergeParts, run: Run, plan: Plan) -> None:
+def _note_written(services: ConvergeParts, run: Run, plan: Plan, judged: Judged) -> None:
     run.written = plan.ids
-    if run.judged is not None:
-        run.known = run.judged.known
-        run.rows = None if opened_lately(run.lease, services.clock()) else run.judged.rows
+    run.known = judged.known
+    run.rows = None if opened_lately(run.lease, services.clock()) else judged.rows
     if any(change.opens for change in plan.changes):
         run.lease = note_opening(run.lease, services.clock())
         run.may_gather = True  # openings that came since then
