@@ -4,11 +4,12 @@ from datetime import timedelta
 
 from shared.domain.machine_ids import parse_machine_id
 from shared.domain.model import AccessRequest, PortRequest
-from shared.domain.times import format_duration, format_instant
+from shared.domain.times import format_instant
 
 MAX_LINES = 20
 _MAX_SOURCES = 8
 _MAX_LINE = 400
+_UNITS = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
 
 
 def summarize(request: AccessRequest) -> tuple[str, ...]:
@@ -41,4 +42,15 @@ def _sources(port: PortRequest) -> str:
 def _length(port: PortRequest) -> str:
     if port.end_at is not None:
         return f"until {format_instant(port.end_at)}"
-    return f"for {format_duration(port.duration or timedelta(0))}"
+    return f"for {spoken(port.duration or timedelta(0))}"
+
+
+def spoken(length: timedelta) -> str:
+    """Write a duration as people say it: 1 hour 30 minutes."""
+    seconds = int(length.total_seconds())
+    parts = []
+    for unit, size in _UNITS:
+        count, seconds = divmod(seconds, size)
+        if count:
+            parts.append(f"{count} {unit}{'' if count == 1 else 's'}")
+    return " ".join(parts) or "0 seconds"

@@ -44,7 +44,7 @@ class ScriptedApp:
         self.polls_until_open = 2
         self.longer_end = ""
         self.summary: Sequence[str] | None = (
-            "app-1 (resource group app-rg): port 22, TCP, from 203.0.113.7, for PT30M",
+            "app-1 (resource group app-rg): port 22, TCP, from 203.0.113.7, for 30 minutes",
         )
 
     def __call__(self, call: Call) -> Answer:

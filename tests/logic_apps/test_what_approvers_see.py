@@ -22,7 +22,7 @@ def test_mail_and_card_show_what_is_approved(channel: str) -> None:
     """VM with resource group, port, protocol, source, length, reason and requestor."""
     _, told = _told(ScriptedApp(), channel)
     for each in (
-        "app-1 (resource group app-rg): port 22, TCP, from 203.0.113.7, for PT30M",
+        "app-1 (resource group app-rg): port 22, TCP, from 203.0.113.7, for 30 minutes",
         "INC-4711",
         NAMES[ALICE],
     ):

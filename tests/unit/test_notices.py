@@ -22,7 +22,7 @@ def test_who_decides_is_told_what_waits() -> None:
             "requestorObjectId": ALICE.object_id,
             "justification": "because",
             "breakGlass": False,
-            "summary": [f"web (resource group app): port 22, TCP, from {SOURCE}, for PT10M"],
+            "summary": [f"web (resource group app): port 22, TCP, from {SOURCE}, for 10 minutes"],
             "isExtension": False,
             "extensionUntil": "",
             "approvalsNeeded": 1,

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from shared.domain.summary import MAX_LINES, summarize
+from shared.domain.summary import MAX_LINES, spoken, summarize
 from tests.fakes import START
 from tests.functions.web_app import AS_ADMIN, AS_ALICE, HOST, WebApp, asking, policy_body
 from tests.unit.approving import asking as asking_people
@@ -23,7 +23,7 @@ def test_a_line_names_the_vm_its_group_and_everything_that_opens() -> None:
     request = asking_people(1).ask()
     (port,) = request.ports
     assert summarize(request) == (
-        f"web (resource group app): port 22, TCP, from {SOURCE}, for PT10M",
+        f"web (resource group app): port 22, TCP, from {SOURCE}, for 10 minutes",
     )
     ending = replace(port, duration=None, end_at=START + timedelta(hours=1), protocol="*")
     mark, line = summarize(replace(request, ports=(ending,), break_glass=True))
@@ -50,5 +50,20 @@ def test_the_answer_shows_the_summary_while_people_are_awaited(web: WebApp) -> N
     location = web.call("POST", f"{POLICY}/initiate", asking(), who=AS_ALICE).headers["Location"]
     told = web.call("GET", location.removeprefix(HOST), who=AS_ADMIN).json
     assert told["approval"]["summary"] == [
-        "web (resource group app): port 22, TCP, from 203.0.113.7, for PT1H"
+        "web (resource group app): port 22, TCP, from 203.0.113.7, for 1 hour"
     ]
+
+
+@pytest.mark.parametrize(
+    ("length", "told"),
+    [
+        (timedelta(minutes=30), "30 minutes"),
+        (timedelta(hours=1), "1 hour"),
+        (timedelta(hours=1, minutes=30), "1 hour 30 minutes"),
+        (timedelta(days=2, seconds=1), "2 days 1 second"),
+        (timedelta(0), "0 seconds"),
+    ],
+)
+def test_a_duration_is_written_as_people_say_it(length: timedelta, told: str) -> None:
+    """Approvers read no ISO 8601: units with nothing in them are left out."""
+    assert spoken(length) == told
