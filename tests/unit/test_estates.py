@@ -195,6 +195,22 @@ def test_memory_is_bounded_by_machines_and_by_age(world: World) -> None:
     assert list(roomy._kept) == [OTHER]
 
 
+def test_failures_are_dropped_by_age_too(world: World) -> None:
+    """A subscription that never answers leaves nothing behind once another call comes."""
+    lists, now = Lists(), Now()
+    kept = estates(world, lists, now, 30)
+
+    def fail() -> None:
+        raise OutsideError("ARM is silent")
+
+    lists.before = fail
+    for subscription in (SUBSCRIPTION, OTHER):
+        with pytest.raises(OutsideError):
+            kept.of(subscription, [])
+        now.now += 31
+    assert list(kept._kept) == [OTHER]
+
+
 def test_each_caller_gets_what_that_caller_can_read(world: World) -> None:
     """A kept estate holds every VM; a report holds those of the scope that is permitted."""
     kept = estates(world, world.services.inventory, Now(), 30)

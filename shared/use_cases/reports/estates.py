@@ -143,15 +143,16 @@ class Estates:
         seconds = max(PAGES_SECONDS, self._seconds) if is_next_page else self._seconds
         called = self._clock()
         kept = self._slot(subscription)
-        with kept.lock:
-            estate = kept.estate
-            if kept.error is not None and kept.began > called:
-                raise kept.error
-            if estate and kept.began > called - seconds and estate.policies == tuple(policies):
-                return estate
-            estate = self._renew(kept, subscription, policies)
-        self._drop_oldest(subscription)
-        return estate
+        try:
+            with kept.lock:
+                estate = kept.estate
+                if kept.error is not None and kept.began > called:
+                    raise kept.error
+                if estate and kept.began > called - seconds and estate.policies == tuple(policies):
+                    return estate
+                return self._renew(kept, subscription, policies)
+        finally:
+            self._drop_oldest(subscription)
 
     def _slot(self, subscription: str) -> _Kept:
         with self._lock:
