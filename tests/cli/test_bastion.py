@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from jit_access.commands import tunnel
 from tests.cli.bastion_hosts import PREFIX, add_bastion
 from tests.cli.listener import Listener
 from tests.cli.terminal import CTRL_C, Jit, run_on_terminal
@@ -160,6 +162,26 @@ def test_ctrl_c_while_the_tunnel_opens(desk: Desk) -> None:
     assert f"End it with: jit end {desk.requests()[0]['id']}" in done.out
     pid = desk.folder / "az.pid"
     assert not pid.exists() or not is_running(int(pid.read_text(encoding="utf-8")))
+
+
+def test_ctrl_c_while_az_is_started_leaves_none_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A signal between the start of az and the note of its process ends az all the same."""
+    started = []
+
+    def interrupted(target: tunnel.Target, *_: object) -> "subprocess.Popen[bytes]":
+        started.append(subprocess.Popen([target.az, "60"], start_new_session=True))
+        signal.raise_signal(signal.SIGINT)
+        return started[0]
+
+    monkeypatch.setattr(tunnel, "_start", interrupted)
+    target = tunnel.Target("/bin/sleep", "/subscriptions/s/x/y", "vm", 22)
+
+    with pytest.raises(KeyboardInterrupt), tunnel.tunnel(target):
+        pytest.fail("no tunnel opens")
+
+    assert started[0].poll() is not None
 
 
 @pytest.mark.parametrize(

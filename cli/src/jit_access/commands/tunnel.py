@@ -21,6 +21,7 @@ LOOPBACK = "127.0.0.1"
 # az imports its parts, signs in and reads the Bastion host before it listens.
 _PATIENCE_SECONDS, _PAUSE_SECONDS, _END_SECONDS = 90.0, 0.2, 5.0
 _SIGNALLED = 128
+_ENDING = ("SIGHUP", "SIGTERM")
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,16 @@ def tunnel(target: Target) -> Iterator[Entry]:
     """
     entry = Entry(LOOPBACK, _free_port())
     with _ending_on_signals(), tempfile.TemporaryFile() as output:
-        running = _start(target, entry.port, output)
+        running = None
         try:
+            with _holding_signals():
+                running = _start(target, entry.port, output)
             _wait(running, entry, output)
             yield entry
         finally:
-            _end(running)
+            if running is not None:
+                with _holding_signals():
+                    _end(running)
 
 
 def command_of(target: Target, local_port: int) -> list[str]:
@@ -116,9 +121,29 @@ def _end(running: subprocess.Popen[bytes]) -> None:
 
 
 @contextlib.contextmanager
+def _holding_signals() -> Iterator[None]:
+    """Hold signals back while az is started or ended; the first that came is raised afterwards.
+
+    Between its start and the note of its process, Ctrl-C would leave az behind.
+    """
+    came: list[int] = []
+    numbers = [getattr(signal, name) for name in ("SIGINT", *_ENDING) if hasattr(signal, name)]
+    before = {
+        number: signal.signal(number, lambda sent, _frame: came.append(sent)) for number in numbers
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if came:
+        signal.raise_signal(came[0])
+
+
+@contextlib.contextmanager
 def _ending_on_signals() -> Iterator[None]:
     """Let SIGHUP and SIGTERM unwind this program, so that it ends what it has started."""
-    names = [name for name in ("SIGHUP", "SIGTERM") if hasattr(signal, name)]
+    names = [name for name in _ENDING if hasattr(signal, name)]
     before = {name: signal.signal(getattr(signal, name), _leave) for name in names}
     try:
         yield
