@@ -79,11 +79,7 @@ class FirewallStore:
 
     def insert_grant(self, grant: Grant) -> bool:
         """Add a grant, wanted or sealed; False: its place is taken."""
-        try:
-            self._table.insert(_grant_row(grant))
-        except RowExistsError:
-            return False
-        return True
+        return self.insert_grants([grant]) != [None]
 
     def insert_grants(self, grants: Sequence[Grant]) -> list[Grant | None]:
         """Add grants together, wanted or sealed; None: the place of one is taken."""
@@ -114,12 +110,7 @@ class FirewallStore:
 
     def replace_grants(self, grants: Sequence[Grant]) -> list[Grant | Exception]:
         """Write over the versions that were read, together; return the grants, or why not."""
-        writes = [replace_row(_grant_row(grant)) for grant in grants]
-        written = write_together(self._table, writes)
-        return [
-            each if isinstance(each, Exception) else replace(grant, version=each)
-            for grant, each in zip(grants, written, strict=True)
-        ]
+        return self.mark_grants(grants, None)[0]
 
     def mark_grants(
         self, grants: Sequence[Grant], ending: Row | None

@@ -30,6 +30,7 @@ from shared.store.firewalls import FirewallStore
 from shared.store.notifications import NotificationRows
 from shared.store.policies import PolicyRows
 from shared.store.requests import RequestRows
+from shared.store.together import call
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Services:
 
     def side_by_side(self, *pieces: Callable[[], Any]) -> list[Any]:
         """Make calls that do not wait for each other; the first error is raised after all."""
-        return self.workers(lambda piece: piece(), pieces)
+        return self.workers(call, pieces)
 
     def pace(self, firewall_id: str) -> Pace:
         """Return the pace of a firewall; the usual one where no provider knows it."""

@@ -1,34 +1,18 @@
-import os
 import re
 import socket
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
+from local.tests.demo.scenes import demo
+
 RULE = r"SecurityCenter-JITRule{dash}local1{dash}[0-9A-F]{{32}}"
 REACHES = r"(yes|no ) +{source} "
-
-
-def _demo(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "local", "demo", *arguments],
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
 
 
 @pytest.fixture(scope="module")
 def told() -> str:
     """Return what the demo told in a run that ended well."""
-    done = _demo()
+    done = demo()
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
     return done.stdout
@@ -96,7 +80,7 @@ def test_a_taken_port_is_one_clear_line() -> None:
     """A port of another process is named, and the exit code is not 0."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        done = _demo("--port", str(port))
+        done = demo("--port", str(port))
 
     assert done.returncode == 1
     assert done.stderr == f"demo: port {port} on 127.0.0.1 is already taken\n"
@@ -104,7 +88,7 @@ def test_a_taken_port_is_one_clear_line() -> None:
 
 def test_a_missing_node_is_one_clear_line() -> None:
     """Without Node.js it says what is needed."""
-    done = _demo(PATH="")
+    done = demo(PATH="")
 
     assert done.returncode == 1
     assert re.fullmatch(r"demo: Node\.js 20 or newer is needed .*\n", done.stderr)

@@ -1,22 +1,11 @@
 import re
-import subprocess
-import sys
-from pathlib import Path
 
-ROOT = Path(__file__).parents[3]
+from local.tests.demo.scenes import demo
 
 
 def test_the_firewall_scene_opens_and_closes_behind_all_three_kinds() -> None:
     """Unreachable, opened for one address at a mapped port, and closed: by policy, classic, group."""
-    done = subprocess.run(
-        [sys.executable, "-m", "local", "demo", "firewall"],
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    done = demo("firewall")
     assert done.returncode == 0, done.stdout + done.stderr
     reached = re.findall(r"Who reaches them\?  (yes|no) +203\.0\.113\.7", done.stdout)
     assert reached == ["no", "yes", "no"]

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -11,7 +11,7 @@ import pytest
 
 from local.arm import ids
 from local.arm.client import ArmClient, Reply
-from local.arm.serve import ArmServer
+from local.tests.arm.place import Clock
 
 RECORDINGS = Path(__file__).parents[4] / "shared" / "recordings" / "firewall"
 FILES = sorted(each for each in RECORDINGS.glob("*.json") if each.name != "errors.json")
@@ -31,38 +31,6 @@ PLAYED = (
 pytestmark = pytest.mark.skipif(
     not FILES, reason="the recordings of the real service are not beside the repository"
 )
-
-
-class Clock:
-    """A clock that stands until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = 1_700_000_000.0
-
-    def __call__(self) -> float:
-        """Return where it stands."""
-        return self.now
-
-
-@pytest.fixture(scope="module")
-def clock() -> Clock:
-    """Give a clock that stands still."""
-    return Clock()
-
-
-@pytest.fixture(scope="module")
-def server(clock: Clock) -> Iterator[ArmServer]:
-    """Serve the simulator on that clock."""
-    with ArmServer({"resources": []}, clock=clock) as running:
-        yield running
-
-
-@pytest.fixture
-def client(server: ArmServer) -> Iterator[ArmClient]:
-    """Connect to the simulator."""
-    connected = ArmClient(server.url)
-    yield connected
-    connected.close()
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)

@@ -1,6 +1,5 @@
 """The simulator answers as the real service was recorded to answer."""
 
-from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import pytest
 
 from local.arm.client import ArmClient, Reply
-from local.arm.serve import ArmServer
+from local.tests.arm.place import Clock
 from local.tests.recordings.replay import (
     GUID,
     NIC,
@@ -40,38 +39,6 @@ MATTERING = {
     "x-ms-failure-cause",
     "x-ms-ratelimit",
 }
-
-
-class Clock:
-    """A clock that stands until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = 1_600_000_000.0
-
-    def __call__(self) -> float:
-        """Return where it stands."""
-        return self.now
-
-
-@pytest.fixture(scope="module")
-def clock() -> Clock:
-    """Give a clock that stands still."""
-    return Clock()
-
-
-@pytest.fixture(scope="module")
-def server(clock: Clock) -> Iterator[ArmServer]:
-    """Serve the simulator on that clock."""
-    with ArmServer({"resources": []}, clock=clock) as running:
-        yield running
-
-
-@pytest.fixture
-def client(server: ArmServer) -> Iterator[ArmClient]:
-    """Connect to the simulator."""
-    connected = ArmClient(server.url)
-    yield connected
-    connected.close()
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)

@@ -33,9 +33,9 @@ class _Swept(Enum):
 def sweep_firewalls(services: ConvergeParts, firewalls: list[Subject]) -> int:
     """Sweep firewalls side by side; return how many have to be looked at again.
 
-    Those that overran in the sweep before come last. Somebody may be at one: they close what has
-    ended, but take nothing off. Once the others had their turn we come back, until a lease that
-    nobody holds any more would be over.
+    Those that overran in the sweep before come last. Where another worker holds the lease, it
+    closes what has ended, but takes nothing off. Once the others had their turn such a firewall is
+    tried again, until a lease whose worker has died would be over.
     """
     before = overran_before(services) if len(firewalls) > 1 else frozenset()
     firewalls = sorted(firewalls, key=lambda each: digest(key_of(each[0])) in before)
