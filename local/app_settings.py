@@ -46,7 +46,7 @@ def app_environment(at: Addresses, estate: Path | Mapping[str, Any]) -> dict[str
         "JitStorage": at.storage,
         "FUNCTIONS_WORKER_RUNTIME": "python",
         "AZURE_FUNCTIONS_ENVIRONMENT": "Development",
-        "PYTHON_THREADPOOL_THREAD_COUNT": "32",
+        "PYTHON_THREADPOOL_THREAD_COUNT": "80",
         # Without it the platform's own page shows at `/` where the app has no route.
         "AzureWebJobsDisableHomepage": "true",
         "JIT_ARM_URL": at.arm,

@@ -96,6 +96,11 @@ class Stack:
         return self._port
 
     @property
+    def host_environment(self) -> dict[str, str]:
+        """Return the environment of a functions host: the app's settings and this process's own."""
+        return {**_inherited(), **self.environment}
+
+    @property
     def token_issuer(self) -> Issuer:
         """Return the token issuer, for rotations and hostile tokens."""
         return self._issuer.issuer
@@ -119,7 +124,7 @@ class Stack:
             ],
             log=self.host_log,
             cwd=ROOT,
-            env={**_inherited(), **self.environment},
+            env=self.host_environment,
         )
         self._wait_for_host(self._host, ready)
 

@@ -148,9 +148,9 @@ class Outside:
     @cached_property
     def arm_as_network(self) -> Any:
         """Return the reader of VMs and what stands in front of them."""
-        from shared.adapters.shared_reads import SharedArmReader
+        from shared.adapters.shared_reads import ReadPace, SharedArmReader
 
-        return SharedArmReader(self.arm_network_client(), patience=_QUOTA_WAITS)
+        return SharedArmReader(self.arm_network_client(), patience=_QUOTA_WAITS, pace=ReadPace())
 
     def arm_network_client(self) -> Any:
         """Return a client of ARM as the network's identity."""

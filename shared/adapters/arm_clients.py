@@ -16,11 +16,9 @@ _CLIENT = {
     # would be the same failure retried at two layers, and would sleep through Retry-After while
     # holding the firewall's lease.
     "retry_total": 0,
-    "connection_timeout": 10,
-    "read_timeout": 60,
     "logging_enable": False,
 }
-
+_CONNECT_SECONDS, _READ_SECONDS = 10, 60
 
 _DEFAULT_RETRY_SECONDS = 10.0
 
@@ -104,7 +102,10 @@ def network_client(arm_url: str, credential: Identity, subscription: str) -> Any
     """Make Microsoft's network client for a subscription; imported here, on the worker path."""
     from azure.mgmt.network import NetworkManagementClient
 
-    options = {**_CLIENT, **_authentication(credential)}
+    from shared.adapters.transport import make_transport
+
+    transport = make_transport(connect_seconds=_CONNECT_SECONDS, read_seconds=_READ_SECONDS)
+    options = {**_CLIENT, **_authentication(credential), "transport": transport}
     return NetworkManagementClient(
         subscription_id=subscription,
         base_url=arm_url,
@@ -114,7 +115,7 @@ def network_client(arm_url: str, credential: Identity, subscription: str) -> Any
 
 
 def arm_client(
-    arm_url: str, credential: Identity, *, seconds: int = 60
+    arm_url: str, credential: Identity, *, seconds: int = _READ_SECONDS
 ) -> ARMPipelineClient[HttpRequest, HttpResponse]:
     """Make a client for the few other reads; a slow answer is waited for so many seconds."""
     from azure.core.pipeline.policies import (
@@ -123,6 +124,8 @@ def arm_client(
         RetryPolicy,
         UserAgentPolicy,
     )
+
+    from shared.adapters.transport import make_transport
 
     return ARMPipelineClient(
         base_url=arm_url,
@@ -133,6 +136,7 @@ def arm_client(
             RetryPolicy(retry_total=0),
             _policy(arm_url, credential),
         ],
-        connection_timeout=min(10, seconds),
-        read_timeout=seconds,
+        transport=make_transport(
+            connect_seconds=min(_CONNECT_SECONDS, seconds), read_seconds=seconds
+        ),
     )

@@ -3,6 +3,7 @@
 import json
 import math
 from datetime import timedelta
+from typing import Any
 
 from azure.core.credentials import TokenCredential
 from azure.core.exceptions import AzureError, ResourceNotFoundError
@@ -13,12 +14,14 @@ from azure.storage.queue import (
     TextBase64EncodePolicy,
 )
 
+from shared.adapters.transport import make_transport
 from shared.ports import OutsideError
 
 REQUESTS, FIREWALLS, POLICIES = "jit-requests", "jit-firewalls", "jit-policies"
 NOTICES = "jit-notices"
 NAMES = (REQUESTS, FIREWALLS, POLICIES, NOTICES)
 _NOW = timedelta(0)
+_CONNECT_SECONDS, _READ_SECONDS = 20, 60  # as the SDK waits
 
 
 class AzureQueues:
@@ -31,11 +34,11 @@ class AzureQueues:
     @classmethod
     def connect(cls, connection: str, credential: TokenCredential | None) -> "AzureQueues":
         """Connect by connection string (local) or by account address and identity (Azure)."""
+        transport = make_transport(connect_seconds=_CONNECT_SECONDS, read_seconds=_READ_SECONDS)
+        options: dict[str, Any] = {"transport": transport, "retry_policy": _retries()}
         if credential is None:
-            return cls(
-                QueueServiceClient.from_connection_string(connection, retry_policy=_retries())
-            )
-        return cls(QueueServiceClient(connection, credential=credential, retry_policy=_retries()))
+            return cls(QueueServiceClient.from_connection_string(connection, **options))
+        return cls(QueueServiceClient(connection, credential=credential, **options))
 
     def create(self) -> None:
         """Make the queues that are missing; infra makes them in Azure, the local stack here."""

@@ -20,6 +20,7 @@ from azure.data.tables import (
     UpdateMode,
 )
 
+from shared.adapters.transport import make_transport
 from shared.ports import (
     MOST_WRITES,
     OutsideError,
@@ -35,7 +36,7 @@ NAMES = ("policies", "requests", "firewalls", "due", "activity")
 _KEYS = frozenset({"PartitionKey", "RowKey"})
 # A store that does not answer is known within a quarter of a minute: what has ended is then closed
 # without it, by the rules' own texts.
-_PATIENCE: dict[str, Any] = {"connection_timeout": 3, "read_timeout": 6, "retry_total": 1}
+_CONNECT_SECONDS, _READ_SECONDS, _RETRIES = 3, 6, 1
 _LONGEST_PAGE = 1000  # the service refuses to be asked for more at once
 _CHANGED = frozenset(
     {"UpdateConditionNotSatisfied", "ConditionNotMet", "ResourceNotFound", "EntityNotFound"}
@@ -172,9 +173,11 @@ class AzureTables:
     @classmethod
     def connect(cls, connection: str, credential: TokenCredential | None) -> "AzureTables":
         """Connect by connection string (local) or by account address and identity (Azure)."""
+        transport = make_transport(connect_seconds=_CONNECT_SECONDS, read_seconds=_READ_SECONDS)
+        options: dict[str, Any] = {"transport": transport, "retry_total": _RETRIES}
         if credential is None:
-            return cls(TableServiceClient.from_connection_string(connection, **_PATIENCE))
-        return cls(TableServiceClient(connection, credential=credential, **_PATIENCE))
+            return cls(TableServiceClient.from_connection_string(connection, **options))
+        return cls(TableServiceClient(connection, credential=credential, **options))
 
     def create(self) -> None:
         """Make the tables that are missing; infra makes them in Azure, the local stack here."""

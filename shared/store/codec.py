@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from shared.domain.errors import InvalidInputError
@@ -23,6 +23,8 @@ _CHUNK = 30_000
 MAX_DOCUMENT = 480_000  # what a row may grow to when it is accepted, in UTF-16 units
 MOST_UNITS = 500_000  # what is sent at all: room for keys, names and what was not foreseen
 _UTF16 = "utf-16-le"
+# Texts that were decoded lately, at most so long: a burst reads a firewall's rows for each request.
+_MOST_DECODED, _LONGEST_DECODED = 2_048, 4_000
 
 
 class UnreadableRowError(Exception):
@@ -69,18 +71,26 @@ def size_of(value: object) -> int:
     return units_of(as_json(encode(value)))
 
 
+def _as_stored(data: Any) -> Any:
+    """Return the JSON of a row as it is."""
+    return data
+
+
 def unpack(
     value_type: type[T],
     values: Mapping[str, Value],
     *,
-    restore: Callable[[Any], Any] = lambda data: data,
+    restore: Callable[[Any], Any] = _as_stored,
 ) -> T:
     """Read a value from a row's columns; raises UnreadableRowError.
 
-    `restore` puts back what the row says only once.
+    `restore` puts back what the row says only once. Values are immutable, so that rows with the
+    same text may share one.
     """
+    text = text_of(values)
+    decode = _decode_lately if len(text) <= _LONGEST_DECODED else _decode
     try:
-        decoded: T = _decoder(cast("Hashable", value_type))(restore(json.loads(text_of(values))))
+        decoded: T = decode(cast("Hashable", value_type), restore, text)
     except (
         ValueError,
         TypeError,
@@ -91,6 +101,13 @@ def unpack(
     ) as error:
         raise UnreadableRowError(f"not a {value_type.__name__}: {error}") from error
     return decoded
+
+
+def _decode(value_type: Any, restore: Callable[[Any], Any], text: str) -> Any:
+    return _decoder(value_type)(restore(json.loads(text)))
+
+
+_decode_lately = lru_cache(_MOST_DECODED)(_decode)
 
 
 def text_of(values: Mapping[str, Value]) -> str:

@@ -58,7 +58,7 @@ class NetworkSecurityGroups:
         membership: Callable[[str], Membership | None] | None = None,
     ) -> None:
         self.settle_times = SettleTimes()
-        self._looks = SharedReads()
+        self.looks = SharedReads()
         self._client = client
         self._names = names
         self._sleep = sleep
@@ -73,10 +73,12 @@ class NetworkSecurityGroups:
         may still be superseded: so we read until the group says it has settled. The first look
         at a group that we have written comes after what its last write took.
         """
-        waited = first = self.settle_times.first_look(firewall_id)
-        if first:
-            self._sleep(first)
+        waited = self.settle_times.first_look(firewall_id)
+        if waited:
+            self._sleep(waited)
+        looks = 0
         while True:
+            looks += 1
             try:
                 raw = self._get(firewall_id)
             except HttpResponseError as error:
@@ -89,7 +91,7 @@ class NetworkSecurityGroups:
             except AzureError as error:
                 raise OutsideError(str(error)) from error
             if _is_settled(raw):
-                self.settle_times.note_settled(firewall_id, at_first_look=0 < first == waited)
+                self.settle_times.note_settled(firewall_id, looks=looks)
                 return self._snapshot(firewall_id, raw)
             if waited >= _SETTLE_SECONDS:
                 raise SettlingError(
@@ -108,7 +110,7 @@ class NetworkSecurityGroups:
         Callers at the same time share a read that begins after they have asked.
         """
         try:
-            raw = self._looks.read(key_of(firewall_id), lambda: self._get(firewall_id))
+            raw = self.looks.read(key_of(firewall_id), lambda: self._get(firewall_id))
         except HttpResponseError as error:
             told = _translated(error)
             raise told if isinstance(told, OutsideError) else OutsideError(str(told)) from error
@@ -207,9 +209,12 @@ class NetworkSecurityGroups:
         return "ignored"
 
     def _get(self, firewall_id: str) -> dict[str, Any]:
+        """Read a group as ARM describes it; streamed, or the SDK would make a model of every rule."""
         nsg = parse_id(firewall_id, NSG_TYPE)
         raw: dict[str, Any] = self._client(nsg.subscription).network_security_groups.get(
-            nsg.group, nsg.name, cls=lambda answer, _model, _headers: answer.http_response.json()
+            *(nsg.group, nsg.name),
+            stream=True,
+            cls=lambda answer, _stream, _headers: json.loads(answer.http_response.read()),
         )  # type: ignore[assignment]
         return raw
 

@@ -71,9 +71,10 @@ class Groups:
 
     @cached_property
     def _client(self) -> Firewall:
+        from shared.adapters.shared_reads import ReadPace, SharedReads  # noqa: PLC0415 - an SDK
         from shared.firewalls.nsg.client import NetworkSecurityGroups  # noqa: PLC0415 - an SDK
 
-        return NetworkSecurityGroups(
+        groups = NetworkSecurityGroups(
             self._parts.client,
             self._parts.names,
             time.sleep,
@@ -81,6 +82,8 @@ class Groups:
             probe_nsg=self._parts.probe_group,
             membership=self._read_membership,
         )
+        groups.looks = SharedReads(ReadPace())
+        return groups
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ from shared.use_cases.parts import HasClock
 _TOGETHER = timedelta(seconds=30)  # a write may take ten seconds to settle, and some to prove
 _A_FEW = timedelta(seconds=1)  # many wait for the batch time of their firewall
 AT_ONCE = 24  # requests that an instance handles at a time (host.json)
+_LAST_FEW = 4  # requests on their way at the end of a burst; the count is a queue's, and about
+_BETWEEN = timedelta(seconds=5)  # from one write to the next, where the last few end a batch early
 _ON_ITS_WAY = timedelta(seconds=2)  # how long a queue may be looked at after its message's time
 _LONGEST = timedelta(minutes=10)  # whatever a lease says, no batch is waited for longer
 
@@ -57,9 +59,9 @@ def leave_to_gather(
     except Exception as error:  # noqa: BLE001 - a count that fails must not keep anybody out
         services.telemetry.fault("jit.queue.uncounted", error, firewall=firewall_id)
         return None
-    if coming <= 1:  # the one that is being handled
-        return None
     now = services.clock()
+    if coming <= 1 or _are_last(coming, lease, now):  # 1: the one that is being handled
+        return None
     end = first_end(rows)
     wait = batch if coming > AT_ONCE else min(_A_FEW, batch)
     wait = max(min(wait, end - now), timedelta(0)) if end else wait
@@ -72,6 +74,28 @@ def leave_to_gather(
 def end_gathering(lease: Row) -> Row:
     """Take the note off once the lease is held: who comes after this holder is alone again."""
     return replace(lease, values={**lease.values, "gathers_until": ""})
+
+
+def waits_for_batch(services: BatchParts, lease: Row, now: datetime) -> bool:
+    """Tell whether an opening is left to the message of a batch; the last of a burst end it early.
+
+    Without a count the message decides.
+    """
+    if not is_gathering(lease, now):
+        return False
+    if not _are_last(0, lease, now):
+        return True  # whatever the count
+    try:
+        return not _are_last(services.queues.requested(), lease, now)
+    except Exception as error:  # noqa: BLE001 - the message of the batch opens it
+        services.telemetry.fault("jit.queue.uncounted", error, firewall=lease.partition)
+        return True
+
+
+def _are_last(coming: int, lease: Row, now: datetime) -> bool:
+    """Tell whether so few requests are the last of a burst, some seconds after its last write."""
+    opened = str(lease.values.get("opened_at", ""))
+    return coming <= _LAST_FEW and opened <= format_sortable(now - _BETWEEN)
 
 
 def is_gathering(lease: Row, now: datetime) -> bool:

@@ -7,6 +7,7 @@ list of grants would meet a fresh firewall, and a colleague's new rule be taken 
 from collections.abc import Callable
 from datetime import timedelta
 from enum import Enum
+from functools import partial
 from typing import Protocol
 
 from shared.domain.desired import Observed, Plan
@@ -21,10 +22,10 @@ from shared.use_cases.firewalls import lanes, leases
 from shared.use_cases.firewalls.batching import (
     comes_in_a_crowd,
     end_gathering,
-    is_gathering,
     leave_to_gather,
     note_opening,
     opened_lately,
+    waits_for_batch,
 )
 from shared.use_cases.firewalls.confirm import Prover
 from shared.use_cases.firewalls.failing import FailParts, fail_impossible
@@ -100,7 +101,7 @@ def converge(
     until = services.clock() + (budget or min(provider.pace.run, LONGEST_RUN))
     key = lanes.lease_key(provider, firewall_id)
     for _ in range(_LOOKS):
-        unless = is_gathering if lets_in else None
+        unless = partial(waits_for_batch, services) if lets_in else None
         seen = before.lease if before and key == firewall_id else None
         lease = leases.take(services, key, provider.pace, unless, seen)
         if lease is None:
