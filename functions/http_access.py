@@ -10,7 +10,7 @@ from functions.http_policies import ONE_POLICY, POLICY_PATH, policy_id_of
 from functions.idempotency import REQUEST_ID, idempotency_key
 from functions.operations import REQUEST_STATUS, Operation, declare, json_answer
 from functions.people import speaking_for
-from functions.query import is_dry_run, next_link
+from functions.query import is_dry_run, link_to
 from functions.report_answers import explained_request
 from functions.request_body import InitiateWire, ShortRequestWire
 from functions.request_query import filter_of
@@ -147,8 +147,7 @@ def list_requests(req: func.HttpRequest) -> func.HttpResponse:
     viewer = Viewer(app().services, principal)
     page = list_matching(app().services, viewer, filter_of(req))
     value = [status_answer(viewer.view(request)) for request in page.requests]
-    link = {"nextLink": next_link(req, page.next)} if page.next else {}
-    return answer(HTTPStatus.OK, {"value": value, **link})
+    return answer(HTTPStatus.OK, {"value": value, **link_to(req, page.next)})
 
 
 def _view(principal: Principal, request: AccessRequest) -> RequestView:

@@ -11,13 +11,12 @@ from functions.answers import policy_answer
 from functions.operations import Answer, Operation, declare, json_answer
 from functions.policy_body import PolicyWire, policy_of
 from functions.preconditions import precondition_of
-from functions.query import is_dry_run, page_of
+from functions.query import is_dry_run, link_to, token_of
 from functions.report_answers import explained_policy
 from functions.web import answer, caller, caller_address
 from functions.wire import read_body
 from shared.bootstrap import app
 from shared.domain.errors import InvalidInputError
-from shared.domain.ids import key_of
 from shared.domain.model import Policy
 from shared.domain.names import is_name
 from shared.domain.policy_diff import etag_of
@@ -30,10 +29,9 @@ from shared.use_cases.reports.policies import (
     read_policy,
 )
 
-# A page holds this many policies, and fewer where they list many VMs: an answer stays well
-# below what clients and gateways take.
+# A page holds this many policies, and fewer where they list many VMs: an answer stays well below
+# what clients and gateways take.
 _PAGE = 50
-_VMS_IN_ONE = 10
 _LOCATION_NAME = re.compile(r"[\w().-]{1,90}(?<!\.)", re.ASCII)
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
 _FORMS: Mapping[str, Callable[[str], object]] = {
@@ -241,18 +239,11 @@ def _list(req: func.HttpRequest) -> func.HttpResponse:
     part = _checked_route(req)
     scope = PolicyScope(part["subscription"], part.get("group", ""), part.get("location", ""))
     services = app().services
-    shown = read_policies(services, principal, scope)
-    page = page_of(
-        req,
-        shown.policies,
-        lambda policy: key_of(policy.id),
-        most=_PAGE * _VMS_IN_ONE,
-        weight=lambda policy: max(_VMS_IN_ONE, len(policy.vms)),
-    )
+    shown = read_policies(services, principal, scope, after=token_of(req), top=_PAGE)
 
     def described(policy: Policy) -> dict[str, Any]:
         requests = newest_requests(services, policy, shown.disclose)
         return {**policy_answer(policy, requests), "etag": etag_of(policy)}
 
-    value = services.workers(described, page.items)
-    return answer(HTTPStatus.OK, {"value": value, **page.link()})
+    value = services.workers(described, shown.policies)
+    return answer(HTTPStatus.OK, {"value": value, **link_to(req, shown.next)})

@@ -7,7 +7,7 @@ import azure.functions as func
 from functions.cloud_metadata import Here, cloud_metadata
 from functions.openapi import document
 from functions.operations import Operation, declare, json_answer
-from functions.query import page_of, query_of, token_of
+from functions.query import link_to, page_of, query_of, token_of
 from functions.report_answers import machine_answer
 from functions.web import absolute, answer, caller, envelope, handled
 from shared.bootstrap import app
@@ -46,7 +46,8 @@ def list_machines(req: func.HttpRequest) -> func.HttpResponse:
     reports = found.judge(page.items)
     value = [machine_answer(report, bastions[key_of(report.machine.id)]) for report in reports]
     return answer(
-        HTTPStatus.OK, {"value": value, "unanswered": list(found.unanswered), **page.link()}
+        HTTPStatus.OK,
+        {"value": value, "unanswered": list(found.unanswered), **link_to(req, page.next)},
     )
 
 

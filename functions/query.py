@@ -39,40 +39,24 @@ def is_dry_run(req: func.HttpRequest) -> bool:
 
 @dataclass(frozen=True)
 class Page(Generic[Item]):
-    """Some items, and where the rest is."""
+    """Some items, and the key after which the rest begins; empty: no page follows."""
 
     items: list[Item]
-    next_link: str = ""
-
-    def link(self) -> dict[str, str]:
-        """Return what goes beside `value`: nothing on the last page, as ARM has it."""
-        return {"nextLink": self.next_link} if self.next_link else {}
+    next: str = ""
 
 
 def page_of(
-    req: func.HttpRequest,
-    items: Sequence[Item],
-    key: Callable[[Item], str],
-    *,
-    most: int,
-    weight: Callable[[Item], int] = lambda _: 1,
+    req: func.HttpRequest, items: Sequence[Item], key: Callable[[Item], str], *, most: int
 ) -> Page[Item]:
     """Cut the page that a request asks for out of a whole list.
 
-    A page ends where the weights sum up to `most`. The next one begins after the last key, not
-    at a position: what is added or removed in between hides nothing from the caller.
+    The next page begins after the last key, not at a position: what is added or removed in between
+    hides nothing from the caller.
     """
     ordered = sorted(items, key=key)
     after = token_of(req)
     left = [item for item in ordered if key(item) > after] if after else ordered
-    taken: list[Item] = []
-    total = 0
-    for item in left:
-        total += weight(item)
-        if taken and total > most:
-            return Page(taken, next_link(req, key(taken[-1])))
-        taken.append(item)
-    return Page(taken)
+    return Page(left[:most], key(left[most - 1]) if len(left) > most else "")
 
 
 def token_of(req: func.HttpRequest) -> str:
@@ -87,6 +71,11 @@ def token_of(req: func.HttpRequest) -> str:
         raise InvalidInputError(
             f"{SKIP_TOKEN} is not one that this service gave", code="InvalidSkipToken"
         ) from None
+
+
+def link_to(req: func.HttpRequest, last: str) -> dict[str, str]:
+    """Return what goes beside `value`: nothing on the last page, as ARM has it."""
+    return {"nextLink": next_link(req, last)} if last else {}
 
 
 def next_link(req: func.HttpRequest, last: str) -> str:

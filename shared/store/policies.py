@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from shared.domain.errors import InvalidInputError
 from shared.domain.ids import digest, key_of
 from shared.domain.model import Policy
 from shared.ports import Row, Table, Telemetry, Value
@@ -10,6 +11,8 @@ from shared.store.audit import Fact
 from shared.store.codec import UnreadableRowError, pack, unpack
 
 LAST = "\x7e"  # sorts after the hexadecimal digits with which our keys, or their ends, begin
+_NEXT = "!"  # added to a name or partition: sorts right after it
+_NO_POLICY = "policy\x7d"  # sorts after the keys of all policies
 _AFTER_BAR = "\x7d"  # the character after the bar: a name may begin with one beyond ASCII
 
 
@@ -86,6 +89,27 @@ class PolicyRows:
             for policy in found
             if not location or key_of(policy.location) == key_of(location)
         ]
+
+    def page(
+        self, subscription: str, group: str = "", *, after: str = "", limit: int
+    ) -> tuple[list[Policy], str]:
+        """Read the next rows of policies of a subscription or group, in the order of their keys.
+
+        Return the policies, and the key of the last row that was read. It is empty where no row is
+        left, and else `after` of the next page. Raises InvalidInputError for any other `after`.
+        """
+        start, stop = _partitions_of(f"{subscription}|{group}" if group else subscription)
+        rows: list[Row] = []
+        if after:
+            partition, name = _key_after(after)
+            if start <= partition < stop:
+                first = f"policy|{name}{_NEXT}"
+                rows = self._table.query(partition, start=first, stop=_NO_POLICY, limit=limit)
+            start = max(start, partition + _NEXT)
+        if len(rows) < limit and start < stop:
+            rows += self._table.scan(start, stop, limit=limit - len(rows), kind="policy")
+        last = _id_of(rows[-1]) if len(rows) == limit else ""
+        return self._readable(rows), last
 
     def everything(self) -> list[Policy]:
         """List every policy there is."""
@@ -177,6 +201,26 @@ def parse_policy(policy_id: str) -> tuple[str, str, str, str]:
 def _policy_place(policy_id: str) -> tuple[str, str]:
     subscription, group, location, name = parse_policy(policy_id)
     return f"{subscription}|{group}|{location}", name
+
+
+def _key_after(policy_id: str) -> tuple[str, str]:
+    """Return the partition and name of a policy that a page ended with."""
+    try:
+        return _policy_place(policy_id)
+    except IndexError:
+        raise InvalidInputError(
+            "the page's beginning is not one that this service gave", code="InvalidSkipToken"
+        ) from None
+
+
+def _id_of(row: Row) -> str:
+    """Return the key of the id of the policy that a row holds, readable or not."""
+    subscription, group, location = row.partition.split("|")
+    name = row.key.removeprefix("policy|")
+    return key_of(
+        f"/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Security"
+        f"/locations/{location}/jitNetworkAccessPolicies/{name}"
+    )
 
 
 def _change_key(policy_id: str) -> tuple[str, str]:

@@ -113,3 +113,8 @@ def test_policies_are_found_by_group_and_by_machine(table: Table) -> None:
         assert rows.policies_of(vm) == [policy_found.id]
         assert rows.vm_row(policy_found.id, vm) is not None
         assert [row.vm_id for row in rows.vm_rows(policy_found.id)] == [vm]
+    paged, after = list[Policy](), "-"
+    while after:
+        found, after = rows.page(SUBSCRIPTION, after=after.strip("-"), limit=3)
+        paged += found
+    assert paged == rows.listed(SUBSCRIPTION)

@@ -23,7 +23,7 @@ from tests.functions.web_app import (
     policy_body,
     token,
 )
-from tests.world import DB, NSG_SUBNET, POLICY, WEB, World, vm_id
+from tests.world import DB, NSG_SUBNET, POLICY, SUBSCRIPTION, WEB, World, vm_id
 
 MALLORY = token("mallory", "Jit.Admin")
 STRICT: dict[str, Any] = {"approversNeeded": 2, "justificationRequired": True}
@@ -378,6 +378,6 @@ def test_lists_and_reports_never_take_a_note_for_a_policy(web: WebApp) -> None:
     """The note of the last change lies beside the policy and is none of its rows."""
     put(web)
     web.world.work()
-    assert len(protection.policies_in_reach(web.services)) == 1
+    assert len(protection.list_policies(web.services, SUBSCRIPTION)) == 1
     assert len(web.services.policies.vm_rows(POLICY)) == 2
     assert web.world.firewall.ours(NSG_SUBNET)

@@ -6,16 +6,23 @@ from datetime import timedelta
 import pytest
 
 from bench.counting import Count, CountingTables
+from shared.domain.errors import InvalidInputError
 from shared.domain.ids import digest, key_of
-from shared.domain.model import Policy, PolicyVm
+from shared.domain.model import Policy, PolicyState, PolicyVm, Principal
 from shared.domain.policy import Asked, AskedPort
+from shared.store.audit import Fact
+from shared.store.keys import policy_key
 from shared.store.policies import VmRow
+from shared.use_cases.reports import activity
+from shared.use_cases.reports.policies import PolicyScope, read_policies
 from shared.use_cases.requests.listing import RequestFilter, list_requests
 from shared.use_cases.requests.submission import NewRequest, submit
 from shared.use_cases.requests.submit import policy_covering
 from shared.use_cases.requests.view import Viewer
 from shared.use_cases.timers.sweep import sweep_expired
-from tests.world import ALICE, BOB, GROUP, POLICY, SOURCE, WEB, World, vm_id
+from tests.world import ALICE, BOB, GROUP, POLICY, SOURCE, SUBSCRIPTION, WEB, World, vm_id
+
+READER = Principal("tenant", "rita-id", "rita", roles=frozenset({"Jit.Read"}))
 
 
 def with_unrelated_policies(count: int) -> World:
@@ -121,4 +128,170 @@ def test_calls_do_not_grow_with_what_others_wait_for(work: str) -> None:
         return tables.count
 
     few, many = run(10), run(1000)
+    assert (few.calls, few.rows) == (many.calls, many.rows)
+
+
+def follow_policies(world: World, top: int) -> tuple[list[str], list[Count]]:
+    """Follow the pages of the policies; return their names, and what each page has read."""
+    names: list[str] = []
+    counts: list[Count] = []
+    after, scope = "", PolicyScope(SUBSCRIPTION)
+    while not counts or after:
+        tables = counted(world)
+        page = read_policies(world.services, READER, scope, after=after, top=top)
+        names += [policy.name for policy in page.policies]
+        counts.append(tables.count)
+        after = page.next
+    return names, counts
+
+
+def test_each_page_of_policies_reads_its_own_rows() -> None:
+    """The first page and each next one read as much beside a hundred policies as beside more."""
+    found = {}
+    for count in (100, 1000):
+        names, pages = follow_policies(with_unrelated_policies(count), 20)
+        assert names == ["default", *(f"other-{number:04}" for number in range(count))]
+        assert len(pages) == count // 20 + 1
+        found[count] = [(each.calls, each.rows) for each in pages]
+        assert max(each.rows for each in pages) == 21
+    assert found[100][0] == found[1000][0]
+    assert found[100][1:-1] == [found[1000][1]] * 4
+    assert set(map(repr, found[1000][1:-1])) == {repr(found[1000][1])}
+
+
+def test_pages_of_policies_cross_groups_and_pass_over_what_is_not_listed() -> None:
+    """Every policy of each group comes once; one that is deleted or elsewhere is passed over."""
+    world = World()
+    for group in ("b", "a", "a-b", "a.b", "a1"):
+        for name in ("two", "one", "one.more", "gone"):
+            place = POLICY.replace("/app/", f"/{group}/").replace("/default", f"/{name}")
+            state = PolicyState.DELETING if name == "gone" else PolicyState.SUCCEEDED
+            world.services.policies.insert(Policy(place, "westeurope", (), state=state))
+            elsewhere = place.replace("westeurope", "northeurope")
+            world.services.policies.insert(Policy(elsewhere, "northeurope", ()))
+    for top in (1, 2, 3, 50):
+        scope, after = PolicyScope(SUBSCRIPTION, location="westeurope"), ""
+        found: list[str] = []
+        while not found or after:
+            page = read_policies(world.services, READER, scope, after=after, top=top)
+            found += [policy.id for policy in page.policies]
+            after = page.next
+        assert len(found) == len(set(found)) == 15
+    world.tables.policies.rows.clear()
+    assert not read_policies(world.services, READER, scope).policies
+
+
+def test_a_page_of_policies_looks_at_a_bounded_number_of_rows() -> None:
+    """Where few policies fit, a page is empty and leads on, and the last one fits."""
+    world = with_unrelated_policies(0)
+    for number in range(45):
+        place = POLICY.replace("/default", f"/a{number:02}")
+        world.services.policies.insert(Policy(place, "westeurope", (), state=PolicyState.DELETING))
+    names, pages = follow_policies(world, 1)
+    assert names == ["default"]
+    assert [each.rows for each in pages] == [20, 20, 6]  # of 46
+
+
+@pytest.mark.parametrize("after", ["", "x", "/subscriptions/1/resourceGroups/a", "~" * 9])
+def test_a_page_of_policies_begins_only_after_a_policy(after: str) -> None:
+    """A beginning that no page gave is refused with the code of such a token."""
+    world = with_unrelated_policies(1)
+    if not after:
+        outside = POLICY.replace(SUBSCRIPTION, "f" + SUBSCRIPTION[1:])
+        page = read_policies(world.services, READER, PolicyScope(SUBSCRIPTION), after=outside)
+        assert page.policies == ()
+        before = POLICY.replace(SUBSCRIPTION, "0" + SUBSCRIPTION[1:])
+        page = read_policies(world.services, READER, PolicyScope(SUBSCRIPTION), after=before)
+        assert len(page.policies) == 2
+        return
+    with pytest.raises(InvalidInputError) as refused:
+        read_policies(world.services, READER, PolicyScope(SUBSCRIPTION), after=after)
+    assert refused.value.code == "InvalidSkipToken"
+
+
+def with_unrelated_requests(count: int) -> World:
+    """Make a world with two requests of the usual requestor and so many others of another policy."""
+    world = with_unrelated_policies(1)
+    for _ in range(2):
+        mine = world.ask(minutes=5)
+        world.pass_time(8)
+    other = f"{POLICY.rpartition('/')[0]}/other-0000"
+    for number in range(count):
+        person = replace(BOB, object_id=f"person-{number}")
+        request_id = f"{policy_key(other)}-{mine.id.partition('-')[2][:-8]}f{number:07}"
+        old = replace(world.request(mine.id), id=request_id, policy_id=other, requestor=person)
+        world.services.requests.insert(old)
+    return world
+
+
+@pytest.mark.parametrize("who", [READER, ALICE], ids=["reader", "requestor"])
+@pytest.mark.parametrize("named", ["", "default", POLICY], ids=["all", "name", "id"])
+def test_a_list_of_requests_does_not_grow_with_policies(who: Principal, named: str) -> None:
+    """Without a filter, or with a policy as filter, no policy is read for a page."""
+
+    def read(count: int) -> Count:
+        world = with_unrelated_policies(count)
+        request = world.ask()
+        tables = counted(world)
+        wanted = RequestFilter(policy=named.lower())
+        page = list_requests(world.services, Viewer(world.services, who), wanted)
+        assert [each.id for each in page.requests] == [request.id]
+        return tables.count
+
+    few, many = read(10), read(1000)
+    assert (few.calls, few.rows) == (many.calls, many.rows)
+    assert not any(call.startswith("policies.") for call in many.calls)
+
+
+def test_a_page_of_all_requests_reads_its_own_rows() -> None:
+    """A page reads as much beside two hundred requests as beside a thousand."""
+
+    def read(count: int, after: str = "") -> tuple[Count, str]:
+        world = with_unrelated_requests(count)
+        tables = counted(world)
+        wanted = RequestFilter(top=50, after=after)
+        page = list_requests(world.services, Viewer(world.services, READER), wanted)
+        assert len(page.requests) == 50
+        return tables.count, page.next
+
+    (few, following), (many, same) = read(200), read(1000)
+    assert following == same
+    assert (few.calls, few.rows) == (many.calls, many.rows)
+    assert few.rows < 250
+    few, many = read(200, following)[0], read(1000, following)[0]
+    assert (few.calls, few.rows) == (many.calls, many.rows)
+
+
+def test_what_a_caller_may_not_read_is_passed_over_unread() -> None:
+    """A caller finds their own among a thousand of another policy, few of which are read."""
+    world = with_unrelated_requests(1000)
+    tables = counted(world)
+    stranger = replace(ALICE, roles=frozenset())
+    page = list_requests(world.services, Viewer(world.services, stranger), RequestFilter())
+    assert [request.requestor.key for request in page.requests] == [ALICE.key] * 2
+    assert page.next == ""
+    assert tables.count.calls["requests.get"] < 110
+
+
+@pytest.mark.parametrize("work", ["awaiting", "activity"])
+def test_lists_do_not_grow_with_what_they_do_not_show(work: str) -> None:
+    """What awaits a caller, and the events of a day, are read beside a thousand others alike."""
+
+    def read(count: int) -> Count:
+        world = with_unrelated_requests(count)
+        for number in range(count):
+            at = world.clock() - timedelta(days=2 + number % 30)
+            world.services.activity.record(Fact(f"other-{number}", at, "requested"))
+        tables = counted(world)
+        if work == "awaiting":
+            viewer = Viewer(world.services, replace(BOB, roles=frozenset({"Jit.Approve"})))
+            page = list_requests(world.services, viewer, RequestFilter(awaiting=True))
+            assert page.requests == ()
+        else:
+            now = world.clock()
+            day = activity.Asked(now - timedelta(hours=12), now)
+            assert activity.read_activity(world.services, READER, day).facts
+        return tables.count
+
+    few, many = read(10), read(1000)
     assert (few.calls, few.rows) == (many.calls, many.rows)

@@ -29,7 +29,6 @@ from shared.use_cases.parts import (
     HasPolicies,
     HasQueues,
     HasRows,
-    HasScopes,
 )
 from shared.use_cases.policies.doubts import read_twice
 from shared.use_cases.policies.findings import (
@@ -54,10 +53,6 @@ _TRIES = 10
 
 
 BeforeChange = Callable[[Policy | None, Policy | None], None]  # the old and the new policy
-
-
-class ListPoliciesParts(HasPolicies, HasScopes, Protocol):
-    """The parts for listing the policies in scope."""
 
 
 class PolicyWriteParts(HasClock, HasDue, HasPolicies, HasQueues, Protocol):
@@ -160,18 +155,10 @@ def delete_policy(
     raise RowChangedError(f"policy {policy_id} is being changed by others")
 
 
-def list_policies(
-    services: HasPolicies, subscription: str, group: str = "", location: str = ""
-) -> list[Policy]:
-    """List the policies of a subscription, narrowed by group and location."""
-    listed = services.policies.listed(subscription, group, location)
+def list_policies(services: HasPolicies, subscription: str) -> list[Policy]:
+    """List all policies of a subscription."""
+    listed = services.policies.listed(subscription)
     return [policy for policy in listed if policy.state is not PolicyState.DELETING]
-
-
-def policies_in_reach(services: ListPoliciesParts) -> list[Policy]:
-    """List the policies of every subscription this app works in."""
-    subscriptions = sorted({scope.split("/")[2].lower() for scope in services.scopes})
-    return [policy for each in subscriptions for policy in list_policies(services, each)]
 
 
 def fail_policy(services: FailPolicyParts, policy_id: str, message: str) -> None:

@@ -5,15 +5,18 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from shared.domain.disclosure import without_details
-from shared.domain.model import AccessRequest, Policy, Principal
+from shared.domain.ids import key_of
+from shared.domain.model import AccessRequest, Policy, PolicyState, Principal
 from shared.domain.permissions import Action
 from shared.use_cases.parts import HasAuthorize, HasPolicies, HasRequests, HasTelemetry
 from shared.use_cases.permission import CallerPermissions, PermissionParts, enforce
-from shared.use_cases.policies.apply import get_policy, list_policies
+from shared.use_cases.policies.apply import get_policy
 from shared.use_cases.requests.submit import parties_of
 from shared.use_cases.requests.view import Viewer, ViewParts
 
 LISTED_REQUESTS = 100
+_VMS_IN_ONE = 10  # a policy that lists more counts as several, so that a page stays small
+_CHUNKS = 10  # reads for one page, each of one row more than fills it; the next goes on from there
 
 Disclose = Callable[[AccessRequest], AccessRequest]
 
@@ -43,10 +46,11 @@ class PolicyScope:
 
 @dataclass(frozen=True)
 class ShownPolicies:
-    """Policies that a caller may read, and what hides the details of their requests."""
+    """A page of policies, what hides the details of their requests, and where the rest begins."""
 
     policies: tuple[Policy, ...]
     disclose: Disclose
+    next: str = ""  # the key of the last policy; empty: no page follows
 
 
 def read_policy(
@@ -60,12 +64,43 @@ def read_policy(
 
 
 def read_policies(
-    services: PolicyListParts, caller: Principal, scope: PolicyScope
+    services: PolicyListParts,
+    caller: Principal,
+    scope: PolicyScope,
+    *,
+    after: str = "",
+    top: int = 50,
 ) -> ShownPolicies:
-    """Return the policies of a scope; raises NotPermittedError."""
+    """Return one page of the policies of a scope, those after a key; raises NotPermittedError."""
     enforce(services, caller, Action.READ, scope.id)
-    found = list_policies(services, scope.subscription, scope.group, scope.location)
-    return ShownPolicies(tuple(found), _disclosure(services, caller, scope.id))
+    found, following = _page(services, scope, after, top)
+    return ShownPolicies(tuple(found), _disclosure(services, caller, scope.id), following)
+
+
+def _page(
+    services: HasPolicies, scope: PolicyScope, after: str, top: int
+) -> tuple[list[Policy], str]:
+    """Read policies until a page is full, no row is left or enough rows were looked at."""
+    taken: list[Policy] = []
+    vms = 0
+    for _ in range(_CHUNKS):
+        read, after = services.policies.page(
+            scope.subscription, scope.group, after=after, limit=top + 1
+        )
+        for policy in (each for each in read if _is_listed(each, scope)):
+            vms += max(_VMS_IN_ONE, len(policy.vms))
+            if taken and vms > top * _VMS_IN_ONE:
+                return taken, key_of(taken[-1].id)
+            taken.append(policy)
+        if not after:
+            break
+    return taken, after
+
+
+def _is_listed(policy: Policy, scope: PolicyScope) -> bool:
+    """Tell whether a list shows a policy: it is in the location, and not being deleted."""
+    located = not scope.location or key_of(policy.location) == key_of(scope.location)
+    return located and policy.state is not PolicyState.DELETING
 
 
 def newest_requests(

@@ -1,12 +1,13 @@
 """Find requests by person, status, VM, time or what awaits the caller, a page at a time.
 
-A filter reads the index rows made for it; no filter is a scan. Rows are read newest first, and a
-page ends where enough requests were found or enough rows were looked at.
+A filter reads the index rows made for it; without one the rows of every status are read as one list.
+Rows are read newest first, and a page ends where enough requests were found or enough rows were
+looked at.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -27,12 +28,12 @@ from shared.store.index import (
 )
 from shared.store.keys import age_key, asked_before
 from shared.use_cases.parts import HasClock, HasRequests, HasTables, HasTelemetry, HasWorkers
-from shared.use_cases.policies.apply import ListPoliciesParts, policies_in_reach
 from shared.use_cases.requests.submit import parties_of
 from shared.use_cases.requests.view import Viewer
 
 _CHUNK = 100
 _MOST_READ = 10 * _CHUNK  # rows looked at for one page; the next page goes on from there
+_WIDTH = 10  # so many times as many rows are looked at where those of some policies are passed over
 _AFTER = "!"  # added to a key: sorts right after it
 _LAST = "~"  # sorts after every key
 
@@ -40,9 +41,7 @@ Found = tuple[str, AccessRequest | None]
 Source = Callable[[str, str, int], list[Found]]
 
 
-class ListingParts(
-    ListPoliciesParts, HasClock, HasRequests, HasTables, HasTelemetry, HasWorkers, Protocol
-):
+class ListingParts(HasClock, HasRequests, HasTables, HasTelemetry, HasWorkers, Protocol):
     """The parts for listing requests."""
 
 
@@ -131,27 +130,82 @@ def _source(services: ListingParts, viewer: Viewer, wanted: RequestFilter) -> So
         return _indexed(services, vm_partition(wanted.vm_id))
     if wanted.status:
         return _indexed(services, status_partition(wanted.status))
-    readable = [
-        policy.id
-        for policy in policies_in_reach(services)
-        if (not wanted.policy or wanted.policy in _names(policy.id))
-        and viewer.permissions.holds(Action.READ, policy.id)
-    ]
-    return _merged(services, [_of_policy(services, each) for each in readable], own)
+    if "/" in wanted.policy:
+        is_readable = viewer.permissions.holds(Action.READ, wanted.policy)
+        return _of_policy(services, wanted.policy) if is_readable else _indexed(services, own)
+    return _Everything(services, viewer, wanted, own).read
 
 
-def _merged(services: ListingParts, sources: list[Source], own: str) -> Source:
-    """Read several sources as one: those of policies, and the caller's own requests."""
-    every = [*sources, _indexed(services, own)]
+@dataclass(frozen=True)
+class _Everything:
+    """Every request, by the index rows of each status, which together list each request.
 
-    def read(start: str, stop: str, limit: int) -> list[Found]:
-        parts = services.workers(lambda source: source(start, stop, limit), every)
-        rows: dict[str, AccessRequest | None] = {}
-        for part in parts:
-            rows |= dict(part)
-        return sorted(rows.items(), key=lambda row: row[0])[:limit]
+    A request of a policy that the caller may not read, or does not ask for, shows that the others
+    of that policy need no read, unless they are the caller's own.
+    """
 
-    return read
+    services: ListingParts
+    viewer: Viewer
+    wanted: RequestFilter
+    own: str  # the partition of the caller's own requests
+    passed_over: set[str] = field(default_factory=set)  # the policies that begin ids of requests
+
+    def read(self, start: str, stop: str, limit: int) -> list[Found]:
+        """Read on; a row that is passed over has no request."""
+        width = limit * _WIDTH if self.passed_over else limit
+        listed = self._listed(start, stop, width)
+        own = self._own(start, listed)
+        chosen = [key for key in listed if key in own or _policy_of(key) not in self.passed_over]
+        chosen = chosen[:limit]
+        last = chosen[-1] if len(chosen) == limit else _LAST
+        requests = dict(
+            zip(
+                chosen,
+                self.services.workers(lambda key: self._stored(listed[key]), chosen),
+                strict=True,
+            )
+        )
+        self._pass_over(requests)
+        return [(key, requests.get(key)) for key in listed if key <= last]
+
+    def _listed(self, start: str, stop: str, limit: int) -> dict[str, list[Row]]:
+        """Read the rows of every status by key, newest first.
+
+        NB. The statuses are read in the order of a request's life: one that moves on meanwhile is
+        listed under its next status before its row is removed, so that it is met once at least.
+        """
+        index, found = self.services.requests.index, dict[str, list[Row]]()
+        for status in Status:
+            for row in index.read(status_partition(status), start, stop, limit):
+                found.setdefault(row.key, []).append(row)
+        return {key: found[key] for key in sorted(found)[:limit]}
+
+    def _own(self, start: str, listed: Iterable[str]) -> set[str]:
+        """Return the keys of the caller's own requests among those that are listed."""
+        keys = list(listed)
+        if not self.passed_over or not keys:
+            return set()
+        stop = keys[-1] + _AFTER
+        rows = self.services.requests.index.read(self.own, start, stop, len(keys))
+        return {row.key for row in rows}
+
+    def _stored(self, rows: Sequence[Row]) -> AccessRequest | None:
+        """Read the request that some rows name, whichever of them it has left."""
+        return next(filter(None, [_named(self.services, row) for row in rows]), None)
+
+    def _pass_over(self, requests: Mapping[str, AccessRequest | None]) -> None:
+        for key, request in requests.items():
+            if request is not None and not self._is_wanted(request.policy_id):
+                self.passed_over.add(_policy_of(key))
+
+    def _is_wanted(self, policy_id: str) -> bool:
+        is_named = not self.wanted.policy or self.wanted.policy in _names(policy_id)
+        return is_named and self.viewer.permissions.holds(Action.READ, policy_id)
+
+
+def _policy_of(key: str) -> str:
+    """Return the key of the policy with which the id of a request begins."""
+    return id_of(key).partition("-")[0]
 
 
 def _of_policy(services: HasRequests, policy_id: str) -> Source:
@@ -173,17 +227,27 @@ def _indexed(services: ListingParts, partition: str) -> Source:
 
 
 def _checked(services: ListingParts, row: Row) -> AccessRequest | None:
+    """Read the request that an index row names, if it belongs where the row lists it."""
+    request = _named(services, row)
+    return request if request is not None and row.partition in partitions_of(request) else None
+
+
+def _named(services: ListingParts, row: Row) -> AccessRequest | None:
     """Read the request that an index row names; remove a row that is left over."""
     try:
         stored = services.requests.get(id_of(row.key))
     except UnreadableRowError as error:
         services.telemetry.fault("jit.row.unreadable", error, row=row.key)
         return None
-    if stored is not None and row.partition in partitions_of(stored.request):
-        return stored.request
-    if stored is not None or asked_before(id_of(row.key), services.clock() - GRACE):
-        _tidy(services, row, stored.request if stored else None)
-    return None
+    request = stored.request if stored else None
+    is_left = (
+        row.partition not in partitions_of(request)
+        if request is not None
+        else asked_before(id_of(row.key), services.clock() - GRACE)
+    )
+    if is_left:
+        _tidy(services, row, request)
+    return request
 
 
 def _tidy(services: ListingParts, row: Row, request: AccessRequest | None) -> None:
