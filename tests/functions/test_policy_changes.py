@@ -378,6 +378,6 @@ def test_lists_and_reports_never_take_a_note_for_a_policy(web: WebApp) -> None:
     """The note of the last change lies beside the policy and is none of its rows."""
     put(web)
     web.world.work()
-    assert len(protection.policies_in_reach(web.services)) == 1
+    assert len(protection.policies_in_scope(web.services)) == 1
     assert len(web.services.policies.vm_rows(POLICY)) == 2
     assert web.world.firewall.ours(NSG_SUBNET)

@@ -27,7 +27,7 @@ from shared.store.index import (
 )
 from shared.store.keys import age_key, asked_before
 from shared.use_cases.parts import HasClock, HasRequests, HasTables, HasTelemetry, HasWorkers
-from shared.use_cases.policies.apply import ListPoliciesParts, policies_in_reach
+from shared.use_cases.policies.apply import ListPoliciesParts, policies_in_scope
 from shared.use_cases.requests.submit import parties_of
 from shared.use_cases.requests.view import Viewer
 
@@ -133,7 +133,7 @@ def _source(services: ListingParts, viewer: Viewer, wanted: RequestFilter) -> So
         return _indexed(services, status_partition(wanted.status))
     readable = [
         policy.id
-        for policy in policies_in_reach(services)
+        for policy in policies_in_scope(services)
         if (not wanted.policy or wanted.policy in _names(policy.id))
         and viewer.permissions.holds(Action.READ, policy.id)
     ]
