@@ -11,7 +11,7 @@ from functions.idempotency import REQUEST_ID, idempotency_key
 from functions.operations import REQUEST_STATUS, Operation, declare, json_answer
 from functions.people import speaking_for
 from functions.query import is_dry_run, link_to
-from functions.report_answers import explained_request
+from functions.report_answers import dry_run_request_answer
 from functions.request_body import InitiateWire, ShortRequestWire
 from functions.request_query import filter_of
 from functions.web import absolute, answer, caller, caller_address
@@ -55,7 +55,7 @@ def request_access(req: func.HttpRequest) -> func.HttpResponse:
     body = read_body(InitiateWire, req.get_body(), _INVALID, headers=req.headers)
     new = _new_request(req, principal, body, policy_id)
     if is_dry_run(req):
-        return _explained(new)
+        return _dry_run(new)
     request = submission.submit(app().services, new)
     return answer(HTTPStatus.ACCEPTED, request_answer(request), _taken_in(req, request))
 
@@ -82,16 +82,16 @@ def request_access_short(req: func.HttpRequest) -> func.HttpResponse:
     short = read_body(ShortRequestWire, req.get_body(), _INVALID, headers=req.headers)
     new = _new_request(req, principal, short.as_initiate())
     if is_dry_run(req):
-        return _explained(new)
+        return _dry_run(new)
     request = submission.submit(app().services, new)
     return answer(
         HTTPStatus.ACCEPTED, status_answer(_view(principal, request)), _taken_in(req, request)
     )
 
 
-def _explained(new: submission.NewRequest) -> func.HttpResponse:
-    explained = dry_run.explain_submission(app().services, new)
-    return answer(HTTPStatus.OK, explained_request(explained))
+def _dry_run(new: submission.NewRequest) -> func.HttpResponse:
+    result = dry_run.dry_run_submission(app().services, new)
+    return answer(HTTPStatus.OK, dry_run_request_answer(result))
 
 
 @declare(

@@ -12,7 +12,7 @@ from functions.operations import Answer, Operation, declare, json_answer
 from functions.policy_body import PolicyWire, policy_of
 from functions.preconditions import precondition_of
 from functions.query import is_dry_run, link_to, token_of
-from functions.report_answers import explained_policy
+from functions.report_answers import dry_run_policy_answer
 from functions.web import answer, caller, caller_address
 from functions.wire import read_body
 from shared.bootstrap import app
@@ -110,10 +110,10 @@ def put_policy(req: func.HttpRequest) -> func.HttpResponse:
     policy = policy_of(policy_id, req.route_params["location"], body, services.limits)
     keep = body.properties.conditions is None
     if dry:
-        explained = dry_run.explain_write(
+        result = dry_run.dry_run_write(
             services, app().inventory, changer, policy, keep_conditions=keep, expected=expected
         )
-        return answer(HTTPStatus.OK, explained_policy(explained))
+        return answer(HTTPStatus.OK, dry_run_policy_answer(result))
     stored = policy_changes.write_policy(
         services, changer, policy, keep_conditions=keep, expected=expected
     )

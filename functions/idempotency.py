@@ -13,7 +13,7 @@ from shared.bootstrap import app
 from shared.domain.errors import InvalidInputError, RepeatTooLateError
 from shared.domain.ids import digest
 from shared.domain.model import Principal
-from shared.use_cases.requests.idempotency import REMEMBERED, Repeat
+from shared.use_cases.requests.idempotency import KEY_RETENTION, Repeat
 
 REQUEST_ID = "Repeatability-Request-ID"
 _FIRST_SENT = "Repeatability-First-Sent"
@@ -21,7 +21,7 @@ _CORRELATION = "x-ms-client-request-id"
 _LONGEST = 128
 _CLOCK_SKEW = timedelta(minutes=5)
 # A client's clock may run ahead: what is refused as too old has certainly been purged later.
-_TRACKED = REMEMBERED - _CLOCK_SKEW
+_TRACKED = KEY_RETENTION - _CLOCK_SKEW
 
 
 def idempotency_key(

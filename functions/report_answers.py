@@ -23,32 +23,32 @@ from shared.domain.errors import Reason
 from shared.domain.exposure import Exposure
 from shared.domain.times import format_instant
 from shared.ports import Machine
-from shared.use_cases.reports.dry_run import Explained, FirewallChange
+from shared.use_cases.reports.dry_run import DryRun, FirewallChange
 from shared.use_cases.reports.machines import Category, MachineReport, State
 
 
-def explained_request(explained: Explained) -> dict[str, Any]:
+def dry_run_request_answer(result: DryRun) -> dict[str, Any]:
     """Write what a request would lead to."""
-    request = explained.request
+    request = result.request
     return {
-        **_explained(explained),
+        **_dry_run(result),
         "request": request_answer(request) if request else None,
     }
 
 
-def explained_policy(explained: Explained) -> dict[str, Any]:
+def dry_run_policy_answer(result: DryRun) -> dict[str, Any]:
     """Write what a PUT would lead to."""
-    policy = explained.policy
-    return {**_explained(explained), "policy": policy_answer(policy, []) if policy else None}
+    policy = result.policy
+    return {**_dry_run(result), "policy": policy_answer(policy, []) if policy else None}
 
 
-def _explained(explained: Explained) -> dict[str, Any]:
+def _dry_run(result: DryRun) -> dict[str, Any]:
     return {
         "dryRun": True,
-        "allowed": explained.decision.allowed,
-        "reasons": [_reason(each) for each in explained.decision.broken],
-        "problems": [_reason(each) for each in explained.problems],
-        "firewalls": [_change(each) for each in explained.changes],
+        "allowed": result.decision.allowed,
+        "reasons": [_reason(each) for each in result.decision.broken],
+        "problems": [_reason(each) for each in result.problems],
+        "firewalls": [_change(each) for each in result.changes],
     }
 
 

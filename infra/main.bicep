@@ -110,12 +110,12 @@ param machinesCacheSeconds int = 30
 @maxValue(10000)
 param callsPerMinute int = 120
 
-@description('Days after which the app forgets activity: 0 for ever, else 30 or more.')
+@description('Days after which the app purges activity: 0 for never, else 30 or more.')
 @minValue(0)
 @maxValue(3650)
 param activityDays int = 365
 
-@description('Days after which the app forgets requests that have ended: 0 for ever, else 8 or more.')
+@description('Days after which the app purges requests that have ended: 0 for never, else 8 or more.')
 @minValue(0)
 @maxValue(3650)
 param requestDays int = 90

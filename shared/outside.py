@@ -19,7 +19,7 @@ from shared.ports import (
 )
 from shared.settings import Settings
 
-_SOMEBODY_WAITS = 15  # seconds for an answer that a caller waits for
+INTERACTIVE_TIMEOUT_SECONDS = 15  # seconds for an answer that a caller waits for
 _QUOTA_WAITS, _CALLER_WAITS = 30, 3  # seconds for a quota of ARM to fill up again
 
 
@@ -96,7 +96,7 @@ class Outside:
         from shared.adapters.arm_clients import arm_client
 
         credential = self._arm_credential("authorizer", self.settings.authorizer_client_id)
-        client = arm_client(self.settings.arm_url, credential, seconds=_SOMEBODY_WAITS)
+        client = arm_client(self.settings.arm_url, credential, seconds=INTERACTIVE_TIMEOUT_SECONDS)
         return ArmReader(client, patience=_CALLER_WAITS)
 
     @cached_property

@@ -121,8 +121,8 @@ async function protect(chosen, reload) {
   try {
     const found = [];
     for (const group of groupsOf(chosen)) found.push(await changeFor(group));
-    const against = found.flatMap(({ explained }) => [...explained.reasons, ...explained.problems]);
-    outcome.replaceChildren(against.length ? h("ul", { class: "bad" }, ...against.map((each) => h("li", {}, capital(each.message)))) : "Every machine can be protected.", rulesOf(found.flatMap(({ explained }) => explained.firewalls)));
+    const against = found.flatMap(({ result }) => [...result.reasons, ...result.problems]);
+    outcome.replaceChildren(against.length ? h("ul", { class: "bad" }, ...against.map((each) => h("li", {}, capital(each.message)))) : "Every machine can be protected.", rulesOf(found.flatMap(({ result }) => result.firewalls)));
     changes = found;
   } catch (error) {
     const { message, advice } = /** @type {any} */ (error);

@@ -59,11 +59,11 @@ function edit(title, fields, { policy, etag }, propertiesOf, reload) {
   const preview = h("div", { "aria-live": "polite" });
   const changed = (/** @type {FormData} */ given) => {
     const { virtualMachines, conditions } = policy.properties;
-    return explain(policy.id, { virtualMachines, conditions: withoutNulls(conditions ?? {}), ...propertiesOf(given) }, etag);
+    return dryRun(policy.id, { virtualMachines, conditions: withoutNulls(conditions ?? {}), ...propertiesOf(given) }, etag);
   };
   const box = dialog(title, [...fields, preview, h("button", { type: "button", onclick: async () => {
-    const { explained } = await changed(new FormData(/** @type {HTMLFormElement} */ (box.querySelector("form")))).catch((error) => ({ explained: { reasons: [error], problems: [], firewalls: [] } }));
-    preview.replaceChildren(h("ul", {}, ...[...explained.reasons, ...explained.problems].map((each) => h("li", { class: "bad" }, capital(`${each.message} ${each.advice ?? ""}`)))), rulesOf(explained.firewalls));
+    const { result } = await changed(new FormData(/** @type {HTMLFormElement} */ (box.querySelector("form")))).catch((error) => ({ result: { reasons: [error], problems: [], firewalls: [] } }));
+    preview.replaceChildren(h("ul", {}, ...[...result.reasons, ...result.problems].map((each) => h("li", { class: "bad" }, capital(`${each.message} ${each.advice ?? ""}`)))), rulesOf(result.firewalls));
   } }, "Preview")], "Save", async (given) => {
     await applyChange(await changed(given));
     await reload();
@@ -171,16 +171,16 @@ export async function changeFor({ policyId, ids }) {
   const [place, name] = [policyId.slice(0, policyId.lastIndexOf("/")), policyId.slice(policyId.lastIndexOf("/") + 1)];
   const found = (await list(addressOf(place), 2000)).map((policy) => ({ policy, etag: policy.etag })).find(({ policy }) => policy.name.toLowerCase() === name);
   const listed = found?.policy.properties.virtualMachines ?? [];
-  return explain(policyId, { virtualMachines: [...listed, ...ids.map((id) => ({ id }))] }, found?.etag);
+  return dryRun(policyId, { virtualMachines: [...listed, ...ids.map((id) => ({ id }))] }, found?.etag);
 }
 
 /** Ask what a change would lead to. @param {string} policyId @param {any} properties @param {string} [etag] that of the policy which it changes */
-export async function explain(policyId, properties, etag) {
+export async function dryRun(policyId, properties, etag) {
   const body = { kind: "Basic", properties };
   /** @type {Record<string, string>} */
   const headers = etag ? { "If-Match": etag } : { "If-None-Match": "*" };
   const answer = await send(`${addressOf(policyId)}&dryRun=true`, "PUT", body, headers);
-  return { policyId, body, headers, explained: await answer.json() };
+  return { policyId, body, headers, result: await answer.json() };
 }
 
 /** Write a change, and wait until the policy has been applied. @param {{policyId: string, body: any, headers: Record<string, string>}} change */

@@ -105,7 +105,7 @@ class Fair:
                 pass
             for each in batch:
                 each.done.set_result(time.monotonic())
-            self._forget([each for each in batch if not each.rule])
+            self._drop([each for each in batch if not each.rule])
 
     def _write(self, nsg_id: str, batch: Sequence[Change]) -> bool:
         """Put the whole NSG if it is still as it was read; tell whether that settled."""
@@ -151,7 +151,7 @@ class Fair:
             replace = {"mode": UpdateMode.REPLACE}
             self._table.submit_transaction([("upsert", row, replace) for row in part])
 
-    def _forget(self, closed: Sequence[Change]) -> None:
+    def _drop(self, closed: Sequence[Change]) -> None:
         rows = [
             {"PartitionKey": each.nsg_id.rpartition("/")[2], "RowKey": each.name} for each in closed
         ]

@@ -88,7 +88,7 @@ class Obvious:
         return [dict(entity) for entity in found]
 
     def close(self, grant: dict[str, str]) -> None:
-        """Close one port and forget it."""
+        """Close one port and delete its row."""
         group, nsg = _group_and_name(grant["nsg"])
         self.client.security_rules.begin_delete(group, nsg, grant["RowKey"]).result()
         self.table.delete_entity(PARTITION, grant["RowKey"])

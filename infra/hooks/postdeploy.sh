@@ -48,7 +48,7 @@ call_with_a_token() {
     done
 }
 
-explain_refusal() {
+print_refusal() {
     cat "$work/error" >&2
     if grep -q -i -E 'Forbidden|403' "$work/error"; then
         say 'platform authentication refuses the token: put the client id of the caller into JIT_ALLOWED_CLIENTS, or set' >&2
@@ -104,7 +104,7 @@ watch_silence() {
 }
 
 say "calling $JIT_API_URL with a token"
-call_with_a_token || { explain_refusal; stop "the API has answered no call with a token within $wait_seconds seconds"; }
+call_with_a_token || { print_refusal; stop "the API has answered no call with a token within $wait_seconds seconds"; }
 say 'waiting for the sweep'
 wait_for_sweep || { cat "$work/error" >&2; stop "the sweep has not run within $wait_seconds seconds: nothing closes until it runs (docs/alerts.md, jit-sweep-silent)"; }
 say "the sweep runs; the app says $verdict"

@@ -3,7 +3,7 @@
 # Without it, deny rules would stay that lock people out, and allow rules that no app closes.
 #
 # It needs the Azure CLI and nothing else, signed in as a user with
-#   - Jit.Admin in the app, to delete policies (which closes grants and lifts deny rules), and
+#   - Jit.Admin in the app, to delete policies (which closes grants and removes deny rules), and
 #   - where the app is down: securityRules/delete on the NSGs and Website Contributor on the app.
 # It can also be run by hand: JIT_API_URL=... JIT_API_AUDIENCE=... JIT_DEPLOYMENT_ID=... \
 #   JIT_SCOPES=... AZURE_FUNCTION_NAME=... AZURE_RESOURCE_GROUP=... sh infra/hooks/predown.sh

@@ -55,7 +55,7 @@ class ReadBudget:
 
 
 def _recent(counted: dict[str, deque[datetime]], caller: str, now: datetime) -> deque[datetime]:
-    """Return what counts of a caller; a clock that was set back forgets what lies ahead."""
+    """Return the reads of a caller that count; those after `now` are dropped."""
     if len(counted) > _MOST_CALLERS and caller not in counted:
         counted.clear()
     times = counted.setdefault(caller, deque())

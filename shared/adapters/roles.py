@@ -236,7 +236,7 @@ def _assignment(properties: dict[str, Any], object_id: str) -> _Assignment:
     """
     person = properties.get("principalType", "User") != "Group"
     if person and _text(properties["principalId"]).lower() != object_id.lower():
-        raise ValueError("it lists the roles of somebody else")
+        raise ValueError("it lists the roles of another principal")
     return _Assignment(
         scope=_text(properties["scope"]),
         definition_id=_text(properties["roleDefinitionId"]),

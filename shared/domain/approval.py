@@ -45,7 +45,7 @@ def check_vote(
     if not (decision := check_approver(approver)).allowed:
         return decision
     if approver.key == request.requestor.key:
-        return Decision(False, ("nobody approves their own request",))
+        return Decision(False, ("requestors cannot approve their own requests",))
     if request.relayed_by is not None and approver.key == request.relayed_by.key:
         return Decision(False, ("who passed the request on cannot approve it",))
     if carrier is not None and _is_of_interest(request, carrier):
@@ -154,7 +154,7 @@ def time_out(request: AccessRequest, now: datetime) -> AccessRequest:
     if approval is None or now < approval.deadline:
         return request
     if _waits_to_open(request):
-        return _end_waiting(request, now, "nobody decided in time")
+        return _end_waiting(request, now, "no approver decided in time")
     assert request.extension is not None  # noqa: S101 - that is what is pending
     return _settle_extension(request, request.extension)
 

@@ -178,7 +178,7 @@ class Change:
 
     @property
     def id(self) -> str:
-        """Return the id by which a refusal is remembered."""
+        """Return the id by which a refusal is stored."""
         return f"{self.verb} {self.target} {self.meaning}"
 
 
@@ -189,7 +189,7 @@ class Plan:
     changes: tuple[Change, ...] = ()
     findings: Mapping[str, Finding] = field(default_factory=dict)
     remember: Mapping[str, str] = field(default_factory=dict)  # key of a block -> memory
-    strays: tuple[str, ...] = ()  # own ids that no intent explains and that stay
+    strays: tuple[str, ...] = ()  # own ids that no intent accounts for and that stay
 
     @property
     def is_done(self) -> bool:

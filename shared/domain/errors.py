@@ -67,7 +67,7 @@ class PreconditionFailedError(JitError):
 
 
 class RepeatTooLateError(JitError):
-    """A call that names itself was first sent so long ago that its answer may be forgotten."""
+    """A repeatable call was first sent so long ago that its answer may have been purged."""
 
     code = "RepeatabilityWindowPassed"
 

@@ -366,7 +366,7 @@ def check_source(source: str, allowed: Sequence[str], widest_ipv4: int, widest_i
     if not covers(allowed, source):
         return f"'{source}' is not within {', '.join(allowed[:8])}, which the policy allows"
     if is_special(net) and not names_special(allowed, net):
-        return f"'{source}' is in a special range that is nobody's address"
+        return f"'{source}' is in a reserved range that no host has as its address"
     return ""
 
 

@@ -253,7 +253,7 @@ _PROTECTION_FIELDS = frozenset(each.name for each in fields(Protection))
 def protection_of(row: Row) -> Protection:
     """Read a protection. Fields of its own that it does not know are its provider's memory.
 
-    The version before kept what its provider remembered in fields of their own.
+    The version before kept its provider's memory in fields of their own.
     """
     held = unpack(Protection, row.values, restore=_memory_of_the_version_before)
     return replace(held, version=row.version)

@@ -71,7 +71,7 @@ class LiveRows:
         rows = live_rows_of(request, firewalls)
         raise_first(write_together(self._table, map(upsert, rows), self._workers))
 
-    def forget(self, requests: Iterable[AccessRequest]) -> list[Exception | None]:
+    def remove(self, requests: Iterable[AccessRequest]) -> list[Exception | None]:
         """Take requests that have ended off every list, and give back what they have reserved.
 
         Return for each why that failed; it stays on its requestor's list then, to be tried again.
@@ -88,7 +88,7 @@ class LiveRows:
             failed |= each
         return [failed.get(request.id) for request in ended]
 
-    def forget_unmade(self, requestor: str, request_id: str) -> None:
+    def remove_unmade(self, requestor: str, request_id: str) -> None:
         """Give back what a call has reserved that stopped before its request was made."""
         raise_first(self._give_back((requestor, [request_id])).values())
 

@@ -177,7 +177,7 @@ class RequestRows:
         """List a request under its requestor and its VMs; the note comes before the request."""
         self.live_rows.note(request, firewalls)
 
-    def forget_live(self, request: AccessRequest) -> None:
+    def remove_live(self, request: AccessRequest) -> None:
         """Take a request that has ended off the lists, and give back what it has reserved."""
         for error in self.unlist_all([request]):
             if error is not None:
@@ -185,11 +185,11 @@ class RequestRows:
 
     def unlist_all(self, requests: Sequence[AccessRequest]) -> list[Exception | None]:
         """Take requests that have ended off the lists; return for each why that failed."""
-        return self.live_rows.forget(requests)
+        return self.live_rows.remove(requests)
 
-    def forget_unmade(self, requestor: str, request_id: str) -> None:
+    def remove_unmade(self, requestor: str, request_id: str) -> None:
         """Take off a requestor's list what stopped between the note and its request."""
-        self.live_rows.forget_unmade(requestor, request_id)
+        self.live_rows.remove_unmade(requestor, request_id)
 
     def live(self, *, vm_id: str = "", requestor: str = "") -> list[str]:
         """List the ids of the requests that may be live on a VM, or for a requestor."""

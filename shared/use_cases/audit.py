@@ -92,7 +92,7 @@ def _extensions(request: AccessRequest) -> list[Fact]:
         if not asked.approval.is_met and all(vote.approved for vote in asked.approval.votes):
             mark = f"extension|{asked.asked_at.isoformat()}|timedOut"
             at = asked.approval.deadline
-            told = "nobody decided in time"
+            told = "no approver decided in time"
             facts.append(_fact(request, mark, at, Operation.EXTENSION_TIMED_OUT, reason=told))
     return facts
 

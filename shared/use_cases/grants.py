@@ -98,7 +98,7 @@ def close_early(
         for firewall_id in seal_closed(services, request):
             send_firewall(services, firewall_id)
         if request.is_final:
-            services.requests.forget_live(request)
+            services.requests.remove_live(request)
     return request
 
 

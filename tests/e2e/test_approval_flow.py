@@ -288,7 +288,7 @@ def _check_record(scene: Scene, request_id: str) -> None:
     assert told["approved"]["relayedBy"].endswith(workflow[0])
     assert told["approved"]["reason"] == "dora says"
     assert told["refused"]["principal"].endswith(people["rita"])
-    assert "nobody approves their own request" in told["refused"]["reason"]
+    assert "requestors cannot approve their own requests" in told["refused"]["reason"]
     assert told["closed"]["latenessSeconds"] >= 0
 
 

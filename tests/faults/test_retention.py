@@ -10,7 +10,7 @@ from shared.domain.model import Status
 from shared.domain.request import change_ports
 from shared.store.audit import Fact
 from shared.store.index import INDEX, order_key
-from shared.use_cases.timers.retention import forget_old
+from shared.use_cases.timers.retention import purge_old
 from tests.faults.harness import Died, FragileWorld, Kind
 from tests.world import DB, WEB
 
@@ -40,12 +40,12 @@ def test_a_run_that_breaks_anywhere_is_finished_by_the_next(kind: Kind) -> None:
         world, stuck = aged()
         world.faults.arm(at, kind)
         with contextlib.suppress(Died):
-            forget_old(world.services)
+            purge_old(world.services)
         fired = world.faults.fired
         world.faults.disarm()
         assert world.kept_requests.get(stuck) is not None
         for _ in range(3):
-            forget_old(world.services)
+            purge_old(world.services)
         rows = list(world.tables.requests.rows)
         stored = [row for row in rows if not row[0].startswith(INDEX)]
         assert stored == [stuck.partition("-")[::2]], (at, kind)

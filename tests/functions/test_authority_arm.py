@@ -148,7 +148,7 @@ def test_an_arm_that_fails_lets_no_caller_in(
 
 def test_a_slow_arm_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """A caller is refused after a while, and no answer is made up meanwhile."""
-    monkeypatch.setattr("shared.outside._SOMEBODY_WAITS", 1)
+    monkeypatch.setattr("shared.outside.INTERACTIVE_TIMEOUT_SECONDS", 1)
     # An ARM of its own: the late call comes into its log when another test counts there.
     with authority() as guard:
         arm = ArmClient(guard.arm_url)

@@ -79,7 +79,7 @@ def test_a_refused_decision_names_its_request(app: GuardedApp, guard: Authority)
     assert app.call("POST", f"/api/requests/{asked}/approve", {}, who=alice).status == 403
     found = refused(app)
     assert (found["requestId"], found["principal"]) == (asked, known("alice").key)
-    assert "nobody approves their own request" in found["reason"]
+    assert "requestors cannot approve their own requests" in found["reason"]
 
 
 def test_a_refused_relay_is_on_record_with_both(app: GuardedApp, guard: Authority) -> None:

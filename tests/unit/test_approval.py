@@ -79,7 +79,7 @@ def test_what_waits_for_people() -> None:
 def test_no_requestor_decides_on_their_own_access() -> None:
     """Neither the requestor, nor who passed it on, nor any app; everybody else may be asked."""
     assert check_vote(waiting(), BOB).allowed
-    assert check_vote(waiting(), ALICE).reasons == ("nobody approves their own request",)
+    assert check_vote(waiting(), ALICE).reasons == ("requestors cannot approve their own requests",)
     again = replace(ALICE, tenant="TENANT", object_id="ALICE-ID", name="another name")
     assert not check_vote(waiting(), again).allowed
     relayed = replace(waiting(), relayed_by=BOB)
@@ -209,7 +209,7 @@ def test_a_decision_comes_in_time_or_not_at_all() -> None:
     assert time_out(waiting(), DEADLINE - TICK) == waiting()
     ended = time_out(waiting(), DEADLINE).ports[0]
     assert ended.status is Status.DENIED
-    assert ended.closing == Closing(CloseReason.DENIED, DEADLINE, "nobody decided in time")
+    assert ended.closing == Closing(CloseReason.DENIED, DEADLINE, "no approver decided in time")
 
 
 def test_what_was_decided_does_not_time_out() -> None:

@@ -14,7 +14,7 @@ from shared.store.audit_export import EXPORTED, PARTITION, ExportState
 from shared.store.codec import text_of
 from shared.use_cases.timers import export_audit as exporting
 from shared.use_cases.timers.export_audit import AuditExport, export_audit
-from shared.use_cases.timers.retention import forget_old
+from shared.use_cases.timers.retention import purge_old
 from tests.audit_files import MemoryBlobs, export_of, hours_later, run_export
 from tests.fakes import START
 from tests.world import WEB, World
@@ -352,11 +352,11 @@ def test_retention_keeps_the_days_of_events_that_wait_for_export() -> None:
     world.services = replace(world.services, keep_activity=timedelta(days=30))
     record_event(world, "e")
     hours_later(world, 24 * 40)
-    forget_old(world.services)
+    purge_old(world.services)
     assert len(table_rows(world)) == 1
 
     run_export(world, blobs)
-    forget_old(world.services)
+    purge_old(world.services)
     assert table_rows(world) == []
     assert names(read_record(blobs.files)) == ["e"]
 

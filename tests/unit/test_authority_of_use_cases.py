@@ -92,13 +92,13 @@ REFUSED: dict[str, Call] = {
         w.services, CHANGER, w.policy()
     ),
     "reports.activity.enforce_figures": lambda w, _: activity.enforce_figures(w.services, STRANGER),
-    "reports.dry_run.explain_request": lambda w, _: dry_run.explain_request(
+    "reports.dry_run.dry_run_request": lambda w, _: dry_run.dry_run_request(
         w.services, _new_in_policy(w)
     ),
-    "reports.dry_run.explain_submission": lambda w, _: dry_run.explain_submission(
+    "reports.dry_run.dry_run_submission": lambda w, _: dry_run.dry_run_submission(
         w.services, _new()
     ),
-    "reports.dry_run.explain_write": lambda w, _: dry_run.explain_write(
+    "reports.dry_run.dry_run_write": lambda w, _: dry_run.dry_run_write(
         w.services, w.services.inventory, CHANGER, w.policy()
     ),
     "reports.machines.report_to_caller": lambda w, _: machines.report_to_caller(

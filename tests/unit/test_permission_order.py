@@ -19,7 +19,7 @@ from shared.use_cases.permission import is_permitted
 from shared.use_cases.policies import manage as policy_changes
 from shared.use_cases.policies.manage import Changer
 from shared.use_cases.reports import dry_run
-from shared.use_cases.reports.dry_run import explain_request
+from shared.use_cases.reports.dry_run import dry_run_request
 from shared.use_cases.requests import decide as approval
 from shared.use_cases.requests import submission
 from shared.use_cases.requests import submit as access
@@ -52,14 +52,14 @@ def _new_request(
 
 USES: dict[str, Callable[[World], object]] = {
     "request": lambda w: access.request_access(w.services, _new_request(w, NOROLE)),
-    "dry run": lambda w: explain_request(w.services, _new_request(w, NOROLE)),
+    "dry run": lambda w: dry_run_request(w.services, _new_request(w, NOROLE)),
     "submit": lambda w: submission.submit(
         w.services, submission.NewRequest(_asked(), NOROLE, NOWHERE)
     ),
     "submit without a policy": lambda w: submission.submit(
         w.services, submission.NewRequest(_asked(vm_id("absent")), NOROLE)
     ),
-    "dry run of a submission": lambda w: dry_run.explain_submission(
+    "dry run of a submission": lambda w: dry_run.dry_run_submission(
         w.services, submission.NewRequest(_asked(), NOROLE)
     ),
     "break glass": lambda w: access.request_access(
@@ -73,7 +73,7 @@ USES: dict[str, Callable[[World], object]] = {
     "write a policy": lambda w: policy_changes.write_policy(
         w.services, Changer(NOROLE), w.policy()
     ),
-    "explain a policy": lambda w: dry_run.explain_write(
+    "explain a policy": lambda w: dry_run.dry_run_write(
         w.services, MemoryInventory(w), Changer(NOROLE), w.policy()
     ),
     "delete a policy": lambda w: policy_changes.remove_policy(w.services, Changer(NOROLE), POLICY),

@@ -219,7 +219,7 @@ def test_what_is_wrong_with_a_source() -> None:
     )
     assert check_source("2001:db8::/47", ["*"], 24, 48).endswith("asked for is /48")
     assert check_source("127.0.0.1", ["*"], 24, 48) == (
-        "'127.0.0.1' is in a special range that is nobody's address"
+        "'127.0.0.1' is in a reserved range that no host has as its address"
     )
     assert check_source("fe80::1", ["fe80::/10"], 24, 48) == ""
     assert check_source("203.0.113.7", ["*"], 24, 48) == ""

@@ -320,7 +320,7 @@ def test_orphans_and_retention_do_not_wait_for_policies(monkeypatch: pytest.Monk
     world.firewall.edit(NSG_NIC, orphan)
     turns(world, monkeypatch, dies_at="p000")
     forgotten: list[bool] = []
-    monkeypatch.setattr(timer, "forget_old", lambda _services: forgotten.append(True))
+    monkeypatch.setattr(timer, "purge_old", lambda _services: forgotten.append(True))
     with pytest.raises(KeyboardInterrupt):
         reconcile(world.services)
     assert orphan.name not in world.firewall.rules(NSG_NIC)

@@ -24,7 +24,7 @@ from shared.use_cases.requests.listing import RequestFilter, RequestPage, list_r
 from shared.use_cases.requests.view import Viewer
 from shared.use_cases.timers import reindex
 from shared.use_cases.timers.reindex import list_missing
-from shared.use_cases.timers.retention import forget_old
+from shared.use_cases.timers.retention import purge_old
 from tests.unit.approving import APPROVER, SECOND, asking
 from tests.world import ALICE, BOB, DB, POLICY, WEB, World
 
@@ -361,7 +361,7 @@ def test_purged_requests_leave_no_row(world: World) -> None:
     world.services.requests.index.note(replace(request, ports=request.ports))
     world.clock.advance(3 * 24 * 3600)
     for _ in range(3):
-        forget_old(world.services)
+        purge_old(world.services)
     assert listed(world, request.id) == set()
     assert world.services.requests.get(request.id) is None
 

@@ -19,7 +19,7 @@ from shared.use_cases.requests.idempotency import Repeat
 from shared.use_cases.timers import health as watch
 from shared.use_cases.timers import retention
 from shared.use_cases.timers.reconcile import reconcile
-from shared.use_cases.timers.retention import forget_old
+from shared.use_cases.timers.retention import purge_old
 from tests.world import ALICE, DB, NSG_NIC, POLICY, SOURCE, WEB, World
 
 DAY = 24 * 3600
@@ -60,7 +60,7 @@ def faults(world: World) -> list[str]:
 def rounds(world: World, count: int = 3) -> None:
     """Forget in several runs: each walks over a piece."""
     for _ in range(count):
-        forget_old(world.services)
+        purge_old(world.services)
 
 
 def test_a_request_is_forgotten_once_its_time_is_over(world: World) -> None:
@@ -184,7 +184,7 @@ def test_a_request_that_changes_meanwhile_is_kept(world: World) -> None:
     """A delete takes only the version that was read."""
     request = ended(world)
     world.clock.advance(91 * DAY)
-    real = world.services.requests.forget_live
+    real = world.services.requests.remove_live
 
     def change_first(_self: object, held: Any) -> None:
         real(held)
@@ -193,8 +193,8 @@ def test_a_request_that_changes_meanwhile_is_kept(world: World) -> None:
         )
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("shared.store.requests.RequestRows.forget_live", change_first)
-        forget_old(world.services)
+        patch.setattr("shared.store.requests.RequestRows.remove_live", change_first)
+        purge_old(world.services)
     assert world.request(request).justification == "changed"
 
 
@@ -224,7 +224,7 @@ def test_activity_goes_by_whole_days(world: World) -> None:
         at = services.clock() - timedelta(days=days)
         services.activity.record(Fact(f"{days}", at, "requested"))
     held = {row.partition for row in world.tables.activity.rows.values()}
-    forget_old(services)
+    purge_old(services)
     left = {row.partition for row in world.tables.activity.rows.values()}
     gone = {f"{services.clock() - timedelta(days=days):%Y-%m-%d}" for days in (400, 366)}
     assert held - left == gone
@@ -238,7 +238,7 @@ def test_the_newest_closes_are_kept(world: World, monkeypatch: pytest.MonkeyPatc
         at = world.clock() - timedelta(seconds=second)
         world.services.activity.record(Fact(f"{second}", at, "closed", lateness_seconds=second))
     before = watch.lateness(world.services)
-    forget_old(world.services)
+    purge_old(world.services)
     assert world.services.activity.newest_lateness(100) == [0, 1, 2]
     assert watch.lateness(world.services) == before
     assert len([1 for partition, _ in world.tables.activity.rows if partition == CLOSES]) == 3
@@ -272,7 +272,7 @@ def test_a_run_is_bounded_and_the_next_goes_on(
     for _ in range(12):
         before = len(kept(world))
         read = world.tables.requests.rows_read
-        forget_old(world.services)
+        purge_old(world.services)
         assert world.tables.requests.rows_read - read < 40
         sizes.append(before - len(kept(world)))
     assert max(sizes) == 2
@@ -292,7 +292,7 @@ def test_many_partitions_are_walked_a_few_at_a_time(
     ended(world)
     left = []
     for _ in range(6):
-        forget_old(world.services)
+        purge_old(world.services)
         left.append(sum("repeat|" in p for p, _ in world.tables.requests.rows))
     assert left == sorted(left, reverse=True)
     assert left[-1] == 0
@@ -317,7 +317,7 @@ def broken(request: pytest.FixtureRequest, world: World) -> Iterator[World]:
 
 def test_a_failure_is_told_and_never_raised(broken: World) -> None:
     """The close path hears nothing of it."""
-    forget_old(broken.services)
+    purge_old(broken.services)
     assert faults(broken) == ["jit.retention.failed"] * len(faults(broken)) != []
     assert [name for name, _ in broken.telemetry.events][-1] == "jit.retention.completed"
 

@@ -322,7 +322,7 @@ def test_an_answer_about_another_principal_grants_nothing(
     arm.assign(role, who=OTHER, **({"principalType": kind} if kind else {}))
     decision = ask()
     assert (decision.allowed, decision.failed_check) == (False, True)
-    assert "somebody else" in decision.reasons[0]
+    assert "another principal" in decision.reasons[0]
 
 
 LIES: list[tuple[str, Json]] = [

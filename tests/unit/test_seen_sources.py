@@ -12,7 +12,7 @@ from shared.domain.policy import Asked, AskedPort
 from shared.firewalls.nsg.model import Access
 from shared.store.codec import encode, unpack
 from shared.store.room import _bare_front
-from shared.use_cases.reports.dry_run import Explained, explain_request
+from shared.use_cases.reports.dry_run import DryRun, dry_run_request
 from shared.use_cases.requests.submit import PolicyRequest
 from tests.fakes import START
 from tests.samples import MINUTE, grant
@@ -109,31 +109,31 @@ def test_a_firewall_that_the_app_only_reads_fails_the_request() -> None:
     assert world.policy().state.value == "Succeeded"
 
 
-def explain(world: World, source: str = SOURCE) -> Explained:
+def explain(world: World, source: str = SOURCE) -> DryRun:
     """Try a request for port 22 of web without changing anything."""
     asked = Asked(
         (AskedPort("ports[0]", WEB, 22, (source,), duration=timedelta(hours=1)),), "", source
     )
-    return explain_request(world.services, PolicyRequest(world.policy(), asked, ALICE))
+    return dry_run_request(world.services, PolicyRequest(world.policy(), asked, ALICE))
 
 
 @pytest.mark.parametrize("edge", [replace(EDGE, opens=False, closes=False), EDGE])
 def test_a_dry_run_tells_what_the_firewalls_on_the_path_would_refuse(edge: Attachment) -> None:
     """A dry run gives the reason for which the request itself fails, and would write nothing."""
     world = world_behind(replace(edge, shows_public_as=()), INNER)
-    explained = explain(world)
+    result = explain(world)
     (closed,) = world.ask().ports
     assert closed.closing is not None
-    assert [each.message for each in explained.problems] == [f"web: {closed.closing.message}"]
-    assert explained.changes == ()
+    assert [each.message for each in result.problems] == [f"web: {closed.closing.message}"]
+    assert result.changes == ()
     assert not world.services.rows.read(NSG_SUBNET).grants
 
 
 def test_a_dry_run_over_two_stages_tells_of_no_problem_where_both_open() -> None:
     """Where each firewall opens, a dry run shows a rule on each and no problem."""
-    explained = explain(world_behind(replace(EDGE, shows_public_as=SHOWN), INNER))
-    assert explained.problems == ()
-    assert len(explained.changes) == 2
+    result = explain(world_behind(replace(EDGE, shows_public_as=SHOWN), INNER))
+    assert result.problems == ()
+    assert len(result.changes) == 2
 
 
 def test_access_stays_when_a_firewall_that_is_only_read_is_put_in_front() -> None:

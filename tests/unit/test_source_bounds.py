@@ -10,7 +10,7 @@ from shared.domain.network import network
 from shared.domain.policy import Asked, AskedPort
 from shared.firewalls.nsg.model import Access
 from shared.use_cases.grants import close_early
-from shared.use_cases.reports.dry_run import explain_request
+from shared.use_cases.reports.dry_run import dry_run_request
 from shared.use_cases.requests import open as opening
 from shared.use_cases.requests import submit as access
 from shared.use_cases.requests.source_bounds import fail_ports_with_too_many_sources
@@ -60,8 +60,8 @@ def test_ten_requests_open_no_more_addresses_than_one_may(world: World) -> None:
     assert (line.code, line.target) == ("SourcesTooWide", "ports[0].allowedSourceAddressPrefix")
     assert "with your other requests for this port" in line.message
     assert _addresses(world) == 1024
-    explained = explain_request(world.services, _new_request(world, "203.0.4.0/24"))
-    assert [reason.code for reason in explained.decision.broken] == ["SourcesTooWide"]
+    result = dry_run_request(world.services, _new_request(world, "203.0.4.0/24"))
+    assert [reason.code for reason in result.decision.broken] == ["SourcesTooWide"]
 
 
 def test_what_is_shared_counts_once(world: World) -> None:

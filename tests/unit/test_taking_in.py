@@ -12,7 +12,7 @@ from shared.ports import Row, RowChangedError
 from shared.store.keys import policy_key
 from shared.use_cases.requests import decide as approval
 from shared.use_cases.requests import submit as access
-from shared.use_cases.requests.idempotency import REMEMBERED, REPEATS, Repeat
+from shared.use_cases.requests.idempotency import KEY_RETENTION, REPEATS, Repeat
 from tests.unit.racing import EACH_TIME, overtake
 from tests.world import ALICE, POLICY, SOURCE, WEB, World
 
@@ -80,7 +80,7 @@ def test_what_was_never_stored_counts_against_no_limit_for_long() -> None:
     world.clock.advance(GRACE.total_seconds() + 1)
     again = world.ask()
     assert world.services.requests.live(requestor=ALICE.key) == [again.id] != [stopped.id]
-    world.services.requests.forget_unmade(ALICE.key, stopped.id)  # another call was quicker
+    world.services.requests.remove_unmade(ALICE.key, stopped.id)  # another call was quicker
     assert world.services.requests.live(requestor=ALICE.key) == [again.id]
 
 
@@ -92,7 +92,7 @@ def test_an_id_of_yesterday_in_two_calls_at_once_leads_to_one_request() -> None:
     world = World()
     world.protect()
     yesterday = ask(world, repeat=REPEAT)
-    world.clock.advance(REMEMBERED.total_seconds())
+    world.clock.advance(KEY_RETENTION.total_seconds())
     replace_row = world.tables.requests.replace
     others: list[str] = []
 
@@ -118,7 +118,7 @@ def test_an_id_that_others_keep_taking_is_told() -> None:
     world.protect()
     first = ask(world, repeat=REPEAT)
     world.work()
-    world.clock.advance(REMEMBERED.total_seconds())
+    world.clock.advance(KEY_RETENTION.total_seconds())
     world.queues.waiting.clear()  # of the first request's end
     (reserved,) = (key for held, key in world.tables.requests.rows if held.startswith(REPEATS))
     overtake(world.tables.requests, reserved, EACH_TIME)

@@ -44,7 +44,7 @@ class Cleanup:
             self._remove_roles,
             self._remove_diagnostic_setting,
             self._remove_registration,
-            self._forget_environment,
+            self._remove_environment,
         ):
             self._try(part)
         return self.left
@@ -112,7 +112,7 @@ class Cleanup:
                 self._try(partial(self._delete_role, str(role["id"])))
 
     def _delete_role(self, role: str) -> None:
-        """Delete a role. Azure forgets assignments at deleted groups only after some time."""
+        """Delete a role. Azure drops assignments at deleted groups only after some time."""
 
         def is_gone() -> bool:
             answer = self.target.arm.call("DELETE", role, AUTHORIZATION)
@@ -152,7 +152,7 @@ class Cleanup:
     def _environment_folder(self) -> Path:
         return self.target.azd.folder / ".azure" / self.run.environment
 
-    def _forget_environment(self) -> None:
+    def _remove_environment(self) -> None:
         """Remove azd's folder of the environment; kept while something is left."""
         if not self.left:
             shutil.rmtree(self._environment_folder, ignore_errors=True)

@@ -47,7 +47,7 @@ class Attachment:
 class Protection:
     """The protection of a VM's governed ports on one firewall: our deny rule.
 
-    A lifted protection is no longer wanted; its row goes once the firewall shows it gone.
+    `lifted` marks it for removal; its row is deleted once the firewall shows that the rule is gone.
     """
 
     firewall_id: str

@@ -204,12 +204,12 @@ class _Planner:
             return
         if group_mark(self._group) in self._desired.keep:
             return
-        lifted = tuple(block.key for block in self._desired.blocks)
+        keys = tuple(block.key for block in self._desired.blocks)
         if self._state.attached:
-            if lifted and self._state.attaches:
-                self._detach(lifted)
+            if keys and self._state.attaches:
+                self._detach(keys)
         elif not self._group.ingress:
-            self._changes.add(Change(DELETE, self._group.name, "", lifted))
+            self._changes.add(Change(DELETE, self._group.name, "", keys))
 
     # --- opening
 

@@ -148,7 +148,7 @@ class _Planner:
             return stored
         if not fits(self._state.ledger, held, self._new_tags) or not _may_have_pieces(held):
             self._changes.blame(keys, f"rule {held.id} does not fit into the ledger's tags")
-            self._forget(held)
+            self._drop_memory(held)
             return False
         self._new_tags += len(ledger_tags(held))
         meaning = digest(*ledger_tags(held).values())
@@ -159,8 +159,8 @@ class _Planner:
         memory = self._remember.setdefault(block.key, dict(self._memory[block.key]))
         memory[held.id] = held
 
-    def _forget(self, held: Held) -> None:
-        """Remember nothing of a rule that will not be touched."""
+    def _drop_memory(self, held: Held) -> None:
+        """Store nothing about a rule that stays as it is."""
         for key in list(self._remember):
             self._remember[key].pop(held.id, None)
             if self._remember[key] == self._memory[key]:
@@ -200,7 +200,7 @@ class _Planner:
         return self._changes.add(Change(verb, target, "", keys, opens, body))
 
     def _adopt(self) -> None:
-        """Give every wanted block the memory of what it needs: from the ledger, or a lifted one."""
+        """Give every wanted block the memory that it needs, from the ledger or from a removed block."""
         for held in self._known.values():
             for block in self._needing(held):
                 memory = {**self._memory[block.key], **self._remember.get(block.key, {})}
@@ -307,14 +307,14 @@ class _Planner:
         return self._changes.verdict("", agrees=not wanted)
 
     def _strays(self) -> tuple[str, ...]:
-        """Return the held rules that no block explains."""
-        explained = {
+        """Return the held rules that no block needs."""
+        needed = {
             held.id
             for block in self._blocks
             for held in (*self._memory[block.key].values(), *self._ledger.values())
             if held.id in self._memory[block.key] or held.ports_of(block.ports)
         }
-        return tuple(held_mark(each) for each in sorted(self._ledger) if each not in explained)
+        return tuple(held_mark(each) for each in sorted(self._ledger) if each not in needed)
 
 
 def _lies_in(rule: Rule, target: Rule) -> bool:

@@ -49,16 +49,16 @@ def tag_value(key: str, until: datetime, sources: Iterable[str]) -> str:
 
 
 def own_entries(group: Mapping[str, Any], settings: AzureSettings) -> dict[str, OwnRule]:
-    """Return what our tags tell, and each address that none of them explains."""
+    """Return the entries that our tags describe, and each address that none of them lists."""
     held = canonical(texts(group["properties"].get("ipAddresses")))
     found: dict[str, OwnRule] = {}
-    explained: set[str] = set(canonical((NOWHERE,)))
+    listed: set[str] = set(canonical((NOWHERE,)))
     for name, value in (group.get("tags") or {}).items():
         if name.lower().startswith(f"jit-{settings.deployment}-".lower()):
             entry = _entry(name, str(value), held)
             found[name] = entry
-            explained |= canonical(entry.sources)
-    for address in sorted(held - explained):
+            listed |= canonical(entry.sources)
+    for address in sorted(held - listed):
         found[f"{STRAY}{address}"] = _made(f"{STRAY}{address}", (address,))
     return found
 

@@ -75,11 +75,11 @@ def _members(
     found = []
     for same in of_vm.values():
         addresses = [address for block in same for address in block.addresses]
-        remembered = frozenset(name for block in same for name in read_shared(block.memory))
+        stored = frozenset(name for block in same for name in read_shared(block.memory))
         for family in _FAMILIES:
             name = names.deny(same[0].vm_id, family)
             here = of_family(addresses, family)
-            found.append(Member(name, here, wanted.get(name.lower()), remembered))
+            found.append(Member(name, here, wanted.get(name.lower()), stored))
     return found
 
 
@@ -222,7 +222,7 @@ class _Planner:
         return carried if not carried.agrees else replaced
 
     def _left(self, names: set[str], pending: set[str]) -> Finding:
-        """Tell whether nothing of a block that is lifted stands, in a shared rule either."""
+        """Tell whether no rule of a removed block is left, shared rules included."""
         shared = {rule for name in names for rule in self._sharing.leaving.get(name, ())}
         gone = self._closed((names | shared) - self._carried)
         if not gone.agrees:

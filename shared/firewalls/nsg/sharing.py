@@ -26,9 +26,9 @@ class Member:
     """What is known of one VM in one address family."""
 
     name: str  # of its own deny
-    addresses: tuple[str, ...]  # those that are closed, or were until it was lifted
-    deny: SecurityRule | None  # None: it is lifted
-    remembered: frozenset[str] = frozenset()  # names of rules that it shared
+    addresses: tuple[str, ...]  # those that are closed, or were until its removal
+    deny: SecurityRule | None  # None: it is removed
+    stored: frozenset[str] = frozenset()  # names of rules that it shared
 
 
 @dataclass
@@ -57,7 +57,7 @@ class Sharing:
 
     rules: list[SecurityRule] = field(default_factory=list)
     homes: dict[str, str] = field(default_factory=dict)  # name of a deny -> the rule it shares
-    leaving: dict[str, set[str]] = field(default_factory=dict)  # of a lifted VM -> rules it leaves
+    leaving: dict[str, set[str]] = field(default_factory=dict)  # of a removed VM -> rules it leaves
     removable: set[str] = field(default_factory=set)  # shared rules that nothing needs any more
     blocked: dict[str, str] = field(default_factory=dict)
     awaiting: set[str] = field(default_factory=set)  # denies for which a place is being freed
@@ -98,7 +98,7 @@ class _Planner:
     # --- what is shared already
 
     def take_over(self) -> None:
-        """Keep each VM in the rule that it shares, and let those that are lifted leave it."""
+        """Keep each VM in the rule that it shares, and take removed VMs out of it."""
         shared = [rule for rule in self._ours.values() if is_shared(rule) and rule.inbound]
         for rule in sorted(shared, key=lambda each: each.priority):
             known = [each for each in self._members if _knows(each, rule)]
@@ -118,7 +118,7 @@ class _Planner:
                 self._found.removable.add(key)
             return
         owner = self._denies.get(key)
-        kept = _unexplained(rule, known) if lost else ()
+        kept = _without_member(rule, known) if lost else ()
         if owner is not None and not _same_ports(owner, rule):
             self._found.blocked[key] = OTHER_PORTS
             kept = (*kept, *(a for a in owner.destinations if covers(rule.destinations, a)))
@@ -226,7 +226,7 @@ class _Planner:
 
 def _knows(member: Member, rule: SecurityRule) -> bool:
     key = rule.name.lower()
-    return member.name.lower() == key or key in member.remembered or _covers(rule, member.addresses)
+    return member.name.lower() == key or key in member.stored or _covers(rule, member.addresses)
 
 
 def _covers(rule: SecurityRule, addresses: Sequence[str]) -> bool:
@@ -247,9 +247,9 @@ def _count(rule: SecurityRule) -> int:
     return int(found["count"]) if found else 1
 
 
-def _unexplained(rule: SecurityRule, known: Iterable[Member]) -> tuple[str, ...]:
-    explained = [address for each in known for address in each.addresses]
-    return tuple(a for a in rule.destinations if not covers(explained, a))
+def _without_member(rule: SecurityRule, known: Iterable[Member]) -> tuple[str, ...]:
+    listed = [address for each in known for address in each.addresses]
+    return tuple(a for a in rule.destinations if not covers(listed, a))
 
 
 def _destinations(member: Member) -> tuple[str, ...]:

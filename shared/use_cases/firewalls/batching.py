@@ -1,8 +1,9 @@
-"""Let a crowd gather: people who come together are let in by a few writes, not by one each.
+"""Batch concurrent openings on one firewall into few writes.
 
 A write to a firewall takes seconds to settle and counts against a quota that closing needs too.
-Only openings wait, only behind another that was just written, and nobody works meanwhile: the
-crowd is left to a message. Who comes to close finds nothing in the way, and lets in who is there.
+Only openings wait, and only after another opening that was just written. A delayed message carries
+the batch, so no worker is busy meanwhile. A worker that comes to close does not wait; it writes the
+openings of the batch as well.
 """
 
 from dataclasses import replace
@@ -18,7 +19,7 @@ from shared.use_cases.messages import MessageParts, send_firewall
 from shared.use_cases.parts import HasClock
 
 _TOGETHER = timedelta(seconds=30)  # a write may take ten seconds to settle, and some to prove
-_A_FEW = timedelta(seconds=1)  # many wait for the batch time of their firewall
+_A_FEW = timedelta(seconds=1)  # above AT_ONCE: the batch time of the firewall
 AT_ONCE = 24  # requests that an instance handles at a time (host.json)
 _LAST_FEW = 4  # requests on their way at the end of a burst; the count is a queue's, and about
 _BETWEEN = timedelta(seconds=5)  # from one write to the next, where the last few end a batch early
@@ -35,8 +36,8 @@ def note_opening(lease: Row, now: datetime) -> Row:
     return replace(lease, values={**lease.values, "opened_at": format_sortable(now)})
 
 
-def comes_in_a_crowd(lease: Row, plan: Plan, now: datetime) -> bool:
-    """Tell whether changes only let people in, and others were let in just before them."""
+def may_join_batch(lease: Row, plan: Plan, now: datetime) -> bool:
+    """Tell whether all changes are openings, and another opening was written just before them."""
     only = bool(plan.changes) and all(change.opens for change in plan.changes)
     return only and opened_lately(lease, now)
 
@@ -47,10 +48,10 @@ def opened_lately(lease: Row, now: datetime) -> bool:
     return format_sortable(now - _TOGETHER) < opened <= format_sortable(now + _TOGETHER)
 
 
-def leave_to_gather(
+def defer_to_batch(
     services: BatchParts, firewall_id: str, lease: Row, rows: FirewallRows, batch: timedelta
 ) -> Row | None:
-    """Leave a batch to a delayed message, and note that on the lease; None: no other is queued.
+    """Defer openings to a delayed message, noted on the lease. Return None if no other is queued.
 
     The first end on the firewall bounds the waiting: its own message may find the lease taken.
     """
@@ -71,8 +72,8 @@ def leave_to_gather(
     return replace(lease, values={**lease.values, "gathers_until": until})
 
 
-def end_gathering(lease: Row) -> Row:
-    """Take the note off once the lease is held: who comes after this holder is alone again."""
+def clear_batch(lease: Row) -> Row:
+    """Remove the note of a batch from a lease that is held now."""
     return replace(lease, values={**lease.values, "gathers_until": ""})
 
 
@@ -81,7 +82,7 @@ def waits_for_batch(services: BatchParts, lease: Row, now: datetime) -> bool:
 
     Without a count the message decides.
     """
-    if not is_gathering(lease, now):
+    if not is_batch_pending(lease, now):
         return False
     if not _are_last(0, lease, now):
         return True  # whatever the count
@@ -98,7 +99,7 @@ def _are_last(coming: int, lease: Row, now: datetime) -> bool:
     return coming <= _LAST_FEW and opened <= format_sortable(now - _BETWEEN)
 
 
-def is_gathering(lease: Row, now: datetime) -> bool:
-    """Tell whether a message is on its way that will let everybody in."""
+def is_batch_pending(lease: Row, now: datetime) -> bool:
+    """Tell whether a message is on its way that will open the whole batch."""
     until = str(lease.values.get("gathers_until", ""))
     return format_sortable(now) < until <= format_sortable(now + _LONGEST)

@@ -20,9 +20,9 @@ from shared.ports import (
 )
 from shared.use_cases.firewalls import lanes, leases
 from shared.use_cases.firewalls.batching import (
-    comes_in_a_crowd,
-    end_gathering,
-    leave_to_gather,
+    clear_batch,
+    defer_to_batch,
+    may_join_batch,
     note_opening,
     opened_lately,
     waits_for_batch,
@@ -71,7 +71,7 @@ class Outcome(Enum):
 
     DONE = "done"
     BUSY = "busy"  # another worker holds the lease, and will look again after releasing it
-    GATHERS = "gathers"  # all but a batch of openings, which was left to a message
+    DEFERRED = "deferred"  # all but a batch of openings, which was left to a message
     PARTLY = "partly"  # all but some rows, which are reported; the sweep tries them again
     SETTLING = "settling"  # the firewall is busy with writes; left to a message
 
@@ -106,8 +106,8 @@ def converge(
         lease = leases.take(services, key, provider.pace, unless, seen)
         if lease is None:
             return Outcome.BUSY
-        run = Run(services, provider, firewall_id, end_gathering(lease), until)
-        run.may_gather, run.settled = lets_in, settled
+        run = Run(services, provider, firewall_id, clear_batch(lease), until)
+        run.may_defer, run.settled = lets_in, settled
         if before is not None:
             run.start_from(before)
             before = None
@@ -118,8 +118,8 @@ def converge(
             return Outcome.SETTLING
         finally:
             leases.drop(services, run.lease)
-        if run.gathers:
-            return Outcome.GATHERS
+        if run.deferred:
+            return Outcome.DEFERRED
         rows = run.failed.leave_out(services.rows.read(firewall_id))
         if not is_left_over(rows) and not await_end(services, rows):
             return Outcome.PARTLY if run.failed else Outcome.DONE
@@ -205,9 +205,9 @@ def _round(services: ConvergeParts, run: Run) -> bool:
     judged = remember(services, run.provider, observed, judged, run.refused)
     run.judged = judged
     run.repairs.look(observed, judged, run.refused)
-    run.gathers = _leave_to_gather(services, run, judged)
+    run.deferred = _defer_to_batch(services, run, judged)
     changes = bool(judged.plan.changes)
-    if changes and not run.gathers:
+    if changes and not run.deferred:
         try:
             _write(services, observed, judged, run)
         except SettlingError:
@@ -219,7 +219,7 @@ def _round(services: ConvergeParts, run: Run) -> bool:
         run.lease = leases.NONE
     if changes:
         run.rows = None if prover.wrote else run.rows
-        return run.gathers
+        return run.deferred
     if run.settled is not None:
         run.settled(observed)
     failed = fail_impossible(services, observed, judged, run.refused)
@@ -247,7 +247,7 @@ def _write_as_seen(services: ConvergeParts, run: Run) -> bool:
         return False
     judged = _judge(services, observed, run)
     plan = judged.plan
-    if not plan.changes or plan.remember or comes_in_a_crowd(run.lease, plan, services.clock()):
+    if not plan.changes or plan.remember or may_join_batch(run.lease, plan, services.clock()):
         return False
     run.judged = judged
     run.repairs.look(observed, judged, run.refused)
@@ -310,12 +310,12 @@ def _tries_again(services: HasSleep, run: Run) -> bool:
     return True
 
 
-def _leave_to_gather(services: ConvergeParts, run: Run, judged: Judged) -> bool:
-    """Leave openings that come together to a message; True: nothing is to be written now."""
-    crowd = run.may_gather and comes_in_a_crowd(run.lease, judged.plan, services.clock())
-    if not crowd or not run.provider.batches():
+def _defer_to_batch(services: ConvergeParts, run: Run, judged: Judged) -> bool:
+    """Defer openings that come together to a message; True: nothing is to be written now."""
+    joins = run.may_defer and may_join_batch(run.lease, judged.plan, services.clock())
+    if not joins or not run.provider.batches():
         return False
-    lease = leave_to_gather(
+    lease = defer_to_batch(
         services, run.firewall_id, run.lease, judged.rows, run.provider.pace.batch
     )
     run.lease = lease or run.lease
@@ -358,7 +358,7 @@ def _note_written(services: ConvergeParts, run: Run, plan: Plan, judged: Judged)
     run.rows = None if opened_lately(run.lease, services.clock()) else judged.rows
     if any(change.opens for change in plan.changes):
         run.lease = note_opening(run.lease, services.clock())
-        run.may_gather = True  # openings that came since then
+        run.may_defer = True  # openings that came since then
     removed = sum(change.verb == "remove" for change in plan.changes)
     services.telemetry.event(
         "jit.firewall.written",

@@ -36,7 +36,7 @@ class KnownRequests:
         with suppress(Exception):
             self._rows |= self._services.requests.get_all(missing)
 
-    def forget(self, request_id: str) -> None:
+    def drop(self, request_id: str) -> None:
         """Drop a row that is written elsewhere."""
         self._rows.pop(request_id, None)
 

@@ -262,17 +262,17 @@ def _sealed(grant: Grant, now: datetime) -> Grant:
 def _keep_undecoded(
     provider: FirewallProvider, observed: Observed, rows: FirewallRows, wanted: Desired
 ) -> Desired:
-    """Keep everything of ours that closes, as wide as it is, unless a lifted block explains it.
+    """Keep everything of ours that closes, as wide as it is, unless it belongs to a removed block.
 
     A protection that cannot be decoded may stand behind it.
     """
     doubtful = {key_of_intent(p) for p in rows.protections if p.lifted and _is_undecoded(rows, p)}
     wanted = wanted.without(doubtful)
-    lifted = tuple(block for block in wanted.blocks if not block.wanted)
-    keys = {block.key for block in lifted}
-    lifting: Callable[[Change], bool] = lambda change: not keys.isdisjoint(change.serves)  # noqa: E731
-    changes = provider.plan(observed, Desired(blocks=lifted)).changes if lifted else ()
-    going = {change.target.lower() for change in changes if lifting(change)}
+    removed = tuple(block for block in wanted.blocks if not block.wanted)
+    keys = {block.key for block in removed}
+    removes: Callable[[Change], bool] = lambda change: not keys.isdisjoint(change.serves)  # noqa: E731
+    changes = provider.plan(observed, Desired(blocks=removed)).changes if removed else ()
+    going = {change.target.lower() for change in changes if removes(change)}
     kept = (own for own in observed.own if not own.opens and keys.isdisjoint(own.keys))
     return replace(wanted, keep=frozenset(own.id for own in kept if own.id.lower() not in going))
 

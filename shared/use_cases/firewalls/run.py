@@ -67,8 +67,8 @@ class Run:
         self.rereads = _MORE_READS
         self.written: frozenset[str] = frozenset()  # by the write before, if it was accepted
         self.in_vain = 0
-        self.may_gather = False
-        self.gathers = False
+        self.may_defer = False
+        self.deferred = False
         self.settled: Callable[[Observed], None] | None = None
         self.seen: Observed | None = None
         self.known: KnownRequests | None = None

@@ -227,7 +227,7 @@ class Aligner:
         return self._copy(grant, grant_of(request, port, front))
 
     def _close(self, grant: Grant, reason: CloseReason, message: str) -> None:
-        self.known.forget(grant.request_id)
+        self.known.drop(grant.request_id)
         self._requests[grant.request_id] = self._write(
             grant.request_id,
             lambda: close_early(

@@ -42,8 +42,8 @@ from shared.use_cases.policies.findings import (
 from shared.use_cases.policies.protect import (
     Applied,
     find_vm,
-    lift_protections,
     protect_vm,
+    remove_protections,
     usual_ports,
 )
 
@@ -217,7 +217,7 @@ def _converge(services: ApplyParts, applied: Applied, firewall_id: str) -> Outco
 
 
 def _apply(services: ApplyParts, policy_id: str, held: PolicyRow | None) -> Applied:
-    """Write protections for the VMs a policy lists, and lift those of the VMs it does not."""
+    """Write protections for the VMs a policy lists, and remove those of the VMs it does not."""
     deleting = held is None or held.policy.state is PolicyState.DELETING
     vms = () if held is None or deleting else held.policy.vms
     rows = {key_of(row.vm_id): row for row in services.policies.vm_rows(policy_id)}
@@ -238,14 +238,14 @@ def _apply(services: ApplyParts, policy_id: str, held: PolicyRow | None) -> Appl
     listed = {key_of(vm.id) for vm in vms}
     for key, row in rows.items():
         if key not in listed:
-            _try_to_lift(services, row, applied)
+            _try_to_remove(services, row, applied)
     return applied
 
 
-def _try_to_lift(services: HasRows, row: VmRow, applied: Applied) -> None:
+def _try_to_remove(services: HasRows, row: VmRow, applied: Applied) -> None:
     try:
-        lift_protections(services, row, row.firewalls, applied)
-    except Exception as error:  # noqa: BLE001 - raised again once the others are lifted
+        remove_protections(services, row, row.firewalls, applied)
+    except Exception as error:  # noqa: BLE001 - raised again once the others are removed
         applied.errors.append(error)
 
 

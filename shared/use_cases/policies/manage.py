@@ -126,7 +126,7 @@ def remove_policy(
 
 
 def enforce_on_replaced(services: ScopeParts, changer: Changer, held: Policy | None) -> None:
-    """Enforce the right on the VMs that a policy lists now: a change may lift their protection.
+    """Enforce the right on the VMs that a policy lists now: a change may remove their protection.
 
     NB. What lies outside the app's scopes by now cannot be checked, nor opened or closed.
     """

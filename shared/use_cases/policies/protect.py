@@ -1,4 +1,4 @@
-"""Protect one VM of a policy: close its governed ports on every firewall in front of it, or lift."""
+"""Protect one VM of a policy: close its governed ports on every firewall in front of it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -59,7 +59,7 @@ class Applied:
 
 
 def protect_vm(services: ProtectParts, row: VmRow, vm: PolicyVm, applied: Applied) -> None:
-    """Write a VM's protection on every firewall that closes; lift those of firewalls now gone."""
+    """Write a VM's protection on every firewall that closes; remove it from firewalls now gone."""
     machine = find_vm(services, vm.id)
     problem = unprotectable(services.firewalls, machine)
     if problem:
@@ -68,8 +68,8 @@ def protect_vm(services: ProtectParts, row: VmRow, vm: PolicyVm, applied: Applie
     closing = [each for each in attachments if each.closes]
     current = {key_of(each.firewall_id) for each in closing}
     gone = [each for each in row.firewalls if key_of(each) not in current]
-    # The firewalls are noted before anything is written to them: what is not noted here could
-    # never be lifted.
+    # The firewalls are noted before anything is written to them: a protection without
+    # a note here could never be removed.
     noted = sorted({*row.firewalls, *(each.firewall_id for each in closing)})
     doubt = doubt_of(machine, applied.twice)
     known = replace(row, vm_id=vm.id, firewalls=tuple(noted), doubt=doubt)
@@ -90,7 +90,7 @@ def protect_vm(services: ProtectParts, row: VmRow, vm: PolicyVm, applied: Applie
         )
         _write_protection(services, wanted)
         (applied.firewalls if attachment.opens else applied.after_them).add(attachment.firewall_id)
-    lift_protections(services, row, gone, applied)
+    remove_protections(services, row, gone, applied)
     _fail_ports_behind_new_firewalls(services, vm.id, attachments)
 
 
@@ -158,25 +158,25 @@ def _read_protection(services: ProtectParts, wanted: Protection) -> Protection |
         return None
 
 
-def lift_protections(
+def remove_protections(
     services: HasRows, row: VmRow, firewall_ids: Iterable[str], applied: Applied
 ) -> None:
-    """Lift protections; a row that is lost or cannot be decoded is written anew, as lifted.
+    """Mark protections for removal; a row that is lost or cannot be decoded is written anew.
 
-    What it stands for may be on the firewall still, and stays there until a row lifts it.
+    Its rule may still be on the firewall, and stays there until a row asks for its removal.
     """
     for firewall_id in firewall_ids:
         applied.firewalls.add(firewall_id)
-        lifted = Protection(firewall_id, row.policy_id, row.vm_id, (), (), lifted=True)
+        removed = Protection(firewall_id, row.policy_id, row.vm_id, (), (), lifted=True)
         for _ in range(_TRIES):
             try:
                 stored = services.rows.get_protection(firewall_id, row.policy_id, row.vm_id)
                 if stored is None:
-                    services.rows.put_protection(lifted)
+                    services.rows.put_protection(removed)
                 elif not stored.lifted:
                     services.rows.replace_protection(replace(stored, lifted=True, proven=False))
             except UnreadableRowError:
-                services.rows.put_protection(lifted)
+                services.rows.put_protection(removed)
             except RowChangedError:
                 continue
             break

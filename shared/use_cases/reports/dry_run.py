@@ -88,8 +88,8 @@ class FirewallChange:
 
 
 @dataclass(frozen=True)
-class Explained:
-    """What would become of a request or a policy."""
+class DryRun:
+    """The result of a dry run of a request or a policy."""
 
     decision: PolicyDecision
     changes: tuple[FirewallChange, ...] = ()
@@ -98,12 +98,12 @@ class Explained:
     policy: Policy | None = None
 
 
-def explain_submission(services: DryRunParts, new: NewRequest) -> Explained:
-    """Return what a request would lead to; it needs the permission that the request would."""
-    return explain_request(services, with_policy(services, new))
+def dry_run_submission(services: DryRunParts, new: NewRequest) -> DryRun:
+    """Dry-run a submitted request; the caller needs the permission to make it."""
+    return dry_run_request(services, with_policy(services, new))
 
 
-def explain_write(
+def dry_run_write(
     services: PolicyDryRunParts,
     inventory: Inventory,
     changer: Changer,
@@ -111,22 +111,22 @@ def explain_write(
     *,
     keep_conditions: bool = False,
     expected: Precondition = ANYTHING,
-) -> Explained:
-    """Return what a PUT would lead to; it needs the rights and the etag that the PUT would."""
+) -> DryRun:
+    """Dry-run a PUT; the caller needs the rights and the etag of the PUT."""
     enforce_write(services, changer, policy.id, [vm.id for vm in policy.vms])
     current = standing(services.policies.get(policy.id))
     enforce_on_replaced(services, changer, current)
     check_precondition(current, expected)
-    return explain_policy(services, inventory, policy, keep_conditions=keep_conditions)
+    return dry_run_policy(services, inventory, policy, keep_conditions=keep_conditions)
 
 
-def explain_request(services: DryRunParts, new: PolicyRequest) -> Explained:
-    """Say what a request would lead to."""
+def dry_run_request(services: DryRunParts, new: PolicyRequest) -> DryRun:
+    """Return the result of a request without making it."""
     new = permitted(services, new)
     now, policy = services.clock(), new.policy
     decision = judge(services, new)
     if not decision.allowed:
-        return Explained(decision)
+        return DryRun(decision)
     request = new_request(services, new)
     vm_ids = sorted({port.vm_id for port in request.ports})
     find = partial(find_machine, services.machines, services.firewalls)
@@ -155,7 +155,7 @@ def explain_request(services: DryRunParts, new: PolicyRequest) -> Explained:
         return _difference(services, provider, provider.read(firewall_id), rows, after)
 
     changes = services.workers(change, sorted(firewalls.values()))
-    return Explained(decision, tuple(changes), tuple(problems), request=request)
+    return DryRun(decision, tuple(changes), tuple(problems), request=request)
 
 
 def _unopenable(services: HasFirewalls, machine: Machine | None) -> str:
@@ -220,10 +220,10 @@ def _with_grants(rows: FirewallRows, grants: list[Grant], policy: Policy) -> Fir
     return FirewallRows((*rows.protections, *missing.values()), (*rows.grants, *grants))
 
 
-def explain_policy(
+def dry_run_policy(
     services: PolicyDryRunParts, inventory: Inventory, policy: Policy, *, keep_conditions: bool
-) -> Explained:
-    """Say what a PUT would lead to."""
+) -> DryRun:
+    """Return the result of a PUT without making it."""
     held = services.policies.get(policy.id)
     policy = succeeding(held, policy, keep_conditions=keep_conditions)
     listed = inventory.read(places_in(services.scopes, policy.id.split("/")[2]))
@@ -243,7 +243,7 @@ def explain_policy(
     changes = services.workers(
         lambda each: _policy_change(services, listed, policy, protections, each), touched
     )
-    return Explained(PolicyDecision(), tuple(changes), tuple(problems), policy=policy)
+    return DryRun(PolicyDecision(), tuple(changes), tuple(problems), policy=policy)
 
 
 def _protections(
@@ -285,13 +285,15 @@ def _policy_change(
         observed = provider.read(firewall_id)
     else:
         observed = Observed(firewall_id, snapshot.version, snapshot, snapshot.exists)
-    after = replace(rows, protections=(*others, *here, *_lifted(rows, policy, here)))
+    after = replace(rows, protections=(*others, *here, *_removed(rows, policy, here)))
     change = _difference(services, provider, observed, rows, after)
     return replace(change, firewall_id=firewall_id)
 
 
-def _lifted(rows: FirewallRows, policy: Policy, here: Iterable[Protection]) -> Iterable[Protection]:
-    """Return the protections that a policy would lift: those of the VMs it no longer lists."""
+def _removed(
+    rows: FirewallRows, policy: Policy, here: Iterable[Protection]
+) -> Iterable[Protection]:
+    """Return the protections that a policy would remove: those of the VMs it no longer lists."""
     kept = {key_of(each.vm_id) for each in here}
     for each in rows.protections:
         if key_of(each.policy_id) == key_of(policy.id) and key_of(each.vm_id) not in kept:

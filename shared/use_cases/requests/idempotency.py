@@ -26,7 +26,7 @@ from shared.store.codec import pack, unpack
 from shared.store.keys import policy_key
 from shared.use_cases.parts import HasClock, HasRequests, HasTables
 
-REMEMBERED = timedelta(hours=24)
+KEY_RETENTION = timedelta(hours=24)
 # Longer than the retries of Azure's SDKs last, and far shorter than a session.
 RETRY_WINDOW = timedelta(minutes=5)
 REPEATS = "repeat|"  # how the partitions of reserved keys begin
@@ -48,12 +48,12 @@ class Repeat:
 
 
 @dataclass(frozen=True)
-class _Remembered:
+class _ReservedKey:
     request_id: str
     body: str
     at: datetime
 
-    def is_over(self, now: datetime, window: timedelta = REMEMBERED) -> bool:
+    def is_over(self, now: datetime, window: timedelta = KEY_RETENTION) -> bool:
         return now - self.at >= window
 
 
@@ -83,7 +83,7 @@ def reserve_key(
         return request
     table = services.tables.requests
     place = _place(request.policy_id, repeat)
-    mine = Row(*place, pack(_Remembered(request.id, repeat.body, services.clock())))
+    mine = Row(*place, pack(_ReservedKey(request.id, repeat.body, services.clock())))
     for _ in range(_TRIES):
         try:
             table.insert(mine)
@@ -106,11 +106,11 @@ def _take_over(services: HasTables, row: Row) -> bool:
     return True
 
 
-def _reserved(services: IdempotencyParts, row: Row | None, repeat: Repeat) -> _Remembered | None:
+def _reserved(services: IdempotencyParts, row: Row | None, repeat: Repeat) -> _ReservedKey | None:
     """Return what a key is reserved for, unless its time is over."""
     if row is None:
         return None
-    reserved = unpack(_Remembered, row.values)
+    reserved = unpack(_ReservedKey, row.values)
     if repeat.is_correlation:
         return reserved if _may_be_retried(services, reserved) else None
     if reserved.is_over(services.clock()):
@@ -124,7 +124,7 @@ def _reserved(services: IdempotencyParts, row: Row | None, repeat: Repeat) -> _R
     return reserved
 
 
-def _may_be_retried(services: IdempotencyParts, reserved: _Remembered) -> bool:
+def _may_be_retried(services: IdempotencyParts, reserved: _ReservedKey) -> bool:
     """Tell whether a call with the same correlation id and body is a retry of the first."""
     now = services.clock()
     if reserved.is_over(now, RETRY_WINDOW):
@@ -133,9 +133,9 @@ def _may_be_retried(services: IdempotencyParts, reserved: _Remembered) -> bool:
     return stored is None or not has_ended_in_part(stored.request, now)
 
 
-def is_forgotten(row: Row, now: datetime) -> bool:
-    """Tell whether a reserved key has had its time; raises UnreadableRowError."""
-    return unpack(_Remembered, row.values).is_over(now)
+def is_purgeable(row: Row, now: datetime) -> bool:
+    """Tell whether a reserved key is past its retention; raises UnreadableRowError."""
+    return unpack(_ReservedKey, row.values).is_over(now)
 
 
 def _place(policy_id: str, repeat: Repeat) -> tuple[str, str]:

@@ -107,7 +107,7 @@ def give_back(services: HasRequests, request: AccessRequest, grants: Mapping[str
     with suppress(OutsideError, RowChangedError):
         for firewall_id in grants:
             services.requests.live_rows.give_back_grants(firewall_id, request.id)
-        services.requests.forget_live(request)
+        services.requests.remove_live(request)
 
 
 # --- a requestor's ports -------------------------------------------------------------------------
@@ -130,20 +130,20 @@ def _reserve_ports(services: ReserveParts, request: AccessRequest, known: Held |
                 )
             cleared = True
             del held[mine.request_id]
-            _forget_over(services, requestor, held)
+            _give_back_ended(services, requestor, held)
         elif live.reserve_ports(requestor, held.values(), version):
             return
     raise RowChangedError(f"the ports of {requestor} are being reserved by others")
 
 
-def _forget_over(services: ReserveParts, requestor: str, held: Mapping[str, Reserved]) -> None:
+def _give_back_ended(services: ReserveParts, requestor: str, held: Mapping[str, Reserved]) -> None:
     """Give back what ended requests hold, and calls that stopped before their request was made."""
 
-    def forget(each: Reserved) -> None:
+    def give_back_unmade(each: Reserved) -> None:
         if _is_unmade(services, each):
-            services.requests.forget_unmade(requestor, each.request_id)
+            services.requests.remove_unmade(requestor, each.request_id)
 
-    services.workers(forget, held.values())
+    services.workers(give_back_unmade, held.values())
 
 
 def _is_unmade(services: ReserveParts, reserved: Reserved) -> bool:
@@ -153,7 +153,7 @@ def _is_unmade(services: ReserveParts, reserved: Reserved) -> bool:
     """
     stored = services.requests.get(reserved.request_id)
     if stored is not None and stored.request.is_final:
-        services.requests.forget_live(stored.request)
+        services.requests.remove_live(stored.request)
     before = services.clock() - GRACE
     old = reserved.at < before and asked_before(reserved.request_id, before)
     return stored is None and old
@@ -168,7 +168,7 @@ def _reserve_grants(services: ReserveParts, firewall_id: str, mine: Reserved) ->
     most = services.capacity(firewall_id)
     if _count(services, firewall_id) <= most:
         return
-    _forget_grants(services, firewall_id, mine.request_id)
+    _give_back_unused(services, firewall_id, mine.request_id)
     if _count(services, firewall_id) > most:
         raise TooManyRequestsError(
             f"'{name_of(firewall_id)}' holds as many temporary rules as it may, "
@@ -189,16 +189,16 @@ def _count(services: ReserveParts, firewall_id: str) -> int:
     return int(sum(wanted.values()))
 
 
-def _forget_grants(services: ReserveParts, firewall_id: str, mine: str) -> None:
+def _give_back_unused(services: ReserveParts, firewall_id: str, mine: str) -> None:
     """Give back what nothing stands behind any more: no open grant, no request that waits."""
     live = services.requests.live_rows
     wanted, _ = services.rows.grants_by_request(firewall_id)
 
-    def forget(each: Reserved) -> None:
+    def give_back_unmade(each: Reserved) -> None:
         if _is_unmade(services, each):
             live.give_back_grants(firewall_id, each.request_id)
 
     reserved = live.reserved_grants(firewall_id)
     services.workers(
-        forget, [r for r in reserved if not wanted[r.request_id] and r.request_id != mine]
+        give_back_unmade, [r for r in reserved if not wanted[r.request_id] and r.request_id != mine]
     )

@@ -203,7 +203,7 @@ def _judge(services: PlanningParts, observed: Observed, rows: FirewallRows) -> J
 
 
 def _is_settled(judged: Judged, protection: Protection) -> bool:
-    """Tell whether a protection says what is found; one that is lifted waits to be deleted."""
+    """Tell whether a protection says what is found; one marked for removal waits to be deleted."""
     finding = judged.finding(protection)
     blocked = shorten(finding.reason) if finding.verdict is Verdict.IMPOSSIBLE else ""
     said = replace(protection, proven=finding.agrees, blocked=blocked)

@@ -68,7 +68,7 @@ def _settle_request(services: LookAfterParts, due: Due) -> datetime | None:
     record(services, request, since=due.since - GRACE)
     fold_dues(services, request)
     if request.is_final:
-        services.requests.forget_live(request)
+        services.requests.remove_live(request)
         return None
     for firewall_id in seal_closed(services, request):
         send_firewall(services, firewall_id)

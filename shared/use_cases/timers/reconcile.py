@@ -48,7 +48,7 @@ from shared.use_cases.timers.compare import (
     missing_firewalls,
 )
 from shared.use_cases.timers.reindex import list_missing
-from shared.use_cases.timers.retention import forget_old
+from shared.use_cases.timers.retention import purge_old
 
 # The platform ends a run after ten minutes. A piece that began in time may take some minutes more.
 POLICY_TIME = timedelta(minutes=4)
@@ -105,7 +105,7 @@ def reconcile(services: ReconcileParts) -> int:
         _converge_apart(services, run, waiting)
         services.firewalls.guard.renew()
     finally:
-        forget_old(services)
+        purge_old(services)
         list_missing(services)
         _apply_in_turn(services, run, stopped_at)
         _converge(services, run, set(run.due))

@@ -1,6 +1,6 @@
-"""Forget what has been kept for long enough, a bounded piece at a time.
+"""Purge rows that are past their retention, a bounded piece at a time.
 
-Its failure is told, never raised: no rule depends on it.
+A failure is reported, never raised: no rule depends on it.
 A request is found by walking over the partitions of its table, for a policy that was deleted is
 listed nowhere. Where a run stopped is noted; without that note the walk begins anew.
 """
@@ -30,7 +30,7 @@ from shared.use_cases.parts import (
     HasTables,
     HasTelemetry,
 )
-from shared.use_cases.requests.idempotency import REPEATS, is_forgotten
+from shared.use_cases.requests.idempotency import REPEATS, is_purgeable
 from shared.use_cases.timers.health import KEPT_CLOSES
 
 # What one run reads of each type of row: the rest is left to the next, a quarter of an hour later.
@@ -59,20 +59,20 @@ class RetentionParts(
     """The parts for deleting what is past its time."""
 
 
-def forget_old(services: RetentionParts) -> None:
+def purge_old(services: RetentionParts) -> None:
     """Purge one piece of each type of row; the next run retries what fails."""
     gone = {}
-    for forget in (_forget_activity, _forget_closes, _forget_requests):
-        what = forget.__name__.removeprefix("_forget_")
+    for purge in (_purge_activity, _purge_closes, _purge_requests):
+        what = purge.__name__.removeprefix("_purge_")
         try:
-            gone[what] = forget(services)
+            gone[what] = purge(services)
         except Exception as error:  # noqa: BLE001 - closing must not depend on it
             services.telemetry.fault("jit.retention.failed", error, what=what)
     services.telemetry.event("jit.retention.completed", **gone)
 
 
-def _forget_activity(services: RetentionParts) -> int:
-    """Forget the facts of the oldest days that are past their time, whole days only."""
+def _purge_activity(services: RetentionParts) -> int:
+    """Purge the events of the oldest days that are past their retention, whole days only."""
     if not services.keep_activity:
         return 0
     table = services.tables.activity
@@ -82,8 +82,8 @@ def _forget_activity(services: RetentionParts) -> int:
     return _delete(table, table.scan(_FIRST_DAY, first_kept, limit=PIECE))
 
 
-def _forget_closes(services: HasTables) -> int:
-    """Forget how late closes were, but for the newest, which are all that is ever looked at."""
+def _purge_closes(services: HasTables) -> int:
+    """Purge the lateness of closes, except that of the newest, which alone are read."""
     table = services.tables.activity
     return _delete(table, table.query(CLOSES, limit=KEPT_CLOSES + PIECE)[KEPT_CLOSES:])
 
@@ -110,8 +110,8 @@ class _Round:
     watched: frozenset[str]
 
 
-def _forget_requests(services: RetentionParts) -> int:
-    """Walk on over requests and remembered ids, and forget those that have had their time."""
+def _purge_requests(services: RetentionParts) -> int:
+    """Walk on over requests and reserved keys, and purge those that are past their retention."""
     before = services.clock() - services.keep_requests if services.keep_requests else None
     # NB. What is watched is read first: a request that has ended is never watched again.
     watched = frozenset(due.subject for due in services.due.until(_EVER))
@@ -126,7 +126,7 @@ def _forget_requests(services: RetentionParts) -> int:
         if found[0].partition != partition:
             partition, key = found[0].partition, ""
         rows = _old_rows(services, this_round, Row(partition, key, {}), left)
-        gone += sum(_forget_row(services, this_round, row) for row in rows)
+        gone += sum(_purge_row(services, this_round, row) for row in rows)
         left -= len(rows)
         if not left:
             key = rows[-1].key + _NEXT
@@ -153,11 +153,11 @@ def _old_rows(services: HasTables, this_round: _Round, start: Row, limit: int) -
     return table.query(start.partition, start=max(start.key, oldest), limit=limit)
 
 
-def _forget_row(services: RetentionParts, this_round: _Round, row: Row) -> bool:
+def _purge_row(services: RetentionParts, this_round: _Round, row: Row) -> bool:
     """Delete a row that has had its time, as it was read; what cannot be read stays."""
     try:
         if row.partition.startswith(REPEATS):
-            over = is_forgotten(row, services.clock())
+            over = is_purgeable(row, services.clock())
         else:
             over = _let_go(services, this_round, unpack_request(row.values))
         if over:
@@ -179,7 +179,7 @@ def _let_go(services: RetentionParts, this_round: _Round, request: AccessRequest
         return False
     if request.id in this_round.watched or _is_granted(services, request):
         return False
-    services.requests.forget_live(request)
+    services.requests.remove_live(request)
     services.requests.index.purge(request)
     return True
 

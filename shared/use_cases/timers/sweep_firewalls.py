@@ -95,7 +95,7 @@ def _sweep_firewall(services: ConvergeParts, firewall_id: str, dues: list[Due]) 
             return _Swept.BUSY
         if outcome is Outcome.SETTLING:
             return _settling(services, firewall_id, dues)
-        _forget(services, services.rows.read(firewall_id), started)
+        _purge_sealed(services, services.rows.read(firewall_id), started)
         rows = services.rows.read(firewall_id)
         again = _next_look(services, rows)
         if outcome is Outcome.PARTLY:
@@ -144,7 +144,7 @@ def _settling(services: ConvergeParts, firewall_id: str, dues: list[Due]) -> _Sw
     return _Swept.SETTLING if pace.settle > MINUTE and not late else _Swept.OVERRAN
 
 
-def _forget(services: ConvergeParts, rows: FirewallRows, converged_at: datetime) -> None:
+def _purge_sealed(services: ConvergeParts, rows: FirewallRows, converged_at: datetime) -> None:
     """Delete sealed grants whose grace is over and whose request is final; only the sweep does.
 
     The converge that has just run began after the grace, so a write of ours that landed late has
