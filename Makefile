@@ -3,7 +3,8 @@
 # make run     set everything up, start the local stack, stay until interrupted
 # make test    set everything up, run all tests, in a new order each time; then again in the same:
 #              PYTEST_ADDOPTS=--randomly-seed=<the seed it printed> make test
-#              TEST_PROCESSES=0 make test runs the tests that wait for servers one at a time
+#              TEST_PROCESSES=0 make test runs the tests that wait for servers one at a time; the
+#              others run beside them in any case (local/run_tests.py)
 # make check   formatting, linting, types (of the page too), layers, words, CloudFormation templates
 # make screenshots   pictures of every screen of the page into docs/images/all, and those that the
 #              documentation shows into docs/images; needs chromium
@@ -39,25 +40,8 @@ demo: setup
 run: setup
 	@$(PYTHON) -m local up
 
-# The unit and function tests alone have to reach every line and branch of domain and use cases:
-# they are quick and depend on no timing.
-MEASURED = tests/unit tests/functions
-# These start whole stacks, terminals and browsers and wait for closes as time passes. They mostly
-# wait, so that one process more than there are cores pays; TEST_PROCESSES=0 runs them alone.
-WAITING = tests/e2e tests/cli tests/live tests/browser local/tests/demo
-
-# Files run side by side, the tests of one file in one process.
-PROCESSES = $(shell nproc 2>/dev/null || echo 2)
-TEST_PROCESSES ?= $(shell expr $(PROCESSES) + 1)
-SIDE_BY_SIDE = --dist loadfile --no-loadscope-reorder
-
 test: setup
-	@$(PYTHON) -m coverage erase
-	@$(PYTHON) -m coverage run -m pytest -n $(PROCESSES) $(SIDE_BY_SIDE) $(MEASURED)
-	@$(PYTHON) -m coverage combine --quiet
-	@$(PYTHON) -m coverage report
-	@$(PYTHON) -m pytest -n $(PROCESSES) $(SIDE_BY_SIDE) tests local/tests $(patsubst %,--ignore=%,$(MEASURED) $(WAITING))
-	@$(PYTHON) -m pytest -n $(TEST_PROCESSES) $(SIDE_BY_SIDE) $(WAITING)
+	@$(PYTHON) -m local.run_tests
 
 checkov: setup
 	@test -x .venv-checkov/bin/checkov || { $(PYTHON) -m venv .venv-checkov && .venv-checkov/bin/pip install -qq --disable-pip-version-check checkov==3.3.30; }

@@ -7,6 +7,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from local import priority
+
 
 class Child:
     """A child process that ends with its parent, however that one ends.
@@ -32,6 +34,7 @@ class Child:
                 # Ctrl-C goes to the whole foreground group; the stack stops its parts in order.
                 start_new_session=True,
             )
+        priority.pass_on(self._process.pid)
 
     @property
     def pid(self) -> int:
@@ -52,6 +55,10 @@ class Child:
         """Return the last line that the process wrote."""
         lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         return lines[-1] if lines else f"it wrote nothing; exit code {self.exit_code}"
+
+    def wait(self) -> int:
+        """Wait until the process has ended and return its exit code."""
+        return self._process.wait()
 
     def stop(self, *, seconds: float = 20) -> None:
         """Ask the process to end, kill it when it has not after so many seconds."""

@@ -9,6 +9,9 @@ import uvicorn
 
 from local.ports import LOOPBACK, listen
 
+# A client whose next call comes late on a busy machine finds its connection still open.
+KEEP_ALIVE_SECONDS = 600
+
 
 class BackgroundServer:
     """An ASGI app served on a loopback port until stopped."""
@@ -16,7 +19,13 @@ class BackgroundServer:
     def __init__(self, app: Any, *, port: int = 0, name: str = "server") -> None:
         self._socket = listen(port)
         self.url = f"http://{LOOPBACK}:{self._socket.getsockname()[1]}"
-        config = uvicorn.Config(app, log_level="warning", lifespan="off", access_log=False)
+        config = uvicorn.Config(
+            app,
+            log_level="warning",
+            lifespan="off",
+            access_log=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(
             target=self._server.run, args=([self._socket],), name=name, daemon=True

@@ -8,7 +8,8 @@ PROVIDERS = "/providers/"
 
 def key(resource_id: str) -> str:
     """Return the form under which two spellings of one id are equal."""
-    return "".join(map(_fold, resource_id.strip("/")))
+    text = resource_id.strip("/")
+    return text.lower() if text.isascii() else "".join(map(_fold, text))
 
 
 def _fold(letter: str) -> str:
