@@ -306,3 +306,18 @@ def test_an_instant_without_an_offset_is_told() -> None:
     """The text does not say which hour is meant."""
     with pytest.raises(UnreadableRowError, match="'2026-11-22T14:00:00' names no offset"):
         unpack(Closing, {"doc": '{"reason":"Expired","at":"2026-11-22T14:00:00"}'})
+
+
+def test_rows_with_the_same_text_share_one_value() -> None:
+    """A burst reads the rows of a firewall for each request, and decodes each row once."""
+    columns = pack(protection())
+    first, again = unpack(Protection, columns), unpack(Protection, dict(columns))
+    assert first is again
+    assert unpack(Protection, pack(replace(first, ports=(1,)))).ports == (1,)
+
+
+def test_a_row_that_cannot_be_decoded_fails_each_time() -> None:
+    """No failure is kept, and none is taken for a value."""
+    for _ in range(2):
+        with pytest.raises(UnreadableRowError):
+            unpack(Protection, {"doc": "[]"})
