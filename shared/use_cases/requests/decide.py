@@ -212,7 +212,8 @@ def revoke_all(
     the others, and is raised at last.
     """
     ids = services.requests.live(vm_id=vm_id, requestor=requestor)
-    found = [held.request for each in ids if (held := services.requests.get(each))]
+    stored = [held.request for each in ids if (held := services.requests.get(each))]
+    found = [request for request in stored if not request.is_final]
     _enforce_revoke_all(services, caller, found, vm_id=vm_id, requestor=requestor)
     ended, errors = [], []
     for each in found:

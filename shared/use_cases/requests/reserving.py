@@ -79,23 +79,24 @@ def reserve(
     request: AccessRequest,
     grants: Mapping[str, int],
     held: Held | None = None,
-) -> None:
+) -> bool:
     """Reserve a request's ports and grants; raises TooManyRequestsError, with nothing kept.
 
     `held` is what the requestor was just read to hold; another call since then shows by its
-    version.
+    version. Return whether the requestor holds nothing else: of two calls at the same instant, at
+    least one is told that there is another.
     """
-    _reserve_ports(services, request, held)
+    reserve_all = partial(
+        services.workers, partial(_reserve_grants, services, request.id), sorted(grants.items())
+    )
     try:
-        services.workers(
-            lambda each: _reserve_grants(
-                services, each[0], Reserved(request.id, each[1], services.clock())
-            ),
-            sorted(grants.items()),
+        is_only, _ = services.side_by_side(
+            partial(_reserve_ports, services, request, held), reserve_all
         )
     except Exception:
         give_back(services, request, grants)
         raise
+    return bool(is_only)
 
 
 def give_back(services: HasRequests, request: AccessRequest, grants: Mapping[str, int]) -> None:
@@ -113,7 +114,8 @@ def give_back(services: HasRequests, request: AccessRequest, grants: Mapping[str
 # --- a requestor's ports -------------------------------------------------------------------------
 
 
-def _reserve_ports(services: ReserveParts, request: AccessRequest, known: Held | None) -> None:
+def _reserve_ports(services: ReserveParts, request: AccessRequest, known: Held | None) -> bool:
+    """Reserve a request's ports; return whether its requestor holds nothing else."""
     live, requestor = services.requests.live_rows, request.requestor.key
     mine = Reserved(request.id, len(request.ports), services.clock())
     cleared = False
@@ -132,7 +134,7 @@ def _reserve_ports(services: ReserveParts, request: AccessRequest, known: Held |
             del held[mine.request_id]
             _give_back_ended(services, requestor, held)
         elif live.reserve_ports(requestor, held.values(), version):
-            return
+            return len(held) == 1
     raise RowChangedError(f"the ports of {requestor} are being reserved by others")
 
 
@@ -162,8 +164,9 @@ def _is_unmade(services: ReserveParts, reserved: Reserved) -> bool:
 # --- a firewall's grants -------------------------------------------------------------------------
 
 
-def _reserve_grants(services: ReserveParts, firewall_id: str, mine: Reserved) -> None:
-    live = services.requests.live_rows
+def _reserve_grants(services: ReserveParts, request_id: str, asked: tuple[str, int]) -> None:
+    live, (firewall_id, grants) = services.requests.live_rows, asked
+    mine = Reserved(request_id, grants, services.clock())
     live.reserve_grants(firewall_id, mine)
     most = services.capacity(firewall_id)
     if _count(services, firewall_id) <= most:

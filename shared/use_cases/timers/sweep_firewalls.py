@@ -4,13 +4,14 @@ from datetime import datetime, timedelta
 from enum import Enum
 from functools import partial
 
-from shared.domain.grants import has_overdue, is_covered, is_held
+from shared.domain.grants import has_overdue
 from shared.domain.ids import digest, key_of
 from shared.domain.model import MINUTE, FirewallRows, Grant
 from shared.ports import UnknownFirewallError
 from shared.store.due import Due
 from shared.use_cases.firewalls.converge import ConvergeParts, Outcome, OverrunError, converge
 from shared.use_cases.firewalls.lanes import lease_key
+from shared.use_cases.firewalls.waiting import is_over, is_proven_since
 from shared.use_cases.messages import send_firewall
 from shared.use_cases.parts import HasFirewalls, HasRequests
 from shared.use_cases.timers.overruns import note_overruns, overran_before
@@ -115,26 +116,10 @@ def _sweep_firewall(services: ConvergeParts, firewall_id: str, dues: list[Due]) 
 
 
 def _is_proven(services: ConvergeParts, firewall_id: str, dues: list[Due]) -> bool:
-    """Tell whether a firewall was read since it fell due, and that read proved all its rows.
-
-    A grant that was sealed then and is proven closed shows such a read: it has also removed every
-    rule without a row. Once a grace is over, the firewall is read again.
-    """
+    """Tell whether a firewall was read since it fell due, and that read proved all its rows."""
     rows = services.rows.read(firewall_id)
-    now, grace = services.clock(), services.pace(firewall_id).grace
-    closed = [g.sealed_at for g in rows.grants if g.sealed_at is not None and g.proven]
-    if not closed or max(due.at for due in dues) > max(closed):
-        return False
-    if rows.undecoded or rows.lacks_grants or any(_is_over(g, now, grace) for g in rows.grants):
-        return False
-    return all(
-        grant.proven and (grant.is_sealed or is_held(grant, now)) and _is_kept(grant, rows)
-        for grant in rows.grants
-    ) and not any(each.lifted or not (each.proven or each.blocked) for each in rows.protections)
-
-
-def _is_kept(grant: Grant, rows: FirewallRows) -> bool:
-    return grant.is_sealed or is_covered(grant, rows)
+    grace = services.pace(firewall_id).grace
+    return is_proven_since(rows, max(due.at for due in dues), services.clock(), grace)
 
 
 def _settling(services: ConvergeParts, firewall_id: str, dues: list[Due]) -> _Swept:
@@ -151,17 +136,13 @@ def _purge_sealed(services: ConvergeParts, rows: FirewallRows, converged_at: dat
     been undone. A delete touches only the row that was read.
     """
     for grant in rows.grants:
-        if not _is_over(grant, converged_at, services.pace(grant.firewall_id).grace):
+        if not is_over(grant, converged_at, services.pace(grant.firewall_id).grace):
             continue
         try:
             if _request_is_final(services, grant):
                 services.rows.delete_grant(grant)
         except Exception as error:  # noqa: BLE001 - a row that stays is looked at again
             services.telemetry.fault("jit.sweep.unpurged", error, request=grant.request_id)
-
-
-def _is_over(grant: Grant, at: datetime, grace: timedelta) -> bool:
-    return grant.sealed_at is not None and grant.proven and grant.sealed_at + grace <= at
 
 
 def _request_is_final(services: HasRequests, grant: Grant) -> bool:
