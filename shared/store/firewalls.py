@@ -26,7 +26,7 @@ from shared.ports import (
 )
 from shared.store.codec import UnreadableRowError, encode, pack, pack_json, unpack
 from shared.store.keys import policy_key
-from shared.store.together import Written, insert, raise_first, replace_row, write_together
+from shared.store.together import Written, insert, replace_row, write_together
 
 LEASE = timedelta(seconds=30)  # a killed holder must not keep a port open past the next sweep
 _SKEW = timedelta(seconds=10)  # between the clocks of two workers
@@ -80,22 +80,26 @@ class FirewallStore:
 
     def insert_grant(self, grant: Grant) -> bool:
         """Add a grant, wanted or sealed; False: its place is taken."""
-        return self.insert_grants([grant])[0] != [None]
+        [inserted], _ = self.insert_grants([grant])
+        if isinstance(inserted, Exception):
+            raise inserted
+        return inserted is not None
 
     def insert_grants(
         self, grants: Sequence[Grant], lease: Row | None = None
-    ) -> tuple[list[Grant | None], Row | None]:
+    ) -> tuple[list[Grant | Exception | None], Row | None]:
         """Add grants together, wanted or sealed, and take a lease of the same partition.
 
-        Return the grants, None where the place of one is taken, and the lease, None where it was
-        not taken.
+        Return the grants, None where the place of one is taken, or why one could not be added; and
+        the lease, None where it was not taken.
         """
         written, taken = self._write_with_lease(
             [insert(_grant_row(grant)) for grant in grants], lease
         )
-        raise_first(each for each in written if not isinstance(each, RowExistsError))
         inserted = [
-            None if isinstance(each, Exception) else replace(grant, version=each)
+            (None if isinstance(each, RowExistsError) else each)
+            if isinstance(each, Exception)
+            else replace(grant, version=each)
             for grant, each in zip(grants, written, strict=True)
         ]
         return inserted, taken

@@ -1,6 +1,6 @@
 """Record the grants of what is opening: their protections come first, then due rows, then grants."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -128,11 +128,16 @@ def _insert_all(
     return dict(zip(of_firewall, services.workers(insert, of_firewall), strict=True))
 
 
-def _with_inserted(rows: FirewallRows, inserted: Iterable[Grant | None]) -> FirewallRows | None:
-    inserted = list(inserted)
-    if any(grant is None for grant in inserted):
-        return None  # its place was taken meanwhile, perhaps by a sealed one
-    return replace(rows, grants=(*rows.grants, *filter(None, inserted)))
+def _with_inserted(
+    rows: FirewallRows, inserted: Sequence[Grant | Exception | None]
+) -> FirewallRows | None:
+    for each in inserted:
+        if isinstance(each, Exception):
+            raise each
+    grants = [grant for grant in inserted if isinstance(grant, Grant)]
+    if len(grants) < len(inserted):
+        return None  # the key of one was taken meanwhile, perhaps by a sealed one
+    return replace(rows, grants=(*rows.grants, *grants))
 
 
 # --- protections ---------------------------------------------------------------------------------

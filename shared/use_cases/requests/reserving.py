@@ -6,7 +6,7 @@ A firewall's grants stand in a row for each request; calls that find it full wit
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Protocol
@@ -89,14 +89,24 @@ def reserve(
     reserve_all = partial(
         services.workers, partial(_reserve_grants, services, request.id), sorted(grants.items())
     )
-    try:
-        is_only, _ = services.side_by_side(
-            partial(_reserve_ports, services, request, held), reserve_all
-        )
-    except Exception:
+    is_only, refused = services.side_by_side(
+        partial(_try, partial(_reserve_ports, services, request, held)), partial(_try, reserve_all)
+    )
+    if isinstance(is_only, Exception):
+        _give_back_grants(services, request, grants)
+        raise is_only
+    if isinstance(refused, Exception):
         give_back(services, request, grants)
-        raise
+        raise refused
     return bool(is_only)
+
+
+def _try(work: Callable[[], object]) -> object:
+    """Return what some work returns, or the error that it raises."""
+    try:
+        return work()
+    except Exception as error:  # noqa: BLE001 - raised once what was reserved beside it is given back
+        return error
 
 
 def give_back(services: HasRequests, request: AccessRequest, grants: Mapping[str, int]) -> None:
@@ -105,10 +115,15 @@ def give_back(services: HasRequests, request: AccessRequest, grants: Mapping[str
     What this cannot reach counts until the grace is over: then it is given back when it is in the
     way.
     """
+    _give_back_grants(services, request, grants)
     with suppress(OutsideError, RowChangedError):
+        services.requests.remove_live(request)
+
+
+def _give_back_grants(services: HasRequests, request: AccessRequest, grants: Iterable[str]) -> None:
+    with suppress(OutsideError):
         for firewall_id in grants:
             services.requests.live_rows.give_back_grants(firewall_id, request.id)
-        services.requests.remove_live(request)
 
 
 # --- a requestor's ports -------------------------------------------------------------------------

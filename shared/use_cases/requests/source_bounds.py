@@ -60,7 +60,7 @@ def fail_ports_with_too_many_sources(
 ) -> AccessRequest:
     """Fail the ports of a request that would open to too many addresses with what has begun."""
     opening = [port for port in request.ports if _is_opening(port)]
-    if policy is None or not opening or request.is_only:
+    if policy is None or not opening or _was_judged_alone(request):
         return request
     live = _live(services, request.requestor, {port.vm_id for port in opening})
     begun = [
@@ -79,6 +79,11 @@ def fail_ports_with_too_many_sources(
     for subject, problem in failed.items():
         request = _fail(services, request, subject, problem)
     return request
+
+
+def _was_judged_alone(request: AccessRequest) -> bool:
+    """Tell whether no other request has to be looked for. A Bastion's prefixes may have changed."""
+    return request.is_only and not any(port.bastion for port in request.ports)
 
 
 def _fail(
