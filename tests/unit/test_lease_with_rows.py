@@ -14,6 +14,7 @@ from shared.ports import OutsideError, Row, Verb, Write
 from shared.use_cases.firewalls import leases
 from shared.use_cases.firewalls.converge import Outcome, converge_on_message
 from shared.use_cases.firewalls.sync_grants import Aligner
+from shared.use_cases.grants import grant_of
 from shared.use_cases.requests import granting
 from shared.use_cases.requests import open as opening
 from tests.world import DB, NSG_SUBNET, WEB, World
@@ -100,7 +101,7 @@ def test_a_grant_that_cannot_be_inserted_gives_the_lease_back(world: World) -> N
 def _grant(world: World, request_id: str) -> Any:
     (port,) = world.request(request_id).ports
     assert port.fronts is not None
-    return granting.grant_of(world.request(request_id), port, port.fronts[0])
+    return grant_of(world.request(request_id), port, port.fronts[0])
 
 
 def test_leases_of_more_firewalls_than_are_converged_at_once_are_taken_in_turn(

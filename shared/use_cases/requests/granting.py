@@ -20,7 +20,7 @@ from shared.domain.network import covers
 from shared.ports import Row
 from shared.use_cases.closing_soon import note_closing_soon
 from shared.use_cases.firewalls import leases
-from shared.use_cases.firewalls.batching import is_gathering
+from shared.use_cases.firewalls.batching import waits_for_batch
 from shared.use_cases.firewalls.known_requests import KnownRequests
 from shared.use_cases.firewalls.run import Before
 from shared.use_cases.grants import grant_of
@@ -112,6 +112,7 @@ def _insert_all(
     for grant in grants:
         of_firewall.setdefault(grant.firewall_id, []).append(grant)
     with_lease = len(of_firewall) <= _AT_ONCE
+    unless = partial(waits_for_batch, services)
 
     def insert(firewall_id: str) -> FirewallRows | None:
         rows, seen = read[firewall_id]
@@ -119,7 +120,7 @@ def _insert_all(
         missing = [grant for grant in of_firewall[firewall_id] if grant.key not in held]
         lease = None
         if with_lease and missing:
-            lease = leases.free(services, firewall_id, seen, is_gathering)
+            lease = leases.free(services, firewall_id, seen, unless)
         inserted, lease = services.rows.insert_grants(missing, lease)
         if lease is not None:
             taken[firewall_id] = lease

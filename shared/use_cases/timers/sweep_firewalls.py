@@ -97,7 +97,9 @@ def _sweep_firewall(services: ConvergeParts, firewall_id: str, dues: list[Due]) 
             return _Swept.BUSY
         if outcome is Outcome.SETTLING:
             return _settling(services, firewall_id, dues)
-        rows = _purge_sealed(services, rows if is_proven else services.rows.read(firewall_id), started)
+        rows = _purge_sealed(
+            services, rows if is_proven else services.rows.read(firewall_id), started
+        )
         again = _next_look(services, rows)
         if outcome is Outcome.PARTLY:
             again = min(again or started + MINUTE, started + MINUTE)
@@ -130,7 +132,9 @@ def _settling(services: ConvergeParts, firewall_id: str, dues: list[Due]) -> _Sw
     return _Swept.SETTLING if pace.settle > MINUTE and not late else _Swept.OVERRAN
 
 
-def _purge_sealed(services: ConvergeParts, rows: FirewallRows, converged_at: datetime) -> FirewallRows:
+def _purge_sealed(
+    services: ConvergeParts, rows: FirewallRows, converged_at: datetime
+) -> FirewallRows:
     """Delete sealed grants whose grace is over and whose request is final; return what is left.
 
     Only the sweep deletes them. The converge that has just run began after the grace, so a write of
