@@ -77,9 +77,7 @@ class LiveRows:
         Return for each why that failed; it stays on its requestor's list then, to be tried again.
         """
         ended = list(requests)
-        failed = self._remove_each(
-            (request.id, f"{LIVE}{subject}") for request in ended for subject in _vms(request)
-        )
+        failed = self._try_remove_from_vms(ended)
         requestors: dict[str, list[str]] = {}
         for request in ended:
             if request.id not in failed:
@@ -87,6 +85,16 @@ class LiveRows:
         for each in self._workers(self._give_back, requestors.items()):
             failed |= each
         return [failed.get(request.id) for request in ended]
+
+    def remove_from_vms(self, requests: Sequence[AccessRequest]) -> list[Exception | None]:
+        """Take requests that have ended off the lists of their VMs; return for each why that failed."""
+        failed = self._try_remove_from_vms(requests)
+        return [failed.get(request.id) for request in requests]
+
+    def _try_remove_from_vms(self, requests: Iterable[AccessRequest]) -> dict[str, Exception]:
+        return self._remove_each(
+            (request.id, f"{LIVE}{subject}") for request in requests for subject in _vms(request)
+        )
 
     def remove_unmade(self, requestor: str, request_id: str) -> None:
         """Give back what a call has reserved that stopped before its request was made."""

@@ -474,11 +474,15 @@ def test_a_crash_before_any_write_of_a_row_leaves_nothing_open(vm: str, call: in
 
         return writing
 
+    methods = ("insert", "replace", "upsert", "delete")
     for table in world.tables.all():
-        for method in ("insert", "replace", "upsert", "delete"):
+        for method in methods:
             setattr(table, method, killed(getattr(table, method)))
     with suppress(KilledError):
         world.run("request", request.id)
+    for table in world.tables.all():
+        for method in methods:
+            delattr(table, method)
     world.clock.advance(60)
     world.pass_time(4 * SLOW_MINUTES)
     assert world.request(request.id).is_final

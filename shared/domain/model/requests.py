@@ -163,6 +163,7 @@ class AccessRequest:
     extension: Extension | None = None
     decided: tuple[Extension, ...] = ()  # longer ends that no longer wait, with who decided
     extended: tuple[Extended, ...] = ()
+    is_only: bool = False  # its requestor held no other request when it was taken in
 
     @property
     def is_final(self) -> bool:

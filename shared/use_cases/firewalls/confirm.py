@@ -17,6 +17,7 @@ from shared.domain.grants import current_grants
 from shared.domain.ids import key_of
 from shared.domain.model import (
     AccessRequest,
+    CloseReason,
     Front,
     Grant,
     PortRequest,
@@ -149,7 +150,7 @@ class Prover:
             # One that was changed has more to be said about it; the next look confirms that.
             if isinstance(mark, Exception) and not isinstance(mark, RowChangedError):
                 self._failures.note(proof.grant, mark)
-        return ended
+        return ended is not None
 
     def _change_requests(self, grants: list[Grant], now: datetime) -> list[_Proof]:
         """Note on each request what is open and what is closed, with one write for each."""
@@ -198,12 +199,27 @@ class Prover:
         ended = {p.request.id: p.request for p in proofs if p.request and p.ends_request}
         if not ended:
             return proofs
-        errors = self._services.requests.unlist_all(list(ended.values()))
-        failed = {i: error for i, error in zip(ended, errors, strict=True) if error is not None}
+        failed = self._unlist(list(ended.values()))
         for proof in proofs:
             if proof.grant.request_id in failed:
                 self._failures.note(proof.grant, failed[proof.grant.request_id])
         return [proof for proof in proofs if proof.grant.request_id not in failed]
+
+    def _unlist(self, requests: list[AccessRequest]) -> dict[str, Exception]:
+        """Take requests off the lists; return by id why that failed.
+
+        What is closed before its end makes room at once. What expires keeps its part of its
+        requestor's limit until its due row leads the sweep there, a minute later, or until that
+        part is in the way.
+        """
+        store = self._services.requests
+        expired = [request for request in requests if _has_expired(request)]
+        early = [request for request in requests if not _has_expired(request)]
+        errors = [
+            *zip(early, store.unlist_all(early), strict=True),
+            *zip(expired, store.unlist_from_vms(expired), strict=True),
+        ]
+        return {request.id: error for request, error in errors if error is not None}
 
     def _try(self, prove: Callable[[Protection], None], subject: Protection) -> None:
         try:
@@ -252,3 +268,9 @@ class Prover:
                 self._services.rows.replace_protection(seen)
         except RowChangedError:
             return
+
+
+def _has_expired(request: AccessRequest) -> bool:
+    """Tell whether every port of a request was closed because it expired."""
+    reasons = {port.closing.reason for port in request.ports if port.closing}
+    return reasons == {CloseReason.EXPIRED}

@@ -40,6 +40,7 @@ class Before:
     rows: FirewallRows | None = None
     lease: Row | None = None
     known: KnownRequests | None = None
+    taken: Row | None = None  # the lease, where this worker holds it already
 
 
 class Run:

@@ -23,7 +23,7 @@ from shared.domain.model import (
     Status,
 )
 from shared.domain.request import change_ports, close
-from shared.ports import OutsideError, RowChangedError
+from shared.ports import OutsideError, Row, RowChangedError
 from shared.store.requests import RequestRow
 from shared.use_cases.firewalls.failures import Failures
 from shared.use_cases.firewalls.known_requests import KnownRequests
@@ -64,11 +64,17 @@ class Aligner:
         """Return the rows as they stand once they agree with their requests."""
         rows = self._expire_together(rows, now)
         newer_exists = {grant.key for grant in self._replaced(rows, now)}
+        looked_at = {
+            grant.key: grant.request_id
+            for grant in rows.grants
+            if self._needs_a_look(grant, rows, now) or grant.key in newer_exists
+        }
+        self.known.read_all(list(dict.fromkeys(looked_at.values())))
 
         def align_those_of(request: list[Grant]) -> list[Grant]:
             return [
                 self._try(grant, rows, now, replaced=grant.key in newer_exists)
-                if self._needs_a_look(grant, rows, now) or grant.key in newer_exists
+                if grant.key in looked_at
                 else grant
                 for grant in request
             ]
@@ -81,9 +87,21 @@ class Aligner:
 
         What is out of the ordinary, or fails, is left for each grant to be looked at by itself.
         """
-        ended = [grant for grant in rows.grants if not grant.is_sealed and not is_held(grant, now)]
-        if len(ended) < _TOGETHER:
-            return rows
+        ended = ended_grants(rows, now)
+        return self._expire_all(rows, ended, now)[0] if len(ended) >= _TOGETHER else rows
+
+    def expire_with_lease(
+        self, rows: FirewallRows, now: datetime, lease: Row
+    ) -> tuple[FirewallRows, Row | None]:
+        """Write the reason to the requests whose grants have ended, then seal those and take a lease.
+
+        Return the rows, and the lease where it was taken.
+        """
+        return self._expire_all(rows, ended_grants(rows, now), now, lease)
+
+    def _expire_all(
+        self, rows: FirewallRows, ended: list[Grant], now: datetime, lease: Row | None = None
+    ) -> tuple[FirewallRows, Row | None]:
         ids = list(dict.fromkeys(grant.request_id for grant in ended))
         self.known.read_all(ids)
         found = dict(zip(ids, self._services.workers(self._try_request, ids), strict=True))
@@ -97,7 +115,7 @@ class Aligner:
             else:
                 self._requests[request_id] = request
         closing = [grant for grant in ended if self._is_closing(grant)]
-        return self._seal_together(rows, closing, now)
+        return self._seal_together(rows, closing, now, lease if closing else None)
 
     def _try_request(self, request_id: str) -> AccessRequest | None:
         """Read a request; one that fails is met again by each of its grants."""
@@ -112,14 +130,15 @@ class Aligner:
         return port is not None and port.closing is not None
 
     def _seal_together(
-        self, rows: FirewallRows, grants: list[Grant], now: datetime
-    ) -> FirewallRows:
+        self, rows: FirewallRows, grants: list[Grant], now: datetime, lease: Row | None
+    ) -> tuple[FirewallRows, Row | None]:
         self.known.told |= {grant.key for grant in grants if grant.proven}
-        sealed = self._services.rows.replace_grants(
-            [replace(grant, sealed_at=now, proven=False) for grant in grants]
+        sealed, taken = self._services.rows.mark_grants(
+            [replace(grant, sealed_at=now, proven=False) for grant in grants], lease
         )
         by_key = {each.key: each for each in sealed if isinstance(each, Grant)}
-        return replace(rows, grants=tuple(by_key.get(each.key, each) for each in rows.grants))
+        grants_now = tuple(by_key.get(each.key, each) for each in rows.grants)
+        return replace(rows, grants=grants_now), taken
 
     @staticmethod
     def _replaced(rows: FirewallRows, now: datetime) -> tuple[Grant, ...]:
@@ -269,6 +288,11 @@ class Aligner:
         if fresh is not None and fresh.version == grant.version:
             raise RowChangedError(f"a grant of {grant.request_id} cannot be written")
         return fresh if fresh is not None else replace(grant, sealed_at=self._services.clock())
+
+
+def ended_grants(rows: FirewallRows, now: datetime) -> list[Grant]:
+    """Return the grants that have ended and are not sealed yet."""
+    return [grant for grant in rows.grants if not grant.is_sealed and not is_held(grant, now)]
 
 
 def by_request(grants: Iterable[Grant]) -> list[list[Grant]]:

@@ -45,6 +45,7 @@ from shared.domain.policy import (
 from shared.domain.request import extend_all, is_open
 from shared.domain.times import format_instant
 from shared.ports import OutsideError, RowChangedError
+from shared.store.requests import RequestRow
 from shared.store.room import as_stored, require_room_to_extend, require_short
 from shared.use_cases.audit import record_change
 from shared.use_cases.closing_soon import ClosingSoonParts, note_closing_soon
@@ -170,12 +171,12 @@ def _carry_on(services: DecideParts, request: AccessRequest) -> None:
     copy_ends(services, request)
 
 
-def time_out_approval(services: ApprovalTimeoutParts, request: AccessRequest) -> AccessRequest:
-    """End a request whose approval deadline has passed."""
+def time_out_approval(services: ApprovalTimeoutParts, stored: RequestRow) -> RequestRow:
+    """End a request that was just read, if its approval deadline has passed."""
     now = services.clock()
-    ended = services.requests.change(request.id, lambda held: time_out(held, now)) or request
-    if ended != request:
-        services.telemetry.event("jit.approval.timed_out", request=request.id)
+    ended = services.requests.change_row(stored, lambda held: time_out(held, now)) or stored
+    if ended.request != stored.request:
+        services.telemetry.event("jit.approval.timed_out", request=stored.request.id)
     return ended
 
 
@@ -212,7 +213,8 @@ def revoke_all(
     the others, and is raised at last.
     """
     ids = services.requests.live(vm_id=vm_id, requestor=requestor)
-    found = [held.request for each in ids if (held := services.requests.get(each))]
+    stored = [held.request for each in ids if (held := services.requests.get(each))]
+    found = [request for request in stored if not request.is_final]
     _enforce_revoke_all(services, caller, found, vm_id=vm_id, requestor=requestor)
     ended, errors = [], []
     for each in found:

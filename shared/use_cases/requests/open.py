@@ -24,7 +24,6 @@ from shared.domain.request import begin_opening, change_ports, close
 from shared.ports import OutsideError, ThrottledError
 from shared.store.codec import UnreadableRowError
 from shared.store.room import has_room
-from shared.use_cases.audit import record
 from shared.use_cases.firewalls.converge import Outcome, converge
 from shared.use_cases.firewalls.lanes import leave_to_message
 from shared.use_cases.firewalls.paths import find_with_neighbours
@@ -61,9 +60,7 @@ def open_access(services: OpenParts, request_id: str) -> None:
     if held is None:
         services.telemetry.event("jit.request.unknown", request=request_id)
         return
-    known, _ = services.side_by_side(
-        partial(read_known, services, held), partial(record, services, held.request)
-    )
+    known = read_known(services, held)
     request, unread = refresh_bastion_sources(services, held.request)
     if request is not held.request:
         known.row = services.requests.get(request_id) or held
