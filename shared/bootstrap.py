@@ -187,6 +187,7 @@ class App:
             GroupParts(
                 client=self.outside.network_client,
                 resources=lambda: self.outside.arm_as_network,
+                read_pace=lambda: self.outside.read_pace,
                 scopes=settings.scopes,
                 table=lambda: self.outside.tables.firewalls,
                 names=self.names,

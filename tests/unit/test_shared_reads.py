@@ -211,12 +211,24 @@ def test_a_read_that_waits_for_its_pace_serves_all_that_come_meanwhile() -> None
         assert first.result(10) == second.result(10) == 1
 
 
+def test_where_reads_are_scarce_a_resource_is_read_once_in_three_seconds() -> None:
+    """The half of the bucket that is left is for resources that were not read a moment ago."""
+    clock = Pause()
+    pace = ReadPace(clock, clock.sleep)
+    for number in range(125):
+        pace.wait(number)
+    assert clock.now == 0.0
+    reads = SharedReads(pace)
+    assert [reads.read("nsg", clock) for _ in range(2)] == [0.0, 3.0]
+    assert [reads.read("vm", clock) for _ in range(4)] == [3.0] * 4
+
+
 def test_what_a_pace_keeps_is_bounded() -> None:
     """Of ten thousand resources those that were read a while ago are dropped."""
     clock = Pause()
     pace = ReadPace(clock, clock.sleep)
     for number in range(10_000):
         pace.wait(number)
-    clock.now += 1.0
+    clock.now += 10.0
     pace.wait("one more")
     assert len(pace._paid_until) == 1
