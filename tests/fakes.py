@@ -208,8 +208,8 @@ class MemoryQueues:
         """Count the messages that no handler could take."""
         return self.poison_count
 
-    def _send(self, kind: str, subject: str, delay: timedelta) -> None:
-        self.waiting.append(Message(kind, subject, self._clock() + delay))
+    def _send(self, message_type: str, subject: str, delay: timedelta) -> None:
+        self.waiting.append(Message(message_type, subject, self._clock() + delay))
 
     def visible(self) -> list[Message]:
         """Return what a worker would be handed now."""

@@ -43,7 +43,7 @@ class Function:
         return tuple(one for one in self.others if str(one["direction"]).upper() == "OUT")
 
     @property
-    def kind(self) -> str:
+    def trigger_type(self) -> str:
         """Return the trigger's type."""
         return str(self.trigger["type"])
 

@@ -162,7 +162,7 @@ def _http(name: str, route: str | None, *methods: str) -> Function:
         ("{a:length(2)}", "/ab", {"a": "ab"}),
         ("{a:regex(^v[0-9]+$)}", "/V12", {"a": "V12"}),
         ("{a:bool}", "/TRUE", {"a": "TRUE"}),
-        ("file-{name}.{kind}", "/File-a.b.txt", {"name": "a", "kind": "b.txt"}),
+        ("file-{name}.{suffix}", "/File-a.b.txt", {"name": "a", "suffix": "b.txt"}),
         ("x/{*rest}", "/x/a/b/", {"rest": "a/b/"}),
         ("x/{*rest}", "/x", {}),
         ("{*rest}", "/", {}),

@@ -66,7 +66,7 @@ def test_the_document_names_every_code_of_a_reason() -> None:
 
 
 def test_the_document_names_every_operation() -> None:
-    """What the activity can tell, docs/api.md explains, and nothing else."""
+    """docs/api.md describes every operation of the activity, and no other."""
     assert _in_tables("Activity", 0, of=2) == {"operation", *Operation}
 
 
@@ -90,12 +90,12 @@ def _trees() -> Iterator[tuple[Path, ast.Module]]:
             yield path, ast.parse(path.read_text(encoding="utf-8"))
 
 
-def _given(kind: str) -> set[str]:
+def _given(call_name: str) -> set[str]:
     """Find every code in the code: those of reasons, or those of errors."""
     found = set()
     for _, tree in _trees():
         for node in ast.walk(tree):
-            value = _reason_code(node) if kind == "Reason" else _error_code(node)
+            value = _reason_code(node) if call_name == "Reason" else _error_code(node)
             if isinstance(value, ast.Constant) and value.value:
                 found.add(str(value.value))
     return found

@@ -75,8 +75,8 @@ def test_what_was_done_to_the_record_is_named(carol: Jit, record: Path, tmp_path
     assert carol.run(*verify, "-q").err == ""
 
     file.write_bytes(b"".join(lines[:-1]))
-    kinds = [each["kind"] for each in json.loads(carol.run(*verify, code=10).out)["findings"]]
-    assert "cut" in kinds
+    found = [each["kind"] for each in json.loads(carol.run(*verify, code=10).out)["findings"]]
+    assert "cut" in found
     file.write_bytes(b"".join([lines[0], *lines[2:]]))
     text = carol.run(*verify, "--from", "3h", "-o", "text", code=10).out
     assert "missing: lines 2 to 2" in text

@@ -57,7 +57,7 @@ def container_url(azurite: Azurite, name: str) -> str:
 
 @pytest.fixture(params=["memory", "azurite"])
 def blobs(request: pytest.FixtureRequest) -> AuditBlobs:
-    """Return empty files of either kind."""
+    """Return empty files, in memory and in Azurite."""
     if request.param == "memory":
         return MemoryBlobs()
     azurite: Azurite = request.getfixturevalue("azurite")

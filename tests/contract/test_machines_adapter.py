@@ -93,7 +93,7 @@ def real(reader: ArmReader) -> VirtualMachines:
 
 @pytest.fixture(params=["memory", "azure"])
 def machines(request: pytest.FixtureRequest) -> Machines:
-    """Give an inventory of either kind with the estate's VMs in it."""
+    """Give an inventory with the estate's VMs, in memory and simulated."""
     if request.param == "azure":
         real: VirtualMachines = request.getfixturevalue("real")
         return real

@@ -121,7 +121,7 @@ class Scene:
             "retryPolicy": {"type": "fixed", "count": 4, "interval": "PT1S"},
         }
         definition = {
-            "triggers": {"wish": {"type": "Request", "inputs": {"schema": {"type": "object"}}}},
+            "triggers": {"access": {"type": "Request", "inputs": {"schema": {"type": "object"}}}},
             "actions": {"Ask": {"type": "Http", "inputs": inputs, "runAfter": {}}},
         }
         return Engine(definition, {}, wire, token=self.token, sleep=time.sleep)

@@ -159,7 +159,7 @@ WRONG: dict[str, tuple[Change, str, str]] = {
         f"{PORT}.allowedSourceAddressPrefixes",
         "1",
     ),
-    "both kinds of source": (
+    "both forms of source": (
         sets(allowedSourceAddressPrefixes=[SOURCE]),
         PORT,
         "(?i)only one",

@@ -61,10 +61,10 @@ def test_no_token_is_refused_everywhere(
     check_refused(Caller(play.stack.api).call(method, path, BODY, headers=given))
 
 
-@pytest.mark.parametrize("kind", HOSTILE)
-def test_a_hostile_token_is_refused(play: Play, kind: str) -> None:
+@pytest.mark.parametrize("forgery", HOSTILE)
+def test_a_hostile_token_is_refused(play: Play, forgery: str) -> None:
     """Expired, of others, unsigned, signed with the public key, of an unknown key: each is 401."""
-    token = hostile_tokens(play.stack.token_issuer)[kind]
+    token = hostile_tokens(play.stack.token_issuer)[forgery]
     for method, path in (
         ("PUT", POLICY),
         ("POST", f"{POLICY}/initiate"),

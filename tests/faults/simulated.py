@@ -357,7 +357,7 @@ class SimulatedWorld(World):
         return closing.message if closing else ""
 
     def facts(self, operation: str) -> list[Fact]:
-        """Read the activity of one kind, from the first day to the last."""
+        """Read the activity of one type, from the first day to the last."""
         days = sorted({day for day, _ in self.tables.activity.rows if day[0].isdigit()})
         told = [
             fact

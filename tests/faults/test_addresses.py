@@ -30,7 +30,7 @@ BOX_NSG, SIDE_NSG = nsg_id("box-nsg"), nsg_id("side-nsg")
 
 
 def destinations(world: SimulatedWorld, firewall_id: str, access: Access) -> set[str]:
-    """Return the addresses that our rules of a kind on a group are about."""
+    """Return the addresses that our rules of one access on a group are about."""
     return {each for rule in world.ours(firewall_id, access) for each in rule.destinations}
 
 
@@ -123,7 +123,7 @@ def dual() -> SimulatedWorld:
 
 
 def test_each_family_has_a_rule_of_its_own(dual: SimulatedWorld) -> None:
-    """Azure takes no rule that mixes families: sources and destinations meet in kind."""
+    """Azure takes no rule that mixes families: sources and destinations have one family."""
     request = dual.ask_from(SOURCE, SIX, vm=DB)
     assert dual.status(request.id) is Status.INITIATED
     pairs = {(rule.sources, rule.destinations) for rule in dual.allows(NSG_SUBNET)}

@@ -28,7 +28,7 @@ from shared.use_cases.requests import notify as notices
 from shared.use_cases.timers import health as watch
 from shared.use_cases.timers.reconcile import reconcile
 from tests.fakes import NAMES
-from tests.faults.harness import FragileWorld, Kind
+from tests.faults.harness import FaultType, FragileWorld
 from tests.faults.simulated import (
     NETWORK,
     SETTLE_SECONDS,
@@ -53,7 +53,7 @@ def opens(world: World, firewall_id: str = NSG_NIC) -> list[SecurityRule]:
 
 
 def facts(world: World, operation: str) -> list[str]:
-    """Return the ids of the facts of one kind."""
+    """Return the ids of the facts of one type."""
     docs = [
         json.loads(str(r.values["doc"]))
         for r in world.tables.activity.rows.values()
@@ -240,7 +240,7 @@ def test_07_a_crash_after_any_step_of_opening_keeps_nothing_open() -> None:
     for at in range(1, 500):
         world = FragileWorld()
         world.protect()
-        world.faults.arm(at, Kind.DEATH_AFTER)
+        world.faults.arm(at, FaultType.DEATH_AFTER)
         world.attempt(lambda world=world: world.ask(minutes=10, work=False))  # type: ignore[misc]
         world.work()
         fired = world.faults.fired
@@ -504,7 +504,7 @@ NOT_GONE: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("failure", NOT_GONE)
 @pytest.mark.parametrize("what", ["virtualMachines", "networkInterfaces", "networkSecurityGroups"])
 def test_17_only_an_answered_404_means_gone(what: str, failure: str) -> None:
-    """While something cannot be read, nothing that stands is taken away.
+    """While something cannot be read, no access and no rule is revoked.
 
     And no caller is told that it does not exist.
     """

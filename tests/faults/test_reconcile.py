@@ -108,7 +108,7 @@ def test_a_deny_is_put_back_in_front_of_an_allow_that_came_later(change: str) ->
     else:
         world.edit(NSG_SUBNET, remove=[before.name])
     assert "later-ssh" in exposed_by(world, DB)
-    world.protect()  # a policy put again, with other ports or not, forgets nothing
+    world.protect()  # a policy put again, with other ports or not, drops nothing
     reconcile(world.services)
     assert deny_of(world, DB) == before
     assert exposed_by(world, DB) == []
@@ -190,7 +190,7 @@ def test_several_changes_at_once_are_each_recorded_once(nsg_write: str) -> None:
 
 @pytest.mark.parametrize("minutes", [6, 25], ids=["within the grace", "after it"])
 def test_a_rule_of_a_grant_that_ended_goes_again(minutes: int) -> None:
-    """Put back by hand while its row still stands, or when it is long forgotten: one record."""
+    """A rule put back by hand makes one record, with its row or long after its purge."""
     world = SimulatedWorld(*FOREIGN)
     world.protect()
     world.ask(DB, minutes=5)

@@ -34,15 +34,15 @@ def rules(app: GuardedApp) -> str:
 # --- tokens --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", HOSTILE)
+@pytest.mark.parametrize("case", HOSTILE)
 @pytest.mark.parametrize(
     ("method", "path"), [("POST", INITIATE), ("PUT", POLICY), ("DELETE", POLICY)]
 )
 def test_a_hostile_token_changes_nothing(
-    app: GuardedApp, guard: Authority, kind: str, method: str, path: str
+    app: GuardedApp, guard: Authority, case: str, method: str, path: str
 ) -> None:
     """RFC 8725: no algorithm but ours, no key from the token, no other issuer or audience: 401."""
-    token = hostile_tokens(guard.issuer, roles=["Jit.Admin", "Jit.Request"])[kind]
+    token = hostile_tokens(guard.issuer, roles=["Jit.Admin", "Jit.Request"])[case]
     with nothing_changes(app.world):
         refused = app.call(method, path, BODY, who=bearer(token))
     assert (refused.status, refused.error["code"]) == (401, "AuthenticationFailed")
@@ -78,12 +78,12 @@ ODD: dict[str, tuple[Claims, str]] = {
 }
 
 
-@pytest.mark.parametrize("kind", ODD)
+@pytest.mark.parametrize("case", ODD)
 def test_a_token_for_something_else_is_told_what_to_ask_for(
-    app: GuardedApp, guard: Authority, kind: str
+    app: GuardedApp, guard: Authority, case: str
 ) -> None:
     """Well signed, and not for this API: the message says which audience or scope would be."""
-    change, telling = ODD[kind]
+    change, telling = ODD[case]
     claims = _odd(guard.issuer.person_claims("owner", roles=["Jit.Admin"]), **change)
     with nothing_changes(app.world):
         refused = app.call("POST", INITIATE, BODY, who=bearer(guard.issuer.sign(claims)))

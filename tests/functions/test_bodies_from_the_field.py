@@ -124,7 +124,7 @@ def test_what_is_no_whole_number_is_refused_in_a_query(web: WebApp, top: str) ->
 @pytest.mark.parametrize("text", ["one\r\ntwo", "one\rtwo", "one\ntwo", "\tone\r\n\r\ntwo\r"])
 @pytest.mark.parametrize("path", [INITIATE, "/api/requests"])
 def test_a_justification_may_break_lines_in_any_way(web: WebApp, path: str, text: str) -> None:
-    """Text from a form or from Windows is taken, and kept with one kind of line break."""
+    """Text from a form or from Windows is taken, and kept with one type of line break."""
     body = (asking() if path == INITIATE else SHORT) | {"justification": text}
     taken = web.call("POST", path, body, who=AS_ALICE)
     assert taken.status == 202, taken.text

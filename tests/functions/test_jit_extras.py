@@ -387,7 +387,7 @@ def test_a_policy_s_dry_run_tells_what_would_be_denied(web: WebApp) -> None:
         assert rule["properties"]["access"] == "Deny"
 
 
-def test_a_policy_s_dry_run_tells_what_would_be_lifted(web: WebApp) -> None:
+def test_a_policy_s_dry_run_names_the_removed_protections(web: WebApp) -> None:
     """The deny of a VM that the new list leaves out, and nothing else."""
     protect(web)
     told = web.call("PUT", f"{POLICY}?dryRun=true", policy_body(WEB), who=AS_ADMIN).json

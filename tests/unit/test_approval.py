@@ -229,7 +229,7 @@ def test_enough_approvals_give_the_longer_end() -> None:
     assert second.extended == (Extended(LONGER, START + MINUTE),)
 
 
-def test_a_refused_or_forgotten_extension_leaves_the_end_as_it_was() -> None:
+def test_a_refused_or_undecided_extension_leaves_the_end_as_it_was() -> None:
     """The access goes on to its first end."""
     for after in (
         vote(extending(2, yes(CAROL)), no(BOB), START),

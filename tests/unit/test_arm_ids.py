@@ -211,7 +211,7 @@ def test_a_foreign_name_is_never_taken_as_ours(name: str) -> None:
     [
         "",
         "SSH",
-        f"SecurityCenter-JITRule_{HASH}",  # Defender's own, both kinds
+        f"SecurityCenter-JITRule_{HASH}",  # Defender's own, both types
         f"SecurityCenter-JITRule-1862451-{HASH}",
         f"SecurityCenter-JITRule-test2-{HASH}",
         f"SecurityCenter-JITRule-atest1-{HASH}",

@@ -21,7 +21,7 @@ TICK = timedelta(microseconds=1)
 
 
 def subjects(world: World) -> list[tuple[datetime, str, str]]:
-    """Return the slot, kind and subject of every due row."""
+    """Return the slot, type and subject of every due row."""
     far = world.clock() + timedelta(days=9)
     return sorted(
         (due.slot or due.at, due.kind, due.subject) for due in world.services.due.until(far)
@@ -163,7 +163,7 @@ Rows = tuple[DueRows, Clock, MemoryTable]
 
 
 def test_one_subject_has_one_row_for_a_minute(due: Rows) -> None:
-    """Repeats fold, whatever their second; other subjects, kinds and minutes have their own."""
+    """Repeats fold, whatever their second; other subjects, types and minutes have their own."""
     rows, _, table = due
     for n in range(1, 61):
         rows.add(START + n * SECOND, "firewall", NSG_NIC if n % 2 else NSG_NIC.upper(), since=START)

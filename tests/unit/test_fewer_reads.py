@@ -113,7 +113,7 @@ def test_a_look_confirms_nothing(world: Looking) -> None:
 
 
 def test_memory_is_taken_from_no_look(world: Looking) -> None:
-    """What must be remembered to restore a rule one day is taken from a read of its own."""
+    """The memory that restores a rule later is taken from a read of its own."""
     plan = NsgProvider.plan
 
     def remembering(self, observed, desired, refused=None):  # type: ignore[no-untyped-def]

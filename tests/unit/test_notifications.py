@@ -107,7 +107,7 @@ def test_the_id_is_that_of_the_audit_event() -> None:
 
 
 @pytest.mark.parametrize("operation", ["policyCreated", "policyChanged", "policyDeleted"])
-def test_a_changed_policy_is_sent_with_its_kind_of_change(operation: str) -> None:
+def test_a_changed_policy_is_sent_with_its_type_of_change(operation: str) -> None:
     """A subscriber reads from the operation whether the policy is new, changed or deleted."""
     world, channel = turn_on(World()), MemoryChannel()
     record_event(world, "p", operation, policy_id="default")

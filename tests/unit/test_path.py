@@ -1,4 +1,4 @@
-"""Firewalls of several kinds in front of one VM: what each sees, and who gets through all."""
+"""Firewalls of several providers in front of one VM: each one's view, and the sources let in."""
 
 from dataclasses import replace
 

@@ -319,12 +319,12 @@ def test_orphans_and_retention_do_not_wait_for_policies(monkeypatch: pytest.Monk
     )  # fmt: skip
     world.firewall.edit(NSG_NIC, orphan)
     turns(world, monkeypatch, dies_at="p000")
-    forgotten: list[bool] = []
-    monkeypatch.setattr(timer, "purge_old", lambda _services: forgotten.append(True))
+    purged: list[bool] = []
+    monkeypatch.setattr(timer, "purge_old", lambda _services: purged.append(True))
     with pytest.raises(KeyboardInterrupt):
         reconcile(world.services)
     assert orphan.name not in world.firewall.rules(NSG_NIC)
-    assert forgotten == [True]
+    assert purged == [True]
 
 
 def test_firewalls_a_run_has_no_time_for_get_a_message(monkeypatch: pytest.MonkeyPatch) -> None:

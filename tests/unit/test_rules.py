@@ -203,7 +203,7 @@ def test_an_address_that_another_vm_has_too_is_not_opened(
 
 
 def test_an_address_is_another_vms_only_while_that_vm_is_protected() -> None:
-    """A lifted protection says nothing, nor does the same VM under another policy's."""
+    """A removed protection covers no grant, nor does another policy's for the same VM."""
     second = protection(WEB.upper(), policy_id=OTHER_POLICY)
     held = rows(protection(), protection(DB, lifted=True), second, grant())
     assert wanted(held, START, NAMES).impossible == {}
@@ -264,7 +264,7 @@ def test_the_protocol_of_an_allow(protocol: str, wire: str) -> None:
 
 
 def test_one_deny_for_each_vm_and_family() -> None:
-    """The policies of a VM share one deny; lifted ones and those without ports have none."""
+    """The policies of a VM share one deny; removed ones and those without ports have none."""
     rules = deny_rules(
         [
             protection(WEB, "10.0.0.4", ports=(22,)),

@@ -154,20 +154,20 @@ def test_a_deny_goes_back_to_where_it_stood(
     assert changes.blocked == {}
 
 
-@pytest.mark.parametrize(("remembered", "priority"), [(0, 1000), (7, 1000), (4097, None)])
-def test_a_remembered_priority_leads_nowhere_outside_the_band(
-    remembered: int, priority: int | None
+@pytest.mark.parametrize(("stored", "priority"), [(0, 1000), (7, 1000), (4097, None)])
+def test_a_stored_priority_leads_nowhere_outside_the_band(
+    stored: int, priority: int | None
 ) -> None:
     """A row may have been forged."""
-    changes = plan_for(want=(replace(DENY, priority=remembered),))
+    changes = plan_for(want=(replace(DENY, priority=stored),))
     assert [rule.priority for rule in changes.put] == ([] if priority is None else [priority])
 
 
-@pytest.mark.parametrize("remembered", [0, 7, 1000])
-def test_a_deny_at_the_start_of_its_band_stays_whatever_is_remembered(remembered: int) -> None:
+@pytest.mark.parametrize("stored", [0, 7, 1000])
+def test_a_deny_at_the_start_of_its_band_stays_with_any_stored_priority(stored: int) -> None:
     """There is nothing before the band to go back to."""
     stands = replace(DENY, priority=1000)
-    assert plan_for(stands, want=(replace(DENY, priority=remembered),)) == Plan()
+    assert plan_for(stands, want=(replace(DENY, priority=stored),)) == Plan()
 
 
 def test_a_deny_carries_the_first_priority_of_its_family() -> None:

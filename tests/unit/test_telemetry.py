@@ -47,7 +47,7 @@ def test_an_event_is_one_json_object(log: pytest.LogCaptureFixture) -> None:
 
 
 def test_a_fault_is_an_error_with_its_text(log: pytest.LogCaptureFixture) -> None:
-    """The kind of error, what it says and its notes, beside the facts; no traceback, no locals."""
+    """The type of error, what it says and its notes, beside the facts; no traceback, no locals."""
     error = ValueError("told\nforged line")
     error.add_note("which row")
     error.add_note("which table")

@@ -13,15 +13,15 @@ from shared.adapters.telemetry import MEASURED, LogTelemetry
 class Instrument:
     """Keeps what it is fed."""
 
-    def __init__(self, name: str, fed: list[tuple[str, float]], kinds: list[str]) -> None:
+    def __init__(self, name: str, fed: list[tuple[str, float]], firewall_types: list[str]) -> None:
         self.name = name
         self.fed = fed
-        self.kinds = kinds
+        self.firewall_types = firewall_types
 
     def take(self, value: float, attributes: Mapping[str, str] | None = None) -> None:
         """Keep a value, and what it is told apart by."""
         self.fed.append((self.name, value))
-        self.kinds += [attributes["kind"]] if attributes else []
+        self.firewall_types += [attributes["kind"]] if attributes else []
 
     record = set = add = take
 
@@ -31,12 +31,12 @@ class Meter:
 
     def __init__(self) -> None:
         self.fed: list[tuple[str, float]] = []
-        self.kinds: list[str] = []
+        self.firewall_types: list[str] = []
 
     def make(self, name: str, **told: str) -> Instrument:
         """Make an instrument."""
         assert told["description"]
-        return Instrument(name, self.fed, self.kinds)
+        return Instrument(name, self.fed, self.firewall_types)
 
     create_histogram = create_gauge = create_counter = make
 
@@ -71,12 +71,12 @@ def test_an_event_feeds_its_instrument(
     assert meter.fed == fed
 
 
-def test_lateness_is_told_apart_by_the_kind_of_firewall(meter: Meter) -> None:
-    """A close of minutes on one kind does not hide among closes of seconds on another."""
+def test_lateness_is_told_apart_by_the_type_of_firewall(meter: Meter) -> None:
+    """A close of minutes on one type does not hide among closes of seconds on another."""
     telemetry = LogTelemetry(Metrics().measure)
-    for kind in ("Azure Firewall", "network security group"):
-        telemetry.event("jit.rule.closed", lateness_seconds=1.0, kind=kind)
-    assert meter.kinds == ["Azure Firewall", "network security group"]
+    for firewall_type in ("Azure Firewall", "network security group"):
+        telemetry.event("jit.rule.closed", lateness_seconds=1.0, kind=firewall_type)
+    assert meter.firewall_types == ["Azure Firewall", "network security group"]
 
 
 def test_what_is_measured_and_what_is_fed_agree(meter: Meter) -> None:

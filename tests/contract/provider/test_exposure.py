@@ -71,7 +71,7 @@ def test_attachments_are_answered_for_each_machine(subject: Subject) -> None:
     """One call answers for every machine by its id, and owns every firewall that it names."""
     mine = Attachment(subject.id, (ADDRESS,))
     machines = [
-        Machine(VM, "westeurope", "linux", (mine, Attachment("of another kind", (ADDRESS,)))),
+        Machine(VM, "westeurope", "linux", (mine, Attachment("of another provider", (ADDRESS,)))),
         Machine(OTHER_VM, "westeurope", "linux", ()),
     ]
     found = subject.provider.attach(machines)
