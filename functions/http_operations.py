@@ -1,4 +1,4 @@
-"""What happened and how the app is: activity and health."""
+"""The operations of activity and health."""
 
 import csv
 import io
@@ -48,7 +48,7 @@ _MOST = 1000
     ),
 )
 def get_activity(req: func.HttpRequest) -> func.HttpResponse:
-    """Return what happened, in pages, as JSON or CSV; without the right to read it, one's own."""
+    """Return audit events, in pages, as JSON or CSV; without the permission, the caller's own."""
     principal = caller(req)
     page = read_activity(app().services, principal, _asked(req))
     if req.params.get("format", "json") == "csv":

@@ -85,7 +85,7 @@ class RequestVmWire(Wire):
 
 
 class _Asking(Wire):
-    """What both forms say of the request as a whole; the last two are ours."""
+    """The fields that both forms have for the whole request; the last two are ours."""
 
     justification: Justification | None = None
     break_glass: StrictBool = Field(
@@ -108,7 +108,7 @@ class InitiateWire(_Asking):
         return self
 
     def said(self) -> str:
-        """Return what a request says, in one spelling: how repeats of it are recognised."""
+        """Return a request's content in one spelling, by which repeats of it are recognised."""
         return self.model_dump_json(by_alias=True, exclude_none=True)
 
 

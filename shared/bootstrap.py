@@ -205,7 +205,7 @@ class App:
 
     @cached_property
     def estates(self) -> Estates:
-        """Return what reports read of the cloud, with the reader's identity where one is named."""
+        """Return the reports' view of the cloud, with the reader's identity where one is named."""
         services, inventory = self.services, self.inventory
         if self.settings.reader_client_id:
             reader = App(self.settings, ReaderOutside(self.settings))

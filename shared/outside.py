@@ -82,7 +82,7 @@ class Outside:
 
     @cached_property
     def authorizer(self) -> Authorizer:
-        """Return what decides permissions by role assignments."""
+        """Return the evaluator of role assignments."""
         from shared.adapters.roles import RoleAuthorizer
 
         return RoleAuthorizer(

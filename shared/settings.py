@@ -59,7 +59,7 @@ Duration = Annotated[timedelta, BeforeValidator(_duration)]
 
 
 class Settings(BaseSettings):
-    """What the deployer decides. A setting that is wrong stops the app, with its name."""
+    """The deployer's settings. A setting that is wrong stops the app, with its name."""
 
     model_config = SettingsConfigDict(env_prefix="JIT_", extra="ignore", frozen=True)
 
@@ -311,7 +311,7 @@ class Settings(BaseSettings):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Return what is wrong with the settings, as far as they tell."""
+        """Return the problems of the settings, as far as they show."""
         if not self.trusted_proxies or self.proxies_only:
             return ()
         warning = (

@@ -43,7 +43,7 @@ class LogTelemetry:
 
 
 def quiet_libraries() -> None:
-    """Keep what libraries log below Warning out of the log; calling it again changes nothing."""
+    """Keep libraries' messages below Warning out of the log; calling it again changes nothing."""
     for name in CHATTY_LIBRARIES:
         logging.getLogger(name).setLevel(logging.WARNING)
 

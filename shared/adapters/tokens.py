@@ -69,7 +69,7 @@ class TokenVerifier:
         self._scope = scope
 
     def verify(self, authorization: str | None) -> Principal:
-        """Return who is calling; raises NotAuthenticatedError.
+        """Return the caller; raises NotAuthenticatedError.
 
         `authorization` is the header's value. UnavailableError: the keys cannot be had.
         """

@@ -57,7 +57,7 @@ def _lateness_row(fact: Fact) -> Row:
 
 
 class ActivityRows:
-    """Who did what, append only, a partition a day."""
+    """Audit events, append only, a partition a day."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class ActivityRows:
     def record_all(self, facts: Sequence[Fact]) -> list[Exception | None]:
         """Record facts, each once; return for each why that failed.
 
-        What leads to a fact's row is written before it.
+        The row that leads to an event is written before the event.
         """
         rows: list[Row | None] = []
         failed: list[Exception | None] = []

@@ -148,7 +148,7 @@ def _notifications(key: str, text: str) -> Iterable[Notification]:
 
 
 def _data(fact: Fact) -> _Data:
-    """Return what a subscriber reads, under the names that the activity uses; no empty field."""
+    """Return the data of a notification, in the names of the activity, without empty fields."""
     values = {
         "operation": fact.operation,
         "principal": fact.principal,

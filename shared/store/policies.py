@@ -26,7 +26,7 @@ class PolicyRow:
 
 @dataclass(frozen=True)
 class VmRow:
-    """What was applied for one VM of a policy, and who was last let in."""
+    """The firewalls written for one VM of a policy, and the last access to it."""
 
     policy_id: str
     vm_id: str

@@ -1,4 +1,4 @@
-"""What happened, told from the rows: the same rows tell the same facts, under the same ids.
+"""Audit events derived from the rows: the same rows give the same events, under the same ids.
 
 So any worker that finds a request may record its facts again, and a stop between a write and its record
 loses nothing.

@@ -325,7 +325,7 @@ class FloatingFronts:
 
 
 def _targets(rule: Resource) -> list[Resource]:
-    """Return what a rule of a load balancer sends packets to, and the rule itself.
+    """Return the target of a load balancer's rule, and the rule itself.
 
     An interface names the NAT rules that are about it alone; one whose target is a pool is
     reached by way of the pool.

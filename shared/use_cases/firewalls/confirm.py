@@ -63,7 +63,7 @@ class _Proof:
 
     @property
     def facts(self) -> list[Fact]:
-        """Tell what the read proves. A stop may have come between an opening and its record."""
+        """Confirm grants by the read. A stop may have come between an opening and its record."""
         if self.request is None or self.port is None or self.front is None:
             return []
         opened = (Operation.OPENED, self.front.opened_at)

@@ -23,7 +23,7 @@ class RepairParts(HasActivity, HasClock, HasPace, HasTables, HasTelemetry, Proto
 
 
 class Repairs:
-    """What was found on one firewall, recorded once a fresh read shows it mended."""
+    """The drift of one firewall, recorded once a fresh read shows it repaired."""
 
     def __init__(self, services: RepairParts, firewall_id: str) -> None:
         self._services = services
@@ -35,7 +35,7 @@ class Repairs:
     def look(self, observed: Observed, judged: Judged, refused: Mapping[str, str]) -> None:
         """Note each change to what had been confirmed and is not as it should be any more.
 
-        What cannot be recorded now is kept for the next round: a close waits for no record.
+        A repair that cannot be recorded is kept for the next round: a close waits for no record.
         """
         try:
             self._look(observed, judged, refused)
@@ -75,7 +75,7 @@ class Repairs:
 
 
 class KeptRepairs:
-    """What was found on a firewall whose writes take longer than a run, until a later run sees it.
+    """The drift of a firewall whose writes take longer than a run, kept for a later run.
 
     One row beside the firewall's own, deleted once nothing is left to record.
     """
@@ -86,7 +86,7 @@ class KeptRepairs:
         self._row: Row | None = None
 
     def read(self) -> dict[str, Fact]:
-        """Return what earlier runs found, by its target."""
+        """Return the drift that earlier runs found, by its target."""
         self._row = self._table.get(_KEPT, self._key)
         if self._row is None:
             return {}
@@ -94,7 +94,7 @@ class KeptRepairs:
         return {target: unpack(Fact, values) for target, values in stored.items()}
 
     def write(self, found: Mapping[str, Fact]) -> None:
-        """Store what is not recorded yet."""
+        """Store the repairs that are not recorded yet."""
         kept = dict(sorted(found.items())[:_MOST_KEPT])
         text = json.dumps({target: pack(fact) for target, fact in kept.items()}, sort_keys=True)
         if not kept and self._row is not None:

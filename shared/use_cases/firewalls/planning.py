@@ -38,7 +38,7 @@ class PlanningParts(SyncParts, HasFirewalls, Protocol):
 
 @dataclass(frozen=True)
 class Judged:
-    """What one firewall should hold by its rows, and the changes that lead there.
+    """The desired state of one firewall by its rows, and the changes that lead there.
 
     `impossible` maps the keys of grants that must not be opened here to the reason.
     """
@@ -55,7 +55,7 @@ class Judged:
         return key_of_intent(subject)
 
     def finding(self, subject: Subject) -> Finding:
-        """Return what is found of a grant or a protection."""
+        """Return the finding on a grant or a protection."""
         key = key_of_intent(subject)
         if key in self.impossible:
             return impossible(self.impossible[key])
@@ -97,7 +97,7 @@ def judge(
 def intents(
     provider: FirewallProvider, observed: Observed, rows: FirewallRows, now: datetime
 ) -> tuple[Desired, dict[str, str]]:
-    """Return what a firewall should hold by its rows, and which grants must not be opened."""
+    """Return a firewall's desired state by its rows, and the grants that must not be opened."""
     refused: dict[str, str] = {}
     current = []
     for grant in current_grants(rows, now):
@@ -122,9 +122,9 @@ def remember(
     judged: Judged,
     refused: Mapping[str, str],
 ) -> Judged:
-    """Store what the plan needs to restore one day, before anything is applied.
+    """Store the memory that a later restore needs, before anything is applied.
 
-    What could not be stored is not changed: changes that serve its block are left out.
+    A block whose memory could not be stored is not changed: changes that serve it are left out.
     """
     if not judged.plan.remember:
         return judged

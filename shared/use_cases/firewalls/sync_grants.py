@@ -79,7 +79,7 @@ class Aligner:
     def _expire_together(self, rows: FirewallRows, now: datetime) -> FirewallRows:
         """Write the reason to all requests whose grants have ended, then seal those together.
 
-        What is out of the ordinary, or fails, is left for each grant to be looked at by itself.
+        Exceptions and failures are left to the step that looks at each grant by itself.
         """
         ended = [grant for grant in rows.grants if not grant.is_sealed and not is_held(grant, now)]
         if len(ended) < _TOGETHER:

@@ -36,7 +36,7 @@ class ManageParts(PolicyWriteParts, HasActivity, HasAuthorize, HasScopes, HasTel
 
 @dataclass(frozen=True)
 class Changer:
-    """Who changes a policy, from which address, and which app carries the message."""
+    """The person who changes a policy, the address, and the app that carries the message."""
 
     person: Principal
     source_address: str = ""
@@ -45,7 +45,7 @@ class Changer:
 
 @dataclass(frozen=True)
 class Precondition:
-    """What a caller expects of the policy that a call replaces: entity tags, or that none exists.
+    """The condition on the policy that a call replaces: entity tags, or that none exists.
 
     `*` in `matches` stands for any policy that exists.
     """
@@ -128,7 +128,7 @@ def remove_policy(
 def enforce_on_replaced(services: ScopeParts, changer: Changer, held: Policy | None) -> None:
     """Enforce the right on the VMs that a policy lists now: a change may remove their protection.
 
-    NB. What lies outside the app's scopes by now cannot be checked, nor opened or closed.
+    NB. A VM outside the app's scopes by now cannot be checked, nor opened or closed.
     """
     listed = [vm.id for vm in held.vms if is_in_scope(services, vm.id)] if held else []
     enforce_on_vms(services, changer.person, Action.WRITE, listed)

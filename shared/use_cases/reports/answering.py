@@ -1,4 +1,4 @@
-"""Find what stands in front of machines although a part of a cloud does not answer."""
+"""Find the firewalls in front of machines although a part of a cloud does not answer."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace

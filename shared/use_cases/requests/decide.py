@@ -1,4 +1,4 @@
-"""What people decide about a request after it was made: approve, deny, revoke, extend."""
+"""Decisions on a request after it was made: approve, deny, revoke, extend."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -102,7 +102,7 @@ class DecideParts(
 
 @dataclass(frozen=True)
 class Caller:
-    """Who acts, and which app carried the message, if one did."""
+    """The person who acts, and the app that carried the message, if one did."""
 
     person: Principal
     relayed_by: Principal | None = None

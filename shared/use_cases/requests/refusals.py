@@ -20,7 +20,7 @@ class RefusalParts(HasActivity, HasClock, HasTelemetry, Protocol):
 
 @dataclass(frozen=True)
 class Refusal:
-    """What was refused: the call's own id, who made it and for whom, what it named."""
+    """A refusal: the call's id, its caller, the person it was for, and the resource it named."""
 
     id: str
     caller: Principal

@@ -1,7 +1,7 @@
 """Disconnect the Bastion sessions of closed accesses, apart from every close.
 
 It is off by default, and best effort: a close is proven before its row comes here, and no failure
-here opens, delays or fails anything. What a host is asked to disconnect is stored before the call,
+here opens, delays or fails anything. The sessions to disconnect are stored before the call,
 and recorded once the host lists it no longer. So a crash anywhere loses no audit event of it, and a
 repeat asks for nothing that has ended.
 """

@@ -104,7 +104,7 @@ def _delete(table: Table, rows: Iterable[Row]) -> int:
 
 @dataclass(frozen=True)
 class _Round:
-    """What one walk goes by: the end of what is kept, and what is still watched."""
+    """The bounds of one walk: the oldest row that is kept, and the requests still watched."""
 
     before: datetime | None  # None: requests are kept for ever
     watched: frozenset[str]
@@ -113,7 +113,7 @@ class _Round:
 def _purge_requests(services: RetentionParts) -> int:
     """Walk on over requests and reserved keys, and purge those that are past their retention."""
     before = services.clock() - services.keep_requests if services.keep_requests else None
-    # NB. What is watched is read first: a request that has ended is never watched again.
+    # NB. The watched requests are read first: a request that has ended is never watched again.
     watched = frozenset(due.subject for due in services.due.until(_EVER))
     this_round = _Round(before, watched)
     partition, key = _noted(services)
