@@ -33,12 +33,12 @@ _SETTLE = 0.05
 class Silent:
     """Tells nothing: printing is not what is measured."""
 
-    def event(self, name: str, **facts: Value | None) -> None:
+    def event(self, name: str, **attributes: Value | None) -> None:
         """Pass over an event."""
 
-    def fault(self, name: str, error: BaseException, **facts: Value | None) -> None:
+    def fault(self, name: str, error: BaseException, **attributes: Value | None) -> None:
         """Show what failed."""
-        print(f"    {name}: {error} {facts}", flush=True)
+        print(f"    {name}: {error} {attributes}", flush=True)
 
 
 @dataclass(frozen=True)

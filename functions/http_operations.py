@@ -53,7 +53,7 @@ def get_activity(req: func.HttpRequest) -> func.HttpResponse:
     page = read_activity(app().services, principal, _asked(req))
     if req.params.get("format", "json") == "csv":
         return _csv(page)
-    body: dict[str, Any] = {"value": [activity_line(fact) for fact in page.facts]}
+    body: dict[str, Any] = {"value": [activity_line(event) for event in page.events]}
     if page.next:
         body["nextLink"] = absolute(req, f"/api/activity?{_query(req, page.next)}")
     return answer(HTTPStatus.OK, body)
@@ -98,8 +98,8 @@ def _csv(page: Page) -> func.HttpResponse:
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, quoting=csv.QUOTE_ALL)
     writer.writeheader()
-    for fact in page.facts:
-        writer.writerow({name: neutral(value) for name, value in activity_line(fact).items()})
+    for event in page.events:
+        writer.writerow({name: neutral(value) for name, value in activity_line(event).items()})
     headers = {"Content-Disposition": 'attachment; filename="activity.csv"'}
     if page.next:
         headers["x-next-skip-token"] = page.next

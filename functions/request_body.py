@@ -102,7 +102,7 @@ class InitiateWire(_Asking):
     virtual_machines: list[RequestVmWire] = Field(min_length=1, max_length=MAX_PORTS)
 
     @model_validator(mode="after")
-    def _not_too_many(self) -> "InitiateWire":
+    def _limit_ports(self) -> "InitiateWire":
         if sum(len(vm.ports) for vm in self.virtual_machines) > MAX_PORTS:
             raise ValueError(f"one request holds at most {MAX_PORTS} ports; send several")
         return self

@@ -252,7 +252,7 @@ class Settings(BaseSettings):
 
     @field_validator("activity_days", "request_days")
     @classmethod
-    def _never_or_long_enough(cls, days: int, info: ValidationInfo) -> int:
+    def _check_retention(cls, days: int, info: ValidationInfo) -> int:
         """Refuse what would delete the record of last week, or what a message is still about."""
         shortest = 30 if info.field_name == "activity_days" else 8
         if 0 < days < shortest:

@@ -419,18 +419,18 @@ class MemoryTelemetry:
         self.events: list[tuple[str, Mapping[str, Value | None]]] = []
         self.faults: list[tuple[str, BaseException]] = []
 
-    def event(self, name: str, **facts: Value | None) -> None:
+    def event(self, name: str, **attributes: Value | None) -> None:
         """Keep an event."""
-        self.events.append((name, facts))
+        self.events.append((name, attributes))
 
-    def fault(self, name: str, error: BaseException, **facts: Value | None) -> None:
+    def fault(self, name: str, error: BaseException, **attributes: Value | None) -> None:
         """Keep a fault."""
         self.faults.append((name, error))
-        self.events.append((name, facts))
+        self.events.append((name, attributes))
 
     def named(self, name: str) -> list[Mapping[str, Value | None]]:
         """Return the events of a name."""
-        return [facts for held, facts in self.events if held == name]
+        return [attributes for held, attributes in self.events if held == name]
 
 
 def one_by_one(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:

@@ -70,8 +70,8 @@ def test_the_document_names_every_operation() -> None:
     assert _in_tables("Activity", 0, of=2) == {"operation", *Operation}
 
 
-def test_facts_are_named_by_their_operation() -> None:
-    """No fact is recorded under a word of its own, which the documents would not have."""
+def test_events_are_named_by_their_operation() -> None:
+    """No event is recorded under a word of its own, which the documents would not have."""
     spelled = [
         (path.name, node.lineno)
         for path, tree in _trees()

@@ -9,7 +9,7 @@ import pytest
 
 from local.stack import Stack
 from shared.adapters.tables import AzureTables
-from shared.store.audit import ActivityRows, Fact
+from shared.store.audit import ActivityRows, AuditEvent
 from shared.store.audit_export import ExportRows
 from shared.use_cases.timers.export_audit import AuditExport, export_audit
 from tests.audit_files import MemoryBlobs
@@ -28,8 +28,10 @@ def record(stack: Stack, site: Site, tmp_path: Path) -> Path:
     now = datetime.now(UTC)
     for number in range(2):
         name = f"{tmp_path.name}-{number}"
-        fact = Fact(name, now - timedelta(hours=2, seconds=number), "refused", reason="no role")
-        ActivityRows(tables.activity).record(fact)
+        event = AuditEvent(
+            name, now - timedelta(hours=2, seconds=number), "refused", reason="no role"
+        )
+        ActivityRows(tables.activity).record(event)
     rows = ExportRows(tables.due, tables.activity, lambda: now)
     # Every test has a chain of its own, in a due table that it empties of the one before.
     for partition in ("audit-export", "audit-export-state"):

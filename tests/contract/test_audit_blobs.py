@@ -20,7 +20,7 @@ from local.azurite import Azurite
 from shared.adapters.audit_blobs import AppendBlobs
 from shared.adapters.tables import AzureTables
 from shared.ports import AuditBlobs, OutsideError, PositionError
-from shared.store.audit import ActivityRows, Fact
+from shared.store.audit import ActivityRows, AuditEvent
 from shared.store.audit_export import ExportRows
 from shared.use_cases.timers.export_audit import AuditExport, export_audit
 from tests.audit_files import MemoryBlobs
@@ -220,7 +220,7 @@ def exported(azurite: Azurite, container: str) -> tuple[AppendBlobs, str, list[s
     tables.create()
     rows = ExportRows(tables.due, tables.activity, lambda: datetime.now(UTC))
     for name in ("a", "b"):
-        ActivityRows(tables.activity, rows).record(Fact(name, datetime.now(UTC), "requested"))
+        ActivityRows(tables.activity, rows).record(AuditEvent(name, datetime.now(UTC), "requested"))
     telemetry = MemoryTelemetry()
     export_audit(AuditExport(rows, blobs, telemetry, lambda: datetime.now(UTC), "test1"))
     assert telemetry.faults == []

@@ -196,7 +196,7 @@ def check(world: World, where: str, *, rows_lost: bool = False) -> None:
 def _check_activity(world: World, where: str) -> None:
     rows = [row for (day, _), row in world.tables.activity.rows.items() if day != "closes"]
     ids = Counter(row.key.partition("|")[2] for row in rows)
-    assert all(count == 1 for count in ids.values()), f"{where}: a fact twice"
+    assert all(count == 1 for count in ids.values()), f"{where}: an event twice"
     told = "".join(str(row.values["doc"]) for row in rows)
     for request in world.services.requests.newest(POLICY, 100):
         assert f"{request.id}|requested" in told, f"{where}: the request is not on record"

@@ -196,7 +196,7 @@ def test_spellings_of_a_colleague_are_no_drift() -> None:
     sent = len(world.writes())
     reconcile(world.services)
     assert len(world.writes()) == sent
-    assert not world.facts("repaired")
+    assert not world.events("repaired")
 
 
 # --- what changes ------------------------------------------------------------------------------

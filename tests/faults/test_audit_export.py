@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.store.audit import Fact
+from shared.store.audit import AuditEvent
 from shared.use_cases.timers.export_audit import AuditExport, export_audit
 from tests.audit_files import DEPLOYMENT, MemoryBlobs, run_export
 from tests.faults.harness import Breakable, Died, FaultType, FragileWorld
@@ -36,12 +36,14 @@ def test_a_crash_at_any_call_of_the_export_loses_and_doubles_nothing(fault_type:
     for at in range(1, 120):
         world, blobs, export = fragile()
         for name in ("a", "b"):
-            world.services.activity.record(Fact(name, world.clock(), "requested"))
+            world.services.activity.record(AuditEvent(name, world.clock(), "requested"))
         export_audit(export)
         world.clock.now += timedelta(days=1)
         for name in ("c", "d"):
-            world.services.activity.record(Fact(name, world.clock(), "requested"))
-        world.services.activity.record(Fact("a", world.clock() - timedelta(days=1), "requested"))
+            world.services.activity.record(AuditEvent(name, world.clock(), "requested"))
+        world.services.activity.record(
+            AuditEvent("a", world.clock() - timedelta(days=1), "requested")
+        )
         world.faults.arm(at, fault_type)
         with contextlib.suppress(Died):
             export_audit(export)
@@ -67,7 +69,7 @@ def test_a_crash_while_an_event_is_recorded_leaves_no_event_without_export(
     for at in (1, 2):
         world, blobs, export = fragile()
         world.faults.arm(at, fault_type)
-        event = Fact("e", world.clock(), "closed")
+        event = AuditEvent("e", world.clock(), "closed")
         world.attempt(partial(world.services.activity.record, event))
         world.faults.disarm()
         world.clock.now += timedelta(minutes=20)

@@ -90,7 +90,7 @@ def test_what_passes_by_itself_delays_and_changes_nothing(faults: str, nsg_write
     assert world.status(second.id) is Status.REVOKED
     assert world.foreign(NSG_SUBNET) == foreign
     assert_never_wrote_while_updating(world)
-    assert max(each.lateness_seconds or 0 for each in world.facts("closed")) < 120
+    assert max(each.lateness_seconds or 0 for each in world.events("closed")) < 120
 
 
 # --- quotas ------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import pytest
 
 from shared.domain.ids import digest
 from shared.domain.notifications import EventType
-from shared.store.audit import Fact
+from shared.store.audit import AuditEvent
 from shared.store.notifications import PARTITION
 from shared.use_cases.timers.send_notifications import NotificationDelivery, send_notifications
 from tests.faults.harness import Breakable, Died, FaultType, FragileWorld
@@ -65,7 +65,7 @@ def test_a_crash_while_an_event_is_recorded_leaves_no_event_without_notification
     for at in (1, 2):
         world, channel, delivery = fragile(1)
         world.faults.arm(at, fault_type)
-        event = Fact("e", world.clock(), "approved")
+        event = AuditEvent("e", world.clock(), "approved")
         world.attempt(partial(world.services.activity.record, event))
         world.faults.disarm()
         world.pass_time(20)

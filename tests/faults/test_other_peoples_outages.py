@@ -52,8 +52,8 @@ def opens(world: World, firewall_id: str = NSG_NIC) -> list[SecurityRule]:
     return world.firewall.ours(firewall_id, Access.ALLOW)
 
 
-def facts(world: World, operation: str) -> list[str]:
-    """Return the ids of the facts of one type."""
+def events(world: World, operation: str) -> list[str]:
+    """Return the ids of the events of one type."""
     docs = [
         json.loads(str(r.values["doc"]))
         for r in world.tables.activity.rows.values()
@@ -283,8 +283,8 @@ def test_08_two_approvals_at_once_make_one_grant(needed: int) -> None:
     assert late == (["NotAwaitingApproval"] if needed == 1 else [])
     assert world.status(request) is Status.INITIATED
     assert len(opens(world)) == 1
-    assert len(facts(world, "opened")) == 2  # one for each group
-    assert len(facts(world, "approved")) == needed
+    assert len(events(world, "opened")) == 2  # one for each group
+    assert len(events(world, "approved")) == needed
     world.pass_time(12)
     assert not opens(world)
 
@@ -487,7 +487,7 @@ def test_16_a_whole_put_from_a_template_without_our_rules_is_mended() -> None:
     assert len(world.allows(NSG_SUBNET)) == 1
     assert len(world.denies(NSG_SUBNET)) == 2
     assert list(world.foreign(NSG_SUBNET)) == ["from-template"]
-    assert sorted(fact.reason[-7:] for fact in world.facts("repaired")) == ["deleted"] * 3
+    assert sorted(event.reason[-7:] for event in world.events("repaired")) == ["deleted"] * 3
     assert world.status(request.id) is Status.INITIATED
     assert world.is_open(DB)
 

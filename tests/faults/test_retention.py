@@ -8,7 +8,7 @@ import pytest
 
 from shared.domain.model import Status
 from shared.domain.request import change_ports
-from shared.store.audit import Fact
+from shared.store.audit import AuditEvent
 from shared.store.index import INDEX, order_key
 from shared.use_cases.timers.retention import purge_old
 from tests.faults.harness import Died, FaultType, FragileWorld
@@ -28,7 +28,7 @@ def aged() -> tuple[FragileWorld, str]:
     )
     world.kept_requests.note_live(world.request(over))
     at = world.clock() - timedelta(days=400)
-    world.services.activity.record(Fact("old", at, "requested"))
+    world.services.activity.record(AuditEvent("old", at, "requested"))
     world.clock.advance(91 * 24 * 3600)
     return world, stuck
 

@@ -219,8 +219,8 @@ def test_close_by_end_has_closed_at_the_end() -> None:
     world.pass_time((port.end_at - world.clock()) / MINUTE)
     assert world.status(request.id) is Status.REVOKED
     assert not world.reaches(ALICE)
-    facts = [fact for _, fact in world.services.activity.on(world.clock())]
-    late = [fact.lateness_seconds for fact in facts if fact.operation == Operation.CLOSED]
+    events = [event for _, event in world.services.activity.on(world.clock())]
+    late = [event.lateness_seconds for event in events if event.operation == Operation.CLOSED]
     assert late == [0.0, 0.0]
 
 

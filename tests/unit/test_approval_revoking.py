@@ -20,8 +20,8 @@ from tests.unit.approving import (
     RELAY,
     code_of,
     decide,
+    events,
     extend,
-    facts,
     is_open,
     opened,
     world,
@@ -98,9 +98,9 @@ def test_revoking_goes_on_record_with_who_carried_it(world: World) -> None:
     """The person who ended it, not the app, and not the one who asked."""
     request = opened(world)
     approval.revoke(world.services, request.id, Caller(ADMIN, RELAY), reason="enough")
-    (fact,) = facts(world, "revoked")
-    assert (fact.principal, fact.relayed_by) == (ADMIN.key, RELAY.key)
-    assert (fact.on_behalf_of, fact.policy_id) == (ALICE.key, POLICY)
+    (event,) = events(world, "revoked")
+    assert (event.principal, event.relayed_by) == (ADMIN.key, RELAY.key)
+    assert (event.on_behalf_of, event.policy_id) == (ALICE.key, POLICY)
 
 
 def test_an_unknown_request_is_not_found(world: World) -> None:

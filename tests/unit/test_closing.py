@@ -308,7 +308,7 @@ def test_what_is_closed_between_the_look_and_the_proof_is_not_noted_as_open(worl
 
 
 def test_what_was_proven_while_its_row_changed_is_proven_again(world: World) -> None:
-    """The mark was not written; the next look writes it, and the fact is recorded once."""
+    """The mark was not written; the next look writes it, and the event is recorded once."""
     lost = overtake(world.tables.firewalls, "grant|")
     request = world.ask(DB)
     assert lost() == 1

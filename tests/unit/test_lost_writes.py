@@ -188,7 +188,7 @@ def test_a_request_that_others_keep_changing_is_told(world: World) -> None:
 
 
 def test_a_later_end_reaches_a_grant_that_another_worker_settled_meanwhile(world: World) -> None:
-    """Aligning lost its write: the next look copies the end, and the rule's text follows."""
+    """A sync lost its write: the next one copies the end, and the rule's text follows."""
     request = world.ask(DB, minutes=10)
     later = START + timedelta(minutes=40)
     world.services.requests.change(

@@ -207,7 +207,7 @@ def test_a_rejected_notification_delays_no_other(batch_size: int) -> None:
     assert run_delivery(world, channel) == 0
     assert dues(world) == []
     rejected = world.telemetry.named("jit.notifications.rejected")
-    assert [facts["dropped"] for facts in rejected] == [False, True]
+    assert [attributes["dropped"] for attributes in rejected] == [False, True]
 
 
 def test_a_rejected_notification_is_sent_once_it_is_accepted() -> None:

@@ -11,7 +11,7 @@ from shared.domain.model import CloseReason, Closing, Status
 from shared.domain.policy import Asked, AskedPort
 from shared.domain.request import change_ports
 from shared.ports import OutsideError, Row
-from shared.store.audit import CLOSES, Fact
+from shared.store.audit import CLOSES, AuditEvent
 from shared.use_cases.grants import grant_of
 from shared.use_cases.policies import apply as protection
 from shared.use_cases.requests import submit as access
@@ -218,11 +218,11 @@ def test_a_reserved_key_is_purged_after_a_day(world: World) -> None:
 
 
 def test_activity_goes_by_whole_days(world: World) -> None:
-    """A fact is kept for as many days as the setting says, and to the end of its day."""
+    """An event is kept for as many days as the setting says, and to the end of its day."""
     services = world.services
     for days in (400, 366, 365, 364, 0):
         at = services.clock() - timedelta(days=days)
-        services.activity.record(Fact(f"{days}", at, "requested"))
+        services.activity.record(AuditEvent(f"{days}", at, "requested"))
     held = {row.partition for row in world.tables.activity.rows.values()}
     purge_old(services)
     left = {row.partition for row in world.tables.activity.rows.values()}
@@ -236,7 +236,9 @@ def test_the_newest_closes_are_kept(world: World, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(watch, "KEPT_CLOSES", 3)
     for second in range(8):
         at = world.clock() - timedelta(seconds=second)
-        world.services.activity.record(Fact(f"{second}", at, "closed", lateness_seconds=second))
+        world.services.activity.record(
+            AuditEvent(f"{second}", at, "closed", lateness_seconds=second)
+        )
     before = watch.lateness(world.services)
     purge_old(world.services)
     assert world.services.activity.newest_lateness(100) == [0, 1, 2]
@@ -250,10 +252,10 @@ def test_no_row_is_purged_without_a_setting() -> None:
     world.protect()
     request = ended(world)
     world.clock.advance(10_000 * DAY)
-    facts = len(world.tables.activity.rows)
+    events = len(world.tables.activity.rows)
     rounds(world)
     assert kept(world) == {request}
-    assert len(world.tables.activity.rows) == facts
+    assert len(world.tables.activity.rows) == events
 
 
 def test_a_run_is_bounded_and_the_next_goes_on(

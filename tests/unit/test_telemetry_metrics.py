@@ -50,7 +50,7 @@ def meter(monkeypatch: pytest.MonkeyPatch) -> Meter:
 
 
 @pytest.mark.parametrize(
-    ("event", "facts", "fed"),
+    ("event", "attributes", "fed"),
     [
         ("jit.rule.closed", {"lateness_seconds": 1.5}, [("jit.expiry.lag", 1.5)]),
         ("jit.rule.closed", {"lateness_seconds": None}, []),
@@ -64,10 +64,10 @@ def meter(monkeypatch: pytest.MonkeyPatch) -> Meter:
     ],
 )
 def test_an_event_feeds_its_instrument(
-    meter: Meter, event: str, facts: dict[str, Any], fed: list[tuple[str, float]]
+    meter: Meter, event: str, attributes: dict[str, Any], fed: list[tuple[str, float]]
 ) -> None:
-    """By the fact of its name; a fact that is missing feeds nothing."""
-    LogTelemetry(Metrics().measure).event(event, **facts)
+    """By the attribute of its name; an attribute that is missing feeds nothing."""
+    LogTelemetry(Metrics().measure).event(event, **attributes)
     assert meter.fed == fed
 
 
@@ -88,7 +88,7 @@ def test_what_is_measured_and_what_is_fed_agree(meter: Meter) -> None:
 def test_only_what_is_measured_loads_the_library() -> None:
     """The HTTP path never pays for it: the exporter asks for a figure later."""
     asked: list[str] = []
-    telemetry = LogTelemetry(lambda name, _facts: asked.append(name))
+    telemetry = LogTelemetry(lambda name, _attributes: asked.append(name))
     for name in ("jit.access.requested", "jit.permission.refused", "jit.access.refused"):
         telemetry.event(name)
     assert asked == []

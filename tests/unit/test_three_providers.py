@@ -9,7 +9,7 @@ import pytest
 from shared.domain.audit import Operation
 from shared.domain.model import CloseReason, Status
 from shared.ports import OutsideError, RefusedError, UnknownFirewallError
-from shared.store.audit import Fact
+from shared.store.audit import AuditEvent
 from shared.use_cases.firewalls.converge import Outcome, converge
 from shared.use_cases.firewalls.failing import _give_back_end
 from shared.use_cases.firewalls.lanes import overdue_others
@@ -71,8 +71,8 @@ def accept(world: ThreeProviders, vm: str) -> None:
 
 def events(world: ThreeProviders, operation: Operation) -> list[str]:
     """Return the reasons of the audit events of one operation, of today."""
-    facts = world.services.activity.on(world.clock())
-    return [fact.reason for _, fact in facts if fact.operation == operation]
+    events = world.services.activity.on(world.clock())
+    return [event.reason for _, event in events if event.operation == operation]
 
 
 # --- acceptance ----------------------------------------------------------------------------------
@@ -207,16 +207,18 @@ def test_drift_on_a_slow_firewall_is_kept_until_a_run_records_it(world: ThreePro
     assert not events(world, Operation.REPAIRED)
     assert len(world.tables.firewalls.query("repairs")) == 1
     world.pass_time(SLOW_MINUTES)
-    (fact,) = (f for _, f in world.services.activity.on(found_at) if f.operation == "repaired")
-    assert (fact.firewall_id, fact.at) == (SERIAL, found_at)
+    (event,) = (f for _, f in world.services.activity.on(found_at) if f.operation == "repaired")
+    assert (event.firewall_id, event.at) == (SERIAL, found_at)
 
 
 def test_lateness_is_told_by_each_provider_against_its_own_pace(world: ThreeProviders) -> None:
     """Minutes on a slow provider and seconds on a fast one never share a percentile."""
     at = world.clock()
     for number, (firewall, late) in enumerate(((FIREWALLS[DB], 3), (SERIAL, 240), ("old", 7))):
-        fact = Fact(f"close-{number}", at, "closed", firewall_id=firewall, lateness_seconds=late)
-        world.services.activity.record(fact)
+        event = AuditEvent(
+            f"close-{number}", at, "closed", firewall_id=firewall, lateness_seconds=late
+        )
+        world.services.activity.record(event)
     found = health.lateness_by_kind(world.services)
     slow, fast = (world.services.firewalls.of(each) for each in (SERIAL, FIREWALLS[DB]))
     assert {provider: each.measured.p99 for provider, each in found.items()} == {

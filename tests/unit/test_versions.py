@@ -24,7 +24,7 @@ from shared.domain.model import (
 )
 from shared.firewalls.nsg.model import Access
 from shared.ports import Row
-from shared.store.audit import Fact
+from shared.store.audit import AuditEvent
 from shared.store.codec import encode, unpack
 from shared.store.firewalls import protection_of
 from shared.store.index import INDEX
@@ -84,13 +84,13 @@ def test_a_file_holds_every_type_of_row_in_every_state(path: Path) -> None:
 
 
 def test_the_rows_of_the_version_before_are_read_as_it_reads_them() -> None:
-    """Each value of each of its requests, grants, protections, policies and facts is the same."""
+    """Each value of each of its requests, grants, protections, policies and events is the same."""
     readers = {
         model_before.AccessRequest: AccessRequest,
         model_before.Grant: Grant,
         model_before.Protection: Protection,
         model_before.Policy: Policy,
-        before.Fact: Fact,
+        before.AuditEvent: AuditEvent,
     }
     seen = set()
     for table, partition, key, values in rows_of(BEFORE):

@@ -38,7 +38,7 @@ class VmRow:
 
 
 @dataclass(frozen=True)
-class Fact:
+class AuditEvent:
     """A row of the activity."""
 
     id: str
@@ -138,7 +138,9 @@ _READERS: dict[str, Callable[[str, str], Reader | None]] = {
     "firewalls": _of_firewalls,
     "due": lambda _partition, _key: _due,
     "activity": lambda partition, _key: (
-        (lambda _p, _k, values: float(values["seconds"])) if partition == "closes" else _of(Fact)
+        (lambda _p, _k, values: float(values["seconds"]))
+        if partition == "closes"
+        else _of(AuditEvent)
     ),
 }
 

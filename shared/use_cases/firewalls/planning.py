@@ -28,7 +28,7 @@ from shared.domain.model import FirewallRows, Grant, Protection
 from shared.ports import FirewallProvider, OutsideError, RowChangedError
 from shared.use_cases.firewalls.failures import Failures, Subject
 from shared.use_cases.firewalls.known_requests import KnownRequests
-from shared.use_cases.firewalls.sync_grants import Aligner, SyncParts
+from shared.use_cases.firewalls.sync_grants import GrantSync, SyncParts
 from shared.use_cases.parts import HasFirewalls, HasRows
 
 
@@ -195,15 +195,15 @@ class _Judging:
     def judge(self, rows: FirewallRows, failures: Failures) -> Judged:
         """Sync rows with their requests, and plan."""
         firewall_id = self._observed.firewall_id
-        aligner = Aligner(self._services, firewall_id, failures, self._known)
-        synced = aligner.align(rows, self._now)
+        grant_sync = GrantSync(self._services, firewall_id, failures, self._known)
+        synced = grant_sync.sync(rows, self._now)
         for protection in synced.protections:
             if protection.lifted and _is_undecoded(synced, protection):
                 failures.note(protection, ValueError("another row of its VM cannot be decoded"))
         wanted, refused = intents(self._provider, self._observed, synced, self._now)
         planned = self._provider.plan(self._observed, wanted, self._refused)
         plan = withhold(synced, planned, failures.withheld)
-        return Judged(synced, wanted, plan, failures, refused, aligner.known)
+        return Judged(synced, wanted, plan, failures, refused, grant_sync.known)
 
     def plannable(self, rows: FirewallRows, failures: Failures) -> FirewallRows:
         """Keep the rows that can be planned, found by halves; raises what is no row's fault.

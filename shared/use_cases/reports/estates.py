@@ -21,7 +21,7 @@ from shared.domain.model import Policy
 from shared.ports import Inventory, Listed, Machine, OutsideError, SettlingError, Unanswered
 from shared.use_cases.firewalls.paths import describe_instances, observed_of
 from shared.use_cases.parts import HasBastions, HasFirewalls, HasScopes, HasSideBySide, HasWorkers
-from shared.use_cases.reports.answering import attach_those_that_answer
+from shared.use_cases.reports.answering import attach_answering
 from shared.use_cases.reports.inventory import places_in
 
 
@@ -174,7 +174,7 @@ class Estates:
             partial(self._inventory.read, places),
             partial(services.firewalls.machines, subscription),
         )
-        found = attach_those_that_answer(
+        found = attach_answering(
             services.firewalls,
             listed.machines,
             _instances(others.machines, policies),

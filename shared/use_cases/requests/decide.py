@@ -133,7 +133,7 @@ def decide(
         raise NotFoundError(f"There is no request '{request_id}'.", code="RequestNotFound")
     record_change(services, request, decided)
     _tell(services, decided, caller, "approved" if approved else "denied", comment)
-    _carry_on(services, decided)
+    _start_allowed(services, decided)
     return decided
 
 
@@ -163,7 +163,7 @@ def _recheck_extension(services: DecideParts, request: AccessRequest) -> int:
     return approvals_for_extension(policy, request)
 
 
-def _carry_on(services: DecideParts, request: AccessRequest) -> None:
+def _start_allowed(services: DecideParts, request: AccessRequest) -> None:
     """Start what a decision allowed: opening, or copying a later end to the grants."""
     if any(port.status is Status.INITIATING and not port.fronts for port in request.ports):
         services.queues.send_request(request.id)

@@ -159,7 +159,7 @@ def _purge_row(services: RetentionParts, this_round: _Round, row: Row) -> bool:
         if row.partition.startswith(REPEATS):
             over = is_purgeable(row, services.clock())
         else:
-            over = _let_go(services, this_round, unpack_request(row.values))
+            over = _unlist_purgeable(services, this_round, unpack_request(row.values))
         if over:
             services.tables.requests.delete(row)
     except UnreadableRowError as error:
@@ -173,7 +173,7 @@ def _purge_row(services: RetentionParts, this_round: _Round, row: Row) -> bool:
     return over
 
 
-def _let_go(services: RetentionParts, this_round: _Round, request: AccessRequest) -> bool:
+def _unlist_purgeable(services: RetentionParts, this_round: _Round, request: AccessRequest) -> bool:
     """Take a request that has had its time off the lists; False: it is kept."""
     if not request.is_final or not all(_ended(port, this_round.before) for port in request.ports):
         return False

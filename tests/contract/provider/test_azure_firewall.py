@@ -1,4 +1,4 @@
-"""What Azure Firewall owes beyond the provider contract; the numbers are those of the facts."""
+"""Azure Firewall beyond the provider contract, numbered by recorded behaviour."""
 
 import json
 from typing import Any

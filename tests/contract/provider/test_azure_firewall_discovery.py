@@ -1,4 +1,4 @@
-"""Which firewall stands before a VM; the numbers are those of the facts."""
+"""The firewall in front of a VM, numbered by recorded behaviour."""
 
 from typing import Any
 

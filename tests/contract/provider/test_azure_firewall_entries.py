@@ -1,4 +1,4 @@
-"""Entries, refusals and IP groups of Azure Firewall; the numbers are those of the facts."""
+"""Entries, refusals and IP groups of Azure Firewall, numbered by recorded behaviour."""
 
 import copy
 from typing import Any
