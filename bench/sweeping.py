@@ -1,4 +1,4 @@
-"""What a sweep reads and how long it takes, with few and with many grants open."""
+"""The reads and the duration of a sweep, with few and with many grants open."""
 
 import os
 import time

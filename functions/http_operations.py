@@ -121,7 +121,7 @@ def _csv(page: Page) -> func.HttpResponse:
 def get_health(req: func.HttpRequest) -> func.HttpResponse:
     """Say whether the app closes what it opened: 200, or 503 where it may not.
 
-    Anybody may ask for the verdict, so that a test from outside needs no secret. The figures are
+    The verdict needs no permission, so that a test from outside needs no secret. The figures are
     for those who may read the activity.
     """
     health = app().health()

@@ -43,7 +43,7 @@ _CORS = {"Access-Control-Allow-Origin": "*", "Cache-Control": "no-store"}
 
 @dataclass(frozen=True)
 class Grant:
-    """What a code or a refresh token stands for."""
+    """The grant behind a code or a refresh token."""
 
     person: str
     client_id: str

@@ -12,7 +12,7 @@ NEWEST = "2026-03-01"
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back."""
+    """An HTTP response."""
 
     status: int
     headers: Mapping[str, str]

@@ -1,4 +1,4 @@
-"""What a deployment creates and removes beside security groups: resources of a few plain types.
+"""Resources that a deployment creates and removes beside security groups, of a few plain types.
 
 Answers follow the documented API; none of these was recorded. A write is over at once.
 """

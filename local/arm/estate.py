@@ -1,4 +1,4 @@
-"""What the simulator holds, read from files: its own form, and what people have.
+"""The simulator's resources, read from files: its own form, and what people have.
 
 A file holds `{"resources": [...]}`, an answer of ARM (`{"value": [...]}`), the output of
 `az ... list` or `az ... show`, or of `az graph query` (`{"data": [...]}`). What cannot be read is

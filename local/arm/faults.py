@@ -85,7 +85,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Strike:
-    """What the faults do to one call."""
+    """The effect of the faults on one call."""
 
     manners: frozenset[str] = frozenset()
     latency: float = 0.0

@@ -67,7 +67,7 @@ class Window:
 
 
 class Quotas:
-    """What each principal and each subscription has used; counts only while enabled."""
+    """The use of quotas by each principal and subscription; counts only while enabled."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.enabled = False

@@ -1,4 +1,4 @@
-"""What the service accepts, and how it normalises it."""
+"""Checks of the service's input, and its normal forms."""
 
 import ipaddress
 import re

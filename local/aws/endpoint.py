@@ -22,7 +22,7 @@ ADMIN_KEY = "AKIALOCALADMINISTRATOR"  # an administrator of the account, for the
 
 @dataclass(frozen=True)
 class Answer:
-    """What goes back; `dropped`: the connection closes without an answer."""
+    """The answer of the endpoint; `dropped`: the connection closes without an answer."""
 
     status: int
     text: str = ""

@@ -61,7 +61,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Strike:
-    """What the faults do to one call."""
+    """The effect of the faults on one call."""
 
     faults: tuple[str, ...] = ()
     error: AwsError | None = None

@@ -50,7 +50,7 @@ class Function:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an invocation gave: output values, and the return value where there is one."""
+    """The result of an invocation: output values, and the return value where there is one."""
 
     ok: bool
     returned: Datum | None = None

@@ -121,7 +121,7 @@ def test_hostile_tokens_are_refused(server: IssuerServer, forgery: str) -> None:
 
 
 def test_hostile_claims_are_fine_otherwise(server: IssuerServer) -> None:
-    """What is wrong with a hostile token is only what its name says."""
+    """A hostile token has the one defect that its name says."""
     claims = server.issuer.person_claims("mallory", roles=["Jit.Admin"])
     assert _verified(server, server.issuer.sign(claims))["roles"] == ["Jit.Admin"]
 

@@ -22,7 +22,7 @@ class PublishedKeys(jwt.PyJWKClient):
     """A tenant's keys. An answer without keys is no answer, and a failure is not asked again at once.
 
     The base class pauses after a success only, and callers wait for its fetches in line: made-up
-    key ids must not keep everybody waiting for a provider that is ill.
+    key ids must not keep every caller waiting for a provider that is ill.
     """
 
     _failed_at = -math.inf

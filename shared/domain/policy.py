@@ -354,7 +354,7 @@ def _check_width(sources: Sequence[str], family: int, widest: int) -> str:
 def check_source(source: str, allowed: Sequence[str], widest_ipv4: int, widest_ipv6: int) -> str:
     """Return the problem of a source prefix; empty: none."""
     if is_any(source):
-        return f"'{source}' would open the port to everybody; name an address or a prefix"
+        return f"'{source}' would open the port to any source; name an address or a prefix"
     net = network(source)
     if net is None or (source[:1].isalpha() and ":" not in source):
         return (

@@ -45,14 +45,14 @@ def test_links_between_documents_resolve(document: Path) -> None:
 
 
 def test_no_file_names_a_path_of_one_machine() -> None:
-    """What is in the repository works in any folder of any machine."""
+    """The repository works in any folder of any machine."""
     texts = [path for path in FILES if path.suffix in TEXT]
 
     assert [path for path in texts if MACHINE_PATH.search(_read(path))] == []
 
 
 def test_the_document_names_every_code_of_a_refusal() -> None:
-    """What the code can answer, the OpenAPI document says it can, and docs/api.md has a row for."""
+    """Each error code of the code stands in the OpenAPI document and in docs/api.md."""
     refusals = _given("JitError") | _in_tables("Refusals", 1, of=3)
 
     assert refusals == _given("JitError") == set(REFUSAL_CODES)

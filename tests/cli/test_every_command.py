@@ -71,7 +71,7 @@ CASES = (
 
 @dataclass(frozen=True)
 class Ground:
-    """What the cases work on."""
+    """The ground that the cases work on."""
 
     play: Play
     site: Site

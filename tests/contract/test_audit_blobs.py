@@ -66,7 +66,7 @@ def blobs(request: pytest.FixtureRequest) -> AuditBlobs:
 
 
 def test_appends_follow_one_another(blobs: AuditBlobs) -> None:
-    """What is appended at the end of a file is read there."""
+    """Bytes appended at the end of a file are read there."""
     blobs.create(NAME)
     blobs.append(NAME, 0, b"first\n")
     blobs.append(NAME, 6, b"second\n")

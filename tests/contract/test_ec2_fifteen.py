@@ -1,4 +1,4 @@
-"""What EC2 asks of a provider; test 15, of wrong web identities, is in contract/aws/test_sts.py."""
+"""The properties that EC2 asks of a provider; test 15 is in contract/aws/test_sts.py."""
 
 from dataclasses import replace
 from datetime import timedelta

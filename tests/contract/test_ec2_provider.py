@@ -1,4 +1,4 @@
-"""What the EC2 provider does beyond the common contract and the fifteen properties."""
+"""The EC2 provider beyond the common contract and the fifteen properties."""
 
 from dataclasses import replace
 
@@ -131,7 +131,7 @@ def test_without_the_policy_nothing_is_taken() -> None:
 
 
 def test_a_policy_that_goes_back_to_report_restores() -> None:
-    """What was taken in mode revoke is given back when the policy no longer asks for it."""
+    """Rules revoked in mode revoke are restored when the policy no longer asks for it."""
     scene = Scene()
     scene.cloud.authorize(GROUP, "tcp", 20, 25, "0.0.0.0/0")
     before = scene.foreign()

@@ -147,7 +147,7 @@ def bench(request: pytest.FixtureRequest) -> Bench:
 
 
 def test_each_message_goes_to_its_own_queue_with_its_key(bench: Bench) -> None:
-    """What is sent is there at once, with its subject as it was."""
+    """A message is visible at once, with its subject unchanged."""
     for subject_type, (_, send) in SENDS.items():
         send(bench.queues, f"{subject_type} {SUBJECT}", NOW)
     assert sorted(bench.visible()) == sorted(

@@ -120,7 +120,7 @@ def test_only_one_of_many_inserts_wins(table: Table) -> None:
 
 
 def test_each_write_gives_the_version_that_a_read_shows(table: Table) -> None:
-    """What insert, replace and upsert return is the row's version, and a new one each time."""
+    """Insert, replace and upsert each return the row's new version."""
     versions = [table.insert(row(number=1))]
     assert table.get("p", "k") == row(number=1, version=versions[-1])
     versions.append(table.replace(row(number=2, version=versions[-1])))

@@ -178,7 +178,7 @@ def test_no_bearer_token_is_said_to_be_missing(verifier: TokenVerifier, header: 
     ],
 )
 def test_what_is_no_token_is_refused(verifier: TokenVerifier, token: str) -> None:
-    """Whatever stands there is a refusal, never another error."""
+    """Any other text is refused, and raises no other error."""
     refusal(verifier, token)
 
 

@@ -307,7 +307,7 @@ def test_killed_right_after_its_answer(stage: Stage) -> None:
 
 
 def test_killed_while_opening(stage: Stage) -> None:
-    """What was half open is opened, once, and closed again; only what is open is Initiated."""
+    """A half-made opening is opened, once, and closed again; only what is open is Initiated."""
     sites = [*stage.sites(len(POINTS)), *stage.sites(1, on_subnet=True)]
     stage.azure.order(*stops(sites), hang(sites[-1].subnet_nsg, after=1))
     locations = [stage.ask(site, "PT1H") for site in sites]
@@ -338,7 +338,7 @@ def test_killed_while_opening_what_ends_before_it_is_back(stage: Stage) -> None:
 
 
 def test_killed_while_closing(stage: Stage) -> None:
-    """What was half closed is closed by one sweep, and told once."""
+    """A half-made close is finished by one sweep, and recorded once."""
     sites = [*stage.sites(len(POINTS)), *stage.sites(1, on_subnet=True)]
     locations = stage.opened(sites, "PT8S")
     stage.azure.order(*stops(sites), hang(sites[-1].subnet_nsg))

@@ -155,7 +155,7 @@ def _server() -> ArmServer:
 
 
 class _OtherWriter(ArmClient):
-    """Everybody but us; a connection that the server closed for being idle is opened anew."""
+    """Other writers; a connection that the server closed for being idle is opened anew."""
 
     def _send(self, method: str, target: str, body: Any, headers: dict[str, str]) -> Reply:
         try:

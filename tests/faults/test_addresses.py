@@ -1,4 +1,4 @@
-"""What stands in front of a VM, and which addresses it has: found anew, and never guessed."""
+"""The firewalls in front of a VM, and its addresses: found anew, and never guessed."""
 
 import pytest
 
@@ -203,7 +203,7 @@ def test_spellings_of_a_colleague_are_no_drift() -> None:
 
 
 def test_an_interface_moved_to_another_group_is_followed() -> None:
-    """What it left holds nothing of ours any more; what it came to is closed at once."""
+    """The group it left holds no rule of ours any more; what it came to is closed at once."""
     world = SimulatedWorld()
     world.protect(WEB)
     request = world.ask(minutes=60)
@@ -239,7 +239,7 @@ def test_a_group_put_in_front_of_an_open_vm_ends_what_it_blocks() -> None:
 
 
 def test_an_interface_added_to_an_open_vm_ends_nothing() -> None:
-    """What was opened can still be reached by its address; the new one stays closed."""
+    """An open port can still be reached by its address; the new one stays closed."""
     world = SimulatedWorld()
     world.protect(DB)
     request = world.ask(DB, minutes=60)

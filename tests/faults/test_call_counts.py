@@ -1,4 +1,4 @@
-"""What one opening, one close and one sweep cost: reads of ARM, counted by the simulator."""
+"""The cost of one opening, one close and one sweep: reads of ARM, counted by the simulator."""
 
 import pytest
 
@@ -144,7 +144,7 @@ def test_a_vm_that_the_version_before_noted_is_listed_once() -> None:
 
 @pytest.mark.parametrize("vm", [DB, WEB])
 def test_initiate_waits_for_eight_calls_in_a_row(vm: str) -> None:
-    """What does not wait for each other is read and written side by side, the limits included."""
+    """Independent reads and writes run side by side, the limits included."""
     world = protected_world()
     world.start_counting()
     world.ask(vm, work=False)

@@ -127,7 +127,7 @@ def test_a_long_quota_gives_the_lease_back() -> None:
 @pytest.mark.parametrize("method", [WRITES, "GET"])
 @pytest.mark.parametrize("by", ["arm", "network"])
 def test_a_long_quota_delays_an_opening_and_fails_no_request(method: str, by: str) -> None:
-    """Who asks while a quota is used up for minutes gets in as soon as it is back."""
+    """A request made while a quota is used up for minutes opens as soon as the quota is back."""
     world = SimulatedWorld()
     world.protect()
     world.order(kind="throttle", by=by, retryAfter=240, method=method, times=None)

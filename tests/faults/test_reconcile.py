@@ -1,4 +1,4 @@
-"""What another writer did to our rules or tables is found by reading Azure, and repaired."""
+"""Another writer's changes to our rules or tables are found by reading Azure, and repaired."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -125,7 +125,7 @@ def _denial() -> Json:
 
 @dataclass(frozen=True)
 class Authority:
-    """Who everybody is and what they may do: an issuer, an ARM, and the app's own checks of both."""
+    """The callers of the tests and their permissions: an issuer, an ARM, and the app's checks."""
 
     issuer: Issuer
     arm_url: str

@@ -17,7 +17,7 @@ RUN = export_audit.build().get_user_function()
 
 
 class Timer(func.TimerRequest):
-    """What the host passes to a timer."""
+    """The argument that the host passes to a timer."""
 
     past_due = False
 

@@ -1,4 +1,4 @@
-"""What is on record: refusals, decisions and who carried them; read by page, as JSON and CSV."""
+"""The record: refusals, decisions and who carried them; read by page, as JSON and CSV."""
 
 import csv
 import io
@@ -43,7 +43,7 @@ def refused(app: GuardedApp) -> dict[str, Any]:
 
 
 def test_a_refusal_is_on_record(app: GuardedApp, guard: Authority) -> None:
-    """Who, what, where, from where and why; under the id that the caller was told, once."""
+    """The record has caller, action, resource, address and reason, once, under the answered id."""
     answer = app.call("POST", INITIATE, BODY, who=guard.person("norole"))
     found = refused(app)
     assert found.pop("time").startswith(f"{app.world.clock():%Y-%m-%dT%H:%M}")

@@ -322,7 +322,7 @@ def test_every_route_is_called_at_its_own_function() -> None:
 
 
 def test_a_role_below_the_policies_reads_no_person_s_activity() -> None:
-    """Who may ask, by the documented role, is shown no more than that; who may look, all of it."""
+    """A caller whose documented role allows the call sees no more than that; a reader sees all."""
     cells = _rows()["get_activity"]
     assert (cells["leastwide"], cells["reader"], cells["secreader"]) == ("o", "+", "+")
 

@@ -278,7 +278,7 @@ def test_the_answers_name_the_entry(world: HubWorld) -> None:
 
 
 def test_a_repeated_initiate_with_the_answered_fields_is_accepted(behind_policy: HubWorld) -> None:
-    """What the policy answered can be sent back to initiate."""
+    """The fields of a policy's answer can be sent back to initiate."""
     world = behind_policy
     world.ask(VM, minutes=30)
     world.pass_time(6)

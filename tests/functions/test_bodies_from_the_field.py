@@ -267,7 +267,7 @@ def test_a_body_in_another_encoding_says_which_is_needed(
 
 
 def test_a_decision_without_a_body_has_no_charset(web: WebApp) -> None:
-    """What declares a charset and says nothing is taken."""
+    """An empty body with a charset is accepted."""
     taken = web.call("POST", INITIATE, asking(), who=AS_ALICE)
     headers = {**AS_ALICE, "Content-Type": "application/json; charset=utf-16"}
     assert web.send("POST", f"{taken.headers['Location']}/revoke", b"", headers).status == 200

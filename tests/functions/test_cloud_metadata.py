@@ -1,4 +1,4 @@
-"""What a client of Azure reads before it has a token, as the Azure CLI reads it."""
+"""Metadata that Azure's clients read before they have a token, as the Azure CLI reads it."""
 
 from typing import Any
 

@@ -192,7 +192,7 @@ def test_a_failed_policy_degrades_health_until_it_is_mended(
 
 
 def test_a_failed_policy_that_is_deleted_degrades_nothing(world: World) -> None:
-    """What is gone needs no mending."""
+    """A deleted policy needs no repair."""
     no_machine(world)
     world.protect(DB)
     mend_by_deleting(world)

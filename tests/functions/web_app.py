@@ -40,7 +40,7 @@ AS_PIPELINE = token("pipeline", "Jit.Admin", "Jit.Request", app=True)
 
 @dataclass(frozen=True)
 class Answer:
-    """What a caller got."""
+    """An answer to a caller."""
 
     status: int
     text: str

@@ -75,7 +75,7 @@ def test_the_reader_role_reads_and_nothing_is_spare() -> None:
 
 
 def test_no_role_holds_a_wildcard() -> None:
-    """What the app may do on firewalls is written out."""
+    """The app's actions on firewalls are written out."""
     assert not any("*" in action for actions in roles().values() for action in actions)
 
 

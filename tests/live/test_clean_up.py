@@ -1,4 +1,4 @@
-"""Whatever a run got to, its clean-up removes everything, and nothing that is not the run's."""
+"""The clean-up removes everything of a run, stopped at any step, and nothing else."""
 
 import contextlib
 import os
@@ -126,7 +126,7 @@ def test_a_run_stopped_at_any_call_removes_everything_and_says_so(
 
 
 def test_a_step_that_fails_is_reported_and_removed(cloud: Cloud) -> None:
-    """What depends on a failed step is skipped, the rest is played, and nothing is left."""
+    """Steps that depend on a failed one are skipped, the rest is played, and nothing is left."""
     before = cloud.ids()
 
     def fail(_session: Session) -> str:

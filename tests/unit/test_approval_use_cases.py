@@ -68,7 +68,7 @@ def test_who_asked_has_no_hand_in_it(world: World, who: Principal, by: Principal
 
 
 def test_a_relay_s_requestor_is_the_person(world: World) -> None:
-    """Who the access is for cannot agree, whichever app asked; the same app may carry both sides."""
+    """The requestor cannot agree, whichever app asked; the same app may carry both sides."""
     request = world.ask()
     services = world.services
     services.requests.change(request.id, lambda held: replace(held, relayed_by=RELAY))
@@ -206,7 +206,7 @@ def test_one_end_waits_at_a_time(world: World) -> None:
 def test_a_longer_end_is_checked_again_when_it_is_agreed_to(
     world: World, lost: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What stood behind it may be gone since it was asked for."""
+    """The policy or permission behind it may be gone since the request."""
     request = opened(world)
     extend(world, request, 60)
     if lost == "permission":

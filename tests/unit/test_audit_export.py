@@ -258,7 +258,7 @@ def test_many_events_go_in_few_appends() -> None:
 
 
 def test_a_run_ends_with_its_time() -> None:
-    """What one run cannot do within its time is left to the next, days included."""
+    """Work that one run cannot finish in time is left to the next, days included."""
     world, blobs = exporting_world(), MemoryBlobs()
     export = export_of(world, blobs)
 

@@ -209,7 +209,7 @@ def test_a_host_that_fails_is_asked_a_few_times_and_then_given_up() -> None:
 
 
 def test_a_session_that_survives_is_never_recorded_as_disconnected() -> None:
-    """What the host still lists has not ended, whatever it answered."""
+    """A session that the host still lists has not ended, whatever its answer."""
     app = world()
     closed(app)
     host = MemorySessions(session("s1"), session("s2"))

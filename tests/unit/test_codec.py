@@ -156,7 +156,7 @@ values = st.one_of(
 
 @given(values)
 def test_a_value_survives_its_row(value: AccessRequest | Policy | Grant | Protection) -> None:
-    """What is read is what was written, of every type that is kept."""
+    """A value is read as it was written, for every stored type."""
     assert unpack(type(value), pack(value)) == value
 
 
@@ -190,7 +190,7 @@ def test_more_than_ten_columns_are_in_order() -> None:
 
 
 def test_defaults_are_not_written() -> None:
-    """What says nothing takes no room; what differs from its default is there."""
+    """A default value takes no room; what differs from its default is there."""
     written = json.loads(str(pack(ALICE)["doc"]))
     assert written == {
         "tenant": "tenant",

@@ -148,7 +148,7 @@ def _stop(*_: object) -> None:
     ],
 )
 def test_a_moment_belongs_to_the_minute_that_ends_with_it(at: datetime, slot: datetime) -> None:
-    """What is looked at by then has passed."""
+    """A subject that is handled by then has passed."""
     assert slot_of(at) == slot
 
 

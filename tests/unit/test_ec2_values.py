@@ -115,7 +115,7 @@ def test_each_type_of_source_is_held(source_type: str, source: str) -> None:
 
 @pytest.mark.parametrize("memory", ["", "{", "[1]", '[{"id": "x"}]'])
 def test_a_damaged_memory_holds_nothing(memory: str) -> None:
-    """What cannot be read is left to the ledger."""
+    """Unreadable memory is left to the ledger."""
     assert read_memory(memory) == {}
 
 

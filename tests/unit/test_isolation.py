@@ -239,7 +239,7 @@ def test_an_undecodable_protection_is_removed_with_its_policy(world: BreakingWor
 
 
 def test_one_vm_that_fails_leaves_the_others_protected_and_removed(world: BreakingWorld) -> None:
-    """Whatever fails about it is raised once the others had their turn."""
+    """The failure is raised once the other VMs had their turn."""
     find, broken = world.machines.find, [WEB]
 
     def failing(vm: str) -> Machine | None:
@@ -425,7 +425,7 @@ def test_a_request_for_two_ports_that_does_not_answer_is_asked_once(world: Break
 
 
 def test_a_due_row_that_cannot_be_decoded_is_reported(world: BreakingWorld) -> None:
-    """Whatever can be decoded is read."""
+    """Every decodable row is read."""
     world.garble("due")
     later = world.clock() + timedelta(hours=1)
     found = {due.subject for due in world.services.due.until(later)}

@@ -1,4 +1,4 @@
-"""What a provider needs to restore one day is stored before anything is applied."""
+"""The memory that a later restore needs is stored before anything is applied."""
 
 from dataclasses import replace
 
@@ -34,7 +34,7 @@ def protection_row(world: World) -> Row:
 
 @pytest.mark.parametrize("memory", ["", "[1]", "no JSON", '{"a": "text", "b": true}'])
 def test_memory_that_holds_no_numbers_is_stored_as_it_is(memory: str) -> None:
-    """Whatever a provider remembers is read back unchanged."""
+    """A provider's memory is read back unchanged."""
     world = World()
     stored = Protection(NSG_SUBNET, POLICY, WEB, (22,), ("10.0.0.4",), memory=memory)
     world.services.rows.put_protection(stored)
@@ -96,7 +96,7 @@ def test_a_row_that_always_changes_revokes_nothing_and_ends(world: ThreeProvider
 
 
 def test_more_than_a_column_holds_is_not_stored(world: ThreeProviders) -> None:
-    """What could not be restored is not revoked, and the failure is reported."""
+    """A rule that could not be restored is not revoked, and the failure is reported."""
     provider = world.services.firewalls.of(SHARED)
     plan = provider.plan
 

@@ -1,4 +1,4 @@
-"""What the values know about themselves, and what the errors carry."""
+"""The properties of the model's values, and the fields of the errors."""
 
 from dataclasses import replace
 

@@ -92,7 +92,7 @@ def test_nothing_is_noted_where_the_setting_or_the_channel_is_off(world: World) 
 
 
 def test_an_access_that_was_revoked_is_not_notified(world: World) -> None:
-    """What has closed already closes no sooner."""
+    """A closed access gets no notification of its end."""
     channel = MemoryChannel()
     request = world.ask(minutes=30)
     deciding.revoke(world.services, request.id, Caller(ALICE))

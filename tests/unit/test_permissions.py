@@ -1,4 +1,4 @@
-"""Who may do what at which scope."""
+"""Permissions at scopes."""
 
 from dataclasses import replace
 

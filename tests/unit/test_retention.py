@@ -154,7 +154,7 @@ def test_a_request_with_a_grant_is_kept(world: World, *, sealed: bool) -> None:
 
 
 def test_a_request_with_a_due_row_is_kept(world: World) -> None:
-    """Whatever the sweep still has to look at finds its request."""
+    """Each subject that is still due finds its request."""
     request = ended(world)
     world.clock.advance(91 * DAY)
     later = world.clock() + timedelta(days=400)

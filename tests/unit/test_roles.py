@@ -195,7 +195,7 @@ def test_only_a_guid_is_asked_about(arm: Arm, ask: Ask) -> None:
 def test_a_role_counts_at_its_scope_and_below(
     arm: Arm, ask: Ask, scope: str, *, counts: bool
 ) -> None:
-    """Whatever ARM lists beside what lies above."""
+    """ARM's list holds assignments above the scope as well."""
     arm.assign(arm.role("*"), scope)
     assert ask().allowed is counts
 
@@ -208,7 +208,7 @@ def test_our_policies_are_asked_about_at_their_group(arm: Arm, ask: Ask) -> None
 
 
 def test_a_group_s_role_counts(arm: Arm, ask: Ask) -> None:
-    """Who is in it, ARM has already looked up."""
+    """ARM has already looked up the group's members."""
     arm.assign(arm.role("*"), who=TEAM, principalType="Group")
     assert ask().allowed
 
@@ -290,7 +290,7 @@ def test_what_was_known_is_not_used_past_its_minute(
 
 
 def test_a_slow_answer_is_as_old_as_its_question(arm: Arm, ask: Ask, clock: Clock) -> None:
-    """What took fifty seconds to arrive is kept for ten."""
+    """An answer that took fifty seconds to arrive is kept for ten."""
     arm.assign(arm.role("*"))
     arm.before = lambda resource_type: clock.advance(50 if resource_type == ASSIGNED else 0)
     assert ask().allowed

@@ -154,7 +154,7 @@ def test_a_text_of_too_many_bytes_is_refused_with_what_to_do(text: str) -> None:
 
 
 def test_a_reason_of_the_apps_own_is_cut_the_same_way_each_time() -> None:
-    """What a firewall or a policy says may be of any length; the row keeps the start of it."""
+    """A firewall's or a policy's text may be of any length; the row keeps the start of it."""
     world = World()
     world.protect(WEB)
     request = world.ask(work=False)
@@ -465,7 +465,7 @@ def test_a_long_authorization_is_cut_when_it_is_taken_in() -> None:
 
 
 def test_a_firewalls_refusal_fits_the_protection() -> None:
-    """Whatever text a firewall refuses with, the protection's row keeps the start of it."""
+    """The protection's row keeps the start of any refusal text."""
     world = World()
     world.protect(WEB)
     held = world.services.rows.get_protection(NSG_NIC, POLICY, WEB)

@@ -1,4 +1,4 @@
-"""What a firewall should hold and the changes that make it so, each bound pinned."""
+"""The desired rules of a firewall and the changes that lead there, each bound pinned."""
 
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError, replace
@@ -96,7 +96,7 @@ def test_a_sealed_grant_is_never_held() -> None:
 
 
 def test_the_longest_grant_is_a_day_and_a_little() -> None:
-    """What the domain takes at most: a day, and five minutes for clocks that disagree."""
+    """The most that the domain accepts: a day, and five minutes for clocks that disagree."""
     assert timedelta(hours=24, minutes=5) == LONGEST_GRANT
 
 
@@ -380,7 +380,7 @@ def test_what_is_overdue_has_ended_and_was_not_seen_gone(
 def test_the_first_end_is_that_of_what_is_not_sealed(
     held: tuple[Grant, ...], first: timedelta | None
 ) -> None:
-    """What is sealed has ended already, and what has ended unnoticed comes first."""
+    """Sealed grants do not count, and an unnoticed end comes first."""
     assert first_end(rows(*held)) == (None if first is None else START + first)
 
 

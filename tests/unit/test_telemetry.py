@@ -78,7 +78,7 @@ def test_an_event_with_a_figure_is_measured(log: pytest.LogCaptureFixture) -> No
 
 
 def test_percent_signs_are_text(log: pytest.LogCaptureFixture) -> None:
-    """What a caller sends is never a format."""
+    """A caller's text is never a format."""
     LogTelemetry().event("x", text="100 %s %(name)s {0}")
     assert json.loads(log.records[0].getMessage())["text"] == "100 %s %(name)s {0}"
 
@@ -109,7 +109,7 @@ def test_what_is_no_text_stays_as_it_is(value: float | None) -> None:
 
 @given(st.text(max_size=60), st.text(max_size=3000))
 def test_every_event_is_one_line_of_plain_ascii(vm: str, text: str) -> None:
-    """Whatever is sent, a reader of the log sees one object on one line."""
+    """Any text leaves one object on one line of the log."""
     handler = _Kept()
     logger = logging.getLogger("jit")
     level = logger.level
@@ -164,7 +164,7 @@ def loud_libraries() -> Iterator[None]:
     ],
 )
 def test_libraries_log_nothing_below_warning(name: str) -> None:
-    """What a library logs of each call is dropped in the app; its warnings are kept."""
+    """A library's log of each call is dropped in the app; its warnings are kept."""
     for _ in range(2):
         quiet_libraries()
         logger = logging.getLogger(name)

@@ -512,7 +512,7 @@ def test_an_extension_of_a_lost_request_gives_nothing_back(world: ThreeProviders
 
 
 def test_a_neighbour_in_the_lane_that_fails_stops_no_other(world: ThreeProviders) -> None:
-    """What fails on one firewall of a lane is reported, and the firewall at hand is closed."""
+    """A failure on one firewall of a lane is reported, and the firewall at hand is closed."""
     near = world.ask(BEHIND_NEIGHBOUR, minutes=22)
     world.pass_time(SLOW_MINUTES)
     world.queues.waiting.clear()

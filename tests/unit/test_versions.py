@@ -69,7 +69,7 @@ def columns(rows: Iterable[tuple[str, str, str, dict[str, Any]]]) -> dict[str, s
 
 @pytest.mark.parametrize("path", FILES)
 def test_a_file_holds_every_type_of_row_in_every_state(path: Path) -> None:
-    """What is checked below is there to be checked."""
+    """The files hold each row that the tests below read."""
     held = [unpack_request(values) for values in requests_of(path)]
     assert {port.status for each in held for port in each.ports} == {
         Status.INITIATED, Status.PENDING_APPROVAL, Status.REVOKED, Status.FAILED,
@@ -200,7 +200,7 @@ def test_live_grants_close_on_time_across_an_upgrade(path: Path, *, sweeping: bo
 
 @pytest.mark.parametrize("path", FILES)
 def test_live_grants_are_extended_and_revoked_across_an_upgrade(path: Path) -> None:
-    """What a request of the other version allows is still allowed."""
+    """An action on a request of the other version is still allowed."""
     world = upgraded(path)
     live = [
         each

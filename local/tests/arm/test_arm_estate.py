@@ -147,7 +147,7 @@ def test_the_log_names_the_caller(arm: ArmClient, token: str | None, caller: str
 
 
 def test_the_log_has_every_call_to_arm_and_none_of_the_controls(arm: ArmClient) -> None:
-    """What, when, by whom, with which end, under which request id; unknown calls are marked."""
+    """The log has operation, time, caller, result and id of each call; unknown calls are marked."""
     reply = arm.call("GET", WEB_NSG)
     arm.call("GET", f"{SCOPE}/{NETWORK}/privateEndpoints/none")
     arm.ask("settings")
@@ -218,7 +218,7 @@ def test_an_edit_is_a_strangers_and_settled_at_once(arm: ArmClient) -> None:
     ],
 )
 def test_a_wrong_control_is_refused(arm: ArmClient, control: str, given: dict[str, Any]) -> None:
-    """What cannot be done is said."""
+    """The answer names the wrong member."""
     with pytest.raises(ValueError, match=r".+"):
         arm.control(control, given)
 

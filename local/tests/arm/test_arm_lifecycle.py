@@ -105,7 +105,7 @@ def write(place: Place, level: str, headers: dict[str, str]) -> None:
 def test_refusals_carry_the_providers_code(
     place: Place, properties: dict[str, object], code: str
 ) -> None:
-    """What the provider refuses is a 400 with its code, and changes nothing."""
+    """A refusal by the provider is a 400 with its code, and changes nothing."""
     place.put("there", priority=250)
     before = place.read().etag
     with pytest.raises(HttpResponseError) as caught:

@@ -1,4 +1,4 @@
-"""What EC2 does and moto does not."""
+"""Behaviour of EC2 that moto lacks."""
 
 from typing import Any
 

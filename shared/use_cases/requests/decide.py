@@ -182,7 +182,7 @@ def time_out_approval(services: ApprovalTimeoutParts, request: AccessRequest) ->
 def revoke(
     services: RevokeParts, request_id: str, caller: Caller, *, vm_id: str = "", reason: str = ""
 ) -> AccessRequest:
-    """Close a request before its end, or its ports on one VM: one's own, or by right anybody's."""
+    """Close a request early, or its ports on one VM: the caller's own, or by permission any."""
     require_short("comment", reason)
     request = find_request(services, request_id, caller.person, Action.REVOKE)
     chosen = _chosen(request, vm_id)

@@ -362,7 +362,7 @@ def find_request(
 
 
 def read_request(services: FindRequestParts, request_id: str, caller: Principal) -> AccessRequest:
-    """Read one's own request, or by right anybody's."""
+    """Read a request: the caller's own, or with permission any."""
     request = find_request(services, request_id, caller, Action.READ)
     if caller.key not in parties_of(request):
         enforce_on_found(services, caller, Action.READ, [request.policy_id])

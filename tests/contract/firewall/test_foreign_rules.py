@@ -200,7 +200,7 @@ def _drop_everything(body: Json) -> None:
 def test_the_guard_sends_nothing_that_would_change_a_stranger(
     real: AzureGround, monkeypatch: pytest.MonkeyPatch, mistake: Callable[[Json], None]
 ) -> None:
-    """Whatever goes wrong in making a whole write, the guard compares what would be sent."""
+    """The guard compares the body to be sent, whichever fault a whole write has."""
     right = wire.changed_group
 
     def wrong(before: Json, changes: Plan) -> Json:

@@ -1,4 +1,4 @@
-"""What the tests of Azure Firewall share."""
+"""Shared parts of the tests of Azure Firewall."""
 
 from collections.abc import Callable
 from typing import Any

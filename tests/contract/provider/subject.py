@@ -12,7 +12,7 @@ _ROUNDS = 30
 
 
 class Subject:
-    """What should be true of one firewall, and how it is made true."""
+    """The desired state of one firewall, and the steps that converge it."""
 
     def __init__(self, ground: Ground) -> None:
         self.ground = ground

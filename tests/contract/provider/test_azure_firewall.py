@@ -280,7 +280,7 @@ def test_11_what_a_template_wiped_is_opened_again_only_while_the_grant_lives(
 def test_15_a_crash_at_any_step_never_leaves_a_port_open_without_a_grant(
     azure_firewall: Subject, call: int
 ) -> None:
-    """Whatever write a worker is killed before, the next one closes what has ended."""
+    """After a worker is killed before any write, the next one closes every ended access."""
     first = azure_firewall.allow(1, ALICE)
     for end in (False, True):
         if end:

@@ -1,4 +1,4 @@
-"""What the adapter makes of the service's answers to a write."""
+"""The errors that the adapter makes of the service's answers to a write."""
 
 from typing import Any
 

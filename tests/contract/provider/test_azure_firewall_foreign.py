@@ -1,4 +1,4 @@
-"""What is foreign stays untouched, over generated firewalls, policies and IP groups.
+"""Foreign rules stay untouched, over generated firewalls, policies and IP groups.
 
 1,000 cases each; JIT_CASES sets another number, as the continuous integration does.
 """

@@ -143,7 +143,7 @@ def test_a_stale_version_changes_nothing(subject: Subject) -> None:
 
 
 def test_an_odd_foreign_rule_is_kept_and_counts_as_a_possible_opening(subject: Subject) -> None:
-    """What cannot be resolved never raises, and is never read as closed."""
+    """An unresolvable rule never raises, and is never read as closed."""
     block = subject.block()
     subject.ground.add_odd_foreign(subject.id)
     subject.converge()

@@ -1,4 +1,4 @@
-"""What bears our mark: orphans, strays, texts, memory."""
+"""Our marked rules: orphans, strays, texts, memory."""
 
 import contextlib
 
@@ -20,7 +20,7 @@ def test_orphans_that_open_go(subject: Subject) -> None:
 
 
 def test_strays_that_close_stay_until_their_rows_are_back(subject: Subject) -> None:
-    """What closes is never removed for want of a row."""
+    """A closing rule is never removed for want of a row."""
     block = subject.block()
     subject.ground.open_foreign(subject.id, BOB, 22)
     subject.converge()
@@ -36,7 +36,7 @@ def test_strays_that_close_stay_until_their_rows_are_back(subject: Subject) -> N
 
 
 def test_own_text_yields_keys_and_the_end(subject: Subject) -> None:
-    """What stands on the firewall tells which grants it serves, and until when."""
+    """A rule's text names the grants that it serves, and their end."""
     keys = [subject.allow(1, ALICE), subject.allow(2, BOB, minutes=90)]
     subject.converge()
     own = [each for each in subject.read().own if each.opens]
