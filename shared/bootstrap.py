@@ -160,7 +160,7 @@ class App:
         return self.outside.logic_app.post if self.settings.logic_app_url else None
 
     def health(self) -> watch.Health:
-        """Return the health report, read anew after some seconds: anybody may ask for it."""
+        """Return the health report, read anew after some seconds: it needs no permission."""
         with self._health_lock:
             now = self.services.clock()
             at, kept = self._health or (now, None)
@@ -206,7 +206,7 @@ class App:
 
     @cached_property
     def estates(self) -> Estates:
-        """Return what reports read of the cloud, with the reader's identity where one is named."""
+        """Return the reports' view of the cloud, with the reader's identity where one is named."""
         services, inventory = self.services, self.inventory
         if self.settings.reader_client_id:
             reader = App(self.settings, ReaderOutside(self.settings))

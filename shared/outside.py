@@ -64,8 +64,8 @@ class Outside:
             scope=self.settings.token_scope,
         )
 
-    def _measure(self, name: str, facts: Mapping[str, Value | None]) -> None:
-        self._metrics.measure(name, facts)
+    def _measure(self, name: str, attributes: Mapping[str, Value | None]) -> None:
+        self._metrics.measure(name, attributes)
 
     @cached_property
     def telemetry(self) -> Telemetry:
@@ -82,7 +82,7 @@ class Outside:
 
     @cached_property
     def authorizer(self) -> Authorizer:
-        """Return what decides permissions by role assignments."""
+        """Return the evaluator of role assignments."""
         from shared.adapters.roles import RoleAuthorizer
 
         return RoleAuthorizer(

@@ -53,7 +53,7 @@ class FirewallStore:
         return self._decode(rows), next((row for row in rows if row.key == "lease"), None)
 
     def read_all(self, subscription: str) -> dict[str, FirewallRows]:
-        """Read what is kept for every firewall of a subscription, page by page, by row key."""
+        """Read the rows of every firewall of a subscription, page by page, by row key."""
         start = row_key(f"/subscriptions/{subscription}/")
         partitions: dict[str, list[Row]] = {}
         for row in self._table.scan(start, start + "\x7e"):

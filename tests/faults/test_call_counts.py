@@ -1,4 +1,4 @@
-"""What openings, closes and one sweep cost: reads of ARM, and calls of tables."""
+"""The cost of openings, closes and one sweep: reads of ARM, and calls of tables."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -183,7 +183,7 @@ def ask_until(world: CountedWorld, end: datetime, number: int, caller: str) -> s
 
 @pytest.mark.parametrize("vm", [DB, WEB])
 def test_initiate_waits_for_eight_calls_in_a_row(vm: str) -> None:
-    """What does not wait for each other is read and written side by side, the limits included."""
+    """Independent reads and writes run side by side, the limits included."""
     world = protected_world()
     world.start_counting()
     world.ask(vm, work=False)

@@ -169,7 +169,7 @@ def test_a_batch_whose_message_is_late_waits_no_longer(world: BatchWorld) -> Non
 
 
 def test_a_converge_goes_on_until_openings_are_batched(world: BatchWorld) -> None:
-    """What was recorded during a write is deferred as well; that write stands."""
+    """Openings recorded during a write are deferred as well; that write stands."""
     late = []
 
     def meanwhile(*_: object) -> None:

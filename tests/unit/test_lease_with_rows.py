@@ -13,14 +13,14 @@ from shared.firewalls.nsg.model import Access, Snapshot
 from shared.ports import OutsideError, Row, Verb, Write
 from shared.use_cases.firewalls import leases
 from shared.use_cases.firewalls.converge import Outcome, converge_on_message
-from shared.use_cases.firewalls.sync_grants import Aligner
+from shared.use_cases.firewalls.sync_grants import GrantSync
 from shared.use_cases.grants import grant_of
 from shared.use_cases.requests import granting
 from shared.use_cases.requests import open as opening
 from tests.world import DB, NSG_SUBNET, WEB, World
 
 LEASE = (row_key(NSG_SUBNET), "lease")
-Kinds = list[list[tuple[Verb, str]]]
+Transactions = list[list[tuple[Verb, str]]]
 
 
 @pytest.fixture
@@ -31,17 +31,17 @@ def world() -> World:
     return world
 
 
-def transactions(world: World) -> Kinds:
-    """Return a list that takes up the verb and the kind of row of all later transactions."""
-    kinds: Kinds = []
+def transactions(world: World) -> Transactions:
+    """Return a list that takes up the verb and the type of row of all later transactions."""
+    written: Transactions = []
     transact = world.tables.firewalls.transact
 
     def noting(writes: Sequence[Write]) -> list[str]:
-        kinds.append([(each.verb, each.row.key.partition("|")[0]) for each in writes])
+        written.append([(each.verb, each.row.key.partition("|")[0]) for each in writes])
         return transact(writes)
 
     world.tables.firewalls.transact = noting  # type: ignore[method-assign]
-    return kinds
+    return written
 
 
 def is_held(world: World, firewall: str) -> bool:
@@ -57,10 +57,10 @@ def test_an_opening_inserts_its_grant_and_takes_the_lease_together(
     """One transaction does both, and the first lease of a firewall is inserted by it."""
     if verb is Verb.INSERT:
         del world.tables.firewalls.rows[LEASE]
-    kinds = transactions(world)
+    written = transactions(world)
     request = world.ask(DB)
     assert world.status(request.id) is Status.INITIATED
-    assert kinds[0] == [(Verb.INSERT, "grant"), (verb, "lease")]
+    assert written[0] == [(Verb.INSERT, "grant"), (verb, "lease")]
     assert not is_held(world, NSG_SUBNET)
 
 
@@ -69,9 +69,9 @@ def test_a_held_lease_is_not_taken_with_a_grant(world: World) -> None:
     now = world.clock()
     lease = world.services.rows.take_lease(NSG_SUBNET, "other", now, now + timedelta(seconds=30))
     assert lease is not None
-    kinds = transactions(world)
+    written = transactions(world)
     request = world.ask(DB)
-    assert not kinds
+    assert not written
     assert world.status(request.id) is Status.INITIATING
     assert world.tables.firewalls.rows[LEASE].values["owner"] == "other"
     assert len(world.services.rows.read(NSG_SUBNET).grants) == 1
@@ -109,10 +109,10 @@ def test_leases_of_more_firewalls_than_are_converged_at_once_are_taken_in_turn(
 ) -> None:
     """None is held while its firewall waits, as a close would wait for it."""
     monkeypatch.setattr(granting, "_AT_ONCE", 1)
-    kinds = transactions(world)
+    written = transactions(world)
     request = world.ask(WEB)
     assert world.status(request.id) is Status.INITIATED
-    assert [(Verb.INSERT, "grant"), (Verb.REPLACE, "lease")] not in kinds
+    assert [(Verb.INSERT, "grant"), (Verb.REPLACE, "lease")] not in written
 
 
 def test_an_unknown_firewall_has_no_lease_to_take(world: World) -> None:
@@ -123,10 +123,10 @@ def test_an_unknown_firewall_has_no_lease_to_take(world: World) -> None:
 def test_a_single_close_seals_its_grant_and_takes_the_lease_together(world: World) -> None:
     """The reason is in the request before, and the firewall is read after both."""
     request = world.ask(DB, minutes=5)
-    kinds = transactions(world)
+    written = transactions(world)
     world.clock.advance(301)
     world.run("firewall", NSG_SUBNET)
-    assert kinds == [[(Verb.REPLACE, "grant"), (Verb.REPLACE, "lease")]] * 2
+    assert written == [[(Verb.REPLACE, "grant"), (Verb.REPLACE, "lease")]] * 2
     assert world.status(request.id) is Status.REVOKED
     assert not is_held(world, NSG_SUBNET)
 
@@ -135,10 +135,10 @@ def test_closes_that_end_together_take_the_lease_first(world: World) -> None:
     """Of the many messages that come for them, one leads to writes."""
     for port in (22, 3389):
         world.ask(DB, port, minutes=5)
-    kinds = transactions(world)
+    written = transactions(world)
     world.clock.advance(301)
     world.run("firewall", NSG_SUBNET)
-    assert kinds[0] == [(Verb.REPLACE, "grant")] * 2
+    assert written[0] == [(Verb.REPLACE, "grant")] * 2
     assert not world.firewall.ours(NSG_SUBNET, Access.ALLOW)
 
 
@@ -151,7 +151,7 @@ def test_a_close_whose_sealing_fails_goes_on_under_the_lease(
     def fail(*_given: object) -> None:
         raise OutsideError("no answer")
 
-    monkeypatch.setattr(Aligner, "expire_with_lease", fail)
+    monkeypatch.setattr(GrantSync, "expire_with_lease", fail)
     world.clock.advance(301)
     world.run("firewall", NSG_SUBNET)
     assert world.status(request.id) is Status.REVOKED

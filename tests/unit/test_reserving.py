@@ -1,4 +1,4 @@
-"""What one caller and one firewall hold is bounded for calls at the same instant too."""
+"""The limits of one caller and one firewall hold for calls at the same instant too."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -209,7 +209,7 @@ def test_what_was_asked_for_is_counted_and_not_the_requests(world: World) -> Non
 def test_a_call_that_fails_before_its_request_is_stored_gives_back(
     world: World, table: str, call: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever cannot be noted before the request, nothing of it counts afterwards."""
+    """A reservation that fails before its request is stored counts no longer."""
     real = getattr(getattr(world.tables, table), call)
 
     def fail(row: Row) -> str:

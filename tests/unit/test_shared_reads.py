@@ -47,7 +47,7 @@ PAUSES = st.lists(st.sampled_from([0.0, 0.0002, 0.001]), min_size=1, max_size=5)
 def test_no_caller_gets_a_read_that_is_older_than_its_call(
     pauses: list[float], callers: list[list[str]], jumps: list[int]
 ) -> None:
-    """Whatever callers, writers and the clock do, an answer is as new as the call it serves."""
+    """An answer is as new as its call, with any callers, writers and clock."""
     cloud, reads, clock = Cloud(pauses), SharedReads(), Clock()
 
     def play(steps: list[str]) -> list[tuple[int, int]]:

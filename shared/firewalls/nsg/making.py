@@ -19,7 +19,7 @@ from shared.ports import Clock, Inventory, Machines, Resources, Table, Telemetry
 
 @dataclass(frozen=True)
 class GroupParts:
-    """What the app hands in. The clients are made when they are first used."""
+    """The parts that the app hands in. The clients are made when they are first used."""
 
     client: Callable[[str], Any]  # Microsoft's network client of a subscription
     resources: Callable[[], Resources]  # raw reads of Azure Resource Manager

@@ -57,7 +57,7 @@ def defer_to_batch(
     """
     try:
         coming = services.queues.requested()
-    except Exception as error:  # noqa: BLE001 - a count that fails must not keep anybody out
+    except Exception as error:  # noqa: BLE001 - a count that fails must delay no opening
         services.telemetry.fault("jit.queue.uncounted", error, firewall=firewall_id)
         return None
     now = services.clock()

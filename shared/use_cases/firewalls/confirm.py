@@ -26,8 +26,8 @@ from shared.domain.model import (
 from shared.domain.request import change_port, mark_closed, mark_open
 from shared.domain.texts import shorten
 from shared.ports import Row, RowChangedError
-from shared.store.audit import Fact
-from shared.use_cases.audit import rule_fact
+from shared.store.audit import AuditEvent
+from shared.use_cases.audit import rule_event
 from shared.use_cases.bastion_closes import BastionCloseParts, note_bastion_close
 from shared.use_cases.firewalls.known_requests import KnownRequests
 from shared.use_cases.firewalls.planning import Judged, key_of_intent
@@ -63,8 +63,8 @@ class _Proof:
         return known or self.port is None or self.front is None or self.port.closing is not None
 
     @property
-    def facts(self) -> list[Fact]:
-        """Tell what the read proves. A stop may have come between an opening and its record."""
+    def events(self) -> list[AuditEvent]:
+        """Confirm grants by the read. A stop may have come between an opening and its record."""
         if self.request is None or self.port is None or self.front is None:
             return []
         opened = (Operation.OPENED, self.front.opened_at)
@@ -72,7 +72,9 @@ class _Proof:
         told = [opened]
         if self.grant.is_sealed:
             told = [closed] if self.opening_told or not self.front.closed_at else [opened, closed]
-        return [rule_fact(self.request, self.port, self.front, what, at) for what, at in told if at]
+        return [
+            rule_event(self.request, self.port, self.front, what, at) for what, at in told if at
+        ]
 
     @property
     def is_closed(self) -> bool:
@@ -182,11 +184,11 @@ class Prover:
 
     def _record_all(self, proofs: list[_Proof]) -> list[_Proof]:
         """Record what was seen; return the proofs of which everything is recorded."""
-        facts = [fact for proof in proofs for fact in proof.facts]
-        errors = iter(self._services.activity.record_all(facts))
+        events = [event for proof in proofs for event in proof.events]
+        errors = iter(self._services.activity.record_all(events))
         recorded = []
         for proof in proofs:
-            failed = [error for error in islice(errors, len(proof.facts)) if error is not None]
+            failed = [error for error in islice(errors, len(proof.events)) if error is not None]
             if failed:
                 self._failures.note(proof.grant, failed[0])
                 continue
@@ -237,18 +239,18 @@ class Prover:
 
     def _tell(self, proof: _Proof) -> None:
         request, port, front = proof.request, proof.port, proof.front
-        if request is None or port is None or front is None or not proof.facts:
+        if request is None or port is None or front is None or not proof.events:
             return
-        fact = proof.facts[-1]
+        event = proof.events[-1]
         self._services.telemetry.event(
-            f"jit.rule.{fact.operation}",
+            f"jit.rule.{event.operation}",
             request=request.id,
             vm=port.vm_id,
             port=port.port,
             firewall=front.firewall_id,
             kind=self._services.label(front.firewall_id),
-            reason=fact.reason,
-            lateness_seconds=fact.lateness_seconds,
+            reason=event.reason,
+            lateness_seconds=event.lateness_seconds,
             allowed_seconds=self._services.pace(front.firewall_id).overdue.total_seconds(),
         )
 

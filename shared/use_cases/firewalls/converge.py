@@ -243,7 +243,7 @@ def _round(services: ConvergeParts, run: Run) -> bool:
 def _judge_as_written(services: ConvergeParts, observed: Observed, run: Run) -> Judged | None:
     """Judge what our write has led to by the rows that it was planned from; None: read them anew.
 
-    What was recorded meanwhile is found once the lease is given back.
+    A change recorded meanwhile is found once the lease is given back.
     """
     judged = _judge(services, observed, run) if run.rows is not None else None
     if judged and (judged.plan.changes or judged.plan.remember or judged.failures):
@@ -341,7 +341,7 @@ def _write(services: ConvergeParts, observed: Observed, judged: Judged, run: Run
 
     With hundreds of rows to read in between, a neighbour who writes every few seconds would
     always be quicker. The rows are older than such a read, so no more is done than they showed
-    before. What is new waits for the next round. A provider whose writes take minutes is left to
+    before. Newer rows wait for the next round. A provider whose writes take minutes is left to
     a message at the time when the write should have settled.
     """
     plan = run.part_of(judged.plan)

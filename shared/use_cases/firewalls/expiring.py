@@ -9,7 +9,7 @@ from shared.domain.model import FirewallRows
 from shared.ports import Row
 from shared.use_cases.firewalls import leases
 from shared.use_cases.firewalls.run import Before
-from shared.use_cases.firewalls.sync_grants import Aligner, SyncParts, ended_grants
+from shared.use_cases.firewalls.sync_grants import GrantSync, SyncParts, ended_grants
 from shared.use_cases.parts import HasFirewalls, HasNewId
 
 
@@ -30,9 +30,9 @@ def expire_single(
         wanted = leases.free(services, firewall_id, lease)
         if wanted is None or len(ended_grants(rows, services.clock())) != 1:
             return before
-        aligner = Aligner(services, firewall_id)
-        _, taken = aligner.expire_with_lease(rows, services.clock(), wanted)
+        sync = GrantSync(services, firewall_id)
+        _, taken = sync.expire_with_lease(rows, services.clock(), wanted)
     except Exception as error:  # noqa: BLE001 - the converge does all of it
         services.telemetry.fault("jit.expire.failed", error, firewall=firewall_id)
         return before
-    return Before(lease=lease, known=aligner.known, taken=taken)
+    return Before(lease=lease, known=sync.known, taken=taken)

@@ -42,8 +42,8 @@ class _UnansweredError(OutsideError):
     """The row of a request could not be read: whether it still stands is not known."""
 
 
-class Aligner:
-    """Aligns the rows of one firewall."""
+class GrantSync:
+    """Brings the grants of one firewall in line with their requests."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Aligner:
         self._unanswered: dict[str, _UnansweredError] = {}
         self._unwritable: dict[str, Exception] = {}
 
-    def align(self, rows: FirewallRows, now: datetime) -> FirewallRows:
+    def sync(self, rows: FirewallRows, now: datetime) -> FirewallRows:
         """Return the rows as they stand once they agree with their requests."""
         rows = self._expire_together(rows, now)
         newer_exists = {grant.key for grant in self._replaced(rows, now)}
@@ -71,7 +71,7 @@ class Aligner:
         }
         self.known.read_all(list(dict.fromkeys(looked_at.values())))
 
-        def align_those_of(request: list[Grant]) -> list[Grant]:
+        def sync_request(request: list[Grant]) -> list[Grant]:
             return [
                 self._try(grant, rows, now, replaced=grant.key in newer_exists)
                 if grant.key in looked_at
@@ -79,13 +79,13 @@ class Aligner:
                 for grant in request
             ]
 
-        aligned = self._services.workers(align_those_of, by_request(rows.grants))
-        return replace(rows, grants=tuple(grant for those in aligned for grant in those))
+        synced = self._services.workers(sync_request, by_request(rows.grants))
+        return replace(rows, grants=tuple(grant for those in synced for grant in those))
 
     def _expire_together(self, rows: FirewallRows, now: datetime) -> FirewallRows:
         """Write the reason to all requests whose grants have ended, then seal those together.
 
-        What is out of the ordinary, or fails, is left for each grant to be looked at by itself.
+        Exceptions and failures are left to the step that looks at each grant by itself.
         """
         ended = ended_grants(rows, now)
         return self._expire_all(rows, ended, now)[0] if len(ended) >= _TOGETHER else rows
@@ -153,13 +153,13 @@ class Aligner:
         return not grant.proven or not is_held(grant, now) or not is_covered(grant, rows)
 
     def _try(self, grant: Grant, rows: FirewallRows, now: datetime, *, replaced: bool) -> Grant:
-        """Align one grant; where that fails, it is wanted no more, and no other grant is held up.
+        """Sync one grant; where that fails, it is wanted no more, and no other grant is held up.
 
         A request that did not answer proves nothing: its grant stays as it is until its end, and
         is not opened.
         """
         try:
-            return self._align(grant, rows, now, replaced=replaced)
+            return self._sync(grant, rows, now, replaced=replaced)
         except _UnansweredError as error:
             self._failures.note(grant, error)
             if is_held(grant, now) and is_covered(grant, rows) and not replaced:
@@ -169,7 +169,7 @@ class Aligner:
             self._failures.note(grant, error)
         return grant if grant.is_sealed else replace(grant, sealed_at=now, proven=False)
 
-    def _align(self, grant: Grant, rows: FirewallRows, now: datetime, *, replaced: bool) -> Grant:
+    def _sync(self, grant: Grant, rows: FirewallRows, now: datetime, *, replaced: bool) -> Grant:
         request, port, front = self._place(grant)
         if request is None or port is None or front is None or not _may_be_open(port):
             # Closing, ended or never accepted: a forged row, or one whose request was lost, has

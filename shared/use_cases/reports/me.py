@@ -1,4 +1,4 @@
-"""What a caller is and holds, as the app sees it: actions at each scope, and what bounds them."""
+"""The caller's own report: identity, actions at each scope, and limits."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -29,14 +29,14 @@ class HeldActions:
 
 @dataclass(frozen=True)
 class Me:
-    """What a caller holds, and how many ports are open or waiting for the caller."""
+    """A caller's permissions, and the number of ports open or waiting for the caller."""
 
     held: tuple[HeldActions, ...]
     ports: int
 
 
 def describe_caller(services: MeParts, caller: Principal, scopes: Iterable[str]) -> Me:
-    """Return what a caller holds at some scopes, and how many ports the caller holds.
+    """Return a caller's permissions at some scopes, and the number of the caller's ports.
 
     Raises TooManyRequestsError at the bound of role reads, and UnavailableError where a check
     cannot be made: an action that is held must not look as if it were not.

@@ -1,4 +1,4 @@
-"""What people decide about a request after it was made: approve, deny, revoke, extend."""
+"""Decisions on a request after it was made: approve, deny, revoke, extend."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -103,7 +103,7 @@ class DecideParts(
 
 @dataclass(frozen=True)
 class Caller:
-    """Who acts, and which app carried the message, if one did."""
+    """The person who acts, and the app that carried the message, if one did."""
 
     person: Principal
     relayed_by: Principal | None = None
@@ -134,7 +134,7 @@ def decide(
         raise NotFoundError(f"There is no request '{request_id}'.", code="RequestNotFound")
     record_change(services, request, decided)
     _tell(services, decided, caller, "approved" if approved else "denied", comment)
-    _carry_on(services, decided)
+    _start_allowed(services, decided)
     return decided
 
 
@@ -164,7 +164,7 @@ def _recheck_extension(services: DecideParts, request: AccessRequest) -> int:
     return approvals_for_extension(policy, request)
 
 
-def _carry_on(services: DecideParts, request: AccessRequest) -> None:
+def _start_allowed(services: DecideParts, request: AccessRequest) -> None:
     """Start what a decision allowed: opening, or copying a later end to the grants."""
     if any(port.status is Status.INITIATING and not port.fronts for port in request.ports):
         services.queues.send_request(request.id)
@@ -183,7 +183,7 @@ def time_out_approval(services: ApprovalTimeoutParts, stored: RequestRow) -> Req
 def revoke(
     services: RevokeParts, request_id: str, caller: Caller, *, vm_id: str = "", reason: str = ""
 ) -> AccessRequest:
-    """Close a request before its end, or its ports on one VM: one's own, or by right anybody's."""
+    """Close a request early, or its ports on one VM: the caller's own, or by permission any."""
     require_short("comment", reason)
     request = find_request(services, request_id, caller.person, Action.REVOKE)
     chosen = _chosen(request, vm_id)

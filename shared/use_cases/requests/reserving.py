@@ -51,7 +51,7 @@ class FrontParts(HasPolicies, HasWorkers, Protocol):
 
 
 def read_held(services: HeldParts, requestor: str) -> Held:
-    """Read what a requestor holds, from the ledger and the list side by side."""
+    """Read a requestor's reservations, from the ledger and the list side by side."""
     live = services.requests.live_rows
     ledger, listed = services.side_by_side(
         partial(live.ledger, requestor), partial(live.listed, requestor)
@@ -112,7 +112,7 @@ def _try(work: Callable[[], object]) -> object:
 def give_back(services: HasRequests, request: AccessRequest, grants: Mapping[str, int]) -> None:
     """Give back what a request has reserved that will not be stored.
 
-    What this cannot reach counts until the grace is over: then it is given back when it is in the
+    A row that cannot be written counts until the grace is over. Then it is given back, once in the
     way.
     """
     _give_back_grants(services, request, grants)

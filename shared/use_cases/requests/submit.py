@@ -101,7 +101,7 @@ class SubmitParts(
 
 @dataclass(frozen=True)
 class PolicyRequest:
-    """What a caller asks for, and how it looked on the wire where clients compare that."""
+    """A caller's request under its policy, with its wire form where clients compare that."""
 
     policy: Policy
     asked: Asked
@@ -244,7 +244,7 @@ def _take_place(
     """Reserve what a request will hold, and note what must be looked at, before it is stored.
 
     Returns the request under the id it is to have: an earlier call of the same idempotency key may
-    have stopped half-way. What is refused leaves nothing reserved.
+    have stopped half-way. A refused request leaves nothing reserved.
     """
     is_only = reserve(services, request, grants, held)
     try:
@@ -366,7 +366,7 @@ def find_request(
 
 
 def read_request(services: FindRequestParts, request_id: str, caller: Principal) -> AccessRequest:
-    """Read one's own request, or by right anybody's."""
+    """Read a request: the caller's own, or with permission any."""
     request = find_request(services, request_id, caller, Action.READ)
     if caller.key not in parties_of(request):
         enforce_on_found(services, caller, Action.READ, [request.policy_id])
@@ -374,6 +374,6 @@ def read_request(services: FindRequestParts, request_id: str, caller: Principal)
 
 
 def parties_of(request: AccessRequest) -> set[str]:
-    """Return who may always look: the requestor, and the app that carried the request."""
+    """Return the principals that may always read: the requestor and the relaying app."""
     relay = {request.relayed_by.key} if request.relayed_by else set()
     return {request.requestor.key} | relay

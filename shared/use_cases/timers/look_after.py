@@ -59,7 +59,7 @@ def _reschedule(services: LookAfterParts, dues: list[Due], again: datetime | Non
 def _settle_request(services: LookAfterParts, due: Due) -> datetime | None:
     """Send a request on its way where it is stuck; return when to look again, None: never.
 
-    What happened long before the due row was written had a due row of its own.
+    An end long before the due row was written had a due row of its own.
     """
     request_id = due.subject
     held = services.requests.get(request_id)

@@ -68,7 +68,7 @@ def other_partition(partition: str) -> str:
 
 
 def _after(prefix: str) -> str:
-    """Return what sorts after every partition that begins with a prefix."""
+    """Return the key that sorts after every partition with a prefix."""
     return prefix[:-1] + chr(ord(prefix[-1]) + 1)
 
 

@@ -104,7 +104,7 @@ def _delete(table: Table, rows: Iterable[Row]) -> int:
 
 @dataclass(frozen=True)
 class _Round:
-    """What one walk goes by: the end of what is kept, and what is still watched."""
+    """The bounds of one walk: the oldest row that is kept, and the requests still watched."""
 
     before: datetime | None  # None: requests are kept for ever
     watched: frozenset[str]
@@ -113,7 +113,7 @@ class _Round:
 def _purge_requests(services: RetentionParts) -> int:
     """Walk on over requests and reserved keys, and purge those that are past their retention."""
     before = services.clock() - services.keep_requests if services.keep_requests else None
-    # NB. What is watched is read first: a request that has ended is never watched again.
+    # NB. The watched requests are read first: a request that has ended is never watched again.
     watched = frozenset(due.subject for due in services.due.until(_EVER))
     this_round = _Round(before, watched)
     partition, key = _noted(services)
@@ -159,7 +159,7 @@ def _purge_row(services: RetentionParts, this_round: _Round, row: Row) -> bool:
         if row.partition.startswith(REPEATS):
             over = is_purgeable(row, services.clock())
         else:
-            over = _let_go(services, this_round, unpack_request(row.values))
+            over = _unlist_purgeable(services, this_round, unpack_request(row.values))
         if over:
             services.tables.requests.delete(row)
     except UnreadableRowError as error:
@@ -173,7 +173,7 @@ def _purge_row(services: RetentionParts, this_round: _Round, row: Row) -> bool:
     return over
 
 
-def _let_go(services: RetentionParts, this_round: _Round, request: AccessRequest) -> bool:
+def _unlist_purgeable(services: RetentionParts, this_round: _Round, request: AccessRequest) -> bool:
     """Take a request that has had its time off the lists; False: it is kept."""
     if not request.is_final or not all(_ended(port, this_round.before) for port in request.ports):
         return False
