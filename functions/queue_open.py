@@ -1,6 +1,7 @@
 """open_access, converge_firewall and apply_policy, and what happens when they cannot."""
 
 import json
+from datetime import datetime
 
 import azure.functions as func
 
@@ -31,7 +32,8 @@ def open_access(message: func.QueueMessage) -> None:
 def converge_firewall(message: func.QueueMessage) -> None:
     """Make one firewall hold what its rows say."""
     try:
-        converge_on_message(app().services, _key(message, "firewall"))
+        firewall_id = _key(message, "firewall")
+        converge_on_message(app().services, firewall_id, _sent_at(message))
     finally:
         sweep.sweep_if_late(app().services)
 
@@ -91,6 +93,12 @@ def _key(message: func.QueueMessage, name: str) -> str:
     if not isinstance(value, str) or not value:
         raise ValueError(f"the message carries no '{name}'")
     return value
+
+
+def _sent_at(message: func.QueueMessage) -> datetime | None:
+    """Return when a message was sent; None where it does not say so with an offset from UTC."""
+    sent_at: datetime | None = message.insertion_time
+    return sent_at if sent_at and sent_at.tzinfo else None
 
 
 def _text(message: func.QueueMessage) -> str:

@@ -171,6 +171,7 @@ class Message:
 
     kind: str
     subject: str
+    inserted_at: datetime
     visible_at: datetime
     attempts: int = 0
 
@@ -209,7 +210,8 @@ class MemoryQueues:
         return self.poison_count
 
     def _send(self, message_type: str, subject: str, delay: timedelta) -> None:
-        self.waiting.append(Message(message_type, subject, self._clock() + delay))
+        now = self._clock()
+        self.waiting.append(Message(message_type, subject, now, now + delay))
 
     def visible(self) -> list[Message]:
         """Return what a worker would be handed now."""

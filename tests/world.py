@@ -2,7 +2,7 @@
 
 import itertools
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from shared.domain.model import (
@@ -182,7 +182,7 @@ class World:
         """Hand one message to its function, as the host does: deleted only on success."""
         message.attempts += 1
         try:
-            self.run(message.kind, message.subject)
+            self.run(message.kind, message.subject, message.inserted_at)
         except Exception as error:  # noqa: BLE001 - the host catches everything
             self.telemetry.fault("test.message.failed", error)
             message.visible_at = self.clock() + _VISIBLE_AGAIN
@@ -193,12 +193,12 @@ class World:
         if message in self.queues.waiting:
             self.queues.waiting.remove(message)
 
-    def run(self, message_type: str, subject: str) -> None:
-        """Run the function of a queue."""
+    def run(self, message_type: str, subject: str, sent_at: datetime | None = None) -> None:
+        """Run the function of a queue for a message that was sent at an instant."""
         if message_type == "request":
             opening.open_access(self.services, subject)
         elif message_type == "firewall":
-            converge_on_message(self.services, subject)
+            converge_on_message(self.services, subject, sent_at)
         else:
             protection.apply_policy(self.services, subject)
 

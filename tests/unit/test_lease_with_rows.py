@@ -161,8 +161,9 @@ def test_a_close_whose_sealing_fails_goes_on_under_the_lease(
 def test_a_second_message_for_an_end_reads_no_firewall(world: World) -> None:
     """The rows show a close that was proven a moment ago, and that read saw the whole firewall."""
     world.ask(DB, minutes=5)
+    sent_at = world.clock()
     world.clock.advance(301)
-    world.run("firewall", NSG_SUBNET)
+    world.run("firewall", NSG_SUBNET, sent_at)
     reads: list[str] = []
     read = world.firewall.read
 
@@ -171,11 +172,22 @@ def test_a_second_message_for_an_end_reads_no_firewall(world: World) -> None:
         return read(firewall_id)
 
     world.firewall.read = noting  # type: ignore[method-assign]
-    assert converge_on_message(world.services, NSG_SUBNET) is Outcome.DONE
+    assert converge_on_message(world.services, NSG_SUBNET, sent_at) is Outcome.DONE
     assert reads == []
     world.clock.advance(11)
-    assert converge_on_message(world.services, NSG_SUBNET) is Outcome.DONE
+    assert converge_on_message(world.services, NSG_SUBNET, sent_at) is Outcome.DONE
     assert reads == [NSG_SUBNET]
+
+
+def test_a_message_that_was_sent_after_a_close_reads_the_firewall(world: World) -> None:
+    """Reconcile may have found drift since the read that proved the close."""
+    world.ask(DB, minutes=5)
+    world.clock.advance(301)
+    world.run("firewall", NSG_SUBNET)
+    world.firewall.groups[NSG_SUBNET.lower()].clear()
+    world.clock.advance(1)
+    converge_on_message(world.services, NSG_SUBNET, world.clock())
+    assert world.firewall.ours(NSG_SUBNET)
 
 
 def test_a_message_after_a_close_still_opens_what_came_since(world: World) -> None:

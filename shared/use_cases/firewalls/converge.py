@@ -5,7 +5,7 @@ list of grants would meet a fresh firewall, and a colleague's new rule be taken 
 """
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import Enum
 from functools import partial
 from typing import Protocol
@@ -136,11 +136,14 @@ def converge(
     return Outcome.DONE
 
 
-def converge_on_message(services: ConvergeParts, firewall_id: str) -> Outcome:
+def converge_on_message(
+    services: ConvergeParts, firewall_id: str, sent_at: datetime | None = None
+) -> Outcome:
     """Converge for a message, which may come a moment before the end it was sent for.
 
     That moment is waited for first, unless there is something to do: a read would be for nothing.
-    So would one be where another message for the same end led to a close a moment ago.
+    So would one be where another message for the same end led to a close a moment ago, and this
+    one was sent before that.
     Where the rows cannot be read, what has ended by its rule's own text is closed first; raises
     where they still cannot be read then, so that the message comes back.
     """
@@ -150,9 +153,8 @@ def converge_on_message(services: ConvergeParts, firewall_id: str) -> Outcome:
         _close_unread(services, firewall_id, error)
         rows, lease = services.rows.read_with_lease(firewall_id)
     if not is_left_over(rows) and not await_end(services, rows):
-        since = services.clock() - _SAME_END
-        grace = services.pace(firewall_id).grace
-        if is_proven_since(rows, since, services.clock(), grace):
+        now, grace = services.clock(), services.pace(firewall_id).grace
+        if is_proven_since(rows, max(sent_at or now, now - _SAME_END), now, grace):
             return Outcome.DONE
     before = expire_single(services, firewall_id, rows, lease)
     outcome = converge(services, firewall_id, before=before)
