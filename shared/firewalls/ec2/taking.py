@@ -81,9 +81,10 @@ class _Planner:
             if meets(rule, self._ports):
                 self._take(rule, reason)
         self._adopt()
-        for block in self._blocks:
-            if block not in self._takers:
-                self._give_back(block)
+        givers = [block for block in self._blocks if block not in self._takers]
+        self._restore_whole_rules(givers)
+        for block in givers:
+            self._give_back(block)
         self._drop_empty_ledger()
         findings = {allow.key: self._find_allow(wanted=allow.wanted) for allow in self._allows}
         findings |= {block.key: self._find(block) for block in self._blocks}
@@ -219,6 +220,17 @@ class _Planner:
         ]
         found = {held.id: held for held in ledger} | self._memory[block.key]
         return [held for key, held in sorted(found.items()) if held_mark(key) not in self._keep]
+
+    def _restore_whole_rules(self, givers: list[Block]) -> None:
+        """Restore rules that meet no governed port before pieces of wider rules.
+
+        A group holds one rule for each range and source. A piece in place of a whole rule would
+        be removed with the other pieces once the wider rule is whole again.
+        """
+        for block in givers:
+            for held in self._held_by(block):
+                if not held.ports_of(self._ports):
+                    self._restore(held, frozenset(), block.key)
 
     def _give_back(self, block: Block) -> None:
         for held in self._held_by(block):
