@@ -158,6 +158,8 @@ class Case:
 @example([_ssh(0, 24), _ssh(23, 24)], [{22, 24}, {22}], "in order")
 @example([_ssh(23, 3390), _ssh(23, 25)], [{24, 26}, {26}], "in order")
 @example([_ssh(20, 3390), _ssh(25, 3388)], [{22}, {3389, 26}, {24}], "in order")
+# A piece that both rules need outlives the rule whose tag it has.
+@example([_ssh(0, 23), _ssh(23, 24)], [{22}, {24}], "in order")
 def test_protection_and_removal_restore_exactly(
     rules: list[Any], policies: list[set[int]], order: str
 ) -> None:

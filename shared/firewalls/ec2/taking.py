@@ -282,7 +282,7 @@ class _Planner:
         surplus = [
             rule
             for rule in self._rules.values()
-            if (rule.piece_of == held.id or (rule.id == held.id and held.continues_as(rule)))
+            if self._is_left_of(rule, held)
             and rule.identity not in wanted
             and any(
                 _lies_in(rule, target) and rule.identity != target.identity for target in targets
@@ -291,6 +291,15 @@ class _Planner:
         for rule in surplus:
             self._changes.add(Change(TRIM, rule.id, target_of(rule), (key,), body=rule))
         return not surplus
+
+    def _is_left_of(self, rule: Rule, held: Held) -> bool:
+        """Tell whether a rule is what is left of a held one, or of one that is held no more.
+
+        A piece that two held rules need has the tag of one of them, and may outlive it.
+        """
+        is_orphan = bool(rule.piece_of) and rule.piece_of not in self._known
+        is_stem = rule.id == held.id and held.continues_as(rule)
+        return rule.piece_of == held.id or is_orphan or is_stem
 
     def _needed_identities(self) -> set[Identity]:
         """Return the rules that held rules leave while ports of theirs are governed."""
