@@ -3,8 +3,8 @@
 # make run     set everything up, start the local stack, stay until interrupted
 # make test    set everything up, run all tests, in a new order each time; then again in the same:
 #              PYTEST_ADDOPTS=--randomly-seed=<the seed it printed> make test
-#              TEST_PROCESSES=0 make test runs the tests that wait for servers one at a time; the
-#              others run beside them in any case (local/run_tests.py)
+#              TEST_PROCESSES=0 make test runs the tests that wait for servers one at a time, not
+#              one for each core; the others run beside them in any case (local/run_tests.py)
 # make check   formatting, linting, types (of the page too), layers, words, CloudFormation templates
 # make screenshots   pictures of every screen of the page into docs/images/all, and those that the
 #              documentation shows into docs/images; needs chromium

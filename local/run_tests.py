@@ -64,10 +64,9 @@ def environment(given: Mapping[str, str]) -> dict[str, str]:
 def _waiting() -> list[str]:
     """Return the command of the tests that wait for servers.
 
-    They mostly wait, so that one process more than there are cores pays. TEST_PROCESSES=0 runs
-    one test at a time.
+    TEST_PROCESSES says how many run at once, 0 one test at a time; else one for each core.
     """
-    processes = os.environ.get("TEST_PROCESSES", str(_CORES + 1))
+    processes = os.environ.get("TEST_PROCESSES", str(_CORES))
     return _python("pytest", "-n", processes, *_SIDE_BY_SIDE, *WAITING)
 
 

@@ -13,12 +13,15 @@ from tests.package import build
 # Within these the order is the seed's, as everywhere.
 LONGEST_FIRST = (
     "tests/e2e/test_sigkill.py",
+    "tests/contract/test_ec2_property.py",
+    "tests/judgement/",
+    "tests/faults/test_crash_every_step.py",
+    "tests/contract/provider/test_azure_firewall_foreign.py",
     "tests/e2e/",
     "tests/cli/",
     "tests/clients/",
     "local/tests/test_functions_host",
     "local/tests/demo/",
-    "tests/judgement/",
     "tests/faults/",
     "tests/contract/",
     "local/tests/",

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from local.aws.app import edit_rules
@@ -45,6 +45,10 @@ RULES = st.lists(
     max_size=7,
 )
 POLICIES = st.lists(st.sets(st.sampled_from(GOVERNED), min_size=1), min_size=1, max_size=2)
+
+
+def _ssh(low: int, high: int) -> tuple[Any, ...]:
+    return ("tcp", low, high, "0.0.0.0/0", "", {})
 
 
 class KilledError(BaseException):
@@ -150,6 +154,12 @@ class Case:
 @given(
     rules=RULES, policies=POLICIES, order=st.sampled_from(["in order", "in reverse", "together"])
 )
+# What the first policy leaves of the wider rule is as wide as the whole other rule.
+@example([_ssh(0, 24), _ssh(23, 24)], [{22, 24}, {22}], "in order")
+@example([_ssh(23, 3390), _ssh(23, 25)], [{24, 26}, {26}], "in order")
+@example([_ssh(20, 3390), _ssh(25, 3388)], [{22}, {3389, 26}, {24}], "in order")
+# A piece that both rules need outlives the rule whose tag it has.
+@example([_ssh(0, 23), _ssh(23, 24)], [{22}, {24}], "in order")
 def test_protection_and_removal_restore_exactly(
     rules: list[Any], policies: list[set[int]], order: str
 ) -> None:

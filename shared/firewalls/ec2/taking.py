@@ -81,9 +81,10 @@ class _Planner:
             if meets(rule, self._ports):
                 self._take(rule, reason)
         self._adopt()
-        for block in self._blocks:
-            if block not in self._takers:
-                self._give_back(block)
+        givers = [block for block in self._blocks if block not in self._takers]
+        self._restore_whole_rules(givers)
+        for block in givers:
+            self._give_back(block)
         self._drop_empty_ledger()
         findings = {allow.key: self._find_allow(wanted=allow.wanted) for allow in self._allows}
         findings |= {block.key: self._find(block) for block in self._blocks}
@@ -220,6 +221,17 @@ class _Planner:
         found = {held.id: held for held in ledger} | self._memory[block.key]
         return [held for key, held in sorted(found.items()) if held_mark(key) not in self._keep]
 
+    def _restore_whole_rules(self, givers: list[Block]) -> None:
+        """Restore rules that meet no governed port before pieces of wider rules.
+
+        A group holds one rule for each range and source. A piece in place of a whole rule would
+        be removed with the other pieces once the wider rule is whole again.
+        """
+        for block in givers:
+            for held in self._held_by(block):
+                if not held.ports_of(self._ports):
+                    self._restore(held, frozenset(), block.key)
+
     def _give_back(self, block: Block) -> None:
         for held in self._held_by(block):
             ports = held.ports_of(self._ports)
@@ -270,7 +282,7 @@ class _Planner:
         surplus = [
             rule
             for rule in self._rules.values()
-            if (rule.piece_of == held.id or (rule.id == held.id and held.continues_as(rule)))
+            if self._is_left_of(rule, held)
             and rule.identity not in wanted
             and any(
                 _lies_in(rule, target) and rule.identity != target.identity for target in targets
@@ -279,6 +291,15 @@ class _Planner:
         for rule in surplus:
             self._changes.add(Change(TRIM, rule.id, target_of(rule), (key,), body=rule))
         return not surplus
+
+    def _is_left_of(self, rule: Rule, held: Held) -> bool:
+        """Tell whether a rule is what is left of a held one, or of one that is held no more.
+
+        A piece that two held rules need has the tag of one of them, and may outlive it.
+        """
+        is_orphan = bool(rule.piece_of) and rule.piece_of not in self._known
+        is_stem = rule.id == held.id and held.continues_as(rule)
+        return rule.piece_of == held.id or is_orphan or is_stem
 
     def _needed_identities(self) -> set[Identity]:
         """Return the rules that held rules leave while ports of theirs are governed."""
