@@ -137,7 +137,7 @@ def test_a_request_lost_during_a_decision_is_not_found(what: str) -> None:
     assert world.tables.requests.rows == before
 
 
-def test_a_firewall_that_a_vm_has_left_holds_nothing_for_it_and_is_forgotten(world: World) -> None:
+def test_a_firewall_that_a_vm_has_left_holds_nothing_for_it_and_is_purgeable(world: World) -> None:
     """The deny on the group that no longer stands in front of it goes, and so does the note."""
     world.machines.add(WEB, Attachment(NSG_SUBNET, ("10.0.0.4",)))
     protection.apply_policy(world.services, POLICY)

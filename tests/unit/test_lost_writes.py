@@ -217,7 +217,7 @@ def test_a_copied_end_that_was_overtaken_is_aligned_at_the_next_look(world: Worl
     assert world.status(request.id) is Status.REVOKED
 
 
-def test_a_sealed_grant_that_changed_is_forgotten_by_a_later_sweep(world: World) -> None:
+def test_a_sealed_grant_that_changed_is_purgeable_by_a_later_sweep(world: World) -> None:
     """A delete that lost stops no other, and nothing is kept for ever."""
     world.ask(DB, minutes=5)
     world.ask(DB, minutes=5, who=BOB)

@@ -39,6 +39,7 @@ from shared.use_cases.parts import (
     HasNewId,
     HasPace,
     HasPolicies,
+    HasPurges,
     HasQueues,
     HasRequests,
     HasSideBySide,
@@ -53,7 +54,7 @@ from shared.use_cases.permission import (
     enforce_for_missing,
     enforce_on_found,
 )
-from shared.use_cases.requests.idempotency import Repeat, find_repeated, reserve_key
+from shared.use_cases.requests.idempotency import Repeat, find_repeated, note_end, reserve_key
 from shared.use_cases.requests.paces import LengthParts, check_lengths
 from shared.use_cases.requests.reserving import (
     Fronts,
@@ -91,6 +92,7 @@ class SubmitParts(
     HasNewId,
     HasPace,
     HasPolicies,
+    HasPurges,
     HasQueues,
     HasTables,
     HasTelemetry,
@@ -246,21 +248,28 @@ def _take_place(
     try:
         reserved = reserve_key(services, request, repeat)
         if reserved.id == request.id:
-            _note(services, request, grants)
+            _note(services, request, grants, repeat)
             return request
     except Exception:
         give_back(services, request, grants)
         raise
     give_back(services, request, grants)
     reserve(services, reserved, grants)
-    _note(services, reserved, grants)
+    _note(services, reserved, grants, repeat)
     return reserved
 
 
-def _note(services: SubmitParts, request: AccessRequest, firewalls: Iterable[str]) -> None:
+def _note(
+    services: SubmitParts,
+    request: AccessRequest,
+    firewalls: Iterable[str],
+    repeat: Repeat | None,
+) -> None:
     now = services.clock()
     looks = [now + MINUTE, *([request.approval.deadline] if request.approval else [])]
     watch = [partial(services.due.add, at, "request", request.id, since=now) for at in looks]
+    if repeat is not None:
+        watch.append(partial(note_end, services, request.policy_id, repeat))
     services.side_by_side(*watch, *services.requests.listings(request, firewalls))
 
 

@@ -26,6 +26,7 @@ from shared.use_cases.parts import (
     HasKeepRequests,
     HasNames,
     HasPolicies,
+    HasPurges,
     HasScopes,
     HasTables,
     HasTelemetry,
@@ -66,6 +67,7 @@ class ReconcileParts(
     HasKeepActivity,
     HasKeepRequests,
     HasNames,
+    HasPurges,
     HasScopes,
     Protocol,
 ):
