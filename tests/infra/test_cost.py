@@ -185,6 +185,7 @@ def _measured(patch: pytest.MonkeyPatch) -> dict[str, Count]:
     world.services = replace(world.services, **kept)  # type: ignore[arg-type]  # the defaults
     world.protect()
     world.pass_time(30)
+    reconcile(world.services)  # the first one marks that each policy is noted by its VMs
     with patch.context() as within:
         meter = Meter(within, world)
         idle = meter.during(world.sweep)

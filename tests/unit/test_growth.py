@@ -2,22 +2,19 @@
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
 from bench.counting import Count, CountingTables
-from shared.domain.errors import InvalidInputError, TooManyRequestsError
+from shared.domain.errors import InvalidInputError
 from shared.domain.ids import digest, key_of
 from shared.domain.model import Policy, PolicyState, PolicyVm, Principal
 from shared.domain.policy import Asked, AskedPort
 from shared.domain.request import change_ports
-from shared.ports import Row
 from shared.store.audit import Fact
 from shared.store.keys import policy_key
 from shared.store.policies import VmRow
 from shared.store.purge import Ended, PurgeType
-from shared.use_cases.grants import grant_of
 from shared.use_cases.reports import activity
 from shared.use_cases.reports.policies import PolicyScope, read_policies
 from shared.use_cases.requests.listing import RequestFilter, list_requests
@@ -30,8 +27,6 @@ from tests.world import (
     ALICE,
     BOB,
     GROUP,
-    NSG_NIC,
-    NSG_SUBNET,
     POLICY,
     SOURCE,
     SUBSCRIPTION,
@@ -344,50 +339,3 @@ def test_retention_does_not_grow_with_what_is_not_due() -> None:
 
     few, many = run(10), run(1000)
     assert (few.calls, few.rows) == (many.calls, many.rows)
-
-
-@pytest.mark.parametrize("firewall", [NSG_NIC, NSG_SUBNET.replace("subnet", "other")])
-def test_initiate_reads_no_grants_to_count_them(firewall: str) -> None:
-    """A request reads as much beside ten grants as beside hundreds, on its firewall or another."""
-
-    def send(count: int) -> Count:
-        world = with_unrelated_policies(0)
-        request = world.ask(WEB, 3389, who=BOB)
-        port = request.ports[0]
-        grant = replace(grant_of(request, port, (port.fronts or ())[0]), firewall_id=firewall)
-        for number in range(count):
-            other = replace(grant, request_id=f"{request.id[:-8]}f{number:07}")
-            world.services.rows.insert_grant(other)
-        tables = counted(world)
-        world.ask(WEB, work=False)
-        return tables.count
-
-    few, many = send(10), send(300)
-    assert (few.calls, few.rows) == (many.calls, many.rows)
-    assert not many.calls["firewalls.query"]
-
-
-def test_grants_are_counted_by_keys_near_the_limit() -> None:
-    """Where half of a firewall's limit is reserved, its grants count, of each one column is read."""
-    world = with_unrelated_policies(0)
-    world.services = replace(world.services, most_grants=3)
-    request = world.ask(WEB, 3389, who=BOB)
-    for firewall in (NSG_NIC, NSG_SUBNET):
-        world.services.requests.live_rows.give_back_grants(firewall, request.id)
-    port = request.ports[0]
-    grant = grant_of(request, port, (port.fronts or ())[0])
-    world.services.rows.insert_grant(replace(grant, request_id=f"{request.id[:-1]}f"))
-    read: list[Row] = []
-    real = world.tables.firewalls.query
-
-    def query(partition: str, **more: Any) -> list[Row]:
-        read.extend(found := real(partition, **more))
-        return found
-
-    world.tables.firewalls.query = query  # type: ignore[method-assign]
-    world.ask(WEB, work=False)
-    assert read == []
-    with pytest.raises(TooManyRequestsError):
-        world.ask(WEB, work=False)
-    assert len(read) > 1
-    assert {name for row in read for name in row.values} <= {"sealed"}

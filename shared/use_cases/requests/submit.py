@@ -318,14 +318,15 @@ def new_request(services: NewRequestParts, new: PolicyRequest) -> AccessRequest:
 def policy_covering(services: HasPolicies, vm_id: str, ports: Sequence[int]) -> str:
     """Find by key the policy that governs a VM's ports; raises NotFoundError.
 
-    The policies of the subscription are read where no note leads to one: it is not applied yet, an
-    older version applied it, or there is none.
+    NB. Where no note leads to one, the policies of the subscription are read, until reconcile has
+    found a note of each VM of each policy: those of an older version had none.
     """
     ids = services.policies.policies_of(vm_id)
     noted = [held.policy for each in ids if (held := services.policies.get(each))]
-    covering = _listing(noted, vm_id) or _listing(
-        services.policies.listed(parse_machine_id(vm_id).subscription), vm_id
-    )
+    covering = _listing(noted, vm_id)
+    if not covering and not services.policies.all_noted():
+        of_subscription = services.policies.listed(parse_machine_id(vm_id).subscription)
+        covering = _listing(of_subscription, vm_id)
     if not covering:
         raise NotFoundError(
             f"VM '{name_of(vm_id)}' is in no policy; ask an administrator to protect it.",
