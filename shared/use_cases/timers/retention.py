@@ -77,7 +77,7 @@ def purge_old(services: RetentionParts) -> None:
 
 
 def _purge_activity(services: RetentionParts) -> int:
-    """Forget the facts of the oldest days that are past their time, whole days only."""
+    """Purge the audit events of the oldest days that are past their time, whole days only."""
     if not services.keep_activity:
         return 0
     table = services.tables.activity
@@ -88,7 +88,7 @@ def _purge_activity(services: RetentionParts) -> int:
 
 
 def _purge_closes(services: HasTables) -> int:
-    """Forget how late closes were, but for the newest, which are all that is ever looked at."""
+    """Purge the lateness of closes, but for the newest, which alone are read."""
     table = services.tables.activity
     return _delete(table, table.query(CLOSES, limit=KEPT_CLOSES + PIECE)[KEPT_CLOSES:])
 
