@@ -77,7 +77,7 @@ def _settle_request(services: LookAfterParts, due: Due) -> datetime | None:
     fold_dues(services, request)
     if request.is_final:
         services.requests.remove_live(request)
-        _note_end(services, request)
+        services.purges.add(PurgeType.REQUEST, filter(None, [end_of(request)]))
         return None
     for firewall_id in seal_closed(services, request):
         send_firewall(services, firewall_id)
@@ -90,13 +90,6 @@ def _settle_request(services: LookAfterParts, due: Due) -> datetime | None:
         return now + MINUTE
     approval = pending(request)
     return approval.deadline if approval else None
-
-
-def _note_end(services: HasPurges, request: AccessRequest) -> None:
-    """Note when a request ended: retention purges it by that."""
-    ended = end_of(request)
-    if ended is not None:
-        services.purges.add(PurgeType.REQUEST, [ended])
 
 
 def _end_overdue(services: LookAfterParts, request: AccessRequest) -> AccessRequest:
