@@ -353,8 +353,22 @@ def get_request(services: HasRequests, request_id: str) -> AccessRequest:
     """Read a request; raises NotFoundError. The key of another row is no request's id."""
     found = services.requests.get(request_id) if is_request_id(request_id) else None
     if found is None:
-        raise NotFoundError(f"There is no request '{request_id}'.", code="RequestNotFound")
+        raise _no_request(request_id)
     return found.request
+
+
+def change_request(
+    services: HasRequests, request_id: str, step: Callable[[AccessRequest], AccessRequest]
+) -> AccessRequest:
+    """Apply one step to a request; raises NotFoundError."""
+    changed = services.requests.change(request_id, step)
+    if changed is None:
+        raise _no_request(request_id)
+    return changed
+
+
+def _no_request(request_id: str) -> NotFoundError:
+    return NotFoundError(f"There is no request '{request_id}'.", code="RequestNotFound")
 
 
 def find_request(
