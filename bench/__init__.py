@@ -1,1 +1,1 @@
-"""What the app costs, measured against the obvious way to build it: python -m bench."""
+"""The app's cost, measured against the obvious way to build it: python -m bench."""

@@ -1,4 +1,4 @@
-"""What `jit --help` costs to start, against a bare click program of as many commands."""
+"""The start time of `jit --help`, against a bare click program of as many commands."""
 
 import os
 import statistics

@@ -39,7 +39,7 @@ def count_calls(calls: Iterable[Json], caller: str, name: str) -> Json:
 
 @dataclass
 class Count:
-    """What tables were asked for."""
+    """Counts the calls of tables."""
 
     rows: int = 0
     calls: Counter[str] = field(default_factory=Counter)

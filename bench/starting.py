@@ -1,4 +1,4 @@
-"""What a fresh interpreter costs: to load the app, to take in a request, to open one."""
+"""The cost of a fresh interpreter: to load the app, to take in a request, to open one."""
 
 import json
 import os

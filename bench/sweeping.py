@@ -1,4 +1,4 @@
-"""What a sweep reads and how long it takes, with few and with many grants open."""
+"""The reads and the duration of a sweep, with few and with many grants open."""
 
 import os
 import time
@@ -33,12 +33,12 @@ _SETTLE = 0.05
 class Silent:
     """Tells nothing: printing is not what is measured."""
 
-    def event(self, name: str, **facts: Value | None) -> None:
+    def event(self, name: str, **attributes: Value | None) -> None:
         """Pass over an event."""
 
-    def fault(self, name: str, error: BaseException, **facts: Value | None) -> None:
+    def fault(self, name: str, error: BaseException, **attributes: Value | None) -> None:
         """Show what failed."""
-        print(f"    {name}: {error} {facts}", flush=True)
+        print(f"    {name}: {error} {attributes}", flush=True)
 
 
 @dataclass(frozen=True)

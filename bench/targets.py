@@ -21,7 +21,7 @@ _HTTP_LIMIT = 230
 
 @dataclass(frozen=True)
 class Target:
-    """What is promised, what was found, and whether that keeps the promise."""
+    """A target, its measurement, and whether the measurement meets it."""
 
     text: str
     found: str

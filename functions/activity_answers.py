@@ -5,7 +5,7 @@ from typing import Any
 from functions.schemas.base import INSTANT, PORT, TEXT, Schema, object_of, one_of, paged
 from shared.domain.audit import Operation as AuditOperation
 from shared.domain.times import format_ticks
-from shared.store.audit import Fact
+from shared.store.audit import AuditEvent
 
 _RUNS = frozenset("=+-@\uff1d\uff0b\uff0d\uff20")
 COLUMNS = (
@@ -15,13 +15,13 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def activity_line(fact: Fact) -> dict[str, Any]:
+def activity_line(event: AuditEvent) -> dict[str, Any]:
     """Write an audit event; a field without a value is left out."""
     values = (
-        format_ticks(fact.at), fact.operation, fact.principal, fact.principal_name,
-        fact.on_behalf_of, fact.relayed_by, fact.request_id, fact.vm_id, fact.port,
-        fact.firewall_id, fact.policy_id, fact.source_address, fact.reason,
-        fact.authorized_by, fact.lateness_seconds, fact.old_digest, fact.new_digest, fact.changes,
+        format_ticks(event.at), event.operation, event.principal, event.principal_name,
+        event.on_behalf_of, event.relayed_by, event.request_id, event.vm_id, event.port,
+        event.firewall_id, event.policy_id, event.source_address, event.reason,
+        event.authorized_by, event.lateness_seconds, event.old_digest, event.new_digest, event.changes,
     )  # fmt: skip
     return {
         name: value for name, value in zip(COLUMNS, values, strict=True) if value not in {"", None}

@@ -64,7 +64,7 @@ def _entry_address(vm: PolicyVm, requests: Iterable[AccessRequest]) -> str:
 
 
 def port_rule(rule: PortRule) -> dict[str, Any]:
-    """Write what a policy allows on a port."""
+    """Write a policy's rule for a port."""
     return {
         "number": rule.number,
         "protocol": rule.protocol,

@@ -1,4 +1,4 @@
-"""Who makes the call at hand, noted so that its refusal goes on record."""
+"""The caller of the call at hand, noted so that its refusal goes on record."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,7 +33,7 @@ def a_call(call_id: str, what: str) -> Iterator[Calling]:
 
 
 def note_caller(principal: Principal) -> None:
-    """Note who makes the call at hand."""
+    """Note the caller of the call at hand."""
     calling = _at_hand.get()
     if calling is not None:
         calling.caller = principal

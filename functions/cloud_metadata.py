@@ -1,4 +1,4 @@
-"""What a client of Azure asks a resource manager first: where to sign in, and for which audience.
+"""The metadata that Azure's clients read first: the sign-in address and the audience.
 
 `az cloud register --endpoint-resource-manager` reads it. The shape is Azure Resource Manager's,
 which changed with its API versions. The app is the resource manager; the audience is its own, so
@@ -63,7 +63,7 @@ _BY_SIGN_IN = {
 
 @dataclass(frozen=True)
 class Here:
-    """What a client has to know of this app: its address, its audiences, where tokens come from."""
+    """The app's address, its audiences and its token issuer, for clients."""
 
     resource_manager: str
     audiences: tuple[str, ...]

@@ -46,7 +46,7 @@ _MEANT: dict[bool | None, ExtensionApproval] = {
 
 
 class ConditionsWire(Wire):
-    """What a policy asks for besides Defender's fields."""
+    """A policy's conditions besides Defender's fields."""
 
     justification_required: StrictBool = False
     justification_pattern: Annotated[

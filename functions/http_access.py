@@ -110,7 +110,7 @@ def _dry_run(new: submission.NewRequest) -> func.HttpResponse:
     ),
 )
 def get_request(req: func.HttpRequest) -> func.HttpResponse:
-    """Say what became of a request: 202 while a poller has to come again, then 200."""
+    """Return the state of a request: 202 while a poller has to come again, then 200."""
     principal = caller(req)
     request = access.read_request(app().services, req.route_params["id"], principal)
     if is_undecided(request):
@@ -156,7 +156,7 @@ def _view(principal: Principal, request: AccessRequest) -> RequestView:
 
 @dataclass(frozen=True)
 class _Asking:
-    """Who asks, for whom, from where."""
+    """The caller, the requestor and the caller's address."""
 
     caller: Principal
     who: Caller

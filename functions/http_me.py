@@ -36,7 +36,7 @@ bp = func.Blueprint()
     ),
 )
 def get_me(req: func.HttpRequest) -> func.HttpResponse:
-    """Return who calls, from which address, with which actions, and what bounds a request."""
+    """Return the caller's identity, address, actions and limits."""
     principal = caller(req)
     scope = query_of(req, "scope").removesuffix("/")
     if scope and not is_scope(scope):

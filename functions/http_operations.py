@@ -1,4 +1,4 @@
-"""What happened and how the app is: activity and health."""
+"""The operations of activity and health."""
 
 import csv
 import io
@@ -48,12 +48,12 @@ _MOST = 1000
     ),
 )
 def get_activity(req: func.HttpRequest) -> func.HttpResponse:
-    """Return what happened, in pages, as JSON or CSV; without the right to read it, one's own."""
+    """Return audit events, in pages, as JSON or CSV; without the permission, the caller's own."""
     principal = caller(req)
     page = read_activity(app().services, principal, _asked(req))
     if req.params.get("format", "json") == "csv":
         return _csv(page)
-    body: dict[str, Any] = {"value": [activity_line(fact) for fact in page.facts]}
+    body: dict[str, Any] = {"value": [activity_line(event) for event in page.events]}
     if page.next:
         body["nextLink"] = absolute(req, f"/api/activity?{_query(req, page.next)}")
     return answer(HTTPStatus.OK, body)
@@ -98,8 +98,8 @@ def _csv(page: Page) -> func.HttpResponse:
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, quoting=csv.QUOTE_ALL)
     writer.writeheader()
-    for fact in page.facts:
-        writer.writerow({name: neutral(value) for name, value in activity_line(fact).items()})
+    for event in page.events:
+        writer.writerow({name: neutral(value) for name, value in activity_line(event).items()})
     headers = {"Content-Disposition": 'attachment; filename="activity.csv"'}
     if page.next:
         headers["x-next-skip-token"] = page.next
@@ -121,7 +121,7 @@ def _csv(page: Page) -> func.HttpResponse:
 def get_health(req: func.HttpRequest) -> func.HttpResponse:
     """Say whether the app closes what it opened: 200, or 503 where it may not.
 
-    Anybody may ask for the verdict, so that a test from outside needs no secret. The figures are
+    The verdict needs no permission, so that a test from outside needs no secret. The figures are
     for those who may read the activity.
     """
     health = app().health()

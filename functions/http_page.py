@@ -89,7 +89,7 @@ def _index() -> File:
 
 
 def page_settings(settings: Settings) -> dict[str, str]:
-    """Return what the page must know before it can sign a person in."""
+    """Return the settings that the page needs before sign-in."""
     scope = settings.token_scope
     return {
         "clientId": settings.page_client_id,

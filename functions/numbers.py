@@ -9,7 +9,7 @@ def whole_number(value: object) -> object:
     """Read digits in a text as the number they write: public scripts send `"number": "22"`.
 
     Digits alone, as JSON writes a number: no sign, blank, fraction, leading zero, nor digits of
-    another script. What is no text is left to the field. Raises ValueError.
+    another script. A value that is no text is left to the field. Raises ValueError.
     """
     if not isinstance(value, str):
         return value

@@ -1,4 +1,4 @@
-"""Who speaks, and for whom: a relay carries a named person's message under both identities."""
+"""Callers and relays: a relay carries a named person's message under both identities."""
 
 from typing import Annotated
 

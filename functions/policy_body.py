@@ -19,7 +19,7 @@ MAX_VMS = 500
 
 
 class PortRuleWire(OneSource):
-    """What a policy allows on a port."""
+    """A policy's rule for a port."""
 
     number: PortNumber
     protocol: Protocol

@@ -27,7 +27,7 @@ def query_of(req: func.HttpRequest, name: str) -> str:
 def is_dry_run(req: func.HttpRequest) -> bool:
     """Tell whether only an explanation is asked for.
 
-    NB. What is neither true nor false is refused: a dry run that is misspelt must not be real.
+    NB. A value other than true or false is refused: a misspelt dry run must not be real.
     """
     given = query_of(req, "dryRun").casefold()
     if given in {"", "false"}:
@@ -74,7 +74,7 @@ def token_of(req: func.HttpRequest) -> str:
 
 
 def link_to(req: func.HttpRequest, last: str) -> dict[str, str]:
-    """Return what goes beside `value`: nothing on the last page, as ARM has it."""
+    """Return the members beside `value`: none on the last page, as ARM has it."""
     return {"nextLink": next_link(req, last)} if last else {}
 
 

@@ -28,7 +28,7 @@ from shared.use_cases.reports.machines import Category, MachineReport, State
 
 
 def dry_run_request_answer(result: DryRun) -> dict[str, Any]:
-    """Write what a request would lead to."""
+    """Write the result of a request's dry run."""
     request = result.request
     return {
         **_dry_run(result),
@@ -37,7 +37,7 @@ def dry_run_request_answer(result: DryRun) -> dict[str, Any]:
 
 
 def dry_run_policy_answer(result: DryRun) -> dict[str, Any]:
-    """Write what a PUT would lead to."""
+    """Write the result of a PUT's dry run."""
     policy = result.policy
     return {**_dry_run(result), "policy": policy_answer(policy, []) if policy else None}
 
@@ -104,7 +104,7 @@ def private_addresses(machine: Machine) -> tuple[str, ...]:
 
 
 def _opening(exposure: Exposure) -> dict[str, Any]:
-    """Write what leaves a port open, in the words of its kind of firewall where it has any."""
+    """Write an exposure, in the words of its kind of firewall where it has any."""
     opening = exposure.opening
     return {
         "firewall": exposure.firewall_id,

@@ -85,7 +85,7 @@ class RequestVmWire(Wire):
 
 
 class _Asking(Wire):
-    """What both forms say of the request as a whole; the last two are ours."""
+    """The fields that both forms have for the whole request; the last two are ours."""
 
     justification: Justification | None = None
     break_glass: StrictBool = Field(
@@ -102,13 +102,13 @@ class InitiateWire(_Asking):
     virtual_machines: list[RequestVmWire] = Field(min_length=1, max_length=MAX_PORTS)
 
     @model_validator(mode="after")
-    def _not_too_many(self) -> "InitiateWire":
+    def _limit_ports(self) -> "InitiateWire":
         if sum(len(vm.ports) for vm in self.virtual_machines) > MAX_PORTS:
             raise ValueError(f"one request holds at most {MAX_PORTS} ports; send several")
         return self
 
     def said(self) -> str:
-        """Return what a request says, in one spelling: how repeats of it are recognised."""
+        """Return a request's content in one spelling, by which repeats of it are recognised."""
         return self.model_dump_json(by_alias=True, exclude_none=True)
 
 

@@ -1,4 +1,4 @@
-"""What every HTTP trigger shares: who calls, from where, the request id, and errors as ARM's."""
+"""Shared parts of every HTTP trigger: caller, address, request id, and errors as ARM's."""
 
 import json
 import re
@@ -210,7 +210,7 @@ def caller_address(req: func.HttpRequest) -> str:
 def plain_address(hop: str) -> str:
     """Strip the port from a hop: 203.0.113.7:50123, [2001:db8::1]:443, or the bare address.
 
-    NB. What carries a zone (fe80::1%eth0) is an address of the caller's own link, and no source.
+    NB. An address with a zone (fe80::1%eth0) belongs to the caller's own link, and is no source.
     """
     if hop.startswith("["):
         hop = hop[1:].partition("]")[0]

@@ -1,4 +1,4 @@
-"""What the bodies have in common.
+"""Shared parts of the bodies.
 
 Field names, order and spelling are the real service's (docs/api.md). Unknown fields are refused:
 a misspelt restriction must not be a restriction that is silently missing. Fields that the real

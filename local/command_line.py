@@ -30,7 +30,7 @@ class CommandLine:
     def run(self, person: str, *arguments: str, code: int = 0, given: str = "") -> Any:
         """Run a command and return its JSON; raises CommandFailedError for another exit code.
 
-        `given` is written to its stdin. What it writes to stderr is told below the command.
+        `given` is written to its stdin. Its stderr is printed below the command.
         """
         self.say(f"   {person}$ {shlex.join(['jit', *arguments])}")
         done = self._start(person, arguments, given)

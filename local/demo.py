@@ -290,8 +290,10 @@ def _check(happened: object, otherwise: str) -> None:
 
 def _vm_ids() -> dict[str, str]:
     resources = json.loads(ESTATE.read_text(encoding="utf-8"))["resources"]
-    kind = "microsoft.compute/virtualmachines"
-    return {_name(each["id"]): each["id"] for each in resources if each["type"].lower() == kind}
+    machine_type = "microsoft.compute/virtualmachines"
+    return {
+        _name(each["id"]): each["id"] for each in resources if each["type"].lower() == machine_type
+    }
 
 
 def _name(resource_id: str) -> str:

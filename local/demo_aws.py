@@ -59,7 +59,7 @@ class AwsStory:
         self._see(she=False, stranger=False)
         location = self._ask()
         self._see_closed(location, self._see_open(location))
-        self._lift(before)
+        self._delete_policy(before)
 
     def _begin(self, before: list[Json]) -> None:
         self._tell.chapter(f"1. {INSTANCE} in {REGION}: its owner lets SSH in from everywhere")
@@ -122,7 +122,7 @@ class AwsStory:
         self._tell.say(f"   Revoked: gone {late:.1f} s after the end")
         self._see(she=False, stranger=False)
 
-    def _lift(self, before: list[Json]) -> None:
+    def _delete_policy(self, before: list[Json]) -> None:
         self._tell.chapter("5. The policy is deleted: the owner's rules are as they were")
         with self._client(ADMINISTRATOR) as client:
             client.delete_policy(self._policy)

@@ -13,7 +13,7 @@ from jit_access.client.models import PolicyProperties, RequestStatus
 from local import demo
 from local.arm.client import ArmClient
 from local.demo import ADMINISTRATOR, HER_ADDRESS, PERSON, ROLES, STRANGER, StoryError, Teller
-from local.firewall_estate import KINDS, firewall_estate, vm_id
+from local.firewall_estate import FIREWALL_TYPES, firewall_estate, vm_id
 from local.stack import Stack
 
 SECONDS, WRITE_SECONDS = 12, 2.0
@@ -46,7 +46,7 @@ def _play(tell: Teller, port: int, directory: Path) -> None:
 
 
 class FirewallStory:
-    """One access behind each kind of firewall; what does not happen as told raises StoryError."""
+    """One access behind each type of firewall; what does not happen as told raises StoryError."""
 
     def __init__(self, stack: Stack, tell: Teller) -> None:
         self._stack = stack
@@ -56,30 +56,32 @@ class FirewallStory:
         """Play all of it."""
         self._simulate("firewalls", {"duration": WRITE_SECONDS})
         self._tell.chapter("1. Three VMs, each in a spoke behind a firewall in a hub")
-        for kind in KINDS:
-            self._tell.say(f"   {kind + '-1':<10} {_SHOWN[kind]}")
-            self._protect(kind)
-        for kind in KINDS:
-            self._wait_for(partial(self._is_applied, kind), f"{kind}: not protected")
+        for firewall_type in FIREWALL_TYPES:
+            self._tell.say(f"   {firewall_type + '-1':<10} {_SHOWN[firewall_type]}")
+            self._protect(firewall_type)
+        for firewall_type in FIREWALL_TYPES:
+            self._wait_for(
+                partial(self._is_applied, firewall_type), f"{firewall_type}: not protected"
+            )
         self._see(she=False)
         locations = self._ask()
         ends = self._see_open(locations)
         self._see_closed(locations, ends)
 
-    def _protect(self, kind: str) -> None:
+    def _protect(self, firewall_type: str) -> None:
         rule = {"number": 22, "protocol": "TCP", "maxRequestAccessDuration": "PT3H"}
         rule["allowedSourceAddressPrefix"] = "*"
-        body = {"properties": {"virtualMachines": [{"id": vm_id(kind), "ports": [rule]}]}}
+        body = {"properties": {"virtualMachines": [{"id": vm_id(firewall_type), "ports": [rule]}]}}
         with self._client(ADMINISTRATOR) as client:
-            client.put_policy(_policy(kind), body)
+            client.put_policy(_policy(firewall_type), body)
 
-    def _is_applied(self, kind: str) -> PolicyProperties | None:
+    def _is_applied(self, firewall_type: str) -> PolicyProperties | None:
         with self._client(ADMINISTRATOR) as client:
-            properties = client.get_policy(_policy(kind)).properties
+            properties = client.get_policy(_policy(firewall_type)).properties
         if properties.provisioning_state == "Updating":
             return None
         if properties.provisioning_state != "Succeeded":
-            raise StoryError(f"{kind}: {properties}")
+            raise StoryError(f"{firewall_type}: {properties}")
         return properties
 
     def _ask(self) -> dict[str, str]:
@@ -89,53 +91,60 @@ class FirewallStory:
         )
         found = {}
         with self._client(PERSON) as client:
-            for kind in KINDS:
+            for firewall_type in FIREWALL_TYPES:
                 body = NewShortRequest(
-                    virtual_machine=vm_id(kind),
+                    virtual_machine=vm_id(firewall_type),
                     ports=(22,),
                     duration=f"PT{SECONDS}S",
                     allowed_source_address_prefix=HER_ADDRESS,
                 )
-                found[kind] = client.request_access_short(body).location
+                found[firewall_type] = client.request_access_short(body).location
         return found
 
     def _see_open(self, locations: dict[str, str]) -> dict[str, datetime]:
         ends = {}
-        for kind, location in locations.items():
+        for firewall_type, location in locations.items():
             request = self._poll(location, "Initiated")
             port = request.ports[0][1]
-            self._tell.say(f"     {kind + '-1':<10} Initiated: connect to {port.raw['connectTo']}")
+            self._tell.say(
+                f"     {firewall_type + '-1':<10} Initiated: connect to {port.raw['connectTo']}"
+            )
             if request.end is None:
-                raise StoryError(f"{kind}: the open request has no end")
-            ends[kind] = request.end
+                raise StoryError(f"{firewall_type}: the open request has no end")
+            ends[firewall_type] = request.end
         self._see(she=True)
         return ends
 
     def _see_closed(self, locations: dict[str, str], ends: dict[str, datetime]) -> None:
         self._tell.chapter("3. Wait; the ports close by themselves")
-        for kind, location in locations.items():
+        for firewall_type, location in locations.items():
             request = self._poll(location, "Revoked")
             port = request.ports[0][1]
-            _require(port.status_reason == "Expired", f"{kind} ended as {port.status_reason}")
+            _require(
+                port.status_reason == "Expired", f"{firewall_type} ended as {port.status_reason}"
+            )
             closed = datetime.fromisoformat(str(request.raw["closedAt"])).astimezone(UTC)
-            late = (closed - ends[kind]) / timedelta(seconds=1)
+            late = (closed - ends[firewall_type]) / timedelta(seconds=1)
             self._tell.say(
-                f"     {kind + '-1':<10} Revoked: gone everywhere {late:.1f} s after the end"
+                f"     {firewall_type + '-1':<10} Revoked: gone everywhere {late:.1f} s after the end"
             )
         self._see(she=False)
 
     def _see(self, *, she: bool) -> None:
         """Check who reaches port 22 of each VM now, through whichever entry."""
-        for kind in KINDS:
+        for firewall_type in FIREWALL_TYPES:
             for source, wanted in ((HER_ADDRESS, she), (STRANGER, False)):
-                allowed = self._reaches(kind, source)
-                _require(allowed is wanted, f"{source} reaches {kind}-1: {allowed}, not {wanted}")
+                allowed = self._reaches(firewall_type, source)
+                _require(
+                    allowed is wanted,
+                    f"{source} reaches {firewall_type}-1: {allowed}, not {wanted}",
+                )
         answer = "yes" if she else "no"
         self._tell.say(f"   Who reaches them?  {answer:<4}{HER_ADDRESS} {PERSON};  no  {STRANGER}")
 
-    def _reaches(self, kind: str, source: str) -> bool:
+    def _reaches(self, firewall_type: str, source: str) -> bool:
         client = ArmClient(self._stack.arm)
-        answer = client.ask("access", vm=vm_id(kind), port=22, source=source)
+        answer = client.ask("access", vm=vm_id(firewall_type), port=22, source=source)
         client.close()
         return bool(answer["allowed"])
 
@@ -167,8 +176,8 @@ class FirewallStory:
         return JitClient(self._stack.api, lambda: self._stack.token(user, ROLES[user]))
 
 
-def _policy(kind: str) -> str:
-    group = "/".join(vm_id(kind).split("/")[:5])
+def _policy(firewall_type: str) -> str:
+    group = "/".join(vm_id(firewall_type).split("/")[:5])
     return f"{group}/{demo.POLICY}"
 
 

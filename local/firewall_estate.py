@@ -5,51 +5,60 @@ from typing import Any
 Json = dict[str, Any]
 _SPOKES = "3f1c7d1e-5a0b-4c6e-9b1f-2d7a90c4e815"
 _HUBS = "8d6a1c0f-3e52-4b7a-9c44-0a5b7f21d9e3"
-KINDS = ("policy", "classic", "group")
+FIREWALL_TYPES = ("policy", "classic", "group")
 
 
 def firewall_estate(deployment: str) -> Json:
     """Return the estate of the firewall scene."""
     return {
-        "resources": [part for at, kind in enumerate(KINDS) for part in _site(at, kind, deployment)]
+        "resources": [
+            part
+            for at, firewall_type in enumerate(FIREWALL_TYPES)
+            for part in _site(at, firewall_type, deployment)
+        ]
     }
 
 
-def vm_id(kind: str) -> str:
-    """Return the id of the VM behind a kind."""
-    return f"/subscriptions/{_SPOKES}/resourceGroups/{kind}-rg/providers/Microsoft.Compute/virtualMachines/{kind}-1"
+def vm_id(firewall_type: str) -> str:
+    """Return the id of the VM behind a type of firewall."""
+    return f"/subscriptions/{_SPOKES}/resourceGroups/{firewall_type}-rg/providers/Microsoft.Compute/virtualMachines/{firewall_type}-1"
 
 
-def _site(at: int, kind: str, deployment: str) -> list[Json]:
-    net = f"/subscriptions/{_SPOKES}/resourceGroups/{kind}-rg/providers/Microsoft.Network"
-    hub = f"/subscriptions/{_HUBS}/resourceGroups/{kind}-hub-rg/providers/Microsoft.Network"
+def _site(at: int, firewall_type: str, deployment: str) -> list[Json]:
+    net = f"/subscriptions/{_SPOKES}/resourceGroups/{firewall_type}-rg/providers/Microsoft.Network"
+    hub = (
+        f"/subscriptions/{_HUBS}/resourceGroups/{firewall_type}-hub-rg/providers/Microsoft.Network"
+    )
     near, far = f"10.{2 * at}", f"10.{2 * at + 1}"
     policy, group = (
-        f"{hub}/firewallPolicies/{kind}-policy",
+        f"{hub}/firewallPolicies/{firewall_type}-policy",
         f"{hub}/ipGroups/ipg-jit-{deployment}-22",
     )
     subnet = f"{net}/virtualNetworks/spoke/subnets/apps"
     parts = [  # the VMs first: the app's scope is the subscription of the first resource
-        *_machine(kind, net, subnet, f"{far}.0.4"),
+        *_machine(firewall_type, net, subnet, f"{far}.0.4"),
         *_network(f"{hub}/virtualNetworks/hub", near, f"{net}/virtualNetworks/spoke", far),
         *_network(f"{net}/virtualNetworks/spoke", far, f"{hub}/virtualNetworks/hub", near),
         _subnet(f"{hub}/virtualNetworks/hub/subnets/AzureFirewallSubnet", f"{near}.0.0/26"),
         _subnet(subnet, f"{far}.0.0/24", routeTable={"id": f"{net}/routeTables/routes"}),
         _routes(f"{net}/routeTables/routes", f"{near}.0.4"),
         _resource(f"{hub}/publicIPAddresses/entry", "publicIPAddresses", ipAddress=f"20.1.{at}.3"),
-        _firewall(hub, kind, f"{near}.0.4", "" if kind == "classic" else policy),
+        _firewall(hub, firewall_type, f"{near}.0.4", "" if firewall_type == "classic" else policy),
     ]
-    if kind != "classic":
+    if firewall_type != "classic":
         sku = {"tier": "Standard"}
         parts.append(_resource(policy, "FirewallPolicies", sku=sku, threatIntelMode="Alert"))
-    if kind == "group":
+    if firewall_type == "group":
         parts.append(_resource(group, "IpGroups", ipAddresses=["192.0.2.1/32"]))
         parts.append(_switch(policy, group, f"20.1.{at}.3", f"{far}.0.4"))
     return parts
 
 
-def _machine(kind: str, net: str, subnet: str, address: str) -> list[Json]:
-    nic, nsg = f"{net}/networkInterfaces/{kind}-1-nic", f"{net}/networkSecurityGroups/{kind}-1-nsg"
+def _machine(firewall_type: str, net: str, subnet: str, address: str) -> list[Json]:
+    nic, nsg = (
+        f"{net}/networkInterfaces/{firewall_type}-1-nic",
+        f"{net}/networkSecurityGroups/{firewall_type}-1-nsg",
+    )
     configuration = {
         "name": "ipconfig1",
         "id": f"{nic}/ipConfigurations/ipconfig1",
@@ -57,7 +66,7 @@ def _machine(kind: str, net: str, subnet: str, address: str) -> list[Json]:
     }
     reference = {"id": nic, "properties": {"primary": True}}
     machine = _resource(
-        vm_id(kind),
+        vm_id(firewall_type),
         "virtualMachines",
         storageProfile={"osDisk": {"osType": "Linux"}},
         networkProfile={"networkInterfaces": [reference]},
@@ -76,8 +85,8 @@ def _machine(kind: str, net: str, subnet: str, address: str) -> list[Json]:
     ]
 
 
-def _firewall(hub: str, kind: str, address: str, policy: str) -> Json:
-    firewall = f"{hub}/azureFirewalls/{kind}-fw"
+def _firewall(hub: str, firewall_type: str, address: str, policy: str) -> Json:
+    firewall = f"{hub}/azureFirewalls/{firewall_type}-fw"
     configuration = {
         "name": "first",
         "id": f"{firewall}/azureFirewallIpConfigurations/first",
@@ -166,11 +175,11 @@ def _routes(table_id: str, hop: str) -> Json:
     )
 
 
-def _resource(resource_id: str, kind: str, **properties: Any) -> Json:
+def _resource(resource_id: str, firewall_type: str, **properties: Any) -> Json:
     return {
         "id": resource_id,
         "name": resource_id.rsplit("/", 1)[-1],
-        "type": f"Microsoft.Network/{kind}",
+        "type": f"Microsoft.Network/{firewall_type}",
         "location": "westeurope",
         "properties": {"provisioningState": "Succeeded", **properties},
     }

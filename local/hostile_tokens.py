@@ -121,9 +121,9 @@ HOSTILE: Mapping[str, Callable[[Issuer, Claims], str]] = {
 def hostile_tokens(
     issuer: Issuer, *, name: str = "mallory", roles: Iterable[str] = ("Jit.Admin",)
 ) -> dict[str, str]:
-    """Return one token of every kind, by the name of what is wrong with it."""
+    """Return one token for each defect, by the name of the defect."""
     claims = issuer.person_claims(name, roles=roles)
-    return {kind: forge(issuer, claims) for kind, forge in HOSTILE.items()}
+    return {name: forge(issuer, claims) for name, forge in HOSTILE.items()}
 
 
 def _encoded(part: Claims) -> str:

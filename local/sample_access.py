@@ -48,7 +48,7 @@ def _listed(group: str, longest: str, **ports: int) -> list[Json]:
 
 @dataclass
 class SampleAccess:
-    """What the people of the sample estate have done; `requests` are their ids by what they are."""
+    """Requests and decisions of the sample estate; `requests` are their ids by name."""
 
     stack: Stack
     requests: dict[str, str] = field(default_factory=dict)

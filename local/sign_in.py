@@ -43,7 +43,7 @@ _CORS = {"Access-Control-Allow-Origin": "*", "Cache-Control": "no-store"}
 
 @dataclass(frozen=True)
 class Grant:
-    """What a code or a refresh token stands for."""
+    """The grant behind a code or a refresh token."""
 
     person: str
     client_id: str
@@ -136,11 +136,11 @@ class SignIn:
 
     def _redeemed(self, form: Mapping[str, str]) -> Grant:
         """Return what a code or a refresh token stands for; either is taken once."""
-        kind = form.get("grant_type")
-        if kind == "authorization_code":
+        grant_type = form.get("grant_type")
+        if grant_type == "authorization_code":
             grant = self._codes.pop(form.get("code", ""), None)
             _check_code(grant, form, self._clock())
-        elif kind == "refresh_token":
+        elif grant_type == "refresh_token":
             grant = self._sessions.pop(form.get("refresh_token", ""), None)
         else:
             raise SignInError("unsupported_grant_type", "AADSTS70003: the grant type is not known.")

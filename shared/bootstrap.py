@@ -160,7 +160,7 @@ class App:
         return self.outside.logic_app.post if self.settings.logic_app_url else None
 
     def health(self) -> watch.Health:
-        """Return the health report, read anew after some seconds: anybody may ask for it."""
+        """Return the health report, read anew after some seconds: it needs no permission."""
         with self._health_lock:
             now = self.services.clock()
             at, kept = self._health or (now, None)
@@ -187,6 +187,7 @@ class App:
             GroupParts(
                 client=self.outside.network_client,
                 resources=lambda: self.outside.arm_as_network,
+                read_pace=lambda: self.outside.read_pace,
                 scopes=settings.scopes,
                 table=lambda: self.outside.tables.firewalls,
                 names=self.names,
@@ -205,7 +206,7 @@ class App:
 
     @cached_property
     def estates(self) -> Estates:
-        """Return what reports read of the cloud, with the reader's identity where one is named."""
+        """Return the reports' view of the cloud, with the reader's identity where one is named."""
         services, inventory = self.services, self.inventory
         if self.settings.reader_client_id:
             reader = App(self.settings, ReaderOutside(self.settings))

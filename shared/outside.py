@@ -64,8 +64,8 @@ class Outside:
             scope=self.settings.token_scope,
         )
 
-    def _measure(self, name: str, facts: Mapping[str, Value | None]) -> None:
-        self._metrics.measure(name, facts)
+    def _measure(self, name: str, attributes: Mapping[str, Value | None]) -> None:
+        self._metrics.measure(name, attributes)
 
     @cached_property
     def telemetry(self) -> Telemetry:
@@ -82,7 +82,7 @@ class Outside:
 
     @cached_property
     def authorizer(self) -> Authorizer:
-        """Return what decides permissions by role assignments."""
+        """Return the evaluator of role assignments."""
         from shared.adapters.roles import RoleAuthorizer
 
         return RoleAuthorizer(
@@ -148,9 +148,17 @@ class Outside:
     @cached_property
     def arm_as_network(self) -> Any:
         """Return the reader of VMs and what stands in front of them."""
-        from shared.adapters.shared_reads import ReadPace, SharedArmReader
+        from shared.adapters.shared_reads import SharedArmReader
 
-        return SharedArmReader(self.arm_network_client(), patience=_QUOTA_WAITS, pace=ReadPace())
+        client = self.arm_network_client()
+        return SharedArmReader(client, patience=_QUOTA_WAITS, pace=self.read_pace)
+
+    @cached_property
+    def read_pace(self) -> Any:
+        """Return the pace of reads of ARM, one for all that is read as the network's identity."""
+        from shared.adapters.shared_reads import ReadPace
+
+        return ReadPace()
 
     def arm_network_client(self) -> Any:
         """Return a client of ARM as the network's identity."""

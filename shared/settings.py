@@ -59,7 +59,7 @@ Duration = Annotated[timedelta, BeforeValidator(_duration)]
 
 
 class Settings(BaseSettings):
-    """What the deployer decides. A setting that is wrong stops the app, with its name."""
+    """The deployer's settings. A setting that is wrong stops the app, with its name."""
 
     model_config = SettingsConfigDict(env_prefix="JIT_", extra="ignore", frozen=True)
 
@@ -252,7 +252,7 @@ class Settings(BaseSettings):
 
     @field_validator("activity_days", "request_days")
     @classmethod
-    def _never_or_long_enough(cls, days: int, info: ValidationInfo) -> int:
+    def _check_retention(cls, days: int, info: ValidationInfo) -> int:
         """Refuse what would delete the record of last week, or what a message is still about."""
         shortest = 30 if info.field_name == "activity_days" else 8
         if 0 < days < shortest:
@@ -311,7 +311,7 @@ class Settings(BaseSettings):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Return what is wrong with the settings, as far as they tell."""
+        """Return the problems of the settings, as far as they show."""
         if not self.trusted_proxies or self.proxies_only:
             return ()
         warning = (

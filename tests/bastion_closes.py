@@ -10,7 +10,7 @@ from shared.domain.bastion import BastionHost, BastionReach
 from shared.domain.bastion_sessions import BastionSession
 from shared.domain.model import AccessRequest, Policy, PolicyVm, PortRule, Principal
 from shared.domain.policy import Asked, AskedPort
-from shared.store.audit import Fact
+from shared.store.audit import AuditEvent
 from shared.use_cases.policies import apply as protection
 from shared.use_cases.requests import submission
 from shared.use_cases.timers.disconnect_sessions import disconnect_sessions
@@ -87,10 +87,10 @@ def run(world: World, sessions: Any, times: int = 1) -> int:
     return finished
 
 
-def recorded(world: World, operation: Operation) -> list[Fact]:
+def recorded(world: World, operation: Operation) -> list[AuditEvent]:
     """Return the audit events of an operation."""
-    facts = [fact for _, fact in world.services.activity.on(world.clock())]
-    return [fact for fact in facts if fact.operation == operation]
+    events = [event for _, event in world.services.activity.on(world.clock())]
+    return [event for event in events if event.operation == operation]
 
 
 def noted(world: World) -> int:

@@ -24,7 +24,7 @@ POLICY = f"{hub.SPOKE}/Microsoft.Security/locations/westeurope/jitNetworkAccessP
 GROUP = f"{hub.HUB}/ipGroups/ipg-jit-test1-web-1-22"
 OURS = f"{hub.POLICY}/ruleCollectionGroups/jit-test1"
 FIREWALL_IDS = {"policy": OURS, "classic": hub.FIREWALL, "ip_group": GROUP}
-KINDS = tuple(FIREWALL_IDS)
+FIREWALL_TYPES = tuple(FIREWALL_IDS)
 VM, ALICE, BOB, VPN = hub.VM, hub.ALICE, hub.BOB, "10.9.0.5"
 
 
@@ -49,16 +49,16 @@ def _server() -> tuple[ArmServer, _Now]:
 class HubWorld(World):
     """One VM behind its NSG and a hub firewall: with a policy, classic rules or an IP group."""
 
-    def __init__(self, kind: str = "policy", **settings: Any) -> None:
+    def __init__(self, firewall_type: str = "policy", **settings: Any) -> None:
         super().__init__()
         server, now = _server()
         now.read = self.clock
-        self.kind = kind
-        self.firewall_id = FIREWALL_IDS[kind]
+        self.firewall_type = firewall_type
+        self.firewall_id = FIREWALL_IDS[firewall_type]
         self.arm = server.url
-        self.client.control("reset", _estate(kind))
+        self.client.control("reset", _estate(firewall_type))
         self.client.control("firewalls", {"duration": WRITE.total_seconds()})
-        self.app = App(_settings(server.url, kind, settings))
+        self.app = App(_settings(server.url, firewall_type, settings))
         vars(self.app.outside).update(tables=self.tables, queues=self.queues)
         vars(self.app)["services"] = self.services = replace(
             self.app.services,
@@ -122,7 +122,7 @@ class HubWorld(World):
         )
 
 
-def _settings(arm: str, kind: str, settings: dict[str, Any]) -> Settings:
+def _settings(arm: str, firewall_type: str, settings: dict[str, Any]) -> Settings:
     return Settings.model_validate(
         {
             "deployment_id": "test1",
@@ -130,7 +130,7 @@ def _settings(arm: str, kind: str, settings: dict[str, Any]) -> Settings:
             "audience": ("api://jit",),
             "scopes": (f"/subscriptions/{hub.SUBSCRIPTION}",),
             "firewall_scopes": (f"/subscriptions/{hub.HUB_SUBSCRIPTION}",),
-            "firewall_classic_scopes": (hub.FIREWALL,) if kind == "classic" else (),
+            "firewall_classic_scopes": (hub.FIREWALL,) if firewall_type == "classic" else (),
             "arm_url": arm,
             "nsg_write": "rules",
             # The bound is of the real clock, and all tests of a process share it.
@@ -141,12 +141,12 @@ def _settings(arm: str, kind: str, settings: dict[str, Any]) -> Settings:
     )
 
 
-def _estate(kind: str) -> dict[str, Any]:
-    estate = hub.estate(policy=kind != "classic")
+def _estate(firewall_type: str) -> dict[str, Any]:
+    estate = hub.estate(policy=firewall_type != "classic")
     for resource in estate["resources"]:
         for entry in resource["properties"].get("ipConfigurations") or ():
             entry["id"] = f"{resource['id']}/ipConfigurations/{entry['name']}"
-    if kind == "ip_group":
+    if firewall_type == "ip_group":
         estate["resources"] += [
             hub.ip_group("192.0.2.1/32", resource_id=GROUP),
             {

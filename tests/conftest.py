@@ -1,4 +1,4 @@
-"""What several suites share: real storage, and a whole stack, each started once."""
+"""Fixtures that several suites share: real storage, and a whole stack, each started once."""
 
 from collections.abc import Iterator
 from pathlib import Path

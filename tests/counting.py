@@ -29,13 +29,13 @@ class Calls:
         """Count from nothing."""
         self.log, self.chain = [], 0
 
-    def of(self, *kinds: str) -> int:
-        """Return how many calls are of some kinds; the kind is the text before the colon."""
-        return sum(each.partition(":")[0] in kinds for each in self.log)
+    def of(self, *parts: str) -> int:
+        """Count the calls of some parts; the part is the text before the colon."""
+        return sum(each.partition(":")[0] in parts for each in self.log)
 
     @property
-    def kinds(self) -> Counter[str]:
-        """Return how many calls there are of each kind."""
+    def parts(self) -> Counter[str]:
+        """Count the calls of each part."""
         return Counter(each.partition(":")[0] for each in self.log)
 
     def side_by_side(self, work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
@@ -53,8 +53,8 @@ class Calls:
 class Counted:
     """Passes every call of a part on, and counts those of some methods."""
 
-    def __init__(self, part: object, calls: Calls, kind: str, methods: frozenset[str]) -> None:
-        self._part, self._calls, self._kind, self._methods = part, calls, kind, methods
+    def __init__(self, part: object, calls: Calls, name: str, methods: frozenset[str]) -> None:
+        self._part, self._calls, self._name, self._methods = part, calls, name, methods
 
     def __getattr__(self, name: str) -> Any:
         """Return a method that is counted, or whatever else the part has."""
@@ -63,7 +63,7 @@ class Counted:
             return found
 
         def call(*args: Any, **named: Any) -> Any:
-            self._calls.note(f"{self._kind}: {name} {_subject(args)}")
+            self._calls.note(f"{self._name}: {name} {_subject(args)}")
             return found(*args, **named)
 
         return call

@@ -219,8 +219,8 @@ class MemoryQueues:
         """Count the messages that no handler could take."""
         return self.poison_count
 
-    def _send(self, kind: str, subject: str, delay: timedelta) -> None:
-        self.waiting.append(Message(kind, subject, self._clock() + delay))
+    def _send(self, message_type: str, subject: str, delay: timedelta) -> None:
+        self.waiting.append(Message(message_type, subject, self._clock() + delay))
 
     def visible(self) -> list[Message]:
         """Return what a worker would be handed now."""
@@ -430,18 +430,18 @@ class MemoryTelemetry:
         self.events: list[tuple[str, Mapping[str, Value | None]]] = []
         self.faults: list[tuple[str, BaseException]] = []
 
-    def event(self, name: str, **facts: Value | None) -> None:
+    def event(self, name: str, **attributes: Value | None) -> None:
         """Keep an event."""
-        self.events.append((name, facts))
+        self.events.append((name, attributes))
 
-    def fault(self, name: str, error: BaseException, **facts: Value | None) -> None:
+    def fault(self, name: str, error: BaseException, **attributes: Value | None) -> None:
         """Keep a fault."""
         self.faults.append((name, error))
-        self.events.append((name, facts))
+        self.events.append((name, attributes))
 
     def named(self, name: str) -> list[Mapping[str, Value | None]]:
         """Return the events of a name."""
-        return [facts for held, facts in self.events if held == name]
+        return [attributes for held, attributes in self.events if held == name]
 
 
 def one_by_one(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:

@@ -96,14 +96,14 @@ def policy_body(policy_id: str = POLICY, **properties: Any) -> dict[str, Any]:
     )
 
 
-def group(*rules: dict[str, Any], priority: int = 200, kind: str = "Dnat") -> dict[str, Any]:
+def group(*rules: dict[str, Any], priority: int = 200, action: str = "Dnat") -> dict[str, Any]:
     """Return the body of a rule collection group with one collection."""
-    nat = kind == "Dnat"
+    nat = action == "Dnat"
     collection = {
         "ruleCollectionType": f"FirewallPolicy{'Nat' if nat else 'Filter'}RuleCollection",
         "name": "collection",
         "priority": 100,
-        "action": {"type": kind},
+        "action": {"type": action},
         "rules": list(rules),
     }
     return {"properties": {"priority": priority, "ruleCollections": [collection]}}
@@ -258,15 +258,15 @@ def _network(resource_id: str, space: str, peering: dict[str, Any]) -> dict[str,
 
 
 def _subnet(resource_id: str, prefix: str, **properties: Any) -> dict[str, Any]:
-    kind = "Microsoft.Network/virtualNetworks/subnets"
-    return _resource(resource_id, kind, addressPrefix=prefix, **properties)
+    resource_type = "Microsoft.Network/virtualNetworks/subnets"
+    return _resource(resource_id, resource_type, addressPrefix=prefix, **properties)
 
 
-def _resource(resource_id: str, kind: str, **properties: Any) -> dict[str, Any]:
+def _resource(resource_id: str, resource_type: str, **properties: Any) -> dict[str, Any]:
     return {
         "id": resource_id,
         "name": resource_id.rsplit("/", 1)[-1],
-        "type": kind,
+        "type": resource_type,
         "location": "westeurope",
         "properties": properties,
     }

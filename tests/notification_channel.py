@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from shared.domain.notifications import Notification
 from shared.ports import OutsideError, RejectedEventError
-from shared.store.audit import Fact
+from shared.store.audit import AuditEvent
 from shared.use_cases.timers.send_notifications import NotificationDelivery, send_notifications
 from tests.world import World
 
@@ -44,7 +44,7 @@ def turn_on(world: World) -> World:
 def record_event(world: World, name: str, operation: str = "requested", **values: str) -> None:
     """Put an audit event on record."""
     at = world.clock()
-    world.services.activity.record(Fact(name, at, operation, **values))  # type: ignore[arg-type]
+    world.services.activity.record(AuditEvent(name, at, operation, **values))  # type: ignore[arg-type]
 
 
 def delivery_of(world: World, channel: MemoryChannel) -> NotificationDelivery:

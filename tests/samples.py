@@ -22,7 +22,9 @@ def protection(
     lifted: bool = False,
 ) -> Protection:
     """Make the protection of a VM behind the subnet's NSG."""
-    return Protection(NSG_SUBNET, policy_id, vm_id, ports, addresses or ("10.0.0.4",), lifted)
+    return Protection(
+        NSG_SUBNET, policy_id, vm_id, ports, addresses or ("10.0.0.4",), lifted=lifted
+    )
 
 
 def grant(

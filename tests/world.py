@@ -128,7 +128,7 @@ class World:
     def authorize(self, principal: Principal, action: Action, scope: str) -> Decision:
         """Decide by app roles, unless a test has taken a caller's permission away."""
         if principal.key in self.unpermitted:
-            return Decision(False, ("taken away",))
+            return Decision(False, ("role revoked",))
         return is_allowed(principal, action, scope, app_scopes=self.services.scopes)
 
     def protect(self, *vms: str, ports: tuple[int, ...] = (22, 3389)) -> Policy:
@@ -193,11 +193,11 @@ class World:
         if message in self.queues.waiting:
             self.queues.waiting.remove(message)
 
-    def run(self, kind: str, subject: str) -> None:
+    def run(self, message_type: str, subject: str) -> None:
         """Run the function of a queue."""
-        if kind == "request":
+        if message_type == "request":
             opening.open_access(self.services, subject)
-        elif kind == "firewall":
+        elif message_type == "firewall":
             converge_on_message(self.services, subject)
         else:
             protection.apply_policy(self.services, subject)

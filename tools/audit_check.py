@@ -24,7 +24,7 @@ class TableRow:
 
 @dataclass(frozen=True)
 class Compared:
-    """What a comparison goes by."""
+    """The settings of a comparison."""
 
     now: datetime
     lag: timedelta = timedelta(minutes=30)  # a younger event may still be on its way

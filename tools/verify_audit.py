@@ -41,7 +41,7 @@ class LookError(Exception):
 
 @dataclass
 class Report:
-    """What was verified, and what is wrong with it."""
+    """The verified record and its findings."""
 
     record: Record
     findings: list[Finding]

@@ -98,10 +98,10 @@ export async function machine(current, id) {
   if (!current()) return;
   if (!found) throw Object.assign(new Error("There is no such machine."), { advice: "Go back to Machines and choose another." });
   const links = found.policies.map((/** @type {string} */ policy) => h("a", { href: `#/policies/${encodeURIComponent(policy)}` }, nameOf(policy)));
-  const facts = [["Category", found.category], ["Reason", capital(found.reason)], ["Addresses", addresses(found)], ["Ports", numbersOf(found.ports)], ["Policy", h("span", {}, ...links)],
+  const details = [["Category", found.category], ["Reason", capital(found.reason)], ["Addresses", addresses(found)], ["Ports", numbersOf(found.ports)], ["Policy", h("span", {}, ...links)],
     ["Firewalls", joined(found.firewalls.map((/** @type {string} */ each) => t`${nameOf(each)}`), ", ")], ["System", capital(found.system ?? "")], ["Resource id", found.id]];
   show(h("h1", {}, nameOf(found.id)), ask(found), found.exposedBy.length ? exposures(found) : h("span"),
-    h("dl", {}, ...facts.flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])), h("h2", {}, "Open access"),
+    h("dl", {}, ...details.flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])), h("h2", {}, "Open access"),
     open.length ? table(["Request", "State"], open.map((each) => [h("a", { href: `#/requests/${encodeURIComponent(each.id)}` }, sentence(each)), state(each)])) : h("p", {}, "Nothing is open."));
 }
 

@@ -21,9 +21,9 @@ function healthLines(health) {
   const { count, p50, p99, max } = health.closeLatenessSeconds;
   const second = (/** @type {number|null} */ value) => (value === null || value === undefined ? "none" : `${value.toFixed(1)} s`);
   const latenesses = (health.closeLatenessByKind ?? []).map((/** @type {any} */ each) => [`Lateness, ${each.kind}`, `median ${second(each.p50)}, p99 ${second(each.p99)}, allowed ${second(each.allowed)}`]);
-  const facts = [["Closed in the last day", count], ["Lateness, median", second(p50)], ["Lateness, p99", second(p99)], ["Lateness, most", second(max)], ...(latenesses.length > 1 ? latenesses : []), ["Overdue now", health.overdue], ["Poison messages", health.poisonMessages],
+  const measures = [["Closed in the last day", count], ["Lateness, median", second(p50)], ["Lateness, p99", second(p99)], ["Lateness, most", second(max)], ...(latenesses.length > 1 ? latenesses : []), ["Overdue now", health.overdue], ["Poison messages", health.poisonMessages],
     ["Last sweep", health.lastSweep ? clock(health.lastSweep) : "none yet"], ["If-Match probe", health.ifMatchProbe.state]];
-  return [verdict, h("ul", {}, ...health.problems.map((/** @type {string} */ each) => h("li", { class: "bad" }, capital(each))), ...health.warnings.map((/** @type {string} */ each) => h("li", {}, capital(each)))), h("dl", {}, ...facts.flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]))];
+  return [verdict, h("ul", {}, ...health.problems.map((/** @type {string} */ each) => h("li", { class: "bad" }, capital(each))), ...health.warnings.map((/** @type {string} */ each) => h("li", {}, capital(each)))), h("dl", {}, ...measures.flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]))];
 }
 
 /** Offer to end everything of one person or on one machine. @param {any[]} requests @param {() => Promise<void>} reload */

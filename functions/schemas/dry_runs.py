@@ -1,4 +1,4 @@
-"""What a dry run answers."""
+"""The schemas of dry runs."""
 
 from functions.schemas.base import FLAG, ID, TEXT, Schema, list_of, object_of, or_null, see
 

@@ -349,7 +349,7 @@ resource site 'Microsoft.Web/sites@2024-04-01' = {
         }
         {
           name: 'PYTHON_THREADPOOL_THREAD_COUNT'
-          value: '32'
+          value: '80'
         }
         {
           name: 'JitStorage__tableServiceUri'

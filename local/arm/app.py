@@ -149,8 +149,8 @@ class Endpoint:
             "caller": call.caller,
             "requestId": call.request_id,
         }
-        if strike.kinds:
-            entry["faults"] = list(strike.kinds)
+        if strike.faults:
+            entry["faults"] = list(strike.faults)
         if meant is not None:
             entry["droppedStatus"] = meant
         if unknown:

@@ -12,7 +12,7 @@ from local.arm.store import Resource, type_of
 ASSIGNMENTS = "microsoft.authorization/roleassignments"
 DEFINITIONS = "microsoft.authorization/roledefinitions"
 DENIALS = "microsoft.authorization/denyassignments"
-KINDS = (ASSIGNMENTS, DEFINITIONS, DENIALS)
+TYPES = (ASSIGNMENTS, DEFINITIONS, DENIALS)
 # Groups are no ARM resources; an estate may carry them to give `assignedTo` its members.
 GROUPS = "microsoft.graph/groups"
 # The principal of a deny assignment that is for all.
@@ -46,9 +46,9 @@ def get_by_id(sim: Simulator, call: Call) -> Answer:
             continue
         if type_of(each) != DEFINITIONS or _is_assignable(each, scope):
             return Answer(200, each, indented=False)
-    kind = call.path.types[-1]
-    code = kind[0].upper() + kind[1:-1] + "NotFound"
-    message = f"The specified {_spaced(kind)} with ID '{call.path.names[-1]}' is not found."
+    type_name = call.path.types[-1]
+    code = type_name[0].upper() + type_name[1:-1] + "NotFound"
+    message = f"The specified {_spaced(type_name)} with ID '{call.path.names[-1]}' is not found."
     raise errors.front_door(404, code, message)
 
 
@@ -143,5 +143,5 @@ def _is_named(each: Mapping[str, Any], name: str) -> bool:
     return ids.last_name(each["id"]).lower() == name.lower()
 
 
-def _spaced(kind: str) -> str:
-    return re.sub(r"([A-Z])", lambda found: " " + found[1].lower(), kind)[:-1]
+def _spaced(type_name: str) -> str:
+    return re.sub(r"([A-Z])", lambda found: " " + found[1].lower(), type_name)[:-1]

@@ -1,6 +1,6 @@
 """Resources as the az command line prints them, turned into the form in which ARM answers.
 
-`az network nsg list` and its kin lift what ARM keeps under `properties` one level up, name the
+`az network nsg list` and its kin move the members of `properties` one level up, name the
 resource group beside each id, and write null for what ARM leaves out.
 """
 
@@ -29,10 +29,10 @@ _SPELLED = re.compile(r"(?<=[a-z])Ip(?=[A-Z]|$)")
 
 def arm_form(resource: Mapping[str, Any]) -> Json:
     """Return a resource as ARM answers it; one that is in that form already keeps its content."""
-    return _lifted(_tidy(resource), _BESIDE)
+    return _flattened(_tidy(resource), _BESIDE)
 
 
-def _lifted(resource: Json, beside: frozenset[str]) -> Json:
+def _flattened(resource: Json, beside: frozenset[str]) -> Json:
     kept = {name: value for name, value in resource.items() if name in beside}
     given = kept.get("properties")
     moved = {name: value for name, value in resource.items() if name not in beside}
@@ -54,13 +54,13 @@ def _child(value: Any) -> Any:
     """Give a child its properties; one that is only referred to has none."""
     if not isinstance(value, dict) or set(value) == {"id"}:
         return value
-    return _lifted(value, _BESIDE)
+    return _flattened(value, _BESIDE)
 
 
 def _reference(value: Any) -> Any:
     if not isinstance(value, dict) or set(value) == {"id"}:
         return value
-    return _lifted(value, _BESIDE_REFERENCE)
+    return _flattened(value, _BESIDE_REFERENCE)
 
 
 def _tidy(value: Any) -> Any:

@@ -12,7 +12,7 @@ NEWEST = "2026-03-01"
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back."""
+    """An HTTP response."""
 
     status: int
     headers: Mapping[str, str]
@@ -40,10 +40,10 @@ class ArmClient:
     def __init__(self, url: str, token: str | None = None) -> None:
         self.url = url
         parts = urlsplit(url)
-        kind = (
+        connection_type = (
             http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         )
-        self._connection = kind(parts.netloc, timeout=30)
+        self._connection = connection_type(parts.netloc, timeout=30)
         self._token = token
 
     def close(self) -> None:

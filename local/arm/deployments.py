@@ -1,4 +1,4 @@
-"""What a deployment creates and removes beside security groups: resources of a few plain types.
+"""Resources that a deployment creates and removes beside security groups, of a few plain types.
 
 Answers follow the documented API; none of these was recorded. A write is over at once.
 """
@@ -100,13 +100,13 @@ def _check_interfaces(sim: Simulator, call: Call, raw: Mapping[str, Any]) -> Non
 
 def _complete(body: Resource, present: Resource | None) -> None:
     """Add what the service adds: ids of subnets, and the address itself."""
-    properties, kind = body["properties"], str(body["type"]).lower()
-    if kind == VNET:
+    properties, resource_type = body["properties"], str(body["type"]).lower()
+    if resource_type == VNET:
         for subnet in properties.get("subnets") or []:
             subnet["id"] = f"{body['id']}/subnets/{subnet['name']}"
             subnet.setdefault("properties", {})["provisioningState"] = "Succeeded"
-    if kind == PUBLIC_ADDRESS:
+    if resource_type == PUBLIC_ADDRESS:
         before = present["properties"].get("ipAddress") if present else None
         properties["ipAddress"] = before or f"192.0.2.{next(_numbers) % 240 + 10}"
-    if kind == VM:
+    if resource_type == VM:
         properties.setdefault("vmId", str(uuid.uuid4()))

@@ -1,4 +1,4 @@
-"""What a network interface effectively is behind; asked of the provider by POST."""
+"""The effective rules and routes of a network interface; asked of the provider by POST."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -187,12 +187,12 @@ def network_throttled(subscription: str, retry_after: int) -> ArmError:
     return retryable(inner, retry_after, word="occurred")
 
 
-def arm_throttled(subscription: str, kind: str, caller: str, retry_after: int) -> ArmError:
+def arm_throttled(subscription: str, operation: str, caller: str, retry_after: int) -> ArmError:
     """Return ARM's own quota 429 (text from memory: no body of it was found anywhere)."""
     error = front_door(
         429,
         "SubscriptionRequestsThrottled",
-        f"Number of '{kind}' requests for subscription '{subscription}' actor '{caller}' "
+        f"Number of '{operation}' requests for subscription '{subscription}' actor '{caller}' "
         f"exceeded. Please try again after '{retry_after}' seconds.",
         x_ms_failure_cause="gateway",
     )

@@ -1,4 +1,4 @@
-"""What the simulator holds, read from files: its own form, and what people have.
+"""The simulator's resources, read from files: its own form, and what people have.
 
 A file holds `{"resources": [...]}`, an answer of ARM (`{"value": [...]}`), the output of
 `az ... list` or `az ... show`, or of `az graph query` (`{"data": [...]}`). What cannot be read is
@@ -24,8 +24,8 @@ _NETWORK = "microsoft.network/"
 _HELD = frozenset(
     {NSG, NIC, VM, VNET, SUBNET}
     | {
-        _NETWORK + kind
-        for kind in (
+        _NETWORK + resource_type
+        for resource_type in (
             *("publicipaddresses", "loadbalancers", "applicationsecuritygroups"),
             *("bastionhosts", "azurefirewalls", "virtualnetworks/virtualnetworkpeerings"),
         )
@@ -117,36 +117,38 @@ def _checked(where: str, resource: Any, *, is_ours: bool) -> Json:
         raise EstateError(f"{where}: it is no object but {json.dumps(resource)[:60]}")
     if not isinstance(resource.get("id"), str):
         raise EstateError(f"{where}: it has no 'id'; save the whole output, without --query")
-    kind = type_of(resource)
-    if is_ours and kind not in _HELD:
+    resource_type = type_of(resource)
+    if is_ours and resource_type not in _HELD:
         return resource
-    if not isinstance(resource.get("type", ""), str) or not _is_held(resource["id"], kind):
+    if not isinstance(resource.get("type", ""), str) or not _is_held(resource["id"], resource_type):
         raise EstateError(
-            f"{where}: '{kind or resource['id']}' is nothing that the simulator holds; leave it out"
+            f"{where}: '{resource_type or resource['id']}' is nothing that the simulator holds; leave it out"
         )
-    if kind.startswith(_OTHER_NAMESPACES):
+    if resource_type.startswith(_OTHER_NAMESPACES):
         return resource
     try:
         shaped = arm_form(resource)
-        if kind in _CHECKS:
-            _CHECKS[kind](shaped)
+        if resource_type in _CHECKS:
+            _CHECKS[resource_type](shaped)
     except EstateError as error:
         raise EstateError(f"{where}: {error}") from None
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise EstateError(f"{where}: it is no {kind} as ARM or az writes it ({error!r})") from None
+        raise EstateError(
+            f"{where}: it is no {resource_type} as ARM or az writes it ({error!r})"
+        ) from None
     return shaped
 
 
-def _is_held(resource_id: str, kind: str) -> bool:
-    if kind.startswith(_OTHER_NAMESPACES):
+def _is_held(resource_id: str, resource_type: str) -> bool:
+    if resource_type.startswith(_OTHER_NAMESPACES):
         return True
     path = ids.parse(resource_id)
     return (
-        kind in _HELD
+        resource_type in _HELD
         and resource_id.lower().startswith(_SCOPE)
         and path is not None
         and not path.is_collection
-        and path.type_key == kind
+        and path.type_key == resource_type
         and ids.segment(resource_id, "resourceGroups") is not None
     )
 
@@ -165,8 +167,8 @@ def _check_rule(number: int, rule: Any) -> None:
     if not isinstance(rule, dict) or not isinstance(rule.get("properties"), dict):
         raise EstateError(f"{where} is no rule")
     named = {**rule["properties"], "name": rule.get("name")}
-    for member, kind in _RULE.items():
-        if not isinstance(named.get(member), kind):
+    for member, resource_type in _RULE.items():
+        if not isinstance(named.get(member), resource_type):
             raise EstateError(f"{where} ('{rule.get('name')}') has no '{member}'")
 
 

@@ -8,13 +8,13 @@ from typing import Any
 
 from local.arm import errors, ids
 from local.arm.errors import ArmError
-from local.arm.quotas import kind_of
+from local.arm.quotas import operation_of
 from local.arm.simulator import Call
 
 ALWAYS = -1
 WRITES = "PUT|PATCH|DELETE"
 WHOLE_NSG = "/networkSecurityGroups/[^/]+$"
-# The methods and paths a kind strikes unless told otherwise.
+# The methods and paths a fault strikes unless told otherwise.
 DEFAULT_METHODS = {
     "locked": WRITES,
     "conflict": WRITES,
@@ -85,12 +85,12 @@ class Fault:
 
 @dataclass(frozen=True)
 class Strike:
-    """What the faults do to one call."""
+    """The effect of the faults on one call."""
 
     manners: frozenset[str] = frozenset()
     latency: float = 0.0
     error: ArmError | None = None
-    kinds: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
 
 
 class Faults:
@@ -110,32 +110,34 @@ class Faults:
     def strike(self, call: Call) -> Strike:
         """Return what befalls a call: every manner that is meant, and the first error."""
         manners: set[str] = set()
-        kinds: list[str] = []
+        faults: list[str] = []
         latency = 0.0
         for fault in self._faults:
             if not fault.strikes(call):
                 continue
-            kinds.append(fault.kind)
+            faults.append(fault.kind)
             if fault.kind == "latency":
                 latency += float(fault.options.get("seconds", 1.0))
             if fault.kind not in MANNERS:
                 error = ERRORS[fault.kind](call, fault.options)
-                return Strike(frozenset(manners), latency, error, tuple(kinds))
+                return Strike(frozenset(manners), latency, error, tuple(faults))
             manners.add(fault.kind)
-        return Strike(frozenset(manners), latency, None, tuple(kinds))
+        return Strike(frozenset(manners), latency, None, tuple(faults))
 
 
 def read_fault(given: Mapping[str, Any]) -> Fault:
     """Read one fault as the control API takes it."""
     options = dict(given)
-    kind = options.pop("kind", None)
-    if kind not in (*MANNERS, *ERRORS):
-        raise ValueError(f"kind: {kind!r} is none of {', '.join(sorted((*MANNERS, *ERRORS)))}")
+    fault_type = options.pop("kind", None)
+    if fault_type not in (*MANNERS, *ERRORS):
+        raise ValueError(
+            f"'kind' {fault_type!r} is none of {', '.join(sorted((*MANNERS, *ERRORS)))}"
+        )
     times = options.pop("times", 1)
     fault = Fault(
-        kind=kind,
-        method=options.pop("method", None) or DEFAULT_METHODS.get(kind, ".*"),
-        path=options.pop("path", None) or DEFAULT_PATHS.get(kind, ""),
+        kind=fault_type,
+        method=options.pop("method", None) or DEFAULT_METHODS.get(fault_type, ".*"),
+        path=options.pop("path", None) or DEFAULT_PATHS.get(fault_type, ""),
         times=ALWAYS if times is None else int(times),
         skip=int(options.pop("skip", 0)),
         caller=options.pop("caller", None) or "",
@@ -159,8 +161,8 @@ def _throttle(call: Call, options: Mapping[str, Any]) -> ArmError:
     """Refuse for a quota: the network provider's, or ARM's own with `"by": "arm"`."""
     wait = int(options.get("retryAfter", 1))
     if options.get("by", "network") == "arm":
-        kind = kind_of(call.method)[:-1]
-        return errors.arm_throttled(_subscription(call), kind, call.caller, wait)
+        operation = operation_of(call.method)[:-1]
+        return errors.arm_throttled(_subscription(call), operation, call.caller, wait)
     return errors.network_throttled(_subscription(call), wait)
 
 

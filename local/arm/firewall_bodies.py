@@ -191,14 +191,14 @@ def check_priority(name: str, priority: object) -> None:
         )
 
 
-def check_names(kind: str, names: Iterable[str]) -> None:
+def check_names(part: str, names: Iterable[str]) -> None:
     """Refuse names that are malformed or given twice."""
     names = list(names)
     counted = Counter(name.lower() for name in names)
     for name in names:
         if not _NAME.fullmatch(name) or counted[name.lower()] > 1:
             why = "is there twice" if counted[name.lower()] > 1 else "is not a valid name"
-            raise refused(f"AzureFirewall{kind.title()}InvalidName", f"The {kind} '{name}' {why}.")
+            raise refused(f"AzureFirewall{part.title()}InvalidName", f"The {part} '{name}' {why}.")
 
 
 def check_rules(

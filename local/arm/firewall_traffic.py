@@ -173,10 +173,10 @@ def _classic(firewall: Resource) -> Iterator[Rule]:
 def _collection(collection: Mapping[str, Any], group: str) -> Iterator[Rule]:
     action = str((collection.get("action") or {}).get("type", ""))
     for rule in collection.get("rules") or ():
-        kind = rule.get("ruleType")
-        if kind not in ("NatRule", "NetworkRule"):
+        rule_type = rule.get("ruleType")
+        if rule_type not in ("NatRule", "NetworkRule"):
             continue
-        allows = None if kind == "NatRule" else action.lower() == "allow"
+        allows = None if rule_type == "NatRule" else action.lower() == "allow"
         name = f"{group}/{collection['name']}/{rule['name']}"
         yield Rule(name, rule, tuple(rule.get("ipProtocols") or ()), allows)
 

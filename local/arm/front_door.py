@@ -50,8 +50,10 @@ COLLECTIONS: Mapping[tuple[str, str], Handler] = {
     ("POST", f"{_BASTION}/disconnectactivesessions"): bastion_sessions.disconnect_active_sessions,
     ("POST", f"{_NIC}/effectivenetworksecuritygroups"): effective.effective_groups,
     ("POST", f"{_NIC}/effectiveroutetable"): effective.effective_routes,
-    **{("GET", kind): reads.list_resources for kind in _READ_ONLY},
-    **{("GET", kind): authorization.list_at_scope for kind in authorization.KINDS},
+    **{("GET", resource_type): reads.list_resources for resource_type in _READ_ONLY},
+    **{
+        ("GET", resource_type): authorization.list_at_scope for resource_type in authorization.TYPES
+    },
     **firewall_routes.COLLECTIONS,
 }
 RESOURCES: Mapping[tuple[str, str], Handler] = {
@@ -69,10 +71,10 @@ RESOURCES: Mapping[tuple[str, str], Handler] = {
     ("GET", "microsoft.network/virtualnetworks/subnets"): reads.get_subnet,
     ("GET", f"{_LOCATION}/operations"): reads.get_operation,
     ("GET", f"{_LOCATION}/operationresults"): reads.get_operation_result,
-    **{("GET", kind): reads.get_resource for kind in _READ_ONLY},
-    **{("GET", kind): authorization.get_by_id for kind in authorization.KINDS},
-    **{("PUT", kind): deployments.put_plain for kind in deployments.PLAIN},
-    **{("DELETE", kind): deployments.delete_plain for kind in deployments.PLAIN},
+    **{("GET", resource_type): reads.get_resource for resource_type in _READ_ONLY},
+    **{("GET", resource_type): authorization.get_by_id for resource_type in authorization.TYPES},
+    **{("PUT", resource_type): deployments.put_plain for resource_type in deployments.PLAIN},
+    **{("DELETE", resource_type): deployments.delete_plain for resource_type in deployments.PLAIN},
     ("DELETE", authorization.DEFINITIONS): deployments.delete_definition,
     ("GET", _DIAGNOSTICS): reads.get_resource,
     ("DELETE", _DIAGNOSTICS): deployments.delete_plain,

@@ -302,8 +302,10 @@ def check_group(store: Store, policy: Resource, body: Resource) -> None:
     check_translations(translations, public, "ipProtocols")
 
 
-def _rules(collections: list[Any], kind: str) -> list[Mapping[str, Any]]:
-    return [rule for each in collections for rule in each["rules"] if rule.get("ruleType") == kind]
+def _rules(collections: list[Any], rule_type: str) -> list[Mapping[str, Any]]:
+    return [
+        rule for each in collections for rule in each["rules"] if rule.get("ruleType") == rule_type
+    ]
 
 
 def _judge(policy: Resource) -> Any:

@@ -41,7 +41,7 @@ def put_group_draft(sim: Simulator, call: Call) -> Answer:
 
 
 def _put_draft(
-    sim: Simulator, call: Call, policy: Resource, kind: str, group_id: str = ""
+    sim: Simulator, call: Call, policy: Resource, draft_type: str, group_id: str = ""
 ) -> Answer:
     raw, _ = shapes.read_json(call.body)
     present = sim.store.get(call.path.resource_id)
@@ -53,7 +53,7 @@ def _put_draft(
         "properties": properties,
         "id": call.path.resource_id,
         "name": ids.last_name(group_id) if group_id else policy["name"],
-        "type": kind,
+        "type": draft_type,
         "etag": bare_etag(),
         "location": policy["location"],
     }

@@ -13,8 +13,8 @@ from typing import Literal
 
 from local.arm import errors
 
-Kind = Literal["reads", "writes", "deletes"]
-BUCKETS: dict[Kind, tuple[int, float]] = {
+Operation = Literal["reads", "writes", "deletes"]
+BUCKETS: dict[Operation, tuple[int, float]] = {
     "reads": (250, 25.0),
     "writes": (200, 10.0),
     "deletes": (200, 10.0),
@@ -23,7 +23,7 @@ NETWORK_WINDOW_SECONDS = 300
 NETWORK_WRITES, NETWORK_READS = 1000, 10000
 
 
-def kind_of(method: str) -> Kind:
+def operation_of(method: str) -> Operation:
     """Return the bucket a method draws from; POST counts as a write [recorded]."""
     if method in ("GET", "HEAD"):
         return "reads"
@@ -67,12 +67,12 @@ class Window:
 
 
 class Quotas:
-    """What each principal and each subscription has used; counts only while enabled."""
+    """The use of quotas by each principal and subscription; counts only while enabled."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.enabled = False
         self._clock = clock
-        self._buckets: dict[tuple[str, str, Kind], Bucket] = {}
+        self._buckets: dict[tuple[str, str, Operation], Bucket] = {}
         self._windows: dict[tuple[str, bool], Window] = {}
 
     def refill(self) -> None:
@@ -84,25 +84,25 @@ class Quotas:
         """Count one call, or refuse it as ARM or as the network provider would."""
         if not self.enabled:
             return
-        kind = kind_of(method)
-        wait = self._bucket(subscription, caller, kind).take(self._clock())
+        operation = operation_of(method)
+        wait = self._bucket(subscription, caller, operation).take(self._clock())
         if wait > 0:
-            raise errors.arm_throttled(subscription, kind[:-1], caller, math.ceil(wait))
+            raise errors.arm_throttled(subscription, operation[:-1], caller, math.ceil(wait))
         if namespace.lower() == "microsoft.network":
-            wait = self._window(subscription, kind == "reads").take(self._clock())
+            wait = self._window(subscription, operation == "reads").take(self._clock())
             if wait > 0:
                 raise errors.network_throttled(subscription, math.ceil(wait))
 
     def remaining(self, subscription: str, caller: str, method: str) -> dict[str, str]:
         """Return the header that tells how much is left."""
-        kind = kind_of(method)
-        left = int(self._bucket(subscription, caller, kind).tokens)
-        return {f"x-ms-ratelimit-remaining-subscription-{kind}": str(left)}
+        operation = operation_of(method)
+        left = int(self._bucket(subscription, caller, operation).tokens)
+        return {f"x-ms-ratelimit-remaining-subscription-{operation}": str(left)}
 
-    def _bucket(self, subscription: str, caller: str, kind: Kind) -> Bucket:
-        key = (subscription.lower(), caller, kind)
+    def _bucket(self, subscription: str, caller: str, operation: Operation) -> Bucket:
+        key = (subscription.lower(), caller, operation)
         if key not in self._buckets:
-            size, per_second = BUCKETS[kind]
+            size, per_second = BUCKETS[operation]
             self._buckets[key] = Bucket(size, per_second, size, self._clock())
         return self._buckets[key]
 

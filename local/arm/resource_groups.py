@@ -47,5 +47,9 @@ def list_resources(sim: Simulator, call: Call) -> Answer:
     prefix = ids.key(call.raw_path).rsplit("/", 1)[0] + "/"
     held = [(each["id"], type_of(each)) for each in sim.store.everything()]
     held += [(group.group_id, NSG) for group in sim.store.groups.values()]
-    found = [{"id": each, "type": kind} for each, kind in held if ids.key(each).startswith(prefix)]
+    found = [
+        {"id": each, "type": resource_type}
+        for each, resource_type in held
+        if ids.key(each).startswith(prefix)
+    ]
     return Answer(200, {"value": found}, indented=False)

@@ -160,8 +160,8 @@ def _not_in_enum(value: Any, type_name: str, path: str, source: Source) -> ArmEr
 
 
 def _cannot_convert(value: Any, wanted: str, path: str, source: Source) -> ArmError:
-    kind = type(value).__name__
+    type_name = type(value).__name__
     return invalid_json(
-        f"Cannot convert a value of kind {kind} to type '{wanted}'. "
+        f"Cannot convert a value of type {type_name} to type '{wanted}'. "
         f"Path '{path}', {source.position_after(_member(path))}."
     )

@@ -20,7 +20,7 @@ DEFAULT_PAGE_SIZE = 100
 
 @dataclass
 class Settings:
-    """What can be set while the simulator runs.
+    """Settings that can change while the simulator runs.
 
     `concurrency` is what a second write to a group meets while the first is under way: no record
     settles which of the four the service does when, so it is a switch. `normalise` writes protocol

@@ -41,7 +41,7 @@ class Write:
 
 @dataclass
 class FirewallSwitches:
-    """What can be set about firewalls while the simulator runs."""
+    """Settings of firewalls that can change while the simulator runs."""
 
     duration: float | None = None  # seconds a write takes; None: as long as every other write
     serial: bool = True  # 409 for a second write while the first is under way

@@ -42,19 +42,19 @@ class Store:
     def add(self, resource: Mapping[str, Any]) -> None:
         """Add or replace one resource, written as ARM returns it."""
         resource_id = resource["id"]
-        kind = type_of(resource)
+        resource_type = type_of(resource)
         self._attached = None
         self._note_scopes(resource_id)
-        if kind == NSG:
+        if resource_type == NSG:
             group = read_group(resource, new_etag, str(uuid.uuid4()))
             self.groups[ids.key(resource_id)] = group
             return
-        if kind == SUBNET:
+        if resource_type == SUBNET:
             self._add_subnet(copy.deepcopy(dict(resource)))
             return
         body = copy.deepcopy(dict(resource))
-        if kind.startswith("microsoft.network/"):
-            is_bare = kind.startswith(_BARE_ETAGS)
+        if resource_type.startswith("microsoft.network/"):
+            is_bare = resource_type.startswith(_BARE_ETAGS)
             _give_etag(body, bare_etag if is_bare else new_etag)
         self._resources[ids.key(resource_id)] = body
 
@@ -100,9 +100,11 @@ class Store:
         """Return a network security group."""
         return self.groups.get(ids.key(resource_id))
 
-    def of_type(self, kind: str) -> Iterator[Resource]:
+    def of_type(self, resource_type: str) -> Iterator[Resource]:
         """Return all resources of a type, ordered by id as ARM lists them [recorded]."""
-        found = {key: each for key, each in self._resources.items() if type_of(each) == kind}
+        found = {
+            key: each for key, each in self._resources.items() if type_of(each) == resource_type
+        }
         yield from (found[key] for key in sorted(found))
 
     def everything(self) -> Iterator[Resource]:
@@ -122,8 +124,8 @@ class Store:
     def _note_attachment(self, member: str, holder: Resource) -> None:
         group_id = reference(holder, "networkSecurityGroup")
         if group_id is not None and self._attached is not None:
-            kinds = self._attached.setdefault(ids.key(group_id), {})
-            kinds.setdefault(member, []).append(holder["id"])
+            holders = self._attached.setdefault(ids.key(group_id), {})
+            holders.setdefault(member, []).append(holder["id"])
 
     def subnets(self) -> Iterator[Resource]:
         """Return all subnets."""

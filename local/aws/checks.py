@@ -1,4 +1,4 @@
-"""What the service accepts, and how it normalises it."""
+"""Checks of the service's input, and its normal forms."""
 
 import ipaddress
 import re
@@ -49,11 +49,11 @@ def check_tags(present: Mapping[str, str], added: Mapping[str, str]) -> None:
             raise invalid("Tag keys starting with 'aws:' are reserved for internal use")
 
 
-def tags_for(kind: str, specifications: Iterable[Mapping[str, Any]] | None) -> Tags:
-    """Return the tags that a call gives to resources of one kind."""
+def tags_for(source_type: str, specifications: Iterable[Mapping[str, Any]] | None) -> Tags:
+    """Return the tags that a call gives to resources of one type."""
     found: Tags = {}
     for each in specifications or ():
-        if each.get("ResourceType") != kind:
+        if each.get("ResourceType") != source_type:
             raise invalid(f"'{each.get('ResourceType')}' is not a valid taggable resource type.")
         found |= {tag["Key"]: tag.get("Value", "") for tag in each.get("Tags", ())}
     check_tags({}, found)
@@ -76,27 +76,27 @@ def protocol_and_ports(given: Mapping[str, Any]) -> tuple[str, int, int]:
     return protocol, -1, -1
 
 
-def canonical_cidr(kind: str, text: str) -> str:
+def canonical_cidr(source_type: str, text: str) -> str:
     """Return a CIDR block without host bits, as the service stores it."""
     try:
         network = ipaddress.ip_network(text, strict=False)
     except ValueError:
         network = None
-    version = 4 if kind == CIDR4 else 6
+    version = 4 if source_type == CIDR4 else 6
     if network is None or "/" not in text or network.version != version:
         raise invalid(f"CIDR block {text} is malformed")
     return str(network)
 
 
-def checked_source(region: Region, kind: str, source: str) -> str:
+def checked_source(region: Region, source_type: str, source: str) -> str:
     """Return a source in canonical form; raises for one that does not exist."""
-    if kind in {CIDR4, CIDR6}:
-        return canonical_cidr(kind, source)
-    if kind == PREFIX_LIST and source not in region.prefix_lists:
+    if source_type in {CIDR4, CIDR6}:
+        return canonical_cidr(source_type, source)
+    if source_type == PREFIX_LIST and source not in region.prefix_lists:
         raise AwsError(
             "InvalidPrefixListID.NotFound", f"The prefix list ID '{source}' does not exist"
         )
-    if kind == GROUP and source not in region.groups:
+    if source_type == GROUP and source not in region.groups:
         raise not_found("InvalidGroup", source)
     return source
 
@@ -108,10 +108,12 @@ def expand(
     found: list[tuple[Identity, str]] = []
     for permission in permissions:
         protocol, low, high = protocol_and_ports(permission)
-        for kind, source, description in _sources(permission):
+        for source_type, source, description in _sources(permission):
             check_text("rule description", description)
-            source_text = checked_source(region, kind, source)
-            found.append((Identity(egress, protocol, low, high, kind, source_text), description))
+            source_text = checked_source(region, source_type, source)
+            found.append(
+                (Identity(egress, protocol, low, high, source_type, source_text), description)
+            )
     if not found:
         raise AwsError("MissingParameter", "No source was given in the permissions")
     return found
@@ -125,8 +127,8 @@ def _sources(permission: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         ("UserIdGroupPairs", "GroupId", GROUP),
     )
     return [
-        (kind, each[name], each.get("Description", ""))
-        for member, name, kind in members
+        (source_type, each[name], each.get("Description", ""))
+        for member, name, source_type in members
         for each in permission.get(member) or ()
     ]
 

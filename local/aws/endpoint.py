@@ -22,7 +22,7 @@ ADMIN_KEY = "AKIALOCALADMINISTRATOR"  # an administrator of the account, for the
 
 @dataclass(frozen=True)
 class Answer:
-    """What goes back; `dropped`: the connection closes without an answer."""
+    """The answer of the endpoint; `dropped`: the connection closes without an answer."""
 
     status: int
     text: str = ""
@@ -51,10 +51,10 @@ class Endpoint:
             "service": service,
             "region": scope["region"] if scope else "",
             "action": action,
-            "faults": list(strike.kinds),
+            "faults": list(strike.faults),
         }
         self.log.append(entry)
-        if "dropBefore" in strike.kinds:
+        if "dropBefore" in strike.faults:
             return Answer(0, dropped=True)
         request_id = str(uuid.uuid4())
         try:
@@ -66,7 +66,7 @@ class Endpoint:
             text, status = wire.write_error(service, error, request_id), error.status
             entry |= {"error": error.code, "unknown": error.code == NOT_SIMULATED}
         entry["status"] = status
-        return Answer(status, text, "dropAfter" in strike.kinds, strike.lag("latency"))
+        return Answer(status, text, "dropAfter" in strike.faults, strike.lag("latency"))
 
     def _carry_out(
         self,

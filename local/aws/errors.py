@@ -24,7 +24,7 @@ def missing(name: str) -> AwsError:
     return AwsError("MissingParameter", f"The request must contain the parameter {name}")
 
 
-def not_found(kind: str, resource_id: str) -> AwsError:
+def not_found(resource_type: str, resource_id: str) -> AwsError:
     """Return the error for a resource that does not exist."""
     words = {
         "InvalidGroup": "security group",
@@ -33,7 +33,9 @@ def not_found(kind: str, resource_id: str) -> AwsError:
         "InvalidInstanceID": "instance ID",
         "InvalidVpcID": "vpc ID",
     }
-    return AwsError(f"{kind}.NotFound", f"The {words[kind]} '{resource_id}' does not exist")
+    return AwsError(
+        f"{resource_type}.NotFound", f"The {words[resource_type]} '{resource_id}' does not exist"
+    )
 
 
 def throttled() -> AwsError:

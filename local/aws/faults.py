@@ -61,15 +61,15 @@ class Fault:
 
 @dataclass(frozen=True)
 class Strike:
-    """What the faults do to one call."""
+    """The effect of the faults on one call."""
 
-    kinds: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
     error: AwsError | None = None
     seconds: Mapping[str, float] | None = None
 
-    def lag(self, kind: str) -> float:
+    def lag(self, fault_type: str) -> float:
         """Return the seconds of a fault that struck; 0: it did not."""
-        return (self.seconds or {}).get(kind, 0.0)
+        return (self.seconds or {}).get(fault_type, 0.0)
 
 
 class Faults:
@@ -88,27 +88,29 @@ class Faults:
 
     def strike(self, action: str) -> Strike:
         """Return what befalls a call: every manner that is meant, and the first error."""
-        kinds: list[str] = []
+        faults: list[str] = []
         seconds: dict[str, float] = {}
         for fault in self._faults:
             if not fault.strikes(action):
                 continue
-            kinds.append(fault.kind)
+            faults.append(fault.kind)
             if fault.kind in ERRORS:
-                return Strike(tuple(kinds), ERRORS[fault.kind](action), seconds)
+                return Strike(tuple(faults), ERRORS[fault.kind](action), seconds)
             seconds[fault.kind] = fault.seconds
-        return Strike(tuple(kinds), None, seconds)
+        return Strike(tuple(faults), None, seconds)
 
 
 def read_fault(given: Mapping[str, Any]) -> Fault:
     """Read one fault as the control API takes it."""
-    kind = str(given.get("kind"))
-    if kind not in (*MANNERS, *ERRORS):
-        raise ValueError(f"kind: {kind!r} is none of {', '.join(sorted((*MANNERS, *ERRORS)))}")
+    fault_type = str(given.get("kind"))
+    if fault_type not in (*MANNERS, *ERRORS):
+        raise ValueError(
+            f"'kind' {fault_type!r} is none of {', '.join(sorted((*MANNERS, *ERRORS)))}"
+        )
     times = given.get("times", 1)
     fault = Fault(
-        kind=kind,
-        action=given.get("action") or _DEFAULT_ACTIONS.get(kind, ".*"),
+        kind=fault_type,
+        action=given.get("action") or _DEFAULT_ACTIONS.get(fault_type, ".*"),
         times=ALWAYS if times is None else int(times),
         skip=int(given.get("skip", 0)),
         seconds=float(given.get("seconds", 5.0)),

@@ -112,7 +112,7 @@ def _revoked(rule: Rule) -> Json:
 
 
 def modify(region: Region, ids: Ids, params: Params) -> Json:
-    """Change rules in place by id; the kind of their source stays. All of a call, or none."""
+    """Change rules in place by id; the type of their source stays. All of a call, or none."""
     del ids
     group = group_of(region, params)
     changed: dict[str, Rule] = {}
@@ -130,10 +130,12 @@ def modify(region: Region, ids: Ids, params: Params) -> Json:
 
 def _modified(region: Region, rule: Rule, wanted: Mapping[str, Any]) -> Rule:
     protocol, low, high = checks.protocol_and_ports(wanted)
-    kinds = [kind for kind in (CIDR4, CIDR6, PREFIX_LIST, GROUP) if wanted.get(kind)]
-    if kinds != [rule.identity.kind]:
+    given = [
+        source_type for source_type in (CIDR4, CIDR6, PREFIX_LIST, GROUP) if wanted.get(source_type)
+    ]
+    if given != [rule.identity.kind]:
         raise invalid("The source type of a security group rule cannot be changed.")
-    source = checks.checked_source(region, kinds[0], wanted[kinds[0]])
+    source = checks.checked_source(region, given[0], wanted[given[0]])
     text = wanted.get("Description", "")
     checks.check_text("rule description", text)
     identity = replace(rule.identity, protocol=protocol, low=low, high=high, source=source)

@@ -1,4 +1,4 @@
-"""What the simulator holds of one region: groups, rules, interfaces, instances."""
+"""The simulator's resources of one region: groups, rules, interfaces, instances."""
 
 import itertools
 from collections import deque
@@ -13,7 +13,7 @@ CIDR4, CIDR6, PREFIX_LIST, GROUP = "CidrIpv4", "CidrIpv6", "PrefixListId", "Refe
 
 @dataclass(frozen=True)
 class Identity:
-    """What tells the rules of one group apart; descriptions and tags do not."""
+    """The identity of a rule in its group; descriptions and tags do not."""
 
     egress: bool
     protocol: str

@@ -73,15 +73,15 @@ def _list(shape: Shape, key: str, form: Mapping[str, str], service: str) -> list
     return [_value(member, f"{start}{number}", form, service) for number in sorted(numbers)]
 
 
-def _scalar(kind: str, key: str, text: str) -> Any:
-    if kind in {"integer", "long"}:
+def _scalar(type_name: str, key: str, text: str) -> Any:
+    if type_name in {"integer", "long"}:
         try:
             return int(text)
         except ValueError:
             raise AwsError(
                 "InvalidParameterValue", f"Value ({text}) for parameter {key} is invalid."
             ) from None
-    return text.lower() == _TRUE if kind == "boolean" else text
+    return text.lower() == _TRUE if type_name == "boolean" else text
 
 
 def write_answer(service: str, action: str, answer: Params, request_id: str) -> str:

@@ -1,4 +1,4 @@
-"""What host.json and the app settings say."""
+"""The values of host.json and the app settings."""
 
 import json
 import os

@@ -43,14 +43,14 @@ class Function:
         return tuple(one for one in self.others if str(one["direction"]).upper() == "OUT")
 
     @property
-    def kind(self) -> str:
+    def trigger_type(self) -> str:
         """Return the trigger's type."""
         return str(self.trigger["type"])
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an invocation gave: output values, and the return value where there is one."""
+    """The result of an invocation: output values, and the return value where there is one."""
 
     ok: bool
     returned: Datum | None = None

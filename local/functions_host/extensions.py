@@ -22,7 +22,8 @@ BUNDLED = frozenset(
     }
 )
 _BUNDLE_IDS = frozenset(
-    f"microsoft.azure.functions.extensionbundle{kind}" for kind in ("", ".preview", ".experimental")
+    f"microsoft.azure.functions.extensionbundle{suffix}"
+    for suffix in ("", ".preview", ".experimental")
 )
 _RANGE = re.compile(r"[\[(]\s*(\d+)(?:\.(?:\d+|\*)){0,3}\s*,\s*(\d+)(?:\.(?:\d+|\*)){0,3}\s*[\])]")
 # A host of version 4 takes no older bundle.

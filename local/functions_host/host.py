@@ -140,7 +140,7 @@ class FunctionsHost:
 
     def invoke_by_hand(self, function: Function, text: str) -> None:
         """Run a queue or timer function now, as POST /admin/functions/<name> does."""
-        if function.kind == "queueTrigger":
+        if function.trigger_type == "queueTrigger":
             work = self._run_queue(function, _handmade(text))
         else:
             listener = self._listeners.get(function.name)
@@ -150,9 +150,9 @@ class FunctionsHost:
 
     def _listen(self, function: Function) -> None:
         try:
-            if function.kind == "queueTrigger":
+            if function.trigger_type == "queueTrigger":
                 self._listeners[function.name] = self._queue_listener(function)
-            elif function.kind == "timerTrigger":
+            elif function.trigger_type == "timerTrigger":
                 self._listeners[function.name] = self._timer_listener(function)
             else:
                 return
@@ -269,7 +269,7 @@ def _require_known(function: Function) -> None:
     """Raise IndexingError if a function has bindings that this host cannot run."""
     others = [str(binding["type"]) for binding in function.others]
     inputs = len(function.others) - len(function.outputs)
-    if function.kind in TRIGGERS and not inputs and set(others) <= set(OUTPUTS):
+    if function.trigger_type in TRIGGERS and not inputs and set(others) <= set(OUTPUTS):
         return
     raise IndexingError(
         f"function '{function.name}' has bindings this host does not know: "

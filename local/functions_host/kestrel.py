@@ -1,4 +1,4 @@
-"""What Kestrel and the platform's front end do to a request before a function sees it."""
+"""Changes that Kestrel and the platform's front end make to a request before its function."""
 
 import re
 from email.utils import formatdate

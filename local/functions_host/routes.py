@@ -29,7 +29,7 @@ class Router:
     def __init__(self, functions: Sequence[Function], prefix: str) -> None:
         self._routes: list[_Route] = []
         for function in functions:
-            if function.kind == "httpTrigger":
+            if function.trigger_type == "httpTrigger":
                 self._add(function, prefix)
 
     def match(self, method: str, path: str) -> Match | None:

@@ -43,7 +43,7 @@ class StatusFile:
 
 @dataclass(frozen=True)
 class Timer:
-    """What a timer trigger asks for."""
+    """The settings of a timer trigger."""
 
     schedule: Schedule
     run_on_startup: bool = False

@@ -40,7 +40,7 @@ def web_app(host: FunctionsHost) -> ASGIApp:
         if function is None:
             return Response(status_code=404)
         text = _input(await request.body())
-        if text is None or function.kind == "httpTrigger":
+        if text is None or function.trigger_type == "httpTrigger":
             return Response(status_code=400)
         host.invoke_by_hand(function, text)
         return Response(status_code=202)

@@ -1,4 +1,4 @@
-"""What the functions host reads: host.json, app settings, connections, route templates."""
+"""The input of the functions host: host.json, app settings, connections, route templates."""
 
 import asyncio
 import json
@@ -104,7 +104,7 @@ def test_host_json_is_read(tmp_path: Path) -> None:
 def test_host_json_defaults(
     tmp_path: Path, environment: dict[str, str], interval: timedelta
 ) -> None:
-    """What host.json leaves out has the platform's defaults; development polls faster."""
+    """Settings that host.json leaves out have the platform's defaults; development polls faster."""
     (tmp_path / "host.json").write_text('{"version": "2.0"}', encoding="utf-8")
     config = HostConfig.load(tmp_path, environment)
     assert config.route_prefix == "api"
@@ -162,7 +162,7 @@ def _http(name: str, route: str | None, *methods: str) -> Function:
         ("{a:length(2)}", "/ab", {"a": "ab"}),
         ("{a:regex(^v[0-9]+$)}", "/V12", {"a": "V12"}),
         ("{a:bool}", "/TRUE", {"a": "TRUE"}),
-        ("file-{name}.{kind}", "/File-a.b.txt", {"name": "a", "kind": "b.txt"}),
+        ("file-{name}.{suffix}", "/File-a.b.txt", {"name": "a", "suffix": "b.txt"}),
         ("x/{*rest}", "/x/a/b/", {"rest": "a/b/"}),
         ("x/{*rest}", "/x", {}),
         ("{*rest}", "/", {}),

@@ -85,7 +85,7 @@ def test_output_without_its_extension_is_an_error_too(bare: Stack) -> None:
 
 
 def test_the_other_functions_run(bare: Stack) -> None:
-    """What needs no extension runs beside what is in error."""
+    """Functions that need no extension run beside those in error."""
     bare.invoke("yearly")
     with pytest.raises(StackError, match="404"):
         bare.invoke("on_job")

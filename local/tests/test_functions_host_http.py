@@ -151,7 +151,7 @@ def test_headers_reach_the_client(platform: Platform) -> None:
 
 
 def test_threads_run_functions_side_by_side(platform: Platform) -> None:
-    """PYTHON_THREADPOOL_THREAD_COUNT (32 in the stack) many functions run at once."""
+    """PYTHON_THREADPOOL_THREAD_COUNT (80 in the stack) many functions run at once."""
     began = time.monotonic()
     with ThreadPoolExecutor(max_workers=24) as threads:
         calls = [threads.submit(platform.call, "GET", "/answer/slow?seconds=1") for _ in range(24)]

@@ -191,7 +191,7 @@ def test_schedules(expression: str, expected: datetime) -> None:
 
 @pytest.mark.parametrize("expression", ["", "* * *", "61 * * * * *", "0 0 0 L * *", "00:01:00"])
 def test_what_is_no_schedule(expression: str) -> None:
-    """What is not NCRONTAB is refused."""
+    """A schedule that is not NCRONTAB is refused."""
     with pytest.raises(ScheduleError):
         Schedule(expression)
 

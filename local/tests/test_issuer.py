@@ -113,15 +113,15 @@ def test_rotation_keeps_tokens_of_the_former_key() -> None:
                 _verified(server, token)
 
 
-@pytest.mark.parametrize("kind", sorted(HOSTILE))
-def test_hostile_tokens_are_refused(server: IssuerServer, kind: str) -> None:
+@pytest.mark.parametrize("forgery", sorted(HOSTILE))
+def test_hostile_tokens_are_refused(server: IssuerServer, forgery: str) -> None:
     """Each hostile token fails a careful verification."""
     with pytest.raises(jwt.PyJWTError):
-        _verified(server, hostile_tokens(server.issuer)[kind])
+        _verified(server, hostile_tokens(server.issuer)[forgery])
 
 
 def test_hostile_claims_are_fine_otherwise(server: IssuerServer) -> None:
-    """What is wrong with a hostile token is only what its name says."""
+    """A hostile token has the one defect that its name says."""
     claims = server.issuer.person_claims("mallory", roles=["Jit.Admin"])
     assert _verified(server, server.issuer.sign(claims))["roles"] == ["Jit.Admin"]
 

@@ -25,7 +25,7 @@ class ArmBastions:
     def reach(self, networks: Sequence[str]) -> BastionReach:
         """Return the hosts that reach some networks; raises OutsideError.
 
-        What the app may not read is told, and hides nothing that it may.
+        A resource that the app may not read is reported, and hides no other.
         """
         return _Lookup(self._arm, self._scopes).reach(networks)
 
@@ -110,7 +110,7 @@ class _Lookup:
 
 
 def _known(found: Known | str, unreadable: list[str]) -> Known | None:
-    """Return what was read; where it could not be read, keep the reason and return None."""
+    """Return the resource; where it could not be read, keep the reason and return None."""
     if isinstance(found, str):
         unreadable.append(found)
         return None

@@ -58,7 +58,7 @@ def azure_firewalls(settings: Settings, make_client: MakeClient) -> AzureFirewal
 
 
 def azure_settings(settings: Settings) -> AzureSettings:
-    """Return what the deployer chose about Azure Firewall."""
+    """Return the deployer's settings for Azure Firewall."""
     first, last = entry_ports(settings.firewall_ports)
     return AzureSettings(
         settings.deployment_id,

@@ -9,11 +9,11 @@ from opentelemetry import metrics
 
 from shared.ports import Value
 
-Facts = Mapping[str, Value | None]
+Attributes = Mapping[str, Value | None]
 
 
 class Metrics:
-    """The app's instruments, each fed by one fact of an event."""
+    """The app's instruments, each fed by one attribute of an event."""
 
     def __init__(self) -> None:
         meter = metrics.get_meter("jit")
@@ -25,21 +25,23 @@ class Metrics:
         )
         active = meter.create_gauge("jit.grants.active", description="Rules that stand open")
         writes = meter.create_counter("jit.arm.writes", description="Writes to firewalls")
-        self._feeds: Mapping[str, Callable[[Facts], None]] = {
-            "jit.rule.closed": lambda facts: _fed(
-                lambda lateness: lag.record(lateness, {"kind": str(facts.get("kind") or "")}),
-                facts.get("lateness_seconds"),
+        self._feeds: Mapping[str, Callable[[Attributes], None]] = {
+            "jit.rule.closed": lambda attributes: _fed(
+                lambda lateness: lag.record(lateness, {"kind": str(attributes.get("kind") or "")}),
+                attributes.get("lateness_seconds"),
             ),
-            "jit.sweep.completed": lambda facts: _fed(overdue.set, facts.get("overdue")),
-            "jit.reconcile.completed": lambda facts: _fed(active.set, facts.get("grants")),
+            "jit.sweep.completed": lambda attributes: _fed(overdue.set, attributes.get("overdue")),
+            "jit.reconcile.completed": lambda attributes: _fed(
+                active.set, attributes.get("grants")
+            ),
             "jit.firewall.written": lambda _: writes.add(1),
         }
 
-    def measure(self, name: str, facts: Facts) -> None:
+    def measure(self, name: str, attributes: Attributes) -> None:
         """Take the figure of an event, if it has one."""
         feed = self._feeds.get(name)
         if feed is not None:
-            feed(facts)
+            feed(attributes)
 
 
 def _fed(instrument: Callable[[float], None], value: Value | None) -> None:

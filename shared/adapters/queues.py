@@ -102,6 +102,6 @@ class AzureQueues:
 def _retries() -> LinearRetry:
     """Give up soon: the SDK's own patience is a minute, and a caller waits for the answer.
 
-    What is not sent is not lost: the due row leads the sweep to it.
+    A message that is not sent is not lost: the due row leads the sweep to it.
     """
     return LinearRetry(backoff=1, retry_total=2)

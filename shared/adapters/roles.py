@@ -1,4 +1,4 @@
-"""Azure role assignments, read from ARM and evaluated here. What cannot be read is refused."""
+"""Azure role assignments, read from ARM and evaluated here. An unreadable answer grants nothing."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -42,7 +42,7 @@ class _Denial:
     def concerns(self, object_id: str) -> bool:
         """Tell whether it may concern a principal.
 
-        NB. Who is in a denied group cannot be told from here, so such a denial concerns
+        NB. The members of a denied group are unknown here, so such a denial concerns
         everybody who is not excluded by name.
         """
         if object_id.lower() in self.excluded:
@@ -61,7 +61,7 @@ class _Assignment:
 
 @dataclass(frozen=True)
 class _Definition:
-    """What a role allows: pairs of actions and exceptions."""
+    """The actions that a role allows: pairs of actions and exceptions."""
 
     name: str
     permissions: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
@@ -232,7 +232,7 @@ def _assignment(properties: dict[str, Any], object_id: str) -> _Assignment:
     """Read an assignment; raises ValueError where it is another principal's.
 
     NB. ARM passes over filters it does not know. An answer that lists other people's roles is
-    not the answer to what was asked, and grants nothing. Who is in a group only ARM can say.
+    not the answer to what was asked, and grants nothing. Only ARM knows the members of a group.
     """
     person = properties.get("principalType", "User") != "Group"
     if person and _text(properties["principalId"]).lower() != object_id.lower():

@@ -15,16 +15,27 @@ from typing import Any
 from shared.adapters.arm import ArmReader
 from shared.ports import OutsideError, Sleep
 
-_FREE_READS = 4
-_SPACING_SECONDS = 0.5
+_BUCKET, _A_SECOND = 250, 25  # reads that ARM lends an identity, and how many more each second
 _MOST_KEYS = 10_000
 
 
-class ReadPace:
-    """Space the reads of one resource: some at once, then two a second, which all callers share.
+@dataclass(frozen=True)
+class _Spacing:
+    """How many reads of one resource may begin at once, and how many seconds apart the next."""
 
-    In a burst, hundreds of requests need the same subnet and the same NSG, and ARM lends an
-    identity 250 reads and 25 a second more.
+    free: int
+    seconds: float
+
+
+_USUAL, _SCARCE = _Spacing(4, 0.5), _Spacing(1, 3.0)
+
+
+class ReadPace:
+    """Space the reads of one resource, so that the callers of a burst share them.
+
+    Hundreds of requests need the same subnet, the same NSG and the same VMs. Four reads begin at
+    once, then two a second; each after three seconds where this process has used up half of the
+    bucket that ARM lends an identity. The first read of a resource is never delayed.
     """
 
     def __init__(
@@ -34,18 +45,26 @@ class ReadPace:
         self._sleep = sleep
         self._lock = Lock()
         self._paid_until: dict[Hashable, float] = {}
+        self._left, self._counted_at = float(_BUCKET), now()
 
     def wait(self, key: Hashable) -> None:
-        """Wait until a resource may be read, and count the read: half a second each, four ahead."""
+        """Wait until a resource may be read, and count the read."""
         with self._lock:
             now = self._now()
+            spacing = self._count(now)
             if len(self._paid_until) >= _MOST_KEYS:
                 self._paid_until = {k: at for k, at in self._paid_until.items() if at > now}
-            paid = max(now, self._paid_until.get(key, now)) + _SPACING_SECONDS
+            paid = max(now, self._paid_until.get(key, now)) + spacing.seconds
             self._paid_until[key] = paid
-        ahead = paid - now - _FREE_READS * _SPACING_SECONDS
+        ahead = paid - now - spacing.free * spacing.seconds
         if ahead > 0:
             self._sleep(ahead)
+
+    def _count(self, now: float) -> _Spacing:
+        """Take a read from the bucket; return the spacing for what is left in it."""
+        filled = self._left + (now - self._counted_at) * _A_SECOND
+        self._left, self._counted_at = min(_BUCKET, filled) - 1, now
+        return _USUAL if self._left > _BUCKET / 2 else _SCARCE
 
 
 @dataclass(eq=False)

@@ -242,7 +242,7 @@ def _operation(write: Write) -> tuple[str, dict[str, Any], dict[str, Any]]:
 
 
 def _meaning(error: TableTransactionError, writes: Sequence[Write]) -> Exception:
-    """Return what the refusal of a transaction means; the SDK tells which write it is about."""
+    """Return the error that a transaction's refusal means; the SDK names the write concerned."""
     told = getattr(error, "error_code", "")
     code = str(getattr(told, "value", told))
     key = writes[min(error.index, len(writes) - 1)].row.key

@@ -29,27 +29,27 @@ class LogTelemetry:
         self._log = logging.getLogger("jit")
         self._measure = measure
 
-    def event(self, name: str, **facts: Value | None) -> None:
+    def event(self, name: str, **attributes: Value | None) -> None:
         """Log an event, and take its figure."""
-        self._log.info("%s", _line(name, facts))
+        self._log.info("%s", _line(name, attributes))
         if self._measure is not None and name in MEASURED:
-            self._measure(name, facts)
+            self._measure(name, attributes)
 
-    def fault(self, name: str, error: BaseException, **facts: Value | None) -> None:
+    def fault(self, name: str, error: BaseException, **attributes: Value | None) -> None:
         """Log something that failed; the error's text, never what was sent."""
         notes = getattr(error, "__notes__", ())
         told = "; ".join((f"{type(error).__name__}: {error}", *notes))
-        self._log.error("%s", _line(name, {**facts, "error": told}))
+        self._log.error("%s", _line(name, {**attributes, "error": told}))
 
 
 def quiet_libraries() -> None:
-    """Keep what libraries log below Warning out of the log; calling it again changes nothing."""
+    """Keep libraries' messages below Warning out of the log; calling it again changes nothing."""
     for name in CHATTY_LIBRARIES:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def _line(name: str, facts: dict[str, Value | None]) -> str:
-    cleaned = {key: clean(value) for key, value in facts.items() if value not in {None, ""}}
+def _line(name: str, attributes: dict[str, Value | None]) -> str:
+    cleaned = {key: clean(value) for key, value in attributes.items() if value not in {None, ""}}
     return json.dumps({"event": name, **cleaned}, ensure_ascii=True)
 
 

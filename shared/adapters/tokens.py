@@ -22,7 +22,7 @@ class PublishedKeys(jwt.PyJWKClient):
     """A tenant's keys. An answer without keys is no answer, and a failure is not asked again at once.
 
     The base class pauses after a success only, and callers wait for its fetches in line: made-up
-    key ids must not keep everybody waiting for a provider that is ill.
+    key ids must not keep every caller waiting for a provider that is ill.
     """
 
     _failed_at = -math.inf
@@ -69,7 +69,7 @@ class TokenVerifier:
         self._scope = scope
 
     def verify(self, authorization: str | None) -> Principal:
-        """Return who is calling; raises NotAuthenticatedError.
+        """Return the caller; raises NotAuthenticatedError.
 
         `authorization` is the header's value. UnavailableError: the keys cannot be had.
         """

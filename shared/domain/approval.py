@@ -1,4 +1,4 @@
-"""Who may decide on a request, and what their decision does. Refusing wins over agreeing."""
+"""Votes on a request: the people who may vote, and the effect. A denial wins over approvals."""
 
 from dataclasses import replace
 from datetime import datetime

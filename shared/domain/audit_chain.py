@@ -51,7 +51,7 @@ def event_line(before: Link, event: StoredEvent) -> str:
 
 
 def content_of(text: str) -> Any:
-    """Return what is exported of a row's text: its JSON, or what identifies the text."""
+    """Return the exported form of a row's text: its JSON, or the text's digest."""
     try:
         content = json.loads(text)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""What a firewall should hold, in intents that no kind of firewall shapes, and how plans answer.
+"""The desired state of a firewall, in intents for every provider, and the answers of plans.
 
 desired(rows, now)            -> allow and block intents, each with a key
 provider.plan(observed, ...)  -> changes, a finding for each key, memory to store
@@ -124,7 +124,7 @@ class Observed:
 
 
 class Verdict(StrEnum):
-    """What a plan says of an intent."""
+    """A plan's verdict on an intent."""
 
     AGREES = "agrees"
     PENDING = "pending"
@@ -311,7 +311,7 @@ def desired(rows: FirewallRows, wanted: Iterable[Grant]) -> Desired:
 def desired_without_rows(
     observed: Observed, now: datetime, pace: Pace, longest: timedelta
 ) -> Desired:
-    """Return what to keep where a firewall's rows cannot be read at all.
+    """Return the state to keep where a firewall's rows cannot be read at all.
 
     The rule itself is the last home of its end. Everything of ours stays, but what opens and has
     an end that is missing, has passed, or is further ahead than any grant may last.

@@ -1,4 +1,4 @@
-"""What of a request is shown to a caller who may not read other people's reasons and addresses."""
+"""Hide a request's reasons and addresses from callers without the permission to read them."""
 
 from dataclasses import replace
 

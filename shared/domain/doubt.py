@@ -23,7 +23,7 @@ def unresolved(sources: Iterable[Box], doubtful: Sequence[Box], address: str) ->
 
 
 def _doubts(box: Box, own: int, everything: Box) -> frozenset[str]:
-    """Say what is not known of a box. The VM's own address certainly lies in its network."""
+    """Return the unknown parts of a box. The VM's own address certainly lies in its network."""
     inside = box.side & Side.INSIDE and box.low <= own <= box.high
     outside = box.side & Side.OUTSIDE and _is_large(box, everything)
     if box.side == Side.EITHER or inside or outside:

@@ -25,13 +25,13 @@ class JitError(Exception):
 
 
 class InvalidInputError(JitError):
-    """What was sent cannot be understood or is not allowed by its shape."""
+    """The input cannot be understood or is not allowed by its shape."""
 
     code = "InvalidRequestContent"
 
 
 class NotAuthenticatedError(JitError):
-    """Who is calling could not be verified."""
+    """The caller's identity could not be verified."""
 
     code = "AuthenticationFailed"
 
@@ -49,19 +49,19 @@ class OutsidePolicyError(JitError):
 
 
 class NotFoundError(JitError):
-    """What was asked for does not exist."""
+    """The named resource does not exist."""
 
     code = "NotFound"
 
 
 class ConflictError(JitError):
-    """What was asked for contradicts the state it would change."""
+    """The call contradicts the state it would change."""
 
     code = "Conflict"
 
 
 class PreconditionFailedError(JitError):
-    """What a caller wants to change is no longer what the caller has read."""
+    """The resource to change is no longer as the caller has read it."""
 
     code = "PreconditionFailed"
 
@@ -73,7 +73,7 @@ class RepeatTooLateError(JitError):
 
 
 class UnsupportedMediaTypeError(JitError):
-    """What was sent declares an encoding that is not read here."""
+    """The body declares an encoding that is not read here."""
 
     code = "UnsupportedMediaType"
 

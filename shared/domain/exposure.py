@@ -1,4 +1,4 @@
-"""Find what leaves a governed port open behind all firewalls in front of a VM."""
+"""Find the exposures of a governed port behind all firewalls in front of a VM."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ def exposures(
     openings: Mapping[str, Sequence[Opening]],
     ports: Iterable[int],
 ) -> tuple[Exposure, ...]:
-    """Find what leaves governed ports open at any of a VM's addresses, for every protocol.
+    """Find the exposures of governed ports at any of a VM's addresses, for every protocol.
 
     `openings` are by the key of the firewall; a firewall that is not there is not judged.
     """
@@ -52,7 +52,7 @@ def _at(
     address: str,
     port: int,
 ) -> Iterable[Exposure]:
-    """Find what leaves one port of one address open, one protocol after the other."""
+    """Find the exposures of one port of one address, one protocol after the other."""
     for protocol in PROTOCOLS:
         about = {
             key: [each for each in listed if each.leads_to(address, port, protocol)]

@@ -150,7 +150,7 @@ class RuleNames:
         return f"{self.prefix}_{self.deployment}_{digest(key_of(vm_id), str(family))}"
 
     def is_ours(self, rule_name: str) -> bool:
-        """Tell our rules from Defender's, another installation's and everybody else's."""
+        """Tell our rules from Defender's, another installation's and other writers'."""
         ours = rf".*([-_]){re.escape(self.deployment)}\1[0-9A-F]{{32}}"
         return re.fullmatch(ours, rule_name, re.IGNORECASE | re.ASCII) is not None
 

@@ -62,7 +62,7 @@ def is_any(prefix: str) -> bool:
 
 
 def of_family(prefixes: Iterable[str], family: int) -> tuple[str, ...]:
-    """Keep what concerns one address family, collapsed; `*` concerns both."""
+    """Return the prefixes of one address family, collapsed; `*` concerns both."""
     listed = tuple(prefixes)
     if any(is_any(prefix) for prefix in listed):
         return (ANY,)

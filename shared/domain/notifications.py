@@ -30,7 +30,7 @@ class EventType(StrEnum):
 
 @dataclass(frozen=True)
 class Notification:
-    """What happened, or will happen soon, for a subscriber. A repeat carries the same id."""
+    """An event, past or soon to come, for a subscriber. A repeat carries the same id."""
 
     id: str
     type: EventType

@@ -116,7 +116,7 @@ def _way(
     here: Attachment,
     only: Opening,
 ) -> Way | None:
-    """Return what passes all stages where one of them is passed by one opening alone."""
+    """Return the traffic through all stages where one stage has a single opening."""
     sources: Boxes = (whole(version),)
     doubtful: Boxes = ()
     translated = False

@@ -2,7 +2,7 @@
 
 Python's `re` tries one alternative after the other: `(a+)+$` on thirty letters keeps it busy for
 minutes. A policy's pattern comes from outside, so here it walks all its states at once instead
-(Thompson's construction). What cannot be run so, references back and looks around, is refused.
+(Thompson's construction). Backreferences and lookarounds, which cannot be run so, are refused.
 """
 
 import re
@@ -163,7 +163,7 @@ class _Parser:
         return piece
 
     def _class(self) -> Test:
-        """Read what stands for one letter: `.`, an escape, or a class; `re` judges the letter."""
+        """Read the pattern of one letter: `.`, an escape, or a class; `re` judges the letter."""
         text = self._one_letter()
         escaped = set(_ESCAPED.findall(text)) - _KNOWN_ESCAPES
         reserved = text[0] == "[" and _RESERVED_IN_CLASS.search(text)

@@ -1,4 +1,4 @@
-"""Who may do what at which scope: one function decides, and its answer carries its reasons.
+"""Permissions at scopes: one function decides, and its answer carries its reasons.
 
 Permissions are Azure action names. They are held through app roles, which count within the
 deployment's own scopes, or through Azure role assignments at the scope or above it.

@@ -41,7 +41,7 @@ USUAL_PORTS = {"linux": (22,), "windows": (3389, 5985, 5986)}
 
 @dataclass(frozen=True)
 class Limits:
-    """What no policy can go beyond; set by the deployer of the app."""
+    """The limits of every policy; set by the deployer of the app."""
 
     min_duration: timedelta = timedelta(minutes=5)
     max_duration: timedelta = timedelta(days=1)
@@ -256,7 +256,7 @@ def narrow_protocol(policy: Policy, port: PortRequest) -> tuple[PortRequest, str
 
 
 def common_protocol(asked: str, allowed: str) -> str:
-    """Return what two protocols have in common; empty: nothing."""
+    """Return the protocol that two protocols share; empty: none."""
     if allowed in {ANY, asked}:
         return asked
     return allowed if asked == ANY else ""
@@ -321,7 +321,7 @@ def _widest(policy: Policy, limits: Limits) -> tuple[int, int]:
 
 
 def check_together(policy: Policy, sources: Sequence[str], limits: Limits) -> str:
-    """Say that sources are together too wide; empty: they are not. What they share counts once."""
+    """Say that sources are together too wide; empty: they are not. Shared addresses count once."""
     widest4, widest6 = _widest(policy, limits)
     return _check_width(sources, 4, widest4) or _check_width(sources, 6, widest6)
 
@@ -352,9 +352,9 @@ def _check_width(sources: Sequence[str], family: int, widest: int) -> str:
 
 
 def check_source(source: str, allowed: Sequence[str], widest_ipv4: int, widest_ipv6: int) -> str:
-    """Say what is wrong with a source prefix; empty if nothing is."""
+    """Return the problem of a source prefix; empty: none."""
     if is_any(source):
-        return f"'{source}' would open the port to everybody; name an address or a prefix"
+        return f"'{source}' would open the port to any source; name an address or a prefix"
     net = network(source)
     if net is None or (source[:1].isalpha() and ":" not in source):
         return (

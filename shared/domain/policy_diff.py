@@ -1,4 +1,4 @@
-"""What a change of a policy changes: a digest of each side, and the fields that differ."""
+"""The difference between two versions of a policy: a digest of each, and the fields that differ."""
 
 from dataclasses import replace
 

@@ -51,7 +51,7 @@ def box_of(prefix: Network) -> Box:
 
 
 def intersect(left: Box, right: Box) -> Box | None:
-    """Return what two boxes share; None: nothing."""
+    """Return the intersection of two boxes; None: empty."""
     shared = Box(
         max(left.low, right.low),
         min(left.high, right.high),
@@ -65,14 +65,14 @@ def intersect(left: Box, right: Box) -> Box | None:
 
 
 def intersect_all(left: Iterable[Box], right: Iterable[Box]) -> Boxes:
-    """Return what two sets share."""
+    """Return the intersection of two sets."""
     others = tuple(right)
     pairs = (intersect(one, other) for one in left for other in others)
     return tuple(shared for shared in pairs if shared is not None)
 
 
 def subtract_all(boxes: Iterable[Box], taken: Iterable[Box]) -> Boxes:
-    """Return what is left of a set without others."""
+    """Return the difference of a set and others."""
     left = tuple(boxes)
     for each in taken:
         left = tuple(piece for box in left for piece in _subtract(box, each))

@@ -1,4 +1,4 @@
-"""What a request asks for, in lines of plain text that people decide by."""
+"""The summary of a request, in lines of plain text that approvers decide by."""
 
 from datetime import timedelta
 

@@ -61,7 +61,7 @@ class Registry:
         raise UnknownFirewallError(f"no provider is configured for '{name_of(firewall_id)}'")
 
     def label_at(self, machine_id: str) -> str:
-        """Return what people call the firewall that has to stand at a machine."""
+        """Return the display name of the firewall that a machine needs."""
         labels = (each.label for each in self.providers if each.guards(machine_id))
         return next(labels, "firewall")
 

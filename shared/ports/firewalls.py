@@ -87,7 +87,7 @@ class FirewallProvider(Protocol):
 
     @property
     def label(self) -> str:
-        """Return what people call this kind of firewall, as in 'Azure Firewall'."""
+        """Return the display name of this kind of firewall, as in 'Azure Firewall'."""
         ...
 
     @property
@@ -109,7 +109,7 @@ class FirewallProvider(Protocol):
         ...
 
     def lane(self, firewall_id: str) -> str:
-        """Return what firewalls share whose writes exclude each other; empty: it is alone."""
+        """Return the lane of firewalls whose writes exclude each other; empty: it is alone."""
         ...
 
     def batches(self) -> bool:
@@ -143,7 +143,7 @@ class FirewallProvider(Protocol):
     def exposures(
         self, observed: desired.Observed, block: desired.Block
     ) -> tuple[desired.Opening, ...]:
-        """Return what reaches the ports of a block on this firewall, foreign and ours."""
+        """Return the exposures of a block's ports on this firewall, foreign and ours."""
         ...
 
     def attach(self, machines: Sequence[Machine]) -> Mapping[str, tuple[Attachment, ...]]:
@@ -163,13 +163,13 @@ class FirewallProvider(Protocol):
         ...
 
     def warnings(self) -> tuple[str, ...]:
-        """Return what limits this provider at present."""
+        """Return the present limits of this provider."""
         ...
 
 
 @dataclass(frozen=True)
 class WriteProof:
-    """What was last found of guarded writes: honoured, ignored or unknown; `at` None: never."""
+    """The last result of the probe: If-Match honoured, ignored or unknown; `at` None: never."""
 
     state: str = "unknown"
     at: datetime | None = None
@@ -204,7 +204,7 @@ class Firewalls(Protocol):
         ...
 
     def label_at(self, machine_id: str) -> str:
-        """Return what people call the firewall that has to stand at a machine."""
+        """Return the display name of the firewall that a machine needs."""
         ...
 
     @property

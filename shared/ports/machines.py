@@ -11,7 +11,7 @@ from shared.domain.model import Attachment
 
 @dataclass(frozen=True)
 class PathNotes:
-    """What an administrator should know of the path to a VM, beside its attachments."""
+    """Warnings about the path to a VM, beside its attachments."""
 
     unknown: str = ""  # something on the path whose rules are not known
     unsupported: str = ""  # a firewall that this app cannot open
@@ -52,7 +52,7 @@ class ListedMachines:
 
 @dataclass(frozen=True)
 class Neighbours:
-    """What else has an address of a VM behind the same firewall; empty: nothing has.
+    """Other resources with an address of a VM behind the same firewall; empty: none.
 
     `seen` holds the settled security groups that were read to find out, by key of id.
     """
@@ -73,7 +73,7 @@ class Machines(Protocol):
         ...
 
     def shared_address(self, machine: Machine) -> str:
-        """Say what else has an address of a VM behind the same firewall; empty: nothing has."""
+        """Return the other holders of a VM's address behind the same firewall; empty: none."""
         ...
 
     def neighbours(self, machine: Machine, *, lists: bool = True) -> Neighbours:

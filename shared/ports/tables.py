@@ -125,10 +125,10 @@ class Tables(Protocol):
 
     @property
     def due(self) -> Table:
-        """What must be looked at by when."""
+        """The rows of what is due, by time."""
         ...
 
     @property
     def activity(self) -> Table:
-        """Who did what."""
+        """The audit events."""
         ...

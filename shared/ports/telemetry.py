@@ -8,10 +8,10 @@ from shared.ports.tables import Value
 class Telemetry(Protocol):
     """One structured event per state change, by a stable name; never a token."""
 
-    def event(self, name: str, **facts: Value | None) -> None:
+    def event(self, name: str, **attributes: Value | None) -> None:
         """Log an event."""
         ...
 
-    def fault(self, name: str, error: BaseException, **facts: Value | None) -> None:
+    def fault(self, name: str, error: BaseException, **attributes: Value | None) -> None:
         """Log something that failed and will be tried again or looked at."""
         ...

@@ -18,8 +18,8 @@ from shared.store.together import call, errors_of, in_turn, insert, raise_first,
 
 
 @dataclass(frozen=True)
-class Fact:
-    """Something that happened; the same fact has the same id however often it is recorded."""
+class AuditEvent:
+    """An audit event; a repeat of its record has the same id."""
 
     id: str
     at: datetime
@@ -47,17 +47,17 @@ MAX_REASON = MAX_TEXT + 128  # a close's own word comes before what was said abo
 CLOSES = "closes"  # beside the days: how late each close was, newest first
 
 
-def _lateness_row(fact: Fact) -> Row:
-    key = f"{age_key(fact.at)}|{digest(fact.id)}"
+def _lateness_row(event: AuditEvent) -> Row:
+    key = f"{age_key(event.at)}|{digest(event.id)}"
     values: dict[str, Value] = {
-        "seconds": fact.lateness_seconds or 0.0,
-        "firewall": fact.firewall_id,
+        "seconds": event.lateness_seconds or 0.0,
+        "firewall": event.firewall_id,
     }
     return Row(CLOSES, key, values)
 
 
 class ActivityRows:
-    """Who did what, append only, a partition a day."""
+    """Audit events, append only, a partition a day."""
 
     def __init__(
         self,
@@ -71,54 +71,54 @@ class ActivityRows:
         self._exports = exports  # None: audit events are not exported
         self._notifications = notifications  # None: there is no notification channel
 
-    def record(self, fact: Fact) -> None:
-        """Record a fact once. Its day comes from its own time, so a repeat finds it again."""
-        raise_first(filter(None, self.record_all([fact])))
+    def record(self, event: AuditEvent) -> None:
+        """Record an event once. Its day comes from its own time, so a repeat finds it again."""
+        raise_first(filter(None, self.record_all([event])))
 
-    def record_all(self, facts: Sequence[Fact]) -> list[Exception | None]:
-        """Record facts, each once; return for each why that failed.
+    def record_all(self, events: Sequence[AuditEvent]) -> list[Exception | None]:
+        """Record events, each once; return for each why that failed.
 
-        What leads to a fact's row is written before it.
+        The row that leads to an event is written before the event.
         """
         rows: list[Row | None] = []
         failed: list[Exception | None] = []
-        for fact in facts:
-            row, error = _try_row(fact)
+        for event in events:
+            row, error = _try_row(event)
             rows.append(row)
             failed.append(error)
         steps = (self._insert_lateness, self._note_exports, self._note_notifications)
-        pieces = [partial(step, facts, rows) for step in steps]
+        pieces = [partial(step, events, rows) for step in steps]
         for step_failed in self._workers(call, pieces):
             failed = _first_of_each(failed, step_failed)
         sound = [row if error is None else None for row, error in zip(rows, failed, strict=True)]
         return _first_of_each(failed, self._insert_all(sound))
 
     def _insert_lateness(
-        self, facts: Sequence[Fact], rows: Sequence[Row | None]
+        self, events: Sequence[AuditEvent], rows: Sequence[Row | None]
     ) -> list[Exception | None]:
         return self._insert_all(
             [
-                _lateness_row(fact) if row and fact.lateness_seconds is not None else None
-                for fact, row in zip(facts, rows, strict=True)
+                _lateness_row(event) if row and event.lateness_seconds is not None else None
+                for event, row in zip(events, rows, strict=True)
             ]
         )
 
     def _note_exports(
-        self, facts: Sequence[Fact], rows: Sequence[Row | None]
+        self, events: Sequence[AuditEvent], rows: Sequence[Row | None]
     ) -> list[Exception | None]:
         if self._exports is None:
-            return [None] * len(facts)
+            return [None] * len(events)
         return self._exports.add_all(rows)
 
     def _note_notifications(
-        self, facts: Sequence[Fact], rows: Sequence[Row | None]
+        self, events: Sequence[AuditEvent], rows: Sequence[Row | None]
     ) -> list[Exception | None]:
         if self._notifications is None:
-            return [None] * len(facts)
+            return [None] * len(events)
         return self._notifications.add_all(
             [
-                row if type_of(fact.operation, fact.reason) else None
-                for fact, row in zip(facts, rows, strict=True)
+                row if type_of(event.operation, event.reason) else None
+                for event, row in zip(events, rows, strict=True)
             ]
         )
 
@@ -141,18 +141,18 @@ class ActivityRows:
         rows = self._table.query(CLOSES, limit=limit)
         return [(str(r.values.get("firewall", "")), float(r.values["seconds"])) for r in rows]
 
-    def on(self, day: datetime, *, start: str = "", limit: int = 0) -> list[tuple[str, Fact]]:
-        """Read the facts of a day with their keys, oldest first; a row that cannot be decoded is reported."""
+    def on(self, day: datetime, *, start: str = "", limit: int = 0) -> list[tuple[str, AuditEvent]]:
+        """Read the events of a day with their keys, oldest first; an undecodable row is reported."""
         rows = self._table.query(f"{day:%Y-%m-%d}", start=start, limit=limit)
-        return [(row.key, _fact(row, day)) for row in rows]
+        return [(row.key, _event(row, day)) for row in rows]
 
 
-def _try_row(fact: Fact) -> tuple[Row | None, Exception | None]:
-    """Return the row of a fact, or why it has none."""
+def _try_row(event: AuditEvent) -> tuple[Row | None, Exception | None]:
+    """Return the row of an event, or the reason that it has none."""
     try:
-        key = f"{format_sortable(fact.at)}|{digest(fact.id)}"
-        return Row(f"{fact.at:%Y-%m-%d}", key, pack(_bounded(fact))), None
-    except Exception as error:  # noqa: BLE001 - it holds up no other fact
+        key = f"{format_sortable(event.at)}|{digest(event.id)}"
+        return Row(f"{event.at:%Y-%m-%d}", key, pack(_bounded(event))), None
+    except Exception as error:  # noqa: BLE001 - it holds up no other event
         return None, error
 
 
@@ -162,18 +162,18 @@ def _first_of_each(
     return [one or other for one, other in zip(first, then, strict=True)]
 
 
-def _bounded(fact: Fact) -> Fact:
-    """Keep a fact's texts within what one may take: rows of older versions hold longer ones."""
+def _bounded(event: AuditEvent) -> AuditEvent:
+    """Keep an event's texts within what one may take: rows of older versions hold longer ones."""
     return replace(
-        fact,
-        reason=shorten(fact.reason, MAX_REASON),
-        authorized_by=shorten(fact.authorized_by),
-        principal_name=shorten(fact.principal_name, MAX_NAME),
+        event,
+        reason=shorten(event.reason, MAX_REASON),
+        authorized_by=shorten(event.authorized_by),
+        principal_name=shorten(event.principal_name, MAX_NAME),
     )
 
 
-def _fact(row: Row, day: datetime) -> Fact:
+def _event(row: Row, day: datetime) -> AuditEvent:
     try:
-        return unpack(Fact, row.values)
+        return unpack(AuditEvent, row.values)
     except UnreadableRowError:
-        return Fact(row.key, day, Operation.UNREADABLE)
+        return AuditEvent(row.key, day, Operation.UNREADABLE)

@@ -1,4 +1,4 @@
-"""What the export of audit events stores: a due row for each event, and how far the export is.
+"""The rows of the audit export: a due row for each event, and the state of the export.
 
 Both lie in the table of due rows, in partitions that the sweep never reads.
 """
@@ -82,7 +82,7 @@ class PendingEvents:
         return errors_of(rows, write_together(self._due, dues))
 
     def due(self, limit: int, *, start: str = "") -> list[ExportDue]:
-        """Read what has to be exported, events of the oldest days first."""
+        """Read the due rows of the export, events of the oldest days first."""
         return [_due(row) for row in self._due.query(self.partition, start=start, limit=limit)]
 
     def remove(self, due: ExportDue) -> None:

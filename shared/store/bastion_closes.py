@@ -35,7 +35,7 @@ class BastionClose:
 
 
 class BastionCloseRows:
-    """What the timer looks at; a row stays until the sessions have ended or are given up."""
+    """The timer's rows; a row stays until the sessions have ended or are given up."""
 
     def __init__(self, table: Table, telemetry: Telemetry) -> None:
         self._table = table
@@ -53,7 +53,7 @@ class BastionCloseRows:
         return sorted(closes, key=lambda close: close.looks)
 
     def replace(self, close: BastionClose) -> BastionClose:
-        """Write what was done over the row that was read; raises RowChangedError."""
+        """Replace the row that was read with its result; raises RowChangedError."""
         return replace(close, version=self._table.replace(_row(close)))
 
     def remove(self, close: BastionClose) -> None:

@@ -56,7 +56,7 @@ def slot_of(at: datetime) -> datetime:
 
 
 class DueRows:
-    """What must be looked at by now; the sweep reads nothing else.
+    """The subjects that are due; the sweep reads nothing else.
 
     One row for each subject and minute: what falls due within the same minute folds into it.
     """
@@ -76,7 +76,7 @@ class DueRows:
         raise_first(write_together(self._table, map(upsert, rows.values())))
 
     def until(self, at: datetime, *, undecoded: list[Row] | None = None) -> list[Due]:
-        """Read what is due before an instant, oldest first; list what cannot be decoded too."""
+        """Read the rows due before an instant, oldest first, with those that cannot be decoded."""
         found = []
         for row in self._table.query("due", stop=format_sortable(slot_of(at)) + "~"):
             try:
@@ -92,7 +92,7 @@ class DueRows:
     def remove(self, due: Due) -> None:
         """Take off what has been looked at, unless it was noted again meanwhile.
 
-        What is looked at within its minute stays until that is over: more may fall due in it.
+        A subject handled within its minute stays until that is over: more may fall due in it.
         """
         if due.slot and self._clock and due.at <= self._clock() < due.slot:
             return

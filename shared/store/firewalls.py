@@ -22,10 +22,11 @@ from shared.ports import (
     Table,
     Telemetry,
     Value,
+    Write,
 )
 from shared.store.codec import UnreadableRowError, encode, pack, pack_json, unpack
 from shared.store.keys import policy_key
-from shared.store.together import insert, raise_first, replace_row, write_together
+from shared.store.together import Written, insert, replace_row, write_together
 
 LEASE = timedelta(seconds=30)  # a killed holder must not keep a port open past the next sweep
 _SKEW = timedelta(seconds=10)  # between the clocks of two workers
@@ -52,7 +53,7 @@ class FirewallStore:
         return self._decode(rows), next((row for row in rows if row.key == "lease"), None)
 
     def read_all(self, subscription: str) -> dict[str, FirewallRows]:
-        """Read what is kept for every firewall of a subscription, page by page, by row key."""
+        """Read the rows of every firewall of a subscription, page by page, by row key."""
         start = row_key(f"/subscriptions/{subscription}/")
         partitions: dict[str, list[Row]] = {}
         for row in self._table.scan(start, start + "\x7e"):
@@ -79,16 +80,29 @@ class FirewallStore:
 
     def insert_grant(self, grant: Grant) -> bool:
         """Add a grant, wanted or sealed; False: its place is taken."""
-        return self.insert_grants([grant]) != [None]
+        [inserted], _ = self.insert_grants([grant])
+        if isinstance(inserted, Exception):
+            raise inserted
+        return inserted is not None
 
-    def insert_grants(self, grants: Sequence[Grant]) -> list[Grant | None]:
-        """Add grants together, wanted or sealed; None: the place of one is taken."""
-        written = write_together(self._table, [insert(_grant_row(grant)) for grant in grants])
-        raise_first(each for each in written if not isinstance(each, RowExistsError))
-        return [
-            None if isinstance(each, Exception) else replace(grant, version=each)
+    def insert_grants(
+        self, grants: Sequence[Grant], lease: Row | None = None
+    ) -> tuple[list[Grant | Exception | None], Row | None]:
+        """Add grants together, wanted or sealed, and take a lease of the same partition.
+
+        Return the grants, None where the place of one is taken, or why one could not be added; and
+        the lease, None where it was not taken.
+        """
+        written, taken = self._write_with_lease(
+            [insert(_grant_row(grant)) for grant in grants], lease
+        )
+        inserted = [
+            (None if isinstance(each, RowExistsError) else each)
+            if isinstance(each, Exception)
+            else replace(grant, version=each)
             for grant, each in zip(grants, written, strict=True)
         ]
+        return inserted, taken
 
     def get_grant(self, firewall_id: str, request_id: str, vm_id: str, port: int) -> Grant | None:
         """Read one grant."""
@@ -116,20 +130,28 @@ class FirewallStore:
         return self.mark_grants(grants, None)[0]
 
     def mark_grants(
-        self, grants: Sequence[Grant], ending: Row | None
-    ) -> tuple[list[Grant | Exception], bool]:
-        """Write grants as replace_grants does, and give back a lease of the same partition.
+        self, grants: Sequence[Grant], lease: Row | None
+    ) -> tuple[list[Grant | Exception], Row | None]:
+        """Write grants as replace_grants does, and take or give back a lease of the same partition.
 
-        Return the grants, or why not, and whether the lease was given back.
+        Return the grants, or why not, and the lease, None where it was not written.
         """
-        leases = [ending] if ending is not None else []
-        rows = [*map(_grant_row, grants), *leases]
-        written = write_together(self._table, map(replace_row, rows))
+        rows = [replace_row(_grant_row(grant)) for grant in grants]
+        written, lease = self._write_with_lease(rows, lease)
         marked = [
             each if isinstance(each, Exception) else replace(grant, version=each)
-            for grant, each in zip(grants, written, strict=False)
+            for grant, each in zip(grants, written, strict=True)
         ]
-        return marked, bool(leases) and not isinstance(written[-1], Exception)
+        return marked, lease
+
+    def _write_with_lease(
+        self, writes: Sequence[Write], lease: Row | None
+    ) -> tuple[list[Written], Row | None]:
+        if lease is None:
+            return write_together(self._table, writes), None
+        write = replace_row(lease) if lease.version else insert(lease)
+        *written, version = write_together(self._table, [*writes, write])
+        return written, None if isinstance(version, Exception) else replace(lease, version=version)
 
     def delete_grant(self, grant: Grant) -> None:
         """Remove the version that was read; raises RowChangedError."""
@@ -190,8 +212,7 @@ class FirewallStore:
         row = self._table.get(row_key(firewall_id), "lease")
         if row is not None:
             return self._write_if_free(row, owner, now, until, unless)
-        values: dict[str, Value] = {"before": "", "owner": owner, "until": format_sortable(until)}
-        wanted = Row(row_key(firewall_id), "lease", values)
+        wanted = new_lease(firewall_id, owner, until)
         return replace(wanted, version=self._table.insert(wanted))
 
     def _write_if_free(
@@ -202,13 +223,8 @@ class FirewallStore:
         until: datetime,
         unless: Callable[[Row, datetime], bool] | None,
     ) -> Row | None:
-        if _is_believable(row, now, max(until - now, LEASE)) or (
-            unless is not None and unless(row, now)
-        ):
-            return None
-        ended = {"before": str(row.values.get("until", ""))}
-        values = {**row.values, **ended, "owner": owner, "until": format_sortable(until)}
-        return self._write_lease(replace(row, values=values))
+        wanted = next_lease(row, owner, now, until, unless)
+        return self._write_lease(wanted) if wanted is not None else None
 
     def keep_lease(self, lease: Row, until: datetime) -> Row:
         """Hold a lease for longer; one that was lost stays lost."""
@@ -224,6 +240,29 @@ class FirewallStore:
 
     def _write_lease(self, lease: Row) -> Row:
         return replace(lease, version=self._table.replace(lease))
+
+
+def new_lease(firewall_id: str, owner: str, until: datetime) -> Row:
+    """Return the first lease of a firewall, which is still to be inserted."""
+    values: dict[str, Value] = {"before": "", "owner": owner, "until": format_sortable(until)}
+    return Row(row_key(firewall_id), "lease", values)
+
+
+def next_lease(
+    row: Row,
+    owner: str,
+    now: datetime,
+    until: datetime,
+    unless: Callable[[Row, datetime], bool] | None = None,
+) -> Row | None:
+    """Return a lease as its next holder has to write it; None: it is held, or `unless` forbids."""
+    if _is_believable(row, now, max(until - now, LEASE)) or (
+        unless is not None and unless(row, now)
+    ):
+        return None
+    ended = {"before": str(row.values.get("until", ""))}
+    values = {**row.values, **ended, "owner": owner, "until": format_sortable(until)}
+    return replace(row, values=values)
 
 
 def _is_believable(lease: Row, now: datetime, longest: timedelta) -> bool:

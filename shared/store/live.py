@@ -43,7 +43,7 @@ _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Reserved:
-    """What one request takes of a bound, and since when."""
+    """One request's share of a limit, and the time of its reservation."""
 
     request_id: str
     ports: int
@@ -58,7 +58,7 @@ class Ledger:
 
 
 class LiveRows:
-    """What is live, in the table of requests."""
+    """The rows of live requests, in the table of requests."""
 
     def __init__(self, table: Table, workers: Workers = in_turn) -> None:
         self._table = table
@@ -77,9 +77,7 @@ class LiveRows:
         Return for each why that failed; it stays on its requestor's list then, to be tried again.
         """
         ended = list(requests)
-        failed = self._remove_each(
-            (request.id, f"{LIVE}{subject}") for request in ended for subject in _vms(request)
-        )
+        failed = self._try_remove_from_vms(ended)
         requestors: dict[str, list[str]] = {}
         for request in ended:
             if request.id not in failed:
@@ -87,6 +85,16 @@ class LiveRows:
         for each in self._workers(self._give_back, requestors.items()):
             failed |= each
         return [failed.get(request.id) for request in ended]
+
+    def remove_from_vms(self, requests: Sequence[AccessRequest]) -> list[Exception | None]:
+        """Take requests that have ended off the lists of their VMs; return for each why that failed."""
+        failed = self._try_remove_from_vms(requests)
+        return [failed.get(request.id) for request in requests]
+
+    def _try_remove_from_vms(self, requests: Iterable[AccessRequest]) -> dict[str, Exception]:
+        return self._remove_each(
+            (request.id, f"{LIVE}{subject}") for request in requests for subject in _vms(request)
+        )
 
     def remove_unmade(self, requestor: str, request_id: str) -> None:
         """Give back what a call has reserved that stopped before its request was made."""
@@ -156,7 +164,7 @@ class LiveRows:
     # --- the ports of a requestor ---------------------------------------------------------------
 
     def reserved_ports(self, requestor: str) -> tuple[dict[str, Reserved], str]:
-        """Read what a requestor holds by request, and the version to reserve more over.
+        """Read a requestor's reservations by request, and the version to reserve more over.
 
         Requests that the version before took in stand in the list alone.
         """
@@ -171,7 +179,7 @@ class LiveRows:
         return self._table.query(f"{LIVE}{_requestor(requestor)}")
 
     def reserve_ports(self, requestor: str, held: Iterable[Reserved], version: str) -> bool:
-        """Write what a requestor holds; False: another call was quicker, so count anew."""
+        """Write a requestor's reservations; False: another call was quicker, so count anew."""
         row = Row(*_ledger(requestor), pack(Ledger(tuple(held))), version)
         try:
             if version:
@@ -226,7 +234,7 @@ def live_rows_of(request: AccessRequest, firewalls: Iterable[str]) -> list[Row]:
 
 
 def merge_reserved(ledger: Row | None, listed: Iterable[Row]) -> tuple[dict[str, Reserved], str]:
-    """Return what a requestor holds by request, and the version of its ledger."""
+    """Return a requestor's reservations by request, and the version of its ledger."""
     found = {each.key: _reserved(each) for each in listed}
     held = {each.request_id: each for each in _held(ledger)}
     return found | held, ledger.version if ledger else ""

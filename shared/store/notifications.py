@@ -15,7 +15,7 @@ from shared.domain.notifications import EventType, Notification, types_of
 from shared.domain.texts import as_json
 from shared.domain.times import format_sortable
 from shared.ports import Row, RowChangedError
-from shared.store.audit import Fact
+from shared.store.audit import AuditEvent
 from shared.store.audit_export import ExportDue, PendingEvents
 from shared.store.codec import UnreadableRowError, pack, pack_json, unpack
 
@@ -136,32 +136,32 @@ def _parse_content(text: str) -> tuple[Notification, ...]:
 def _notifications(key: str, text: str) -> Iterable[Notification]:
     """Make the notifications of an event. The first has the event's id."""
     try:
-        fact = unpack(Fact, pack_json(text))
+        event = unpack(AuditEvent, pack_json(text))
     except UnreadableRowError:
         return
-    subject = fact.request_id or fact.policy_id or fact.vm_id
+    subject = event.request_id or event.policy_id or event.vm_id
     event_id = key.rpartition("|")[2]
-    types = types_of(fact.operation, fact.reason, approvals_needed=fact.approvals_needed)
+    types = types_of(event.operation, event.reason, approvals_needed=event.approvals_needed)
     for number, event_type in enumerate(types):
         sent_as = digest(event_id, event_type) if number else event_id
-        yield Notification(sent_as, event_type, fact.at, subject, _data(fact))
+        yield Notification(sent_as, event_type, event.at, subject, _data(event))
 
 
-def _data(fact: Fact) -> _Data:
-    """Return what a subscriber reads, under the names that the activity uses; no empty field."""
+def _data(event: AuditEvent) -> _Data:
+    """Return the data of a notification, in the names of the activity, without empty fields."""
     values = {
-        "operation": fact.operation,
-        "principal": fact.principal,
-        "principalName": fact.principal_name,
-        "onBehalfOf": fact.on_behalf_of,
-        "requestId": fact.request_id,
-        "virtualMachine": fact.vm_id,
-        "port": fact.port,
-        "firewall": fact.firewall_id,
-        "policyId": fact.policy_id,
-        "sourceAddress": fact.source_address,
-        "reason": fact.reason,
-        "latenessSeconds": fact.lateness_seconds,
-        "approvalsNeeded": fact.approvals_needed or None,
+        "operation": event.operation,
+        "principal": event.principal,
+        "principalName": event.principal_name,
+        "onBehalfOf": event.on_behalf_of,
+        "requestId": event.request_id,
+        "virtualMachine": event.vm_id,
+        "port": event.port,
+        "firewall": event.firewall_id,
+        "policyId": event.policy_id,
+        "sourceAddress": event.source_address,
+        "reason": event.reason,
+        "latenessSeconds": event.lateness_seconds,
+        "approvalsNeeded": event.approvals_needed or None,
     }
     return {name: value for name, value in values.items() if value is not None and value != ""}

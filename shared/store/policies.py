@@ -8,7 +8,7 @@ from shared.domain.errors import InvalidInputError
 from shared.domain.ids import digest, key_of
 from shared.domain.model import Policy
 from shared.ports import Row, Table, Telemetry, Value
-from shared.store.audit import Fact
+from shared.store.audit import AuditEvent
 from shared.store.codec import UnreadableRowError, pack, unpack
 
 LAST = "\x7e"  # sorts after the hexadecimal digits with which our keys, or their ends, begin
@@ -32,7 +32,7 @@ class PolicyRow:
 
 @dataclass(frozen=True)
 class VmRow:
-    """What was applied for one VM of a policy, and who was last let in."""
+    """The firewalls written for one VM of a policy, and the last access to it."""
 
     policy_id: str
     vm_id: str
@@ -72,16 +72,16 @@ class PolicyRows:
         if row is not None:
             self._table.delete(row)
 
-    def last_change(self, policy_id: str) -> Fact | None:
+    def last_change(self, policy_id: str) -> AuditEvent | None:
         """Read the event of the last change of a policy; one that cannot be read is none."""
         row = self._table.get(*_change_key(policy_id))
         try:
-            return unpack(Fact, row.values) if row else None
+            return unpack(AuditEvent, row.values) if row else None
         except UnreadableRowError as error:
             self._telemetry.fault("jit.row.unreadable", error, row=_change_key(policy_id)[1])
             return None
 
-    def note_change(self, event: Fact) -> None:
+    def note_change(self, event: AuditEvent) -> None:
         """Keep the event of a change that is about to be made."""
         values = {"kind": "change", **pack(event)}
         self._table.upsert(Row(*_change_key(event.policy_id), values))

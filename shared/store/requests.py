@@ -187,6 +187,10 @@ class RequestRows:
         """Take requests that have ended off the lists; return for each why that failed."""
         return self.live_rows.remove(requests)
 
+    def unlist_from_vms(self, requests: Sequence[AccessRequest]) -> list[Exception | None]:
+        """Take requests that have ended off the lists of VMs; return for each why that failed."""
+        return self.live_rows.remove_from_vms(requests)
+
     def remove_unmade(self, requestor: str, request_id: str) -> None:
         """Take off a requestor's list what stopped between the note and its request."""
         self.live_rows.remove_unmade(requestor, request_id)

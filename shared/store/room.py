@@ -54,7 +54,7 @@ _SAME = "message_of"  # the port that says the same, in place of saying it again
 
 
 def pack_request(request: AccessRequest) -> dict[str, Value]:
-    """Write a request in columns; raises RowTooLargeError where even its bare facts are too many.
+    """Write a request in columns; raises RowTooLargeError where even its bare fields are too many.
 
     Each text that several ports share is written with the first of them. The version before reads
     it there, and finds none with the others.
@@ -62,7 +62,7 @@ def pack_request(request: AccessRequest) -> dict[str, Value]:
     for give_way in _GIVE_WAY:
         request = give_way(request)
         try:
-            return pack_json(as_json(_say_once(encode(request))))
+            return pack_json(as_json(_fold_messages(encode(request))))
         except RowTooLargeError as error:
             full = error
     raise full
@@ -70,10 +70,10 @@ def pack_request(request: AccessRequest) -> dict[str, Value]:
 
 def unpack_request(values: Mapping[str, Value]) -> AccessRequest:
     """Read a request from a row's columns; raises UnreadableRowError."""
-    return unpack(AccessRequest, values, restore=_say_again)
+    return unpack(AccessRequest, values, restore=_unfold_messages)
 
 
-def _say_once(document: Any) -> Any:
+def _fold_messages(document: Any) -> Any:
     first: dict[str, int] = {}
     for number, port in enumerate(document["ports"]):
         closing = port.get("closing") or {}
@@ -84,7 +84,7 @@ def _say_once(document: Any) -> Any:
     return document
 
 
-def _say_again(document: Any) -> Any:
+def _unfold_messages(document: Any) -> Any:
     closings = [port.get("closing") or {} for port in document["ports"]]
     messages = [closing.get("message", "") for closing in closings]
     for closing in closings:
@@ -191,10 +191,10 @@ def as_stored(person: Principal) -> Principal:
 
 def has_room(request: AccessRequest) -> bool:
     """Tell whether a request's row fits whatever becomes of it, its last close included."""
-    return size_of(at_its_largest(request)) + MOST_FOR_EXTENSIONS <= MAX_DOCUMENT
+    return size_of(largest_form(request)) + MOST_FOR_EXTENSIONS <= MAX_DOCUMENT
 
 
-def at_its_largest(request: AccessRequest) -> AccessRequest:
+def largest_form(request: AccessRequest) -> AccessRequest:
     """Return a request as it is once everything about it has been written, extensions apart."""
     ports = tuple(_largest_port(port, number) for number, port in enumerate(request.ports))
     approval = _largest_approval(request.approval) if request.approval else None

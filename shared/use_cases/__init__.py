@@ -1,1 +1,1 @@
-"""What the app does, written against its own interfaces."""
+"""Use cases, written against the app's own interfaces."""

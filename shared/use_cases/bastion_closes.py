@@ -1,4 +1,4 @@
-"""Note that an access through Bastion is closed. What fails here delays and changes no close."""
+"""Note that an access through Bastion is closed. A failure here delays and changes no close."""
 
 from typing import Protocol
 

@@ -1,4 +1,4 @@
-"""Note and send that an access closes soon. What fails here changes no access."""
+"""Note and send that an access closes soon. A failure here changes no access."""
 
 from datetime import datetime
 from typing import Protocol

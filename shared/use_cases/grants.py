@@ -43,7 +43,7 @@ class CloseParts(SealParts, HasQueues, HasRequests, HasTelemetry, Protocol):
 
 
 class By(NamedTuple):
-    """Who ends something, and which app carried the message, if one did."""
+    """The person who ends an access, and the app that carried the message, if one did."""
 
     person: str = ""
     relay: str = ""
@@ -82,7 +82,7 @@ def close_early(
 ) -> AccessRequest | None:
     """End chosen port requests before their time; None: there is no such request.
 
-    What must be finished is noted before it is begun: if this stops half-way, the due row leads
+    The work to finish is noted before it begins: if this stops half-way, the due row leads
     the sweep back here. The grants are sealed when this returns.
     """
     now = services.clock()

@@ -105,7 +105,7 @@ def is_in_scope(services: HasScopes, resource_id: str) -> bool:
 
 
 class CallerPermissions:
-    """What one caller holds, for one call: each action and scope is decided once.
+    """The permissions of one caller for one call: each action and scope is decided once.
 
     A check that cannot be made counts as a refusal, so that a list never fails over one of its
     items.

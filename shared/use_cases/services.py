@@ -74,7 +74,7 @@ class Services:
             return Pace()
 
     def label(self, firewall_id: str) -> str:
-        """Return what people call a firewall's provider; empty where no provider owns it."""
+        """Return the display name of a firewall's provider; empty where no provider owns it."""
         try:
             return self.firewalls.of(firewall_id).label
         except UnknownFirewallError:

@@ -46,7 +46,7 @@ def test_every_named_module_and_make_target_exists() -> None:
 
 
 def test_every_named_step_of_the_live_suite_exists() -> None:
-    """What only a cloud shows names steps that the suite plays."""
+    """The list of cloud-only assurances names steps that the suite plays."""
     run = Run("abcd1234", "s", "westeurope", bastion=True, firewall=True)
     known = {step.name for step in steps_of(run)}
     named = set()

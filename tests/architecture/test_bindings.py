@@ -41,7 +41,7 @@ def test_every_binding_is_built_in_or_brought_by_the_bundle(
 
 def test_the_app_needs_the_bundle(bindings: dict[str, set[str]]) -> None:
     """Queue triggers are what the host does not have by itself."""
-    foreign = {kind for types in bindings.values() for kind in types} - BUILT_IN
+    foreign = {binding for types in bindings.values() for binding in types} - BUILT_IN
     assert foreign == {"queueTrigger"}
 
 

@@ -45,14 +45,14 @@ def test_links_between_documents_resolve(document: Path) -> None:
 
 
 def test_no_file_names_a_path_of_one_machine() -> None:
-    """What is in the repository works in any folder of any machine."""
+    """The repository works in any folder of any machine."""
     texts = [path for path in FILES if path.suffix in TEXT]
 
     assert [path for path in texts if MACHINE_PATH.search(_read(path))] == []
 
 
 def test_the_document_names_every_code_of_a_refusal() -> None:
-    """What the code can answer, the OpenAPI document says it can, and docs/api.md has a row for."""
+    """Each error code of the code stands in the OpenAPI document and in docs/api.md."""
     refusals = _given("JitError") | _in_tables("Refusals", 1, of=3)
 
     assert refusals == _given("JitError") == set(REFUSAL_CODES)
@@ -66,12 +66,12 @@ def test_the_document_names_every_code_of_a_reason() -> None:
 
 
 def test_the_document_names_every_operation() -> None:
-    """What the activity can tell, docs/api.md explains, and nothing else."""
+    """docs/api.md describes every operation of the activity, and no other."""
     assert _in_tables("Activity", 0, of=2) == {"operation", *Operation}
 
 
-def test_facts_are_named_by_their_operation() -> None:
-    """No fact is recorded under a word of its own, which the documents would not have."""
+def test_events_are_named_by_their_operation() -> None:
+    """No event is recorded under a word of its own, which the documents would not have."""
     spelled = [
         (path.name, node.lineno)
         for path, tree in _trees()
@@ -90,12 +90,12 @@ def _trees() -> Iterator[tuple[Path, ast.Module]]:
             yield path, ast.parse(path.read_text(encoding="utf-8"))
 
 
-def _given(kind: str) -> set[str]:
+def _given(call_name: str) -> set[str]:
     """Find every code in the code: those of reasons, or those of errors."""
     found = set()
     for _, tree in _trees():
         for node in ast.walk(tree):
-            value = _reason_code(node) if kind == "Reason" else _error_code(node)
+            value = _reason_code(node) if call_name == "Reason" else _error_code(node)
             if isinstance(value, ast.Constant) and value.value:
                 found.add(str(value.value))
     return found

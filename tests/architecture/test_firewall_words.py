@@ -1,4 +1,4 @@
-"""What is true of one kind of firewall alone stands in that kind's own folder."""
+"""Names that belong to one firewall provider stand in its own folder."""
 
 import re
 from collections.abc import Iterator
@@ -70,7 +70,7 @@ def test_no_product_file_outside_the_nsg_provider_names_its_rules() -> None:
 
 
 def test_no_product_file_outside_the_providers_names_a_priority() -> None:
-    """A priority is named in the folder of a kind of firewall that has one."""
+    """A priority is named in the folder of a type of firewall that has one."""
     files = [path for path in product_files() if PROVIDERS not in path.parents]
 
     found = [each for each in lines_with(PRIORITIES, files) if not is_excepted(*each[::2])]

@@ -1,4 +1,4 @@
-"""What is kept of the cloud for reports decides nothing that opens or closes a port."""
+"""The estate kept for reports decides nothing that opens or closes a port."""
 
 import re
 from pathlib import Path

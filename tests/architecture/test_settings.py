@@ -31,7 +31,7 @@ def test_the_document_states_the_defaults_of_the_code() -> None:
 
 
 def test_the_local_stack_sets_known_settings_only() -> None:
-    """What the stack gives to the app is read by it: a misspelt setting would be ignored."""
+    """The app reads each setting that the stack gives: a misspelt setting would be ignored."""
     environment = app_environment(Addresses("storage", "arm", "issuer"), ESTATE)
 
     assert _unknown(environment) == set()

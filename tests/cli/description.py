@@ -30,15 +30,15 @@ class Description:
         choices = [each for each in schema.get("anyOf", ()) if each.get("type") != "null"]
         return self.resolve(choices[0]) if len(choices) == 1 else schema
 
-    def differences(self, kind: type[Model | Body], schema: Json, where: str) -> Iterator[str]:
+    def differences(self, model: type[Model | Body], schema: Json, where: str) -> Iterator[str]:
         """Yield each field that one side lacks, requires or types differently."""
         resolved = self.resolve(schema)
         described = resolved.get("properties", {})
-        ours = {wire_name: (hint, required) for _, wire_name, hint, required in wire_fields(kind)}
+        ours = {wire_name: (hint, required) for _, wire_name, hint, required in wire_fields(model)}
         for name in sorted(described.keys() - ours.keys()):
-            yield f"{where}.{name} is in openapi.json; the client's {kind.__name__} lacks it"
+            yield f"{where}.{name} is in openapi.json; the client's {model.__name__} lacks it"
         for name in sorted(ours.keys() - described.keys()):
-            yield f"{where}.{name} is in the client's {kind.__name__}; openapi.json lacks it"
+            yield f"{where}.{name} is in the client's {model.__name__}; openapi.json lacks it"
         for name in sorted(ours.keys() & described.keys()):
             hint, is_required = ours[name]
             if is_required != (name in resolved.get("required", ())):

@@ -190,7 +190,7 @@ def test_a_long_retry_after_is_reported_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "code", "kind"),
+    ("status", "code", "error_type"),
     [
         (400, "InvalidRequestContent", InvalidRequestError),
         (400, "RequestNotWithinPolicy", OutsidePolicyError),
@@ -202,17 +202,21 @@ def test_a_long_retry_after_is_reported_at_once() -> None:
     ],
 )
 def test_a_refusal_is_an_error_with_all_its_parts(
-    status: int, code: str, kind: type[ApiError]
+    status: int, code: str, error_type: type[ApiError]
 ) -> None:
     """Status, code, message, lines and request id are on the error."""
     line = {"code": "SourceNotAllowed", "message": "too wide", "target": "ports[0]"}
     body = {"error": {"code": code, "message": "no", "details": [line]}}
     answer = Scripted(status, body, {"x-ms-request-id": "q-1"})
-    with serving(answer) as service, calling(service) as client, pytest.raises(kind) as raised:
+    with (
+        serving(answer) as service,
+        calling(service) as client,
+        pytest.raises(error_type) as raised,
+    ):
         client.get_request("r-1")
 
     error = raised.value
-    assert type(error) is kind
+    assert type(error) is error_type
     assert (error.status, error.code, error.message) == (status, code, "no")
     assert (error.request_id, error.details[0].target) == ("q-1", "ports[0]")
 

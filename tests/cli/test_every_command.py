@@ -30,7 +30,7 @@ class Case:
 
     line: str
     shows: str
-    kind: type | None
+    json_type: type | None
     code: Exit = Exit.DONE
     needs: str = ""  # what is prepared: open, pending or policy
     by: str = "alice"
@@ -71,7 +71,7 @@ CASES = (
 
 @dataclass(frozen=True)
 class Ground:
-    """What the cases work on."""
+    """The ground that the cases work on."""
 
     play: Play
     site: Site
@@ -189,8 +189,8 @@ def test_on_a_terminal_and_piped(ground: Ground, case: Case) -> None:
     piped = jit.run(*case.line.format(**values).split(), given=case.types[:-1], code=case.code)
 
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", piped.err)
-    if case.kind:
-        assert isinstance(json.loads(piped.out), case.kind)
+    if case.json_type:
+        assert isinstance(json.loads(piped.out), case.json_type)
 
 
 CODES = (

@@ -1,4 +1,4 @@
-"""What fails: each has one exit code, and says what to do next."""
+"""Failures: each has one exit code, and says what to do next."""
 
 import json
 import socket

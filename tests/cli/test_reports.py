@@ -30,7 +30,7 @@ def test_vms_in_each_form(alice: Jit, vm: str, site: Site) -> None:
 
 
 def test_one_vm(alice: Jit, vm: str) -> None:
-    """What its policy allows is shown in words."""
+    """The rules of its policy are shown in words."""
     text = alice.run("vm", "show", vm, "-o", "text").out
     assert "22 TCP, 3 h at most, from *" in text
 

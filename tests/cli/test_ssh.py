@@ -1,6 +1,6 @@
 """Connect: with the real ssh client, a listener in place of the VM's sshd, and through pipes.
 
-What needs a server that logs in is in tests/e2e/test_ssh.py.
+Tests that need a server for sign-in are in tests/e2e/test_ssh.py.
 """
 
 import json
@@ -188,7 +188,7 @@ def test_a_remote_desktop_file(alice: Jit, play: Play, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("host", ["-oProxyCommand=touch x", "a b", "$(x)", "a\nb"])
 def test_an_address_cannot_be_an_option(host: str) -> None:
-    """What the service gives as an address becomes no option of ssh."""
+    """An address from the service becomes no option of ssh."""
     with pytest.raises(CommandError):
         Entry(host, 22)
     assert Entry("2001:db8::1", 22).host == "2001:db8::1"

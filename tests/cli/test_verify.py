@@ -9,7 +9,7 @@ import pytest
 
 from local.stack import Stack
 from shared.adapters.tables import AzureTables
-from shared.store.audit import ActivityRows, Fact
+from shared.store.audit import ActivityRows, AuditEvent
 from shared.store.audit_export import ExportRows
 from shared.use_cases.timers.export_audit import AuditExport, export_audit
 from tests.audit_files import MemoryBlobs
@@ -28,8 +28,10 @@ def record(stack: Stack, site: Site, tmp_path: Path) -> Path:
     now = datetime.now(UTC)
     for number in range(2):
         name = f"{tmp_path.name}-{number}"
-        fact = Fact(name, now - timedelta(hours=2, seconds=number), "refused", reason="no role")
-        ActivityRows(tables.activity).record(fact)
+        event = AuditEvent(
+            name, now - timedelta(hours=2, seconds=number), "refused", reason="no role"
+        )
+        ActivityRows(tables.activity).record(event)
     rows = ExportRows(tables.due, tables.activity, lambda: now)
     # Every test has a chain of its own, in a due table that it empties of the one before.
     for partition in ("audit-export", "audit-export-state"):
@@ -75,8 +77,8 @@ def test_what_was_done_to_the_record_is_named(carol: Jit, record: Path, tmp_path
     assert carol.run(*verify, "-q").err == ""
 
     file.write_bytes(b"".join(lines[:-1]))
-    kinds = [each["kind"] for each in json.loads(carol.run(*verify, code=10).out)["findings"]]
-    assert "cut" in kinds
+    found = [each["kind"] for each in json.loads(carol.run(*verify, code=10).out)["findings"]]
+    assert "cut" in found
     file.write_bytes(b"".join([lines[0], *lines[2:]]))
     text = carol.run(*verify, "--from", "3h", "-o", "text", code=10).out
     assert "missing: lines 2 to 2" in text

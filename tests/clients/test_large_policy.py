@@ -5,7 +5,7 @@ from tests.e2e.playing import APP_RG, POLICIES, SUBSCRIPTION
 
 
 def test_500_vms_make_the_round_trip(clients: Clients) -> None:
-    """What was put is what is read, alone and in the list."""
+    """A policy reads as it was put, alone and in the list."""
     caller = clients.caller("large")
     policy = f"{POLICIES}/large"
     rule = {

@@ -1,6 +1,6 @@
 """schemathesis reads the OpenAPI document and tries unforeseen input, as each role.
 
-A few cases of each kind by default; thousands with JIT_SOAK=1.
+A few cases of each type by default; thousands with JIT_SOAK=1.
 """
 
 import os

@@ -63,7 +63,7 @@ class Scene:
         return key
 
     def end(self, key: str) -> None:
-        """Want a grant gone, or a protection lifted."""
+        """Withdraw the intent of a grant, or of a protection."""
         if key in self.allows:
             self.allows[key] = replace(self.allows[key], wanted=False)
         else:

@@ -156,7 +156,7 @@ def test_interfaces_are_listed_only_where_a_group_is_named(arm: ArmClient) -> No
 
 
 def test_lists_and_single_reads_resolve_alike(arm: ArmClient) -> None:
-    """What the machines report judges is what a plan is made from."""
+    """The machines report and the plan use the same resolved groups."""
     join_group(arm, "web-2-nic", "ops-asg")
     put_rule(arm, sourceApplicationSecurityGroups=[asg("ops-asg")])
     listed = ArmInventory(ArmReader(arm_client(arm.url, LocalName("network")))).read((WHOLE,))

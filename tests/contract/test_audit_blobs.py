@@ -20,7 +20,7 @@ from local.azurite import Azurite
 from shared.adapters.audit_blobs import AppendBlobs
 from shared.adapters.tables import AzureTables
 from shared.ports import AuditBlobs, OutsideError, PositionError
-from shared.store.audit import ActivityRows, Fact
+from shared.store.audit import ActivityRows, AuditEvent
 from shared.store.audit_export import ExportRows
 from shared.use_cases.timers.export_audit import AuditExport, export_audit
 from tests.audit_files import MemoryBlobs
@@ -57,7 +57,7 @@ def container_url(azurite: Azurite, name: str) -> str:
 
 @pytest.fixture(params=["memory", "azurite"])
 def blobs(request: pytest.FixtureRequest) -> AuditBlobs:
-    """Return empty files of either kind."""
+    """Return empty files, in memory and in Azurite."""
     if request.param == "memory":
         return MemoryBlobs()
     azurite: Azurite = request.getfixturevalue("azurite")
@@ -66,7 +66,7 @@ def blobs(request: pytest.FixtureRequest) -> AuditBlobs:
 
 
 def test_appends_follow_one_another(blobs: AuditBlobs) -> None:
-    """What is appended at the end of a file is read there."""
+    """Bytes appended at the end of a file are read there."""
     blobs.create(NAME)
     blobs.append(NAME, 0, b"first\n")
     blobs.append(NAME, 6, b"second\n")
@@ -220,7 +220,7 @@ def exported(azurite: Azurite, container: str) -> tuple[AppendBlobs, str, list[s
     tables.create()
     rows = ExportRows(tables.due, tables.activity, lambda: datetime.now(UTC))
     for name in ("a", "b"):
-        ActivityRows(tables.activity, rows).record(Fact(name, datetime.now(UTC), "requested"))
+        ActivityRows(tables.activity, rows).record(AuditEvent(name, datetime.now(UTC), "requested"))
     telemetry = MemoryTelemetry()
     export_audit(AuditExport(rows, blobs, telemetry, lambda: datetime.now(UTC), "test1"))
     assert telemetry.faults == []

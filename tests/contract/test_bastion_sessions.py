@@ -163,6 +163,6 @@ def test_an_answer_without_content_lists_nothing(serve: Callable[[Handler], str]
 def test_a_session_that_lacks_fields_matches_nothing(
     serve: Callable[[Handler], str], item: Any
 ) -> None:
-    """What a host leaves out is read as empty, and stops nothing."""
+    """Fields that a host leaves out are read as empty, and stop nothing."""
     (found,) = adapter(serve(lambda _request: JSONResponse({"value": [item]})), []).list(HOST)
     assert found.id == found.vm_id == ""

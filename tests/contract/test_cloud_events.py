@@ -1,4 +1,4 @@
-"""What a webhook and an Event Grid topic get, and what their answers mean."""
+"""The requests to a webhook and an Event Grid topic, and the meaning of their answers."""
 
 import base64
 import hashlib

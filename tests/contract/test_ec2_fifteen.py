@@ -1,4 +1,4 @@
-"""What EC2 asks of a provider; test 15, of wrong web identities, is in contract/aws/test_sts.py."""
+"""The properties that EC2 asks of a provider; test 15 is in contract/aws/test_sts.py."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -238,7 +238,7 @@ def test_13_throttled_for_two_hours_it_closes_afterwards() -> None:
 
 
 def test_14_with_lost_tables_grants_go_and_held_rules_come_back_from_the_ledger() -> None:
-    """What is held stays held without rows, is adopted again, and is restored by a lift."""
+    """A held rule stays held without rows, is adopted again, and is restored by the removal."""
     scene = Scene()
     scene.cloud.authorize(GROUP, "tcp", 20, 25, "0.0.0.0/0", text="SSH", tags={"team": "a"})
     before = scene.foreign()

@@ -1,4 +1,4 @@
-"""Protect, then lift: every foreign rule comes back exactly; on the way nothing is ever wider.
+"""After protection and removal every foreign rule is back exactly, and was never wider between.
 
 The worker is killed before every write but the first of each run, so that each run makes one.
 1,000 generated groups; JIT_CASES says how many others.
@@ -147,11 +147,13 @@ class Case:
 
 
 @settings(max_examples=CASES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(rules=RULES, policies=POLICIES, lift=st.sampled_from(["in order", "in reverse", "together"]))
-def test_protecting_then_lifting_restores_exactly(
-    rules: list[Any], policies: list[set[int]], lift: str
+@given(
+    rules=RULES, policies=POLICIES, order=st.sampled_from(["in order", "in reverse", "together"])
+)
+def test_protection_and_removal_restore_exactly(
+    rules: list[Any], policies: list[set[int]], order: str
 ) -> None:
-    """Whatever the group holds, and wherever workers are killed, a lift restores it."""
+    """The removal restores any group, wherever workers are killed."""
     case = Case(rules)
     before, whole = case.content(), case.reach()
     for number, ports in enumerate(policies):
@@ -160,14 +162,14 @@ def test_protecting_then_lifting_restores_exactly(
     case.floor = _without(whole, set().union(*policies))
     case.converge()
     _check_protected(case, whole, set().union(*policies))
-    keys = list(case.blocks) if lift != "in reverse" else list(case.blocks)[::-1]
+    keys = list(case.blocks) if order != "in reverse" else list(case.blocks)[::-1]
     case.floor = case.reach()
-    for lifted in [keys] if lift == "together" else [[key] for key in keys]:
-        for key in lifted:
+    for removed in [keys] if order == "together" else [[key] for key in keys]:
+        for key in removed:
             case.blocks[key] = replace(case.blocks[key], wanted=False)
         plan = case.converge()
-        assert all(plan.finding(key).agrees for key in lifted)
-        for key in lifted:
+        assert all(plan.finding(key).agrees for key in removed)
+        for key in removed:
             del case.blocks[key]
     assert case.content() == before
     assert set(case.region.groups) == {"sg-own", THEIRS, OTHER}
@@ -176,10 +178,10 @@ def test_protecting_then_lifting_restores_exactly(
 def _without(whole: Reach, governed: set[int]) -> Reach:
     """Return what is left of the access through rules that can be narrowed."""
     return {
-        (protocol, kind, source): ports - governed
-        if protocol in {"tcp", "udp"} and kind != GROUP
+        (protocol, source_type, source): ports - governed
+        if protocol in {"tcp", "udp"} and source_type != GROUP
         else ports
-        for (protocol, kind, source), ports in whole.items()
+        for (protocol, source_type, source), ports in whole.items()
     }
 
 

@@ -1,4 +1,4 @@
-"""What the EC2 provider does beyond the common contract and the fifteen properties."""
+"""The EC2 provider beyond the common contract and the fifteen properties."""
 
 from dataclasses import replace
 
@@ -131,7 +131,7 @@ def test_without_the_policy_nothing_is_taken() -> None:
 
 
 def test_a_policy_that_goes_back_to_report_restores() -> None:
-    """What was taken in mode revoke is given back when the policy no longer asks for it."""
+    """Rules revoked in mode revoke are restored when the policy no longer asks for it."""
     scene = Scene()
     scene.cloud.authorize(GROUP, "tcp", 20, 25, "0.0.0.0/0")
     before = scene.foreign()
@@ -143,8 +143,8 @@ def test_a_policy_that_goes_back_to_report_restores() -> None:
     assert scene.blocks[key].memory == ""
 
 
-def test_lifting_dissolves_our_group() -> None:
-    """After a lift neither the group nor its place on the interface is left."""
+def test_removal_dissolves_our_group() -> None:
+    """After the removal neither the group nor its place on the interface is left."""
     scene = Scene()
     key = scene.block()
     scene.converge()
@@ -155,7 +155,7 @@ def test_lifting_dissolves_our_group() -> None:
 
 
 def test_a_group_that_is_the_last_on_its_interface_stays() -> None:
-    """EC2 keeps at least one group on an interface: the lift is told as impossible."""
+    """EC2 keeps at least one group on an interface: the removal is reported as impossible."""
     scene = Scene()
     key = scene.block()
     scene.converge()
@@ -168,8 +168,8 @@ def test_a_group_that_is_the_last_on_its_interface_stays() -> None:
     assert "no other group" in finding.reason
 
 
-def test_a_partial_lift_gives_back_only_what_no_block_needs() -> None:
-    """Of two policies with other ports, lifting one reopens its own port alone."""
+def test_a_partial_removal_gives_back_only_what_no_block_needs() -> None:
+    """Of two policies with other ports, removing one reopens its own port alone."""
     scene = Scene()
     scene.cloud.authorize(GROUP, "tcp", 20, 25, "0.0.0.0/0", text="wide")
     before = scene.foreign()

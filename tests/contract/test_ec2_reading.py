@@ -154,7 +154,7 @@ def test_machines_of_the_configured_regions_are_listed() -> None:
     )
 
 
-def test_ids_of_other_kinds_are_not_owned() -> None:
+def test_ids_of_other_types_are_not_owned() -> None:
     """The registry leaves everything but ARNs of EC2 to other providers."""
     provider = Scene().provider
     assert provider.owns(firewall_of(INSTANCE))

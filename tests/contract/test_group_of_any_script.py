@@ -86,7 +86,7 @@ def test_rules_are_written_and_read(renamed: ArmServer, group: str, *, whole: bo
 
 @pytest.fixture(params=["memory", "azure"])
 def table(request: pytest.FixtureRequest) -> Table:
-    """Give an empty table of either kind."""
+    """Give an empty table, in memory and in Azurite."""
     if request.param == "memory":
         return MemoryTable()
     service = TableServiceClient.from_connection_string(request.getfixturevalue("azurite"))

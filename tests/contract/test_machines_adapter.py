@@ -93,7 +93,7 @@ def real(reader: ArmReader) -> VirtualMachines:
 
 @pytest.fixture(params=["memory", "azure"])
 def machines(request: pytest.FixtureRequest) -> Machines:
-    """Give an inventory of either kind with the estate's VMs in it."""
+    """Give an inventory with the estate's VMs, in memory and simulated."""
     if request.param == "azure":
         real: VirtualMachines = request.getfixturevalue("real")
         return real
@@ -145,7 +145,7 @@ def test_a_vm_that_is_not_there_is_none(machines: Machines) -> None:
 
 
 def test_a_vm_with_no_firewall_shows_its_bare_addresses(real: VirtualMachines) -> None:
-    """What stands open is told by address."""
+    """The report names the bare addresses."""
     machine = real.find(vm_id("app-rg/bare-1"))
     assert machine is not None
     assert machine.bare_addresses == ("10.0.4.4",)
@@ -203,7 +203,7 @@ def test_a_read_waits_for_its_turn(arm: ArmClient, what: str) -> None:
 
 
 def test_patience_ends_and_says_when_to_come_back(arm: ArmClient) -> None:
-    """What would take longer in all is not waited for."""
+    """A wait that would exceed the total patience is not begun."""
     slept: list[float] = []
     fault = {"kind": "throttle", "by": "arm", "retryAfter": 4, "path": "virtualMachines"}
     arm.control("faults", {"faults": [{**fault, "times": None}]})
@@ -264,7 +264,7 @@ def test_firewalls_are_told_apart_without_letter_case(
 def test_a_vm_of_unknown_system_is_still_found(
     arm: ArmClient, real: VirtualMachines, missing: str
 ) -> None:
-    """What a VM made from a bare disk leaves out is not needed."""
+    """The fields that a VM made from a bare disk lacks are not needed."""
     vm = resource(WEB_1)
     if missing == "osType":
         del vm["properties"]["storageProfile"]["osDisk"]["osType"]

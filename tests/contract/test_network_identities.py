@@ -55,7 +55,7 @@ def test_each_resource_is_read_and_written_by_one_identity(
 
 
 def test_two_identities_read_twice_as_much(arm: ArmClient, shared: Identity) -> None:
-    """What one identity's quota stops at once, two carry further."""
+    """Two identities read on where the quota of one stops."""
     arm.control("quotas", {"enabled": True})
 
     def reads(identity: Identity) -> int:

@@ -41,7 +41,7 @@ NOW = timedelta(0)
 
 
 class Bench(Protocol):
-    """Queues of either kind, and what a worker would be handed."""
+    """Queues in memory or in Azurite, with the messages that a worker would get."""
 
     @property
     def queues(self) -> Queues:
@@ -49,7 +49,7 @@ class Bench(Protocol):
         ...
 
     def visible(self) -> list[tuple[str, str]]:
-        """Name the messages to be had now, by kind and subject."""
+        """Name the visible messages by type and subject."""
         ...
 
     def wait(self, seconds: float) -> None:
@@ -108,10 +108,10 @@ class AzureBench:
     def visible(self) -> list[tuple[str, str]]:
         """Name the messages to be had now."""
         return [
-            (kind, subject)
+            (subject_type, subject)
             for queue, _ in SENDS.values()
             for text in self.texts(queue)
-            for kind, subject in json.loads(base64.b64decode(text)).items()
+            for subject_type, subject in json.loads(base64.b64decode(text)).items()
         ]
 
     def texts(self, queue: str) -> list[str]:
@@ -139,7 +139,7 @@ def real(storage: str) -> AzureBench:
 
 @pytest.fixture(params=["memory", "azure"])
 def bench(request: pytest.FixtureRequest) -> Bench:
-    """Give empty queues of either kind."""
+    """Give empty queues, in memory and in Azurite."""
     if request.param == "memory":
         return MemoryBench()
     found: AzureBench = request.getfixturevalue("real")
@@ -147,10 +147,12 @@ def bench(request: pytest.FixtureRequest) -> Bench:
 
 
 def test_each_message_goes_to_its_own_queue_with_its_key(bench: Bench) -> None:
-    """What is sent is there at once, with its subject as it was."""
-    for kind, (_, send) in SENDS.items():
-        send(bench.queues, f"{kind} {SUBJECT}", NOW)
-    assert sorted(bench.visible()) == sorted((kind, f"{kind} {SUBJECT}") for kind in SENDS)
+    """A message is visible at once, with its subject unchanged."""
+    for subject_type, (_, send) in SENDS.items():
+        send(bench.queues, f"{subject_type} {SUBJECT}", NOW)
+    assert sorted(bench.visible()) == sorted(
+        (subject_type, f"{subject_type} {SUBJECT}") for subject_type in SENDS
+    )
 
 
 def test_a_message_may_come_twice(bench: Bench) -> None:
@@ -160,33 +162,33 @@ def test_a_message_may_come_twice(bench: Bench) -> None:
     assert bench.visible() == [("request", "same")] * 2
 
 
-@pytest.mark.parametrize("kind", SENDS)
-def test_a_delayed_message_is_not_seen_before_its_second(bench: Bench, kind: str) -> None:
+@pytest.mark.parametrize("subject_type", SENDS)
+def test_a_delayed_message_is_not_seen_before_its_second(bench: Bench, subject_type: str) -> None:
     """It is hidden at first and comes by itself."""
-    _, send = SENDS[kind]
+    _, send = SENDS[subject_type]
     send(bench.queues, "later", timedelta(seconds=1))
     assert bench.visible() == []
     sent = time.monotonic()
     while not bench.visible():
         assert time.monotonic() - sent < PATIENCE
         bench.wait(0.1)
-    assert bench.visible() == [(kind, "later")]
+    assert bench.visible() == [(subject_type, "later")]
 
 
-@pytest.mark.parametrize("kind", SENDS)
-def test_a_message_is_base64_of_one_json_object(real: AzureBench, kind: str) -> None:
+@pytest.mark.parametrize("subject_type", SENDS)
+def test_a_message_is_base64_of_one_json_object(real: AzureBench, subject_type: str) -> None:
     """The form the host's trigger expects, with one key and nothing else in it."""
-    queue, send = SENDS[kind]
+    queue, send = SENDS[subject_type]
     send(real.queues, SUBJECT, NOW)
     (text,) = real.texts(queue)
-    assert json.loads(base64.b64decode(text, validate=True)) == {kind: SUBJECT}
+    assert json.loads(base64.b64decode(text, validate=True)) == {subject_type: SUBJECT}
 
 
 def test_no_key_is_one_that_the_host_uses(real: AzureBench) -> None:
     """A message's top-level keys never meet the names of the trigger's metadata."""
     for _, send in SENDS.values():
         send(real.queues, "x", NOW)
-    assert METADATA.isdisjoint(kind for kind, _ in real.visible())
+    assert METADATA.isdisjoint(subject_type for subject_type, _ in real.visible())
 
 
 @pytest.mark.parametrize(
@@ -232,10 +234,10 @@ def test_poison_is_counted_over_all_queues(real: AzureBench) -> None:
         poison.delete_queue()
 
 
-@pytest.mark.parametrize("kind", SENDS)
-def test_a_missing_queue_is_an_error(storage: str, kind: str) -> None:
+@pytest.mark.parametrize("subject_type", SENDS)
+def test_a_missing_queue_is_an_error(storage: str, subject_type: str) -> None:
     """A message that was not taken is never passed over."""
-    name, send = SENDS[kind]
+    name, send = SENDS[subject_type]
     bench = AzureBench(storage)
     bench._service.delete_queue(name)
     try:
@@ -245,10 +247,10 @@ def test_a_missing_queue_is_an_error(storage: str, kind: str) -> None:
         bench.queues.create()
 
 
-@pytest.mark.parametrize("kind", SENDS)
-def test_unreachable_storage_is_an_error(kind: str) -> None:
+@pytest.mark.parametrize("subject_type", SENDS)
+def test_unreachable_storage_is_an_error(subject_type: str) -> None:
     """Without a server at the address, the sender gets an error."""
-    _, send = SENDS[kind]
+    _, send = SENDS[subject_type]
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound, and no process listens
         port = taken.getsockname()[1]

@@ -44,7 +44,7 @@ ONCE: dict[str, int] = {"retry_total": 0, "retry_connect": 0, "retry_read": 0, "
 
 @pytest.fixture(params=["memory", "azure"])
 def table(request: pytest.FixtureRequest) -> Table:
-    """Give an empty table of either kind."""
+    """Give an empty table, in memory and in Azurite."""
     if request.param == "memory":
         return MemoryTable()
     return _real_table(request.getfixturevalue("azurite"))
@@ -79,7 +79,7 @@ def test_a_row_that_is_not_there_is_none(table: Table) -> None:
 
 
 def test_values_come_back_as_they_were(table: Table) -> None:
-    """Text, numbers and truth values keep their kind and value, the empty text too."""
+    """Text, numbers and truth values keep their type and value, the empty text too."""
     values: dict[str, Value] = {
         "text": "line\n\ttab \u00fc \U0001f511 ' \" \\ @start",
         "empty": "",
@@ -120,7 +120,7 @@ def test_only_one_of_many_inserts_wins(table: Table) -> None:
 
 
 def test_each_write_gives_the_version_that_a_read_shows(table: Table) -> None:
-    """What insert, replace and upsert return is the row's version, and a new one each time."""
+    """Insert, replace and upsert each return the row's new version."""
     versions = [table.insert(row(number=1))]
     assert table.get("p", "k") == row(number=1, version=versions[-1])
     versions.append(table.replace(row(number=2, version=versions[-1])))

@@ -104,7 +104,7 @@ def refusal(verifier: TokenVerifier, token: str) -> str:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_person_is_known_by_both_kinds_of_token(
+def test_a_person_is_known_by_both_types_of_token(
     verifier: TokenVerifier, issuer: Issuer, version: Version
 ) -> None:
     """Tenant, object id, name and roles come from the claims of v1 and v2 alike."""
@@ -118,7 +118,7 @@ def test_a_person_is_known_by_both_kinds_of_token(
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_an_app_is_known_by_both_kinds_of_token(
+def test_an_app_is_known_by_both_types_of_token(
     verifier: TokenVerifier, issuer: Issuer, version: Version
 ) -> None:
     """An app has an object id and an application id, and no person's name."""
@@ -145,12 +145,12 @@ def test_the_scheme_is_read_in_any_case(
     assert verifier.verify(f"{scheme} {issuer.person_token('alice')}").name
 
 
-@pytest.mark.parametrize("kind", HOSTILE)
+@pytest.mark.parametrize("forgery", HOSTILE)
 def test_a_hostile_token_is_refused_with_a_reason(
-    verifier: TokenVerifier, issuer: Issuer, kind: str
+    verifier: TokenVerifier, issuer: Issuer, forgery: str
 ) -> None:
     """Each is NotAuthenticated, and the message says what is wrong or would be right."""
-    assert TELLING[kind] in refusal(verifier, hostile_tokens(issuer)[kind]).lower()
+    assert TELLING[forgery] in refusal(verifier, hostile_tokens(issuer)[forgery]).lower()
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_no_bearer_token_is_said_to_be_missing(verifier: TokenVerifier, header: 
     ],
 )
 def test_what_is_no_token_is_refused(verifier: TokenVerifier, token: str) -> None:
-    """Whatever stands there is a refusal, never another error."""
+    """Any other text is refused, and raises no other error."""
     refusal(verifier, token)
 
 

@@ -1,6 +1,6 @@
 """A VM on this machine: nftables and a real sshd, in network namespaces.
 
-What the simulated network security groups in front of a VM say becomes the packet filter of the
+The rules of the simulated network security groups in front of a VM become the packet filter of the
 namespace that stands for the VM. People live in namespaces of their own, behind a router. Only
 these namespaces are touched, and they are gone at the end.
 """

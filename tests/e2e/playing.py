@@ -1,4 +1,4 @@
-"""What the end-to-end tests play with: people who call the app, VMs of a test's own, and Azure.
+"""The scene of the end-to-end tests: people who call the app, VMs of a test's own, and Azure.
 
 Azure is looked at through Microsoft's own client, never through the app's adapters.
 """
@@ -73,7 +73,7 @@ def utc(at: datetime) -> str:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the app answered."""
+    """An answer of the app."""
 
     status: int
     headers: Mapping[str, str]

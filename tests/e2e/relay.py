@@ -21,8 +21,8 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 async def _relay(listen: tuple[str, str], to: tuple[str, str]) -> None:
     async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        kind, place = to
-        if kind == "port":
+        transport, place = to
+        if transport == "port":
             far = await asyncio.open_connection("127.0.0.1", int(place))
         else:
             far = await asyncio.open_unix_connection(place)
@@ -30,8 +30,8 @@ async def _relay(listen: tuple[str, str], to: tuple[str, str]) -> None:
         for end in (writer, far[1]):
             end.close()
 
-    kind, place = listen
-    if kind == "port":
+    transport, place = listen
+    if transport == "port":
         server = await asyncio.start_server(carry, "127.0.0.1", int(place))
     else:
         server = await asyncio.start_unix_server(carry, place)

@@ -121,7 +121,7 @@ class Scene:
             "retryPolicy": {"type": "fixed", "count": 4, "interval": "PT1S"},
         }
         definition = {
-            "triggers": {"wish": {"type": "Request", "inputs": {"schema": {"type": "object"}}}},
+            "triggers": {"access": {"type": "Request", "inputs": {"schema": {"type": "object"}}}},
             "actions": {"Ask": {"type": "Http", "inputs": inputs, "runAfter": {}}},
         }
         return Engine(definition, {}, wire, token=self.token, sleep=time.sleep)
@@ -276,8 +276,8 @@ def _whole_record(scene: Scene, request_id: str) -> list[Json]:
 
 def _check_record(scene: Scene, request_id: str) -> None:
     """Everything is on record under both identities, the refusal included."""
-    facts = until(lambda: _whole_record(scene, request_id), "the record is complete")
-    told = {fact["operation"]: fact for fact in facts}
+    events = until(lambda: _whole_record(scene, request_id), "the record is complete")
+    told = {event["operation"]: event for event in events}
     assert {"requested", "refused", "approved", "opened", "closed"} <= set(told)
     people = {name: f"/{object_id(name)}" for name in PEOPLE}
     workflow = object_id("workflow relay"), object_id("workflow ")

@@ -1,4 +1,4 @@
-"""What the app cannot take is refused with the field and what would be right; nothing is kept."""
+"""Bad input is refused with the field and a right value; nothing is kept."""
 
 import copy
 import re
@@ -159,7 +159,7 @@ WRONG: dict[str, tuple[Change, str, str]] = {
         f"{PORT}.allowedSourceAddressPrefixes",
         "1",
     ),
-    "both kinds of source": (
+    "both forms of source": (
         sets(allowedSourceAddressPrefixes=[SOURCE]),
         PORT,
         "(?i)only one",
@@ -301,7 +301,7 @@ BROKEN = {
 @pytest.mark.parametrize("what", BROKEN)
 @pytest.mark.parametrize("route", ["initiate", "PUT", "short"])
 def test_broken_json_is_refused(play: Play, site: Site, route: str, what: str) -> None:
-    """Whatever is not one JSON object is a 400 in ARM's envelope; nothing is kept."""
+    """A body that is not one JSON object gets a 400 in ARM's envelope; nothing is kept."""
     ways = {
         "initiate": (play.alice, "POST", f"{site.policy_id}/initiate"),
         "PUT": (play.admin, "PUT", f"{site.policy_id}-broken"),

@@ -1,4 +1,4 @@
-"""Who cannot say who they are gets nothing, and no log keeps what they said."""
+"""Callers without a valid token get nothing, and no log keeps their token."""
 
 from collections.abc import Iterable
 from datetime import timedelta
@@ -61,10 +61,10 @@ def test_no_token_is_refused_everywhere(
     check_refused(Caller(play.stack.api).call(method, path, BODY, headers=given))
 
 
-@pytest.mark.parametrize("kind", HOSTILE)
-def test_a_hostile_token_is_refused(play: Play, kind: str) -> None:
+@pytest.mark.parametrize("forgery", HOSTILE)
+def test_a_hostile_token_is_refused(play: Play, forgery: str) -> None:
     """Expired, of others, unsigned, signed with the public key, of an unknown key: each is 401."""
-    token = hostile_tokens(play.stack.token_issuer)[kind]
+    token = hostile_tokens(play.stack.token_issuer)[forgery]
     for method, path in (
         ("PUT", POLICY),
         ("POST", f"{POLICY}/initiate"),
@@ -75,7 +75,7 @@ def test_a_hostile_token_is_refused(play: Play, kind: str) -> None:
 
 
 def test_a_token_that_ends_is_refused_from_then_on(play: Play) -> None:
-    """What was good a moment ago is not kept for longer than clocks may differ."""
+    """An expired token is accepted no longer than clocks may differ."""
     over = play.stack.token("alice", ["Jit.Admin"], lifetime=timedelta(seconds=-61))
     check_refused(play.bearer(over).call("GET", POLICY))
     within = play.stack.token("alice", ["Jit.Admin"], lifetime=timedelta(seconds=-30))

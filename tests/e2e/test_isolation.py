@@ -1,4 +1,4 @@
-"""What one caller, one row or one neighbour does delays no other close, on the real stack."""
+"""One caller, one row or one neighbour delays no other close, on the real stack."""
 
 import http.client
 import threading

@@ -117,7 +117,7 @@ def test_a_policy_that_ends_sessions_cuts_them(play: Play, site: Site, guarded: 
 
 
 def test_nothing_is_left_behind() -> None:
-    """What runs in a namespace ends with it, and this machine's own packet filter is as it was."""
+    """Processes of a namespace end with it, and this machine's own packet filter is as it was."""
     before = listed("nft", "list", "ruleset")
     with Namespaces() as namespaces:
         name = namespaces.add("one")

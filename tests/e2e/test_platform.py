@@ -91,7 +91,7 @@ def test_with_the_bundle_nothing_is_in_error(play: Play) -> None:
 
 
 def test_events_of_firewalls_handled_at_once_are_in_the_log(play: Play) -> None:
-    """What is done to two groups side by side is told of both, though done in threads."""
+    """Writes to two groups side by side are logged for both, though done in threads."""
     site = play.protected(on_subnet=True)
     location = play.alice.initiate(site.policy_id, site.asked(duration="PT1H"))
     play.alice.wait(location, "Initiated")
@@ -153,7 +153,7 @@ def test_my_own_address_behind_a_proxy(proxied: Play) -> None:
 
 
 def test_where_to_sign_in_is_told_without_a_token(play: Play) -> None:
-    """What `az cloud register` asks for is answered, with the stack's issuer and audience."""
+    """The metadata for `az cloud register` has the stack's issuer and audience."""
     answer = play.bearer("").call("GET", "/metadata/endpoints?api-version=2022-09-01")
     assert answer.status == 200
     assert answer.json["resourceManager"] == f"{play.stack.api}/"

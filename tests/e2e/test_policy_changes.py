@@ -1,4 +1,4 @@
-"""What a policy no longer covers is closed, and its standing denies go."""
+"""A VM that a policy no longer covers is closed, and its deny rules go."""
 
 from tests.e2e.playing import Play, Rules, Site, until
 

@@ -227,7 +227,7 @@ class Stage:
         self._check_groups(site, allows=1)
 
     def check_closed(self, site: Site, location: str, reason: str = "Expired") -> None:
-        """Hold an access to its end: nothing open, told as such, and each fact told once."""
+        """Hold an access to its end: nothing open, told as such, and each event told once."""
         told = self.play.alice.wait(location, "Revoked")
         (port,) = told["virtualMachines"][0]["ports"]
         assert port["statusReason"] == reason
@@ -235,10 +235,10 @@ class Stage:
         self._check_groups(site, allows=0)
         # The row is written first, and what it says is told right after.
         closed = {("closed", key_of(nsg)) for nsg in site.nsgs}
-        until(lambda: closed <= set(self._facts(location)), "each group's close is on record")
-        facts = self._facts(location)
-        assert len(set(facts)) == len(facts)
-        assert {fact for fact in facts if fact[0] == "closed"} == closed
+        until(lambda: closed <= set(self._events(location)), "each group's close is on record")
+        events = self._events(location)
+        assert len(set(events)) == len(events)
+        assert {event for event in events if event[0] == "closed"} == closed
 
     def check_protected(self, site: Site) -> None:
         """Hold a policy to its denies, and to nothing else."""
@@ -251,11 +251,13 @@ class Stage:
             assert len(self.azure.ours(nsg, "Deny")) == 1
             assert self.azure.foreign(nsg) == self._foreign[nsg]
 
-    def _facts(self, location: str) -> list[tuple[str, str]]:
+    def _events(self, location: str) -> list[tuple[str, str]]:
         now = datetime.now(UTC)
         days = [self._activity.on(day) for day in (now, now - timedelta(days=1))]
-        facts = [fact for day in days for _, fact in day if fact.request_id == name_of(location)]
-        return [(fact.operation, key_of(fact.firewall_id)) for fact in facts]
+        events = [
+            event for day in days for _, event in day if event.request_id == name_of(location)
+        ]
+        return [(event.operation, key_of(event.firewall_id)) for event in events]
 
     def _end_lease(self, nsg: str) -> None:
         try:
@@ -305,7 +307,7 @@ def test_killed_right_after_its_answer(stage: Stage) -> None:
 
 
 def test_killed_while_opening(stage: Stage) -> None:
-    """What was half open is opened, once, and closed again; only what is open is Initiated."""
+    """A half-made opening is opened, once, and closed again; only what is open is Initiated."""
     sites = [*stage.sites(len(POINTS)), *stage.sites(1, on_subnet=True)]
     stage.azure.order(*stops(sites), hang(sites[-1].subnet_nsg, after=1))
     locations = [stage.ask(site, "PT1H") for site in sites]
@@ -336,7 +338,7 @@ def test_killed_while_opening_what_ends_before_it_is_back(stage: Stage) -> None:
 
 
 def test_killed_while_closing(stage: Stage) -> None:
-    """What was half closed is closed by one sweep, and told once."""
+    """A half-made close is finished by one sweep, and recorded once."""
     sites = [*stage.sites(len(POINTS)), *stage.sites(1, on_subnet=True)]
     locations = stage.opened(sites, "PT8S")
     stage.azure.order(*stops(sites), hang(sites[-1].subnet_nsg))

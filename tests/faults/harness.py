@@ -30,7 +30,7 @@ class Died(BaseException):
     """The process is gone: nothing of it runs any more, no handler and no finally."""
 
 
-class Kind(Enum):
+class FaultType(Enum):
     """How a call fails."""
 
     BEFORE = "it had no effect"
@@ -44,14 +44,14 @@ class Faults:
 
     def __init__(self) -> None:
         self.armed = 0  # 0: nothing breaks
-        self.kind = Kind.BEFORE
+        self.fault_type = FaultType.BEFORE
         self.calls = 0
         self.fired = False
         self.dead = False
 
-    def arm(self, at: int, kind: Kind) -> None:
+    def arm(self, at: int, fault_type: FaultType) -> None:
         """Break the call that is `at` calls from now."""
-        self.armed, self.kind, self.calls, self.fired = at, kind, 0, False
+        self.armed, self.fault_type, self.calls, self.fired = at, fault_type, 0, False
 
     def disarm(self) -> None:
         """Stop breaking; a process that died is started again."""
@@ -65,12 +65,12 @@ class Faults:
         if self.calls != self.armed:
             return work()
         self.fired = True
-        if self.kind in {Kind.AFTER, Kind.DEATH_AFTER}:
+        if self.fault_type in {FaultType.AFTER, FaultType.DEATH_AFTER}:
             work()
-        if self.kind in {Kind.DEATH_BEFORE, Kind.DEATH_AFTER}:
+        if self.fault_type in {FaultType.DEATH_BEFORE, FaultType.DEATH_AFTER}:
             self.dead = True
             raise Died
-        raise OutsideError(f"call {self.calls}: {self.kind.value}")
+        raise OutsideError(f"call {self.calls}: {self.fault_type.value}")
 
 
 class Breakable:
@@ -196,7 +196,7 @@ def check(world: World, where: str, *, rows_lost: bool = False) -> None:
 def _check_activity(world: World, where: str) -> None:
     rows = [row for (day, _), row in world.tables.activity.rows.items() if day != "closes"]
     ids = Counter(row.key.partition("|")[2] for row in rows)
-    assert all(count == 1 for count in ids.values()), f"{where}: a fact twice"
+    assert all(count == 1 for count in ids.values()), f"{where}: an event twice"
     told = "".join(str(row.values["doc"]) for row in rows)
     for request in world.services.requests.newest(POLICY, 100):
         assert f"{request.id}|requested" in told, f"{where}: the request is not on record"

@@ -22,7 +22,7 @@ from shared.firewalls.nsg.provider import NsgProvider
 from shared.firewalls.nsg.rules import Plan
 from shared.firewalls.nsg.settling import SettleTimes
 from shared.firewalls.nsg.wire import read_rule, write_rule
-from shared.store.audit import Fact
+from shared.store.audit import AuditEvent
 from shared.use_cases.policies import apply as protection
 from shared.use_cases.requests import submit as access
 from tests.fakes import NAMES, Clock
@@ -155,7 +155,7 @@ def _server() -> ArmServer:
 
 
 class _OtherWriter(ArmClient):
-    """Everybody but us; a connection that the server closed for being idle is opened anew."""
+    """Other writers; a connection that the server closed for being idle is opened anew."""
 
     def _send(self, method: str, target: str, body: Any, headers: dict[str, str]) -> Reply:
         try:
@@ -356,15 +356,15 @@ class SimulatedWorld(World):
         closing = self.port(request_id).closing
         return closing.message if closing else ""
 
-    def facts(self, operation: str) -> list[Fact]:
-        """Read the activity of one kind, from the first day to the last."""
+    def events(self, operation: str) -> list[AuditEvent]:
+        """Read the activity of one type, from the first day to the last."""
         days = sorted({day for day, _ in self.tables.activity.rows if day[0].isdigit()})
         told = [
-            fact
+            event
             for day in days
-            for _, fact in self.services.activity.on(datetime.fromisoformat(day))
+            for _, event in self.services.activity.on(datetime.fromisoformat(day))
         ]
-        return [fact for fact in told if fact.operation == operation]
+        return [event for event in told if event.operation == operation]
 
 
 def assert_over(world: SimulatedWorld, *firewalls: str) -> None:

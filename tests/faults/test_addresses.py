@@ -1,4 +1,4 @@
-"""What stands in front of a VM, and which addresses it has: found anew, and never guessed."""
+"""The firewalls in front of a VM, and its addresses: found anew, and never guessed."""
 
 import pytest
 
@@ -30,7 +30,7 @@ BOX_NSG, SIDE_NSG = nsg_id("box-nsg"), nsg_id("side-nsg")
 
 
 def destinations(world: SimulatedWorld, firewall_id: str, access: Access) -> set[str]:
-    """Return the addresses that our rules of a kind on a group are about."""
+    """Return the addresses that our rules of one access on a group are about."""
     return {each for rule in world.ours(firewall_id, access) for each in rule.destinations}
 
 
@@ -123,7 +123,7 @@ def dual() -> SimulatedWorld:
 
 
 def test_each_family_has_a_rule_of_its_own(dual: SimulatedWorld) -> None:
-    """Azure takes no rule that mixes families: sources and destinations meet in kind."""
+    """Azure takes no rule that mixes families: sources and destinations have one family."""
     request = dual.ask_from(SOURCE, SIX, vm=DB)
     assert dual.status(request.id) is Status.INITIATED
     pairs = {(rule.sources, rule.destinations) for rule in dual.allows(NSG_SUBNET)}
@@ -196,14 +196,14 @@ def test_spellings_of_a_colleague_are_no_drift() -> None:
     sent = len(world.writes())
     reconcile(world.services)
     assert len(world.writes()) == sent
-    assert not world.facts("repaired")
+    assert not world.events("repaired")
 
 
 # --- what changes ------------------------------------------------------------------------------
 
 
 def test_an_interface_moved_to_another_group_is_followed() -> None:
-    """What it left holds nothing of ours any more; what it came to is closed at once."""
+    """The group it left holds no rule of ours any more; what it came to is closed at once."""
     world = SimulatedWorld()
     world.protect(WEB)
     request = world.ask(minutes=60)
@@ -239,7 +239,7 @@ def test_a_group_put_in_front_of_an_open_vm_ends_what_it_blocks() -> None:
 
 
 def test_an_interface_added_to_an_open_vm_ends_nothing() -> None:
-    """What was opened can still be reached by its address; the new one stays closed."""
+    """An open port can still be reached by its address; the new one stays closed."""
     world = SimulatedWorld()
     world.protect(DB)
     request = world.ask(DB, minutes=60)

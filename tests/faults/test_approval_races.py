@@ -70,7 +70,7 @@ def time_out(world: World, request_id: str) -> object:
 
 
 def lose_permission(world: World, request_id: str) -> None:
-    """Take away what Alice may."""
+    """Revoke the permission of Alice."""
     del request_id
     world.unpermitted.add(ALICE.key)
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from shared.store.audit import Fact
+from shared.store.audit import AuditEvent
 from shared.use_cases.timers.export_audit import AuditExport, export_audit
 from tests.audit_files import DEPLOYMENT, MemoryBlobs, run_export
-from tests.faults.harness import Breakable, Died, FragileWorld, Kind
+from tests.faults.harness import Breakable, Died, FaultType, FragileWorld
 from tests.unit.test_audit_export import dues, exporting_world, names, table_rows, verified
 from tests.world import DB, WEB, World
 
@@ -30,19 +30,21 @@ def fragile() -> tuple[FragileWorld, MemoryBlobs, AuditExport]:
     return world, blobs, export
 
 
-@pytest.mark.parametrize("kind", Kind)
-def test_a_crash_at_any_call_of_the_export_loses_and_doubles_nothing(kind: Kind) -> None:
+@pytest.mark.parametrize("fault_type", FaultType)
+def test_a_crash_at_any_call_of_the_export_loses_and_doubles_nothing(fault_type: FaultType) -> None:
     """Whichever call fails, is answered too late or is the last: each event is there once."""
     for at in range(1, 120):
         world, blobs, export = fragile()
         for name in ("a", "b"):
-            world.services.activity.record(Fact(name, world.clock(), "requested"))
+            world.services.activity.record(AuditEvent(name, world.clock(), "requested"))
         export_audit(export)
         world.clock.now += timedelta(days=1)
         for name in ("c", "d"):
-            world.services.activity.record(Fact(name, world.clock(), "requested"))
-        world.services.activity.record(Fact("a", world.clock() - timedelta(days=1), "requested"))
-        world.faults.arm(at, kind)
+            world.services.activity.record(AuditEvent(name, world.clock(), "requested"))
+        world.services.activity.record(
+            AuditEvent("a", world.clock() - timedelta(days=1), "requested")
+        )
+        world.faults.arm(at, fault_type)
         with contextlib.suppress(Died):
             export_audit(export)
         fired = world.faults.fired
@@ -50,8 +52,8 @@ def test_a_crash_at_any_call_of_the_export_loses_and_doubles_nothing(kind: Kind)
         for _ in range(2):
             export_audit(export)
 
-        assert names(verified(world, blobs)) in (list("abcd"), list("abdc")), (at, kind)
-        assert dues(world) == [], (at, kind)
+        assert names(verified(world, blobs)) in (list("abcd"), list("abdc")), (at, fault_type)
+        assert dues(world) == [], (at, fault_type)
         assert len(blobs.files) == 2
         if not fired:
             assert at > 20
@@ -59,13 +61,15 @@ def test_a_crash_at_any_call_of_the_export_loses_and_doubles_nothing(kind: Kind)
     pytest.fail("it never came to its end")
 
 
-@pytest.mark.parametrize("kind", Kind)
-def test_a_crash_while_an_event_is_recorded_leaves_no_event_without_export(kind: Kind) -> None:
+@pytest.mark.parametrize("fault_type", FaultType)
+def test_a_crash_while_an_event_is_recorded_leaves_no_event_without_export(
+    fault_type: FaultType,
+) -> None:
     """An event that reached the table is exported, wherever the writer stopped."""
     for at in (1, 2):
         world, blobs, export = fragile()
-        world.faults.arm(at, kind)
-        event = Fact("e", world.clock(), "closed")
+        world.faults.arm(at, fault_type)
+        event = AuditEvent("e", world.clock(), "closed")
         world.attempt(partial(world.services.activity.record, event))
         world.faults.disarm()
         world.clock.now += timedelta(minutes=20)

@@ -25,9 +25,9 @@ def _scene() -> tuple[FragileWorld, MemorySessions, Any]:
     return world, host, Breakable(host, world.faults, _CALLS)
 
 
-@pytest.mark.parametrize("failure", harness.Kind)
+@pytest.mark.parametrize("failure", harness.FaultType)
 def test_a_crash_at_any_call_ends_with_the_session_gone_and_recorded_once(
-    failure: harness.Kind,
+    failure: harness.FaultType,
 ) -> None:
     """Whichever call fails, is answered too late or is the last: theirs ends, no other does."""
     for at in range(1, 100):
@@ -56,7 +56,7 @@ def test_a_death_after_any_call_of_a_close_leaves_the_close_right() -> None:
         prepare(world)
         request = ask(world)
         world.clock.advance(9 * 60)
-        world.faults.arm(at, harness.Kind.DEATH_AFTER)
+        world.faults.arm(at, harness.FaultType.DEATH_AFTER)
         world.step(2)
         fired = world.faults.fired
         world.faults.disarm()

@@ -1,4 +1,4 @@
-"""An access through each kind of Azure Firewall, broken at its writes; ordinary recovery mends it."""
+"""An access through each type of Azure Firewall, broken at its writes; ordinary recovery mends it."""
 
 import json
 import os
@@ -20,8 +20,8 @@ from tests.faults.harness import (
     FOREIGN,
     Breakable,
     BreakableTables,
+    FaultType,
     FragileWorld,
-    Kind,
     check_all_over,
 )
 from tests.world import NSG_NIC, SOURCE, WEB
@@ -29,7 +29,7 @@ from tests.world import NSG_NIC, SOURCE, WEB
 ADDRESS, SUBNET = "10.1.0.4", "10.0.0.0/26"
 WRITE = timedelta(minutes=3)
 IDS = {"policy": azure.OURS, "ip_group": azure.IP_GROUP, "classic": azure.FIREWALL}
-FAILURES = (Kind.DEATH_BEFORE, Kind.DEATH_AFTER, Kind.AFTER)
+FAILURES = (FaultType.DEATH_BEFORE, FaultType.DEATH_AFTER, FaultType.AFTER)
 POINTS = 1_000 if os.environ.get("JIT_SOAK") else 15  # writes that are broken, evenly spread
 _WRITES = frozenset({"insert", "replace", "upsert", "delete", "remove", "transact"})
 Body = dict[str, Any]
@@ -94,19 +94,19 @@ class SlowCloud(azure.Cloud):
 
 
 class FirewalledWorld(FragileWorld):
-    """web behind its NSG and one kind of Azure Firewall, whose writes and rows' writes can break."""
+    """web behind its NSG and one type of Azure Firewall, whose writes and rows' writes can break."""
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, firewall_type: str) -> None:
         super().__init__(*FOREIGN)
-        self.cloud = SlowCloud(self, *_bodies(kind))
+        self.cloud = SlowCloud(self, *_bodies(firewall_type))
         cloud: Any = Breakable(self.cloud, self.faults, frozenset({"put", "delete"}))
-        attached = (Attachment(IDS[kind], (ADDRESS,), stage=0, shows_public_as=(SUBNET,)),)
+        attached = (Attachment(IDS[firewall_type], (ADDRESS,), stage=0, shows_public_as=(SUBNET,)),)
         pace = replace(PACE, poll=timedelta(seconds=30))
         provider: FirewallProvider = {
             "policy": FirewallPolicyProvider,
             "ip_group": IpGroupProvider,
             "classic": AzureFirewallProvider,
-        }[kind](cloud, azure.SETTINGS, lambda ids: dict.fromkeys(ids, attached), pace=pace)
+        }[firewall_type](cloud, azure.SETTINGS, lambda ids: dict.fromkeys(ids, attached), pace=pace)
         self.machines.add(WEB, Attachment(NSG_NIC, (ADDRESS,)))
         groups = tuple(self.services.firewalls)
         tables: Any = BreakableTables(self.tables, self.faults)
@@ -122,7 +122,7 @@ class FirewalledWorld(FragileWorld):
         self.protect(WEB, ports=(22,))
         self.pass_time(1)
 
-    def live(self, at: int, failure: Kind) -> None:
+    def live(self, at: int, failure: FaultType) -> None:
         """Request an access of twenty minutes, and break one write of its life."""
         self.faults.arm(at, failure)
         self.attempt(lambda: self.ask(WEB, minutes=20, work=False))
@@ -130,16 +130,16 @@ class FirewalledWorld(FragileWorld):
         self.faults.disarm()
 
 
-def _bodies(kind: str) -> list[Body]:
+def _bodies(firewall_type: str) -> list[Body]:
     firewall = azure.plain_firewall() | {"etag": "1", "location": "westeurope"}
     attached = {"firewalls": [{"id": azure.FIREWALL}]}
     policy = {"id": azure.POLICY, "name": "policy", "properties": attached}
     group = {"id": azure.IP_GROUP, "name": "ipg-jit-test1-web-22", "etag": "1", "tags": {}}
     users = {"ipAddresses": ["192.0.2.1/32"], "firewallPolicies": [{"id": azure.POLICY}]}
-    if kind == "classic":
+    if firewall_type == "classic":
         firewall["properties"] |= {key: [] for key in COLLECTIONS}
         return [*azure.surroundings(), firewall]
-    if kind == "ip_group":
+    if firewall_type == "ip_group":
         group |= {"location": "westeurope", "properties": users}
         return [*azure.surroundings(), firewall, policy, group, _switch()]
     return [*azure.surroundings(), firewall, policy]
@@ -161,10 +161,10 @@ def _switch() -> Body:
     return {"id": f"{azure.POLICY}/ruleCollectionGroups/s", "name": "s", "properties": properties}
 
 
-@pytest.mark.parametrize("kind", IDS)
-def test_an_unbroken_life_opens_and_closes(kind: str) -> None:
+@pytest.mark.parametrize("firewall_type", IDS)
+def test_an_unbroken_life_opens_and_closes(firewall_type: str) -> None:
     """The scene does what the crashes are tried on: the source is let in, and not after the end."""
-    world = FirewalledWorld(kind)
+    world = FirewalledWorld(firewall_type)
     request = world.ask(WEB, minutes=20)
     world.pass_time(5)
     assert world.status(request.id) is Status.INITIATED
@@ -175,14 +175,16 @@ def test_an_unbroken_life_opens_and_closes(kind: str) -> None:
 
 
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda each: each.name)
-@pytest.mark.parametrize("kind", IDS)
-def test_a_life_broken_at_any_write_leaves_nothing_open(kind: str, failure: Kind) -> None:
+@pytest.mark.parametrize("firewall_type", IDS)
+def test_a_life_broken_at_any_write_leaves_nothing_open(
+    firewall_type: str, failure: FaultType
+) -> None:
     """A worker that dies at a write to ARM or to a row, or loses its answer, delays and no more."""
-    measured = FirewalledWorld(kind)
+    measured = FirewalledWorld(firewall_type)
     measured.live(0, failure)
     calls = measured.faults.calls
     for at in range(1, calls + 1, max(1, calls // POINTS)):
-        world = FirewalledWorld(kind)
+        world = FirewalledWorld(firewall_type)
         world.live(at, failure)
         assert world.faults.fired, f"call {at}"
         world.step(14)
@@ -191,5 +193,5 @@ def test_a_life_broken_at_any_write_leaves_nothing_open(kind: str, failure: Kind
             rule.access == "Deny" for rule in world.firewall.ours(NSG_NIC)
         ), f"call {at}: the NSG is open without a grant"
         world.step(80)
-        check_all_over(world, f"{kind}, call {at}, {failure.value}")
-        assert not world.services.rows.read(IDS[kind]).grants
+        check_all_over(world, f"{firewall_type}, call {at}, {failure.value}")
+        assert not world.services.rows.read(IDS[firewall_type]).grants

@@ -13,7 +13,7 @@ from shared.use_cases.policies import apply as protection
 from shared.use_cases.requests import decide
 from tests.aws_cloud import REGION
 from tests.ec2_world import GROUP, INSTANCE, INSTANCE_ID, POLICY, add_ec2, ask_for
-from tests.faults.harness import Breakable, FragileWorld, Kind
+from tests.faults.harness import Breakable, FaultType, FragileWorld
 from tests.world import ALICE, SOURCE
 
 STRANGER = "198.51.100.23"
@@ -94,7 +94,7 @@ def _expire(world: FragileEc2) -> None:
     world.step(12)
 
 
-def _lift(world: FragileEc2) -> None:
+def _remove(world: FragileEc2) -> None:
     world.govern()
     world.step(2)
 
@@ -104,29 +104,33 @@ SCENES: dict[str, Scene] = {
     "open": (_governed, _request),
     "extend": (_open, _extend),
     "expire": (_open, _expire),
-    "lift": (_governed, _lift),
-    "lift while open": (_open, _lift),
+    "remove": (_governed, _remove),
+    "remove while open": (_open, _remove),
 }
 
 
-def _broken(scene: str, kind: Kind, *, revoke: bool = True) -> Iterator[tuple[FragileEc2, str]]:
+def _broken(
+    scene: str, fault_type: FaultType, *, revoke: bool = True
+) -> Iterator[tuple[FragileEc2, str]]:
     """Play a scene again and again, each time with another call broken."""
-    calls = _play(scene, 0, kind, revoke=revoke).faults.calls
+    calls = _play(scene, 0, fault_type, revoke=revoke).faults.calls
     step = max(1, calls // POINTS)
-    first = 1 + list(Kind).index(kind) * step // len(Kind)  # each kind tries calls of its own
+    first = 1 + list(FaultType).index(fault_type) * step // len(
+        FaultType
+    )  # each type of fault tries calls of its own
     for at in range(first, calls + 1, step):
-        world = _play(scene, at, kind, revoke=revoke)
-        where = f"{scene}, call {at}, {kind.value}"
+        world = _play(scene, at, fault_type, revoke=revoke)
+        where = f"{scene}, call {at}, {fault_type.value}"
         assert world.faults.fired, where
         yield world, where
 
 
-def _play(scene: str, at: int, kind: Kind, *, revoke: bool) -> FragileEc2:
+def _play(scene: str, at: int, fault_type: FaultType, *, revoke: bool) -> FragileEc2:
     """Break one call of a scene; 0: none."""
     prepare, act = SCENES[scene]
     world = FragileEc2(revoke=revoke)
     prepare(world)
-    world.faults.arm(at, kind)
+    world.faults.arm(at, fault_type)
     act(world)
     world.faults.disarm()
     return world
@@ -143,7 +147,7 @@ def _check_closed(world: FragileEc2, where: str) -> None:
 
 
 def _check_restored(world: FragileEc2, where: str) -> None:
-    """After the last lift the account is as it was, and no row of the instance is left."""
+    """After the last removal the account is as it was, and no row of the instance is left."""
     world.govern()
     world.step(30)
     assert world.theirs() == world.before, f"{where}: the owner's rules differ"
@@ -152,19 +156,21 @@ def _check_restored(world: FragileEc2, where: str) -> None:
     assert world.reaches(STRANGER)
 
 
-@pytest.mark.parametrize("kind", Kind, ids=lambda kind: kind.name.lower())
+@pytest.mark.parametrize("fault_type", FaultType, ids=lambda fault_type: fault_type.name.lower())
 @pytest.mark.parametrize("scene", SCENES)
-def test_a_fault_at_a_call_leaves_nothing_open_and_all_restored(scene: str, kind: Kind) -> None:
-    """In mode revoke: the end closes, and the lift gives back every rule with text and tags."""
-    for world, where in _broken(scene, kind):
+def test_a_fault_at_a_call_leaves_nothing_open_and_all_restored(
+    scene: str, fault_type: FaultType
+) -> None:
+    """In mode revoke: the end closes, and the removal gives back every rule with text and tags."""
+    for world, where in _broken(scene, fault_type):
         _check_closed(world, where)
         _check_restored(world, where)
 
 
-@pytest.mark.parametrize("scene", ["protect", "open", "expire", "lift while open"])
+@pytest.mark.parametrize("scene", ["protect", "open", "expire", "remove while open"])
 def test_a_death_in_mode_report_never_touches_foreign_rules(scene: str) -> None:
     """In mode report the owner's rules stay from the first call to the last."""
-    for world, where in _broken(scene, Kind.DEATH_AFTER, revoke=False):
+    for world, where in _broken(scene, FaultType.DEATH_AFTER, revoke=False):
         assert world.theirs() == world.before, where
         _check_closed(world, where)
         _check_restored(world, where)

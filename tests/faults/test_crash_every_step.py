@@ -11,7 +11,7 @@ from shared.domain.model import AccessRequest, Conditions, Principal
 from shared.use_cases.policies import apply as protection
 from shared.use_cases.requests import decide as approval
 from shared.use_cases.timers.reconcile import reconcile
-from tests.faults.harness import FOREIGN, FragileWorld, Kind, check, check_all_over
+from tests.faults.harness import FOREIGN, FaultType, FragileWorld, check, check_all_over
 from tests.world import ALICE, BOB, DB, POLICY, SOURCE, WEB
 
 Scene = tuple[Callable[[FragileWorld], object], Callable[[FragileWorld], object]]
@@ -130,7 +130,7 @@ def _expire(world: FragileWorld) -> None:
     world.work()
 
 
-def _forget(world: FragileWorld) -> None:
+def _purge(world: FragileWorld) -> None:
     world.pass_time(11)
     world.clock.advance(16 * 60)
     world.sweep()
@@ -158,23 +158,23 @@ SCENES: dict[str, Scene] = {
     "deny": (_await_approval, _deny),
     "let an approval time out": (_await_approval, _let_approval_time_out),
     "expire": (_open, _expire),
-    "forget": (_open, _forget),
+    "purge": (_open, _purge),
     "reconcile": (_open, _reconcile),
 }
 
 
-@pytest.mark.parametrize("kind", Kind, ids=lambda kind: kind.name.lower())
+@pytest.mark.parametrize("fault_type", FaultType, ids=lambda fault_type: fault_type.name.lower())
 @pytest.mark.parametrize("scene", SCENES)
 def test_recovery_from_a_fault_at_every_call(
-    scene: str, kind: Kind, fault_points: Callable[[str, int], None]
+    scene: str, fault_type: FaultType, fault_points: Callable[[str, int], None]
 ) -> None:
     """However a call fails, recovery leaves nothing open, stuck, lost or told twice."""
     prepare, act = SCENES[scene]
     for at in range(1, _MOST_CALLS):
-        where = f"{scene}, call {at}, {kind.name}"
+        where = f"{scene}, call {at}, {fault_type.name}"
         world = FragileWorld(*FOREIGN)
         prepare(world)
-        world.faults.arm(at, kind)
+        world.faults.arm(at, fault_type)
         act(world)
         fired = world.faults.fired
         world.recover()
@@ -182,6 +182,6 @@ def test_recovery_from_a_fault_at_every_call(
         world.pass_time(130)
         check_all_over(world, where)
         if not fired:
-            fault_points(f"{scene} ({kind.name.lower()})", at - 1)
+            fault_points(f"{scene} ({fault_type.name.lower()})", at - 1)
             return
     raise AssertionError(f"{scene} never ends")

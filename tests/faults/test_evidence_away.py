@@ -70,6 +70,6 @@ def test_closes_are_as_punctual_with_both_away_for_two_hours_and_everything_arri
     arrived = sorted(each.id for each in outage.channel.accepted)
     assert arrived == sorted(each.id for each in usual.channel.accepted)
     assert len(set(arrived)) == len(arrived) > 40
-    kinds = {each.type for each in outage.channel.accepted}
-    assert {EventType.CLOSING_SOON, EventType.CLOSED, EventType.AUDIT_ANCHORED} <= kinds
+    accepted = {each.type for each in outage.channel.accepted}
+    assert {EventType.CLOSING_SOON, EventType.CLOSED, EventType.AUDIT_ANCHORED} <= accepted
     assert outage.world.tables.due.query("notifications") == []

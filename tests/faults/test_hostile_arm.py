@@ -90,7 +90,7 @@ def test_what_passes_by_itself_delays_and_changes_nothing(faults: str, nsg_write
     assert world.status(second.id) is Status.REVOKED
     assert world.foreign(NSG_SUBNET) == foreign
     assert_never_wrote_while_updating(world)
-    assert max(each.lateness_seconds or 0 for each in world.facts("closed")) < 120
+    assert max(each.lateness_seconds or 0 for each in world.events("closed")) < 120
 
 
 # --- quotas ------------------------------------------------------------------------------------
@@ -127,7 +127,7 @@ def test_a_long_quota_gives_the_lease_back() -> None:
 @pytest.mark.parametrize("method", [WRITES, "GET"])
 @pytest.mark.parametrize("by", ["arm", "network"])
 def test_a_long_quota_delays_an_opening_and_fails_no_request(method: str, by: str) -> None:
-    """Who asks while a quota is used up for minutes gets in as soon as it is back."""
+    """A request made while a quota is used up for minutes opens as soon as the quota is back."""
     world = SimulatedWorld()
     world.protect()
     world.order(kind="throttle", by=by, retryAfter=240, method=method, times=None)
@@ -275,12 +275,12 @@ def test_whatever_a_second_write_meets_ours_is_alone(concurrency: str) -> None:
 # --- proof, not hope ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["supersede", "notTaken"])
-def test_nothing_is_initiated_that_was_only_accepted(kind: str) -> None:
+@pytest.mark.parametrize("fault", ["supersede", "notTaken"])
+def test_nothing_is_initiated_that_was_only_accepted(fault: str) -> None:
     """As long as writes answer 201 and come to nothing, a request is not Initiated."""
     world = SimulatedWorld()
     world.protect()
-    world.order(kind=kind, times=None)
+    world.order(kind=fault, times=None)
     request = world.ask(work=False)
     with pytest.raises(OutsideError):
         world.run("request", request.id)
@@ -293,14 +293,14 @@ def test_nothing_is_initiated_that_was_only_accepted(kind: str) -> None:
     assert world.is_open()
 
 
-@pytest.mark.parametrize("kind", ["supersede", "notTaken"])
-def test_nothing_is_closed_that_was_only_accepted(kind: str) -> None:
+@pytest.mark.parametrize("fault", ["supersede", "notTaken"])
+def test_nothing_is_closed_that_was_only_accepted(fault: str) -> None:
     """As long as removals answer 202 and come to nothing, the request is not Revoked."""
     world = SimulatedWorld()
     world.protect()
     request = world.ask(minutes=5)
     world.clock.advance(5 * 60)
-    world.order(kind=kind, times=None)
+    world.order(kind=fault, times=None)
     sent = len(world.writes())
     assert world.sweep() == 2
     assert world.status(request.id) is Status.INITIATED
@@ -330,8 +330,8 @@ def test_a_write_that_lands_after_the_close_was_proven_is_undone() -> None:
 # --- outages -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["serverError", "dropBefore"])
-def test_an_outage_of_two_hours_over_many_expiries(kind: str) -> None:
+@pytest.mark.parametrize("fault", ["serverError", "dropBefore"])
+def test_an_outage_of_two_hours_over_many_expiries(fault: str) -> None:
     """One sweep after ARM is back, everything that expired meanwhile is closed and told so."""
     world = SimulatedWorld(*FOREIGN)
     foreign = world.foreign(NSG_SUBNET)
@@ -341,7 +341,7 @@ def test_an_outage_of_two_hours_over_many_expiries(kind: str) -> None:
         for number in range(10)
     ]
     ends = [world.port(each.id).end_at for each in requests]
-    world.order(kind=kind, times=None)
+    world.order(kind=fault, times=None)
     for _ in range(24):
         world.clock.advance(5 * 60)
         world.sweep()

@@ -24,7 +24,7 @@ def strangers(
 def test_a_group_that_is_full_refuses_one_more_and_closes_the_rest() -> None:
     """At 1,000 rules a new grant fails and says why, and not one of the other rules changes.
 
-    What is open is replaced by its owner's newer request, and closed on time.
+    An open grant is replaced by its owner's newer request, and closed on time.
     """
     world = SimulatedWorld(*strangers(MOST - 2, 1100))
     world.set(settle=0)

@@ -7,7 +7,7 @@ import pytest
 
 from shared.domain.model import Status
 from shared.ports import Row
-from shared.store.audit import Fact
+from shared.store.audit import AuditEvent
 from shared.use_cases.requests import decide as approval
 from shared.use_cases.timers import health as watch
 from shared.use_cases.timers.sweep import sweep_if_late
@@ -44,8 +44,8 @@ def test_p99_never_flatters(count: int, p99: float) -> None:
     world = World()
     for number in range(1, count + 1):
         at = START + timedelta(seconds=number)
-        fact = Fact(f"close-{number}", at, "closed", lateness_seconds=float(number))
-        world.services.activity.record(fact)
+        event = AuditEvent(f"close-{number}", at, "closed", lateness_seconds=float(number))
+        world.services.activity.record(event)
     assert watch.lateness(world.services).p99 == p99
 
 
@@ -85,12 +85,14 @@ def test_only_the_newest_thousand_closes_are_measured() -> None:
     for number in range(1005):
         late = 500.0 if number < 5 else 1.0
         at = START + timedelta(seconds=number)
-        world.services.activity.record(Fact(f"close-{number}", at, "closed", lateness_seconds=late))
+        world.services.activity.record(
+            AuditEvent(f"close-{number}", at, "closed", lateness_seconds=late)
+        )
     assert watch.lateness(world.services) == watch.Lateness(count=1000, p50=1, p99=1, max=1)
 
 
 def test_a_close_is_counted_once_however_often_it_is_recorded() -> None:
-    """The same fact, told again after a lost answer, is the same fact."""
+    """The same event, told again after a lost answer, is the same event."""
     world = World()
     world.protect()
     close_late(world, 7)
@@ -111,7 +113,7 @@ def test_against_arm_a_close_is_as_late_as_its_write_takes() -> None:
     measured = watch.lateness(world.services)
     assert measured.count == 5
     assert 0 < measured.p50 <= measured.max <= 1.25 * SETTLE_SECONDS
-    assert {fact.lateness_seconds for fact in world.facts("closed")} >= {measured.max}
+    assert {event.lateness_seconds for event in world.events("closed")} >= {measured.max}
 
 
 # --- health ------------------------------------------------------------------------------------

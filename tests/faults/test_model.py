@@ -17,7 +17,7 @@ from shared.firewalls.nsg.model import Access
 from shared.use_cases.policies import apply as protection
 from shared.use_cases.requests import decide as approval
 from shared.use_cases.timers.reconcile import reconcile
-from tests.faults.harness import FOREIGN, FragileWorld, Kind, check, check_all_over
+from tests.faults.harness import FOREIGN, FaultType, FragileWorld, check, check_all_over
 from tests.world import ALICE, BOB, DB, NSG_NIC, NSG_SUBNET, POLICY, WEB
 
 CAROL = Principal("tenant", "carol-id", "carol", roles=frozenset({"Jit.Approve", "Jit.Admin"}))
@@ -107,11 +107,11 @@ class Ports(RuleBasedStateMachine):
 
         self.attempt(put)
 
-    @rule(data=st.data(), kind=st.sampled_from(Kind), at=st.integers(1, 60))
-    def break_something(self, data: st.DataObject, kind: Kind, at: int) -> None:
+    @rule(data=st.data(), kind=st.sampled_from(FaultType), at=st.integers(1, 60))
+    def break_something(self, data: st.DataObject, fault_type: FaultType, at: int) -> None:
         """A later call to the outside fails."""
         del data
-        self.world.faults.arm(at, kind)
+        self.world.faults.arm(at, fault_type)
 
     @rule(nsg=st.sampled_from([NSG_NIC, NSG_SUBNET]), data=st.data())
     def edit_ours(self, nsg: str, data: st.DataObject) -> None:

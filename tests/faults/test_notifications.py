@@ -10,10 +10,10 @@ import pytest
 
 from shared.domain.ids import digest
 from shared.domain.notifications import EventType
-from shared.store.audit import Fact
+from shared.store.audit import AuditEvent
 from shared.store.notifications import PARTITION
 from shared.use_cases.timers.send_notifications import NotificationDelivery, send_notifications
-from tests.faults.harness import Breakable, Died, FragileWorld, Kind
+from tests.faults.harness import Breakable, Died, FaultType, FragileWorld
 from tests.notification_channel import MemoryChannel, record_event, run_delivery, turn_on
 from tests.world import DB, WEB, World
 
@@ -31,14 +31,16 @@ def fragile(batch_size: int) -> tuple[FragileWorld, MemoryChannel, NotificationD
 
 
 @pytest.mark.parametrize("batch_size", [1, 50])
-@pytest.mark.parametrize("kind", Kind)
-def test_a_crash_at_any_call_of_sending_loses_nothing(kind: Kind, batch_size: int) -> None:
+@pytest.mark.parametrize("fault_type", FaultType)
+def test_a_crash_at_any_call_of_sending_loses_nothing(
+    fault_type: FaultType, batch_size: int
+) -> None:
     """Each event arrives, wherever a run stops; a repeat has the id of the first."""
     for at in range(1, 60):
         world, channel, delivery = fragile(batch_size)
         for name in ("a", "b", "c"):
             record_event(world, name)
-        world.faults.arm(at, kind)
+        world.faults.arm(at, fault_type)
         with contextlib.suppress(Died):
             send_notifications(delivery)
         fired = world.faults.fired
@@ -48,22 +50,22 @@ def test_a_crash_at_any_call_of_sending_loses_nothing(kind: Kind, batch_size: in
 
         assert {each.id for each in channel.accepted} == {digest(name) for name in "abc"}, at
         assert len(channel.accepted) <= 3 + batch_size
-        assert world.tables.due.query(PARTITION) == [], (at, kind)
+        assert world.tables.due.query(PARTITION) == [], (at, fault_type)
         if not fired:
             assert at > 10
             return
     pytest.fail("the run never ends")
 
 
-@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("fault_type", FaultType)
 def test_a_crash_while_an_event_is_recorded_leaves_no_event_without_notification(
-    kind: Kind,
+    fault_type: FaultType,
 ) -> None:
     """An event that reached the table is sent, wherever its writer stopped."""
     for at in (1, 2):
         world, channel, delivery = fragile(1)
-        world.faults.arm(at, kind)
-        event = Fact("e", world.clock(), "approved")
+        world.faults.arm(at, fault_type)
+        event = AuditEvent("e", world.clock(), "approved")
         world.attempt(partial(world.services.activity.record, event))
         world.faults.disarm()
         world.pass_time(20)
@@ -73,8 +75,8 @@ def test_a_crash_while_an_event_is_recorded_leaves_no_event_without_notification
         assert world.tables.due.query(PARTITION) == []
 
 
-@pytest.mark.parametrize("kind", Kind)
-def test_a_crash_at_any_call_loses_no_notification_of_an_end(kind: Kind) -> None:
+@pytest.mark.parametrize("fault_type", FaultType)
+def test_a_crash_at_any_call_loses_no_notification_of_an_end(fault_type: FaultType) -> None:
     """An access that closes soon is notified, wherever a run stops; a repeat has the same id."""
     for at in range(1, 60):
         world, channel, delivery = fragile(1)
@@ -84,7 +86,7 @@ def test_a_crash_at_any_call_loses_no_notification_of_an_end(kind: Kind) -> None
         send_notifications(delivery)
         world.clock.now += timedelta(minutes=11)
         before = len(channel.accepted)
-        world.faults.arm(at, kind)
+        world.faults.arm(at, fault_type)
         with contextlib.suppress(Died):
             send_notifications(delivery)
         fired = world.faults.fired
@@ -93,7 +95,7 @@ def test_a_crash_at_any_call_loses_no_notification_of_an_end(kind: Kind) -> None
             send_notifications(delivery)
 
         soon = [each for each in channel.accepted if each.type is EventType.CLOSING_SOON]
-        assert len({each.id for each in soon}) == 1, (at, kind)
+        assert len({each.id for each in soon}) == 1, (at, fault_type)
         assert len(channel.accepted) - before <= 2
         assert world.tables.due.query(PARTITION) == []
         assert world.tables.due.query("notifications-later") == []

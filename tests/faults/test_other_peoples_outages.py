@@ -28,7 +28,7 @@ from shared.use_cases.requests import notify as notices
 from shared.use_cases.timers import health as watch
 from shared.use_cases.timers.reconcile import reconcile
 from tests.fakes import NAMES
-from tests.faults.harness import FragileWorld, Kind
+from tests.faults.harness import FaultType, FragileWorld
 from tests.faults.simulated import (
     NETWORK,
     SETTLE_SECONDS,
@@ -52,8 +52,8 @@ def opens(world: World, firewall_id: str = NSG_NIC) -> list[SecurityRule]:
     return world.firewall.ours(firewall_id, Access.ALLOW)
 
 
-def facts(world: World, operation: str) -> list[str]:
-    """Return the ids of the facts of one kind."""
+def events(world: World, operation: str) -> list[str]:
+    """Return the ids of the events of one type."""
     docs = [
         json.loads(str(r.values["doc"]))
         for r in world.tables.activity.rows.values()
@@ -240,7 +240,7 @@ def test_07_a_crash_after_any_step_of_opening_keeps_nothing_open() -> None:
     for at in range(1, 500):
         world = FragileWorld()
         world.protect()
-        world.faults.arm(at, Kind.DEATH_AFTER)
+        world.faults.arm(at, FaultType.DEATH_AFTER)
         world.attempt(lambda world=world: world.ask(minutes=10, work=False))  # type: ignore[misc]
         world.work()
         fired = world.faults.fired
@@ -283,8 +283,8 @@ def test_08_two_approvals_at_once_make_one_grant(needed: int) -> None:
     assert late == (["NotAwaitingApproval"] if needed == 1 else [])
     assert world.status(request) is Status.INITIATED
     assert len(opens(world)) == 1
-    assert len(facts(world, "opened")) == 2  # one for each group
-    assert len(facts(world, "approved")) == needed
+    assert len(events(world, "opened")) == 2  # one for each group
+    assert len(events(world, "approved")) == needed
     world.pass_time(12)
     assert not opens(world)
 
@@ -487,7 +487,7 @@ def test_16_a_whole_put_from_a_template_without_our_rules_is_mended() -> None:
     assert len(world.allows(NSG_SUBNET)) == 1
     assert len(world.denies(NSG_SUBNET)) == 2
     assert list(world.foreign(NSG_SUBNET)) == ["from-template"]
-    assert sorted(fact.reason[-7:] for fact in world.facts("repaired")) == ["deleted"] * 3
+    assert sorted(event.reason[-7:] for event in world.events("repaired")) == ["deleted"] * 3
     assert world.status(request.id) is Status.INITIATED
     assert world.is_open(DB)
 
@@ -504,7 +504,7 @@ NOT_GONE: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("failure", NOT_GONE)
 @pytest.mark.parametrize("what", ["virtualMachines", "networkInterfaces", "networkSecurityGroups"])
 def test_17_only_an_answered_404_means_gone(what: str, failure: str) -> None:
-    """While something cannot be read, nothing that stands is taken away.
+    """While something cannot be read, no access and no rule is revoked.
 
     And no caller is told that it does not exist.
     """

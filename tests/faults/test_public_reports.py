@@ -1,4 +1,4 @@
-"""What people reported of such tools, played against the simulated Azure from policy to request."""
+"""Reported faults of such tools, played against the simulated Azure from policy to request."""
 
 from typing import Any
 

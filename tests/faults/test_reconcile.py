@@ -1,4 +1,4 @@
-"""What another writer did to our rules or tables is found by reading Azure, and repaired."""
+"""Another writer's changes to our rules or tables are found by reading Azure, and repaired."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -61,7 +61,7 @@ def test_a_weakened_deny_is_put_back(edit: str) -> None:
     assert deny_of(world, DB) == before
     assert not world.is_open(DB, source=ANYWHERE)
     assert world.is_open(DB)
-    assert [fact.reason for fact in world.facts("repaired")] == [f"{before.name}: edited"]
+    assert [event.reason for event in world.events("repaired")] == [f"{before.name}: edited"]
     assert world.foreign(NSG_SUBNET) == foreign
     assert world.status(request) is Status.INITIATED
 
@@ -74,9 +74,9 @@ def test_a_deleted_deny_is_put_back() -> None:
     reconcile(world.services)
     reconcile(world.services)
     assert deny_of(world, DB) == before
-    (fact,) = world.facts("repaired")
-    assert fact.reason == f"{before.name}: deleted"
-    assert fact.firewall_id.casefold() == NSG_SUBNET.casefold()
+    (event,) = world.events("repaired")
+    assert event.reason == f"{before.name}: deleted"
+    assert event.firewall_id.casefold() == NSG_SUBNET.casefold()
 
 
 def test_a_foreign_allow_put_above_a_deny_is_theirs_and_is_told() -> None:
@@ -108,12 +108,12 @@ def test_a_deny_is_put_back_in_front_of_an_allow_that_came_later(change: str) ->
     else:
         world.edit(NSG_SUBNET, remove=[before.name])
     assert "later-ssh" in exposed_by(world, DB)
-    world.protect()  # a policy put again, with other ports or not, forgets nothing
+    world.protect()  # a policy put again, with other ports or not, drops nothing
     reconcile(world.services)
     assert deny_of(world, DB) == before
     assert exposed_by(world, DB) == []
-    (fact,) = world.facts("repaired")
-    assert fact.reason == f"{before.name}: {'edited' if change == 'moved' else 'deleted'}"
+    (event,) = world.events("repaired")
+    assert event.reason == f"{before.name}: {'edited' if change == 'moved' else 'deleted'}"
 
 
 def exposed_by(world: SimulatedWorld, vm: str) -> list[str]:
@@ -147,7 +147,7 @@ def test_an_edited_allow_is_put_back(edit: str) -> None:
     assert world.allows(NSG_SUBNET) == [before]
     assert world.is_open(DB)
     assert not world.is_open(DB, source=ANYWHERE)
-    assert [fact.reason for fact in world.facts("repaired")] == [f"{before.name}: edited"]
+    assert [event.reason for event in world.events("repaired")] == [f"{before.name}: edited"]
     world.pass_time(11)
     assert_over(world)
     assert world.status(request) is Status.REVOKED
@@ -160,7 +160,7 @@ def test_a_deleted_allow_is_put_back() -> None:
     world.edit(NSG_SUBNET, remove=[before.name])
     reconcile(world.services)
     assert world.allows(NSG_SUBNET) == [before]
-    assert [fact.reason for fact in world.facts("repaired")] == [f"{before.name}: deleted"]
+    assert [event.reason for event in world.events("repaired")] == [f"{before.name}: deleted"]
 
 
 @pytest.mark.parametrize("nsg_write", ["auto", "rules"])
@@ -173,7 +173,7 @@ def test_several_changes_at_once_are_each_recorded_once(nsg_write: str) -> None:
     world.edit_raw(NSG_SUBNET, allow.name, sourceAddressPrefix="*")
     world.edit_raw(NSG_SUBNET, NAMES.deny(WEB, 4), access="Allow")
     reconcile(world.services)
-    told = sorted(fact.reason for fact in world.facts("repaired"))
+    told = sorted(event.reason for event in world.events("repaired"))
     assert told == sorted(
         [
             f"{orphan.name}: an orphan",
@@ -190,7 +190,7 @@ def test_several_changes_at_once_are_each_recorded_once(nsg_write: str) -> None:
 
 @pytest.mark.parametrize("minutes", [6, 25], ids=["within the grace", "after it"])
 def test_a_rule_of_a_grant_that_ended_goes_again(minutes: int) -> None:
-    """Put back by hand while its row still stands, or when it is long forgotten: one record."""
+    """A rule put back by hand makes one record, with its row or long after its purge."""
     world = SimulatedWorld(*FOREIGN)
     world.protect()
     world.ask(DB, minutes=5)
@@ -201,9 +201,9 @@ def test_a_rule_of_a_grant_that_ended_goes_again(minutes: int) -> None:
     assert world.is_open(DB)
     reconcile(world.services)
     assert_over(world)
-    (fact,) = world.facts("repaired")
-    assert fact.reason.startswith(f"{rule.name}: ")
-    assert len(world.facts("closed")) == 1
+    (event,) = world.events("repaired")
+    assert event.reason.startswith(f"{rule.name}: ")
+    assert len(world.events("closed")) == 1
 
 
 def test_orphans_are_found_by_listing_wherever_they_are() -> None:
@@ -220,7 +220,7 @@ def test_orphans_are_found_by_listing_wherever_they_are() -> None:
     world.place(nsg(far, orphan, stranded, other))
     reconcile(world.services)
     assert set(world.rules(far)) == {stranded.name, other.name}
-    assert {fact.reason for fact in world.facts("repaired")} == {f"{orphan.name}: an orphan"}
+    assert {event.reason for event in world.events("repaired")} == {f"{orphan.name}: an orphan"}
 
 
 def test_a_group_that_fails_stops_no_other() -> None:
@@ -324,8 +324,8 @@ def test_with_every_table_lost_one_reconcile_closes_what_was_open() -> None:
     lose_everything(world)
     assert reconcile(world.services) == 0
     assert [world.ours(g) for g in (NSG_NIC, NSG_SUBNET)] == denies
-    facts = {(fact.firewall_id.casefold(), fact.reason) for fact in world.facts("repaired")}
-    assert facts == {(group.casefold(), f"{name}: an orphan") for group, name in ours}
+    events = {(event.firewall_id.casefold(), event.reason) for event in world.events("repaired")}
+    assert events == {(group.casefold(), f"{name}: an orphan") for group, name in ours}
 
 
 def test_with_the_firewalls_rows_lost_the_policy_alone_restores_the_denies() -> None:

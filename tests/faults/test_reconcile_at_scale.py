@@ -1,4 +1,4 @@
-"""What a reconcile of many machines reads and writes."""
+"""The reads and writes of a reconcile of many machines."""
 
 import pytest
 

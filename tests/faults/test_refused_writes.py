@@ -45,12 +45,12 @@ def test_a_lock_on_deletes_is_passed_by_a_whole_write() -> None:
     assert not world.telemetry.named("jit.close.refused")
 
 
-@pytest.mark.parametrize("kind", ["policyDenied", "linkedAuthorizationFailed"])
-def test_a_refusal_of_whole_writes_is_passed_by_child_writes(kind: str) -> None:
+@pytest.mark.parametrize("fault", ["policyDenied", "linkedAuthorizationFailed"])
+def test_a_refusal_of_whole_writes_is_passed_by_child_writes(fault: str) -> None:
     """A policy, or a right that lacks on something linked, stops a PUT of the group only."""
     world, first = opened(*FOREIGN)
     second = world.ask(DB, who=BOB, minutes=5).id
-    world.order(kind=kind, path=WHOLE, times=None)
+    world.order(kind=fault, path=WHOLE, times=None)
     world.pass_time(6)
     assert_over(world)
     assert {world.status(first), world.status(second)} == {Status.REVOKED}

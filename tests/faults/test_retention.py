@@ -8,10 +8,10 @@ import pytest
 
 from shared.domain.model import Status
 from shared.domain.request import change_ports
-from shared.store.audit import Fact
+from shared.store.audit import AuditEvent
 from shared.store.index import INDEX, order_key
 from shared.use_cases.timers.retention import purge_old
-from tests.faults.harness import Died, FragileWorld, Kind
+from tests.faults.harness import Died, FaultType, FragileWorld
 from tests.world import DB, WEB
 
 
@@ -28,17 +28,17 @@ def aged() -> tuple[FragileWorld, str]:
     )
     world.kept_requests.note_live(world.request(over))
     at = world.clock() - timedelta(days=400)
-    world.services.activity.record(Fact("old", at, "requested"))
+    world.services.activity.record(AuditEvent("old", at, "requested"))
     world.clock.advance(91 * 24 * 3600)
     return world, stuck
 
 
-@pytest.mark.parametrize("kind", Kind)
-def test_a_run_that_breaks_anywhere_is_finished_by_the_next(kind: Kind) -> None:
+@pytest.mark.parametrize("fault_type", FaultType)
+def test_a_run_that_breaks_anywhere_is_finished_by_the_next(fault_type: FaultType) -> None:
     """Whichever call fails or is the last: what is over goes in the end, what is not stays."""
     for at in range(1, 120):
         world, stuck = aged()
-        world.faults.arm(at, kind)
+        world.faults.arm(at, fault_type)
         with contextlib.suppress(Died):
             purge_old(world.services)
         fired = world.faults.fired
@@ -48,7 +48,7 @@ def test_a_run_that_breaks_anywhere_is_finished_by_the_next(kind: Kind) -> None:
             purge_old(world.services)
         rows = list(world.tables.requests.rows)
         stored = [row for row in rows if not row[0].startswith(INDEX)]
-        assert stored == [stuck.partition("-")[::2]], (at, kind)
+        assert stored == [stuck.partition("-")[::2]], (at, fault_type)
         assert {key for partition, key in rows if partition.startswith(INDEX)} == {order_key(stuck)}
         assert not any(p.startswith("2025") for p, _ in world.tables.activity.rows)
         if not fired:

@@ -61,12 +61,12 @@ def estate() -> Json:
     definitions = [*built_in, _custom()]
     ids = {each["properties"]["roleName"]: each["id"] for each in definitions}
     held = [assignment(who, ids[role], scope) for who, role, scope in HELD]
-    nested = assignment("group:operators", ids["JIT requester"], GROUP, kind="Group")
+    nested = assignment("group:operators", ids["JIT requester"], GROUP, principal_type="Group")
     groups = [_group(_OUTER, _INNER), _group(_INNER, object_id("nested"))]
     return {"resources": [*definitions, *held, nested, *groups, _denial()]}
 
 
-def assignment(who: str, definition_id: str, scope: str, *, kind: str = "User") -> Json:
+def assignment(who: str, definition_id: str, scope: str, *, principal_type: str = "User") -> Json:
     """Return a role assignment as ARM has it."""
     condition = "@Resource[x] StringEquals 'y'" if who == "conditional" else None
     name = object_id(f"{who} {definition_id} {scope}")
@@ -77,7 +77,7 @@ def assignment(who: str, definition_id: str, scope: str, *, kind: str = "User") 
         "properties": {
             "roleDefinitionId": ROOT + definition_id if definition_id[1] == "p" else definition_id,
             "principalId": object_id(who),
-            "principalType": kind,
+            "principalType": principal_type,
             "scope": scope,
             "condition": condition,
         },
@@ -125,7 +125,7 @@ def _denial() -> Json:
 
 @dataclass(frozen=True)
 class Authority:
-    """Who everybody is and what they may do: an issuer, an ARM, and the app's own checks of both."""
+    """The callers of the tests and their permissions: an issuer, an ARM, and the app's checks."""
 
     issuer: Issuer
     arm_url: str

@@ -1,4 +1,4 @@
-"""What a page or a command line asks: who am I, my requests, what awaits me, my own activity."""
+"""The calls of a page or a command line: who am I, my requests, what awaits me, my own activity."""
 
 from dataclasses import replace
 from typing import Any

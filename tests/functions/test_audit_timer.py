@@ -8,7 +8,7 @@ import pytest
 from functions.timer_audit import export_audit
 from shared.bootstrap import App, using
 from shared.settings import Settings
-from shared.store.audit import Fact
+from shared.store.audit import AuditEvent
 from tests.fakes import MemoryTables
 from tests.world import SUBSCRIPTION
 
@@ -17,7 +17,7 @@ RUN = export_audit.build().get_user_function()
 
 
 class Timer(func.TimerRequest):
-    """What the host passes to a timer."""
+    """The argument that the host passes to a timer."""
 
     past_due = False
 
@@ -71,7 +71,7 @@ def test_an_account_that_is_away_is_reported_and_raises_nothing(
 
 def record_request(app: App) -> None:
     """Put a request on the record of an app."""
-    app.services.activity.record(Fact("e", app.services.clock(), "requested"))
+    app.services.activity.record(AuditEvent("e", app.services.clock(), "requested"))
 
 
 @pytest.mark.parametrize(

@@ -126,22 +126,22 @@ def test_each_vm_is_decided_by_itself(guard: Authority) -> None:
     assert app.call("POST", f"{POLICY}/initiate", BODY, who=guard.person("onevm")).status == 202
 
 
-@pytest.mark.parametrize("kind", LISTS)
+@pytest.mark.parametrize("listing", LISTS)
 @pytest.mark.parametrize(
     "fault", FAULTS, ids=lambda fault: f"{fault['kind']}{fault.get('status', '')}"
 )
 def test_an_arm_that_fails_lets_no_caller_in(
-    guard: Authority, arm: ArmClient, fault: dict[str, Any], kind: str
+    guard: Authority, arm: ArmClient, fault: dict[str, Any], listing: str
 ) -> None:
     """Neither the owner nor a stranger; the refusal says that it could not be checked."""
-    arm.control("faults", {"faults": [{**fault, "path": kind, "times": None}]})
+    arm.control("faults", {"faults": [{**fault, "path": listing, "times": None}]})
     app = GuardedApp(governed(), guard)
     for name in ("owner", "least", "nested", "stranger"):
         with nothing_changes(app.world):
             refused = app.call("POST", f"{POLICY}/initiate", BODY, who=guard.person(name))
         assert (refused.status, refused.error["code"]) == (403, "AuthorizationFailed")
         told = refused.error["details"][0]["message"]
-        assert ("could not be made" in told) is (name != "stranger" or kind == LISTS[0])
+        assert ("could not be made" in told) is (name != "stranger" or listing == LISTS[0])
     arm.control("faults", {"faults": []})
     assert app.call("POST", f"{POLICY}/initiate", BODY, who=guard.person("owner")).status == 202
 

@@ -26,7 +26,7 @@ NO_VM = vm_id("no-such-vm")
 
 @dataclass(frozen=True)
 class Missing:
-    """What a route is told in place of what exists, and what a permitted caller is answered."""
+    """A missing id for a route, and the answer to a permitted caller."""
 
     names: tuple[tuple[str, str], ...]
     status: int

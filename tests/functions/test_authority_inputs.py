@@ -1,4 +1,4 @@
-"""What callers forge: tokens, headers, bodies, addresses. None gets through, none is a 500."""
+"""Forged input: tokens, headers, bodies, addresses. None gets through, none is a 500."""
 
 import json
 import random
@@ -34,15 +34,15 @@ def rules(app: GuardedApp) -> str:
 # --- tokens --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", HOSTILE)
+@pytest.mark.parametrize("case", HOSTILE)
 @pytest.mark.parametrize(
     ("method", "path"), [("POST", INITIATE), ("PUT", POLICY), ("DELETE", POLICY)]
 )
 def test_a_hostile_token_changes_nothing(
-    app: GuardedApp, guard: Authority, kind: str, method: str, path: str
+    app: GuardedApp, guard: Authority, case: str, method: str, path: str
 ) -> None:
     """RFC 8725: no algorithm but ours, no key from the token, no other issuer or audience: 401."""
-    token = hostile_tokens(guard.issuer, roles=["Jit.Admin", "Jit.Request"])[kind]
+    token = hostile_tokens(guard.issuer, roles=["Jit.Admin", "Jit.Request"])[case]
     with nothing_changes(app.world):
         refused = app.call(method, path, BODY, who=bearer(token))
     assert (refused.status, refused.error["code"]) == (401, "AuthenticationFailed")
@@ -78,12 +78,12 @@ ODD: dict[str, tuple[Claims, str]] = {
 }
 
 
-@pytest.mark.parametrize("kind", ODD)
+@pytest.mark.parametrize("case", ODD)
 def test_a_token_for_something_else_is_told_what_to_ask_for(
-    app: GuardedApp, guard: Authority, kind: str
+    app: GuardedApp, guard: Authority, case: str
 ) -> None:
     """Well signed, and not for this API: the message says which audience or scope would be."""
-    change, telling = ODD[kind]
+    change, telling = ODD[case]
     claims = _odd(guard.issuer.person_claims("owner", roles=["Jit.Admin"]), **change)
     with nothing_changes(app.world):
         refused = app.call("POST", INITIATE, BODY, who=bearer(guard.issuer.sign(claims)))
@@ -114,7 +114,7 @@ def test_a_token_for_something_else_is_told_what_to_ask_for(
 def test_a_forged_token_header_is_refused(
     app: GuardedApp, guard: Authority, header: dict[str, Any]
 ) -> None:
-    """Whatever it asks for: the token was not signed by the tenant, and that is a 401."""
+    """For any request: the token was not signed by the tenant, and that is a 401."""
     claims = guard.issuer.person_claims("owner", roles=["Jit.Admin"])
     parts = [
         jwt.utils.base64url_encode(json.dumps(part).encode()).decode() for part in (header, claims)
@@ -199,7 +199,7 @@ def test_a_relay_names_a_person_or_nothing(app: GuardedApp, guard: Authority, pe
 
 
 def test_a_relay_s_rights_are_not_the_person_s(app: GuardedApp, guard: Authority) -> None:
-    """Whatever the app may do itself: the named person needs the right by Azure role."""
+    """With any permission of the app itself: the named person needs the right by Azure role."""
     everything = ("Jit.Relay", "Jit.Request", "Jit.Admin", "Jit.Approve", "Jit.BreakGlass")
     bot = guard.bot("relay", *everything)
     norole = {"objectId": known("norole").object_id, "name": "norole"}
@@ -285,7 +285,7 @@ class _Headers:
 def test_the_last_hop_counts(
     guard: Authority, forwarded: str | None, proxies: int, address: str
 ) -> None:
-    """What the platform and the named proxies append; the rest is whatever the caller wrote."""
+    """The address that platform and named proxies append counts; the caller wrote the rest."""
     with using(GuardedApp(governed(), guard, trusted_proxies=proxies)):
         assert caller_address(_Headers(forwarded)) == address  # type: ignore[arg-type]
 

@@ -1,4 +1,4 @@
-"""What is on record: refusals, decisions and who carried them; read by page, as JSON and CSV."""
+"""The record: refusals, decisions and who carried them; read by page, as JSON and CSV."""
 
 import csv
 import io
@@ -10,7 +10,7 @@ import pytest
 from functions.activity_answers import neutral
 from local.issuer import object_id
 from shared.ports import Row
-from shared.store.audit import Fact
+from shared.store.audit import AuditEvent
 from tests.functions.authority_app import Authority, GuardedApp, governed, known
 from tests.functions.test_authority_table import BODY, OWNER, SHORT
 from tests.functions.web_app import ADDRESS, Answer
@@ -43,7 +43,7 @@ def refused(app: GuardedApp) -> dict[str, Any]:
 
 
 def test_a_refusal_is_on_record(app: GuardedApp, guard: Authority) -> None:
-    """Who, what, where, from where and why; under the id that the caller was told, once."""
+    """The record has caller, action, resource, address and reason, once, under the answered id."""
     answer = app.call("POST", INITIATE, BODY, who=guard.person("norole"))
     found = refused(app)
     assert found.pop("time").startswith(f"{app.world.clock():%Y-%m-%dT%H:%M}")
@@ -172,17 +172,17 @@ def test_break_glass_is_loud(app: GuardedApp, guard: Authority) -> None:
 # --- reading -------------------------------------------------------------------------------------
 
 
-def seed(app: GuardedApp, *facts: Fact) -> None:
-    """Put facts on record."""
-    for fact in facts:
-        app.services.activity.record(fact)
+def seed(app: GuardedApp, *events: AuditEvent) -> None:
+    """Put events on record."""
+    for event in events:
+        app.services.activity.record(event)
 
 
-def fact(number: int, **more: Any) -> Fact:
-    """Make a fact of some minutes ago."""
+def event(number: int, **more: Any) -> AuditEvent:
+    """Make an event of some minutes ago."""
     values = {"operation": "opened", "principal": "tenant/alice", "principal_name": "alice", **more}
     at = values.pop("at", datetime.now(UTC) - timedelta(minutes=number))
-    return Fact(f"fact-{number}", at, **values)
+    return AuditEvent(f"event-{number}", at, **values)
 
 
 def empty(guard: Authority) -> GuardedApp:
@@ -198,11 +198,11 @@ def test_filters_choose(guard: Authority) -> None:
     app = empty(guard)
     seed(
         app,
-        fact(1, vm_id=WEB),
-        fact(2, operation="closed", principal="tenant/bob", principal_name="Bob@x"),
-        fact(3, on_behalf_of="tenant/carol"),
-        fact(300),
-        fact(4, at=datetime.now(UTC) - timedelta(days=3)),
+        event(1, vm_id=WEB),
+        event(2, operation="closed", principal="tenant/bob", principal_name="Bob@x"),
+        event(3, on_behalf_of="tenant/carol"),
+        event(300),
+        event(4, at=datetime.now(UTC) - timedelta(days=3)),
     )
     long_ago = f"{datetime.now(UTC) - timedelta(days=9):%Y-%m-%dT%H:%M:%SZ}"
     hour = f"{datetime.now(UTC) - timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}"
@@ -223,10 +223,10 @@ def test_filters_choose(guard: Authority) -> None:
 
 
 def test_pages_are_complete(guard: Authority) -> None:
-    """Each fact once and in order, over the links, across days, whatever the page's size."""
+    """Each event once and in order, over the links, across days, whatever the page's size."""
     app = empty(guard)
     begin = datetime.now(UTC) - timedelta(days=2)
-    seed(app, *(fact(number, at=begin + timedelta(minutes=20 * number)) for number in range(100)))
+    seed(app, *(event(number, at=begin + timedelta(minutes=20 * number)) for number in range(100)))
     since = f"{begin:%Y-%m-%dT%H:%M:%SZ}"
     for top in (1, 7, 50, 100, 1000):
         found: list[str] = []
@@ -249,8 +249,8 @@ def test_a_filter_that_fits_little_does_not_read_for_ever(
     app = empty(guard)
     seed(
         app,
-        *(fact(number) for number in range(100)),
-        fact(100, operation="rare", at=datetime.now(UTC)),
+        *(event(number) for number in range(100)),
+        event(100, operation="rare", at=datetime.now(UTC)),
     )
     link, pages, found = "/api/activity?operation=rare", 0, 0
     while link:
@@ -280,7 +280,7 @@ def test_a_filter_that_fits_little_does_not_read_for_ever(
 def test_a_made_up_token_reads_no_more_than_was_asked_for(guard: Authority, token: str) -> None:
     """It leads neither to the year one nor to an error of ours."""
     app = empty(guard)
-    seed(app, fact(1))
+    seed(app, event(1))
     app.world.tables.activity.rows_read = 0
     answer = app.call("GET", f"/api/activity?skipToken={token}", who=guard.person("reader"))
     assert answer.status == 200
@@ -308,7 +308,7 @@ def test_the_end_of_the_calendar_is_no_error(guard: Authority) -> None:
 def test_an_unreadable_row_hides_no_other(guard: Authority) -> None:
     """It is told as unreadable, and the page goes on."""
     app = empty(guard)
-    seed(app, fact(1), fact(2))
+    seed(app, event(1), event(2))
     today = f"{datetime.now(UTC):%Y-%m-%d}"
     app.world.tables.activity.insert(Row(today, "0000|x", {"doc": "{"}))
     found = activity(app, **{"from": f"{today}T00:00:00Z"})
@@ -349,7 +349,7 @@ def test_csv_says_the_same(guard: Authority) -> None:
     """Every cell is quoted, so that no separator of any country ends one; the page goes on."""
     app = empty(guard)
     nasty = '=cmd|"/c calc"!A1;=2,"\n=3'
-    seed(app, fact(2, reason=nasty), fact(1, port=22, lateness_seconds=1.5))
+    seed(app, event(2, reason=nasty), event(1, port=22, lateness_seconds=1.5))
     answer = app.call("GET", "/api/activity?format=csv&top=1", who=guard.person("reader"))
     assert answer.headers["Content-Disposition"] == 'attachment; filename="activity.csv"'
     (row,) = _cells(answer)

@@ -1,4 +1,4 @@
-"""Every route, called by every kind of caller: let in, or refused for exactly the right reason.
+"""Every route, called by every type of caller: let in, or refused for exactly the right reason.
 
 A cell says what becomes of a call:
 
@@ -250,13 +250,13 @@ def headers_of(guard: Authority, column: str) -> Mapping[str, str]:
     return special[column] if column in special else guard.person(column)
 
 
-def world_of(kind: str) -> tuple[World, str]:
+def world_of(state: str) -> tuple[World, str]:
     """Return a world, and the id of Alice's request in it."""
-    if kind == "waiting":
+    if state == "waiting":
         world = governed(approvers_needed=1)
         return world, world.ask(who=ALICE).id
     world = governed()
-    return world, world.ask(who=ALICE).id if kind == "open" else ""
+    return world, world.ask(who=ALICE).id if state == "open" else ""
 
 
 def call_as(guard: Authority, way: Way, column: str, world: World, request_id: str) -> Answer:
@@ -322,7 +322,7 @@ def test_every_route_is_called_at_its_own_function() -> None:
 
 
 def test_a_role_below_the_policies_reads_no_person_s_activity() -> None:
-    """Who may ask, by the documented role, is shown no more than that; who may look, all of it."""
+    """A caller whose documented role allows the call sees no more than that; a reader sees all."""
     cells = _rows()["get_activity"]
     assert (cells["leastwide"], cells["reader"], cells["secreader"]) == ("o", "+", "+")
 

@@ -15,7 +15,18 @@ from shared.use_cases.reports.machines import report as machines_report
 from shared.use_cases.timers import health
 from shared.use_cases.timers.reconcile import reconcile
 from tests import firewalls as hub
-from tests.behind_hub import ALICE, BOB, GROUP, KINDS, OURS, POLICY, VM, VPN, WRITE, HubWorld
+from tests.behind_hub import (
+    ALICE,
+    BOB,
+    FIREWALL_TYPES,
+    GROUP,
+    OURS,
+    POLICY,
+    VM,
+    VPN,
+    WRITE,
+    HubWorld,
+)
 from tests.functions.web_app import AS_ALICE, WebApp, token
 from tests.world import BOB as BOB_PERSON
 
@@ -23,9 +34,9 @@ MINUTE = timedelta(minutes=1)
 AS_READER = token("rita", "Jit.Read")
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=FIREWALL_TYPES)
 def world(request: pytest.FixtureRequest) -> HubWorld:
-    """Protect the VM behind one kind of firewall."""
+    """Protect the VM behind one type of firewall."""
     made = HubWorld(request.param)
     made.protect_vm()
     return made
@@ -132,7 +143,7 @@ def test_a_close_waits_for_a_busy_firewall_and_is_never_reported_early(world: Hu
     """Another writer's ten minutes delay the close; meanwhile it is reported and not believed."""
     request = world.ask(VM, minutes=20)
     world.pass_time(19)
-    busy = {"policy": hub.POLICY}.get(world.kind, world.firewall_id)
+    busy = {"policy": hub.POLICY}.get(world.firewall_type, world.firewall_id)
     world.switch(busy={"id": busy, "seconds": 14 * 60})
     world.pass_time(13)
     assert world.status(request.id) is Status.INITIATED
@@ -208,8 +219,8 @@ def test_close_by_end_has_closed_at_the_end() -> None:
     world.pass_time((port.end_at - world.clock()) / MINUTE)
     assert world.status(request.id) is Status.REVOKED
     assert not world.reaches(ALICE)
-    facts = [fact for _, fact in world.services.activity.on(world.clock())]
-    late = [fact.lateness_seconds for fact in facts if fact.operation == Operation.CLOSED]
+    events = [event for _, event in world.services.activity.on(world.clock())]
+    late = [event.lateness_seconds for event in events if event.operation == Operation.CLOSED]
     assert late == [0.0, 0.0]
 
 
@@ -252,7 +263,7 @@ def test_close_by_end_follows_an_extension() -> None:
 def test_the_answers_name_the_entry(world: HubWorld) -> None:
     """The short form, the policy and its requests carry Defender's mappedPort and publicIpAddress."""
     app = HubApp(world)
-    port = 20_022 if world.kind == "ip_group" else 20_000
+    port = 20_022 if world.firewall_type == "ip_group" else 20_000
     request = world.ask(VM, minutes=30)
     world.pass_time(6)
     short = app.call("GET", f"/api/requests/{request.id}", who=AS_READER).json
@@ -267,7 +278,7 @@ def test_the_answers_name_the_entry(world: HubWorld) -> None:
 
 
 def test_a_repeated_initiate_with_the_answered_fields_is_accepted(behind_policy: HubWorld) -> None:
-    """What the policy answered can be sent back to initiate."""
+    """The fields of a policy's answer can be sent back to initiate."""
     world = behind_policy
     world.ask(VM, minutes=30)
     world.pass_time(6)
@@ -487,8 +498,8 @@ def test_a_message_that_cannot_be_sent_leaves_a_busy_firewall_to_the_sweep() -> 
     assert not world.reaches(ALICE)
 
 
-def test_a_firewall_takes_as_many_grants_as_its_kind() -> None:
-    """The lower of the kind's limit and the installation's counts; an unknown kind has the latter."""
+def test_a_firewall_takes_as_many_grants_as_its_type() -> None:
+    """The lower of the type's limit and the installation's counts; an unknown type has the latter."""
     services = HubWorld().services
     assert services.capacity(GROUP) == 40
     assert services.capacity(hub.NSG) == 750

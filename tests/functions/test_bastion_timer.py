@@ -26,7 +26,7 @@ RUN = disconnect_sessions.build().get_user_function()
 
 
 class Timer(func.TimerRequest):
-    """What the host passes to a timer."""
+    """The argument that the host passes to a timer."""
 
     past_due = False
 

@@ -124,7 +124,7 @@ def test_what_is_no_whole_number_is_refused_in_a_query(web: WebApp, top: str) ->
 @pytest.mark.parametrize("text", ["one\r\ntwo", "one\rtwo", "one\ntwo", "\tone\r\n\r\ntwo\r"])
 @pytest.mark.parametrize("path", [INITIATE, "/api/requests"])
 def test_a_justification_may_break_lines_in_any_way(web: WebApp, path: str, text: str) -> None:
-    """Text from a form or from Windows is taken, and kept with one kind of line break."""
+    """Text from a form or from Windows is taken, and kept with one type of line break."""
     body = (asking() if path == INITIATE else SHORT) | {"justification": text}
     taken = web.call("POST", path, body, who=AS_ALICE)
     assert taken.status == 202, taken.text
@@ -267,7 +267,7 @@ def test_a_body_in_another_encoding_says_which_is_needed(
 
 
 def test_a_decision_without_a_body_has_no_charset(web: WebApp) -> None:
-    """What declares a charset and says nothing is taken."""
+    """An empty body with a charset is accepted."""
     taken = web.call("POST", INITIATE, asking(), who=AS_ALICE)
     headers = {**AS_ALICE, "Content-Type": "application/json; charset=utf-16"}
     assert web.send("POST", f"{taken.headers['Location']}/revoke", b"", headers).status == 200

@@ -1,4 +1,4 @@
-"""What a client of Azure reads before it has a token, as the Azure CLI reads it."""
+"""Metadata that Azure's clients read before they have a token, as the Azure CLI reads it."""
 
 from typing import Any
 
@@ -50,7 +50,7 @@ def test_older_clients_get_the_first_shape(web: WebApp) -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "kind"),
+    ("version", "shape"),
     [
         ("1.0", "first"),
         ("2015-01-01", "first"),
@@ -62,13 +62,13 @@ def test_older_clients_get_the_first_shape(web: WebApp) -> None:
         ("", "object"),
     ],
 )
-def test_the_shape_follows_the_api_version(web: WebApp, version: str, kind: str) -> None:
+def test_the_shape_follows_the_api_version(web: WebApp, version: str, shape: str) -> None:
     """As in Azure: one object with flat names, then an array of clouds, then one cloud."""
     path = "/metadata/endpoints" + (f"?Api-Version={version}" if version else "")
     metadata = web.call("GET", path).json
     shapes = {"array": isinstance(metadata, list), "first": "graphEndpoint" in metadata}
-    assert [name for name, fits in shapes.items() if fits] == ([] if kind == "object" else [kind])
-    assert kind == "first" or (metadata[0] if kind == "array" else metadata)["resourceManager"]
+    assert [name for name, fits in shapes.items() if fits] == ([] if shape == "object" else [shape])
+    assert shape == "first" or (metadata[0] if shape == "array" else metadata)["resourceManager"]
 
 
 @pytest.mark.parametrize(

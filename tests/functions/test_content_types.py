@@ -49,7 +49,7 @@ class Sent:
 def test_an_answer_names_one_charset(
     web: WebApp, monkeypatch: pytest.MonkeyPatch, path: str, status: int, content_type: str
 ) -> None:
-    """Each kind of answer has one Content-Type with one charset."""
+    """Each type of answer has one Content-Type with one charset."""
     sent = Sent(monkeypatch)
     assert web.call("GET", path, who=AS_ADMIN).status == status
     assert sent.content_type() == content_type

@@ -145,10 +145,10 @@ def test_where_the_owner_attaches_a_grant_waits_for_the_group(world: Ec2World) -
     assert "aws ec2 modify-network-interface-attribute" in policy.error
 
 
-def test_after_lost_tables_an_administrator_restores_by_putting_and_lifting(
+def test_after_lost_tables_an_administrator_restores_by_putting_and_deleting(
     world: Ec2World,
 ) -> None:
-    """What was taken stays taken without rows, until a policy is put again and then lifted."""
+    """A revoked rule stays revoked without rows, until a policy is put again and then deleted."""
     before = world.theirs()
     world.govern(INSTANCE)
     for table in ("policies", "requests", "firewalls", "due"):
@@ -198,7 +198,7 @@ def _moved(text: str) -> str:
 
 
 def govern(world: HubWorld, *vms: str) -> None:
-    """PUT one policy over machines behind firewalls of all kinds, and let it be applied."""
+    """PUT one policy over machines behind firewalls of all types, and let it be applied."""
     listed = tuple(PolicyVm(vm, (PortRule(22, "TCP"),)) for vm in vms)
     conditions = Conditions(revoke_foreign=True)
     policy = Policy(HUB_POLICY, "westeurope", listed, conditions=conditions)
@@ -207,7 +207,7 @@ def govern(world: HubWorld, *vms: str) -> None:
     assert world.policy().state is PolicyState.SUCCEEDED, world.policy().error
 
 
-def test_one_policy_over_three_kinds_of_firewall_opens_and_closes_all() -> None:
+def test_one_policy_over_three_types_of_firewall_opens_and_closes_all() -> None:
     """A VM behind groups, a VM behind a hub firewall and an instance: one request, one sweep."""
     world = HubWorld()
     cloud = add_ec2(world)

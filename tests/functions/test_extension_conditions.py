@@ -1,4 +1,4 @@
-"""What a policy says of extensions: approval as for the opening or never, and a bound in all."""
+"""A policy's conditions on extensions: approval as for the opening or never, and a bound in all."""
 
 from datetime import timedelta
 from typing import Any

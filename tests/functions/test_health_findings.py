@@ -192,7 +192,7 @@ def test_a_failed_policy_degrades_health_until_it_is_mended(
 
 
 def test_a_failed_policy_that_is_deleted_degrades_nothing(world: World) -> None:
-    """What is gone needs no mending."""
+    """A deleted policy needs no repair."""
     no_machine(world)
     world.protect(DB)
     mend_by_deleting(world)
@@ -285,9 +285,9 @@ def test_health_reads_a_bounded_number_of_rows(world: World) -> None:
     """However many policies have failed, health stays cheap and its text short."""
     for number in range(300):
         policy = f"{POLICY}{number}"
-        for kind in FindingType:
+        for finding_type in FindingType:
             findings.note_finding(
-                world.services, findings.Finding(kind, policy, "why " * 1000, number)
+                world.services, findings.Finding(finding_type, policy, "why " * 1000, number)
             )
     before = world.tables.firewalls.rows_read
     health = watch.report(world.services)

@@ -215,7 +215,7 @@ def http_date(web: WebApp, **ago: float) -> str:
 
 @pytest.mark.parametrize("ago", [{"minutes": -5}, {}, {"hours": 1}, {"hours": 23, "minutes": 55}])
 def test_a_call_first_sent_within_the_day_is_taken(web: WebApp, ago: dict[str, float]) -> None:
-    """The time a call was first sent may lie within what is remembered, or a little ahead."""
+    """The time a call was first sent may lie within the retention of keys, or a little ahead."""
     sent = {NAMED: "one", FIRST_SENT: http_date(web, **ago)}
     taken = web.call("POST", INITIATE, asking(), who=AS_ALICE, headers=sent)
     assert location(taken)
@@ -224,7 +224,7 @@ def test_a_call_first_sent_within_the_day_is_taken(web: WebApp, ago: dict[str, f
 
 @pytest.mark.parametrize("ago", [{"hours": 23, "minutes": 55, "seconds": 1}, {"days": 400}])
 def test_a_call_first_sent_too_long_ago_is_refused(web: WebApp, ago: dict[str, float]) -> None:
-    """What may have been forgotten is not made again: 412, as the guideline has it."""
+    """A call older than the retention of keys gets 412, as the guideline says."""
     sent = {NAMED: "one", FIRST_SENT: http_date(web, **ago)}
     refused = web.call("POST", INITIATE, asking(), who=AS_ALICE, headers=sent)
     assert (refused.status, refused.error["code"]) == (412, "RepeatabilityWindowPassed")

@@ -1,4 +1,4 @@
-"""What is refused, in ARM's envelope and the real service's words."""
+"""Refusals, in ARM's envelope and the real service's words."""
 
 import json
 from typing import Any
@@ -163,7 +163,7 @@ def test_a_bad_port_rule_is_400_with_its_place(web: WebApp, field: str, value: A
 )  # fmt: skip
 @pytest.mark.parametrize(("method", "path"), [("PUT", POLICY), ("POST", INITIATE)])
 def test_no_body_is_a_500(web: WebApp, method: str, path: str, body: str) -> None:
-    """Whatever is sent, it is 400 in the envelope and nothing changes."""
+    """Any bad body gets 400 in the envelope and changes nothing."""
     with nothing_changes(web.world):
         refused = web.call(method, path, body, who=AS_ADMIN)
     assert refused.status == 400

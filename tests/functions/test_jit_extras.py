@@ -1,4 +1,4 @@
-"""What Defender's API has no word for: conditions, dry runs, repeated calls."""
+"""Operations beyond Defender's API: conditions, dry runs, repeated calls."""
 
 from datetime import timedelta
 from typing import Any
@@ -238,7 +238,7 @@ def test_ids_belong_to_their_caller_and_last_a_day(web: WebApp) -> None:
 
 
 def test_a_refused_call_leaves_its_id_free(web: WebApp) -> None:
-    """What opened nothing may be corrected and sent again."""
+    """A call that opened nothing may be corrected and sent again."""
     protect(web)
     sent = {"Repeatability-Request-ID": "one"}
     assert web.call("POST", INITIATE, asking(port=443), who=AS_ALICE, headers=sent).status == 400
@@ -387,7 +387,7 @@ def test_a_policy_s_dry_run_tells_what_would_be_denied(web: WebApp) -> None:
         assert rule["properties"]["access"] == "Deny"
 
 
-def test_a_policy_s_dry_run_tells_what_would_be_lifted(web: WebApp) -> None:
+def test_a_policy_s_dry_run_names_the_removed_protections(web: WebApp) -> None:
     """The deny of a VM that the new list leaves out, and nothing else."""
     protect(web)
     told = web.call("PUT", f"{POLICY}?dryRun=true", policy_body(WEB), who=AS_ADMIN).json

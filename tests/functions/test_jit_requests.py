@@ -228,11 +228,11 @@ def test_port_0_is_a_port_like_any_other(web: WebApp) -> None:
     assert allow.ports == ("0",)
     web.world.pass_time(12)
     assert web.world.firewall.ours(NSG_NIC, Access.ALLOW) == []
-    facts = web.call("GET", "/api/activity", who=AS_READER).json["value"]
-    assert [(fact["operation"], fact.get("port")) for fact in facts if "firewall" in fact] == [
+    events = web.call("GET", "/api/activity", who=AS_READER).json["value"]
+    assert [(event["operation"], event.get("port")) for event in events if "firewall" in event] == [
         ("opened", 0), ("opened", 0), ("closed", 0), ("closed", 0),
     ]  # fmt: skip
-    assert [fact.get("port", "none") for fact in facts if fact["operation"] == "requested"] == [
+    assert [event.get("port", "none") for event in events if event["operation"] == "requested"] == [
         "none"
     ]
 

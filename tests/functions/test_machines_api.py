@@ -92,7 +92,7 @@ def test_a_rule_that_outranks_the_deny_exposes(web: WebApp) -> None:
 def test_a_governed_port_is_exposed_by_any_protocol(
     web: WebApp, policies: tuple[str, ...], governed: str, theirs: str
 ) -> None:
-    """Whatever protocol a policy names, and whichever of several policies is listed first."""
+    """This holds for each protocol of a policy, and for any order of several policies."""
     web.world.firewall.edit(NSG_SUBNET, allow(priority=300, protocol=theirs))
     for policy, protocol in zip(policies, (governed, "TCP"), strict=False):
         body = policy_body(DB)
@@ -202,7 +202,7 @@ def test_a_vm_with_no_firewall_is_unsupported(web: WebApp) -> None:
 
 
 def test_what_cannot_be_read_is_unknown_and_never_configured(web: WebApp) -> None:
-    """Whatever the rules say."""
+    """A VM that cannot be read is unknown, with any rules."""
     protect(web)
     held = web.world.machines.machines
     for key, machine in held.items():

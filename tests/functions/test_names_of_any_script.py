@@ -65,8 +65,8 @@ def test_access_is_given_and_ended_in_a_group_of_any_script(web: WebApp, group: 
         assert (machine["id"], machine["category"]) == (vm, "Configured")
     web.world.pass_time(61)
     assert web.call("GET", taken.headers["Location"], who=AS_ALICE).json["status"] == "Revoked"
-    facts = web.call("GET", f"/api/activity?virtualMachine={quote(vm)}", who=AS_READER)
-    assert {"requested", "opened", "closed"} <= {each["operation"] for each in facts.json["value"]}
+    events = web.call("GET", f"/api/activity?virtualMachine={quote(vm)}", who=AS_READER)
+    assert {"requested", "opened", "closed"} <= {each["operation"] for each in events.json["value"]}
 
 
 @pytest.mark.parametrize(("one", "other"), SAME)
@@ -123,5 +123,5 @@ def test_a_refusal_names_its_policy_in_any_script(web: WebApp) -> None:
     policy = in_group(POLICY, "财务")
     body = asking(in_group(WEB, "财务"), 443)
     web.call("POST", quote(f"{policy}/initiate"), body, who=AS_ALICE)
-    facts = web.call("GET", "/api/activity?operation=refused", who=AS_READER).json["value"]
-    assert [fact["policyId"] for fact in facts] == [policy]
+    events = web.call("GET", "/api/activity?operation=refused", who=AS_READER).json["value"]
+    assert [event["policyId"] for event in events] == [policy]

@@ -171,7 +171,7 @@ def test_usual_ports_that_were_filled_in_are_no_change(web: WebApp) -> None:
     assert len(changes(web)) == 1
 
 
-def test_a_deletion_is_on_record_with_what_it_lifts(web: WebApp) -> None:
+def test_a_deletion_is_on_record_with_its_protections(web: WebApp) -> None:
     """The VMs and their rules; a DELETE of what does not exist records nothing."""
     put(web, AS_ADMIN, WEB, conditions=STRICT)
     web.world.work()

@@ -27,8 +27,8 @@ _PARAMETER = re.compile(r"\\\{(\\\*)?(\w+)\\\}")
 
 def token(name: str, *roles: str, app: bool = False) -> dict[str, str]:
     """Return the headers of a caller whom the test's verifier believes."""
-    kind = "app" if app else "person"
-    return {"Authorization": f"Bearer {kind};{name};{','.join(roles)}"}
+    principal_type = "app" if app else "person"
+    return {"Authorization": f"Bearer {principal_type};{name};{','.join(roles)}"}
 
 
 AS_ADMIN = token("admin", "Jit.Admin", "Jit.Request")
@@ -40,7 +40,7 @@ AS_PIPELINE = token("pipeline", "Jit.Admin", "Jit.Request", app=True)
 
 @dataclass(frozen=True)
 class Answer:
-    """What a caller got."""
+    """An answer to a caller."""
 
     status: int
     text: str
@@ -95,8 +95,8 @@ class WebApp(App):
         """Believe the tokens of this file."""
         if not authorization:
             raise NotAuthenticatedError("A bearer token is needed.")
-        kind, name, roles = authorization.removeprefix("Bearer ").split(";")
-        is_app = kind == "app"
+        principal_type, name, roles = authorization.removeprefix("Bearer ").split(";")
+        is_app = principal_type == "app"
         shown = "" if is_app else f"{name}@contoso.example"
         held = frozenset(filter(None, roles.split(",")))
         return Principal("tenant", f"{name}-id", shown, is_app=is_app, roles=held)

@@ -70,7 +70,7 @@ def _functions(
         "mod": lambda one, other: one % other,
         "mul": lambda one, other: one * other,
         "resourceGroup": lambda: {"id": GROUP},
-        "resourceId": lambda kind, name: f"{GROUP}/providers/{kind}/{name}",
+        "resourceId": lambda resource_type, name: f"{GROUP}/providers/{resource_type}/{name}",
         "split": lambda text, between: text.split(between),
         "string": str,
         "union": lambda one, other: [*one, *(each for each in other if each not in one)],

@@ -13,7 +13,7 @@ _LIST = f"{_NSG}/securityRules[*]"
 
 @dataclass(frozen=True)
 class Scope:
-    """What a condition sees: the resource, the parameters, and the elements being counted."""
+    """The scope of a condition: the resource, the parameters, and the elements being counted."""
 
     resource: Json
     parameters: Json

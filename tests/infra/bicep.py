@@ -114,8 +114,8 @@ class Bicep:
         """Return the resources in the order of the file."""
         found = []
         for node in self._declared("resource_declaration"):
-            kind, _, version = _literal(node).partition("@")
-            found.append(Resource(_name(node), kind, version, value(_object(node)), node))
+            type_name, _, version = _literal(node).partition("@")
+            found.append(Resource(_name(node), type_name, version, value(_object(node)), node))
         return found
 
     @property
@@ -133,8 +133,8 @@ class Bicep:
         """Return every declared name but the outputs', as often as it is declared."""
         return [
             _name(node)
-            for kind in ("parameter", "variable", "resource", "module")
-            for node in self._declared(f"{kind}_declaration")
+            for type_name in ("parameter", "variable", "resource", "module")
+            for node in self._declared(f"{type_name}_declaration")
         ]
 
     @property
@@ -146,8 +146,8 @@ class Bicep:
             if node.type == "identifier" and node.parent is not None and not _is_declared_by(node)
         }
 
-    def _declared(self, kind: str) -> Iterator[Node]:
-        return (node for node in self.root.children if node.type == kind)
+    def _declared(self, type_name: str) -> Iterator[Node]:
+        return (node for node in self.root.children if node.type == type_name)
 
 
 @cache
@@ -161,9 +161,9 @@ def everywhere() -> list[Bicep]:
     return [read(path) for path in FILES]
 
 
-def resources(kind: str) -> list[Resource]:
+def resources(type_name: str) -> list[Resource]:
     """Find every resource of a type in all files."""
-    return [found for file in everywhere() for found in file.resources if found.type == kind]
+    return [found for file in everywhere() for found in file.resources if found.type == type_name]
 
 
 def source(node: Node) -> str:

@@ -168,7 +168,7 @@ def test_whole_words_are_what_has_looks_for(name: str) -> None:
 
 
 def test_every_write_of_another_writer_to_the_rows_is_seen() -> None:
-    """Whatever the operation is called: the categories are those that infra/extras collects."""
+    """For each name of the operation: the categories are those that infra/extras collects."""
     extras = json.loads((INFRA / "extras" / "extras.json").read_text(encoding="utf-8"))
     collected = {
         log["category"]
@@ -192,7 +192,7 @@ def test_events_are_found_where_they_stand() -> None:
 
 
 def test_every_danger_has_its_alert() -> None:
-    """What the operators have to hear of is watched."""
+    """Each danger to operators has its alert."""
     names = {alert["name"] for alert in ALERTS.variables["alerts"]}
 
     assert set(DANGERS.values()) <= names
@@ -227,7 +227,7 @@ def test_silence_itself_is_an_alert() -> None:
 
 
 def test_urgent_alerts_are_looked_at_often() -> None:
-    """What leaves a port open is evaluated every five minutes."""
+    """Alerts on open ports are evaluated every five minutes."""
     for alert in ALERTS.variables["alerts"]:
         if alert["severity"] == 0:
             assert alert["frequency"] == "PT5M", alert["name"]

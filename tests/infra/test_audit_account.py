@@ -55,10 +55,10 @@ def test_the_policy_allows_protected_appends_to_append_blobs_only() -> None:
 
 def test_the_account_holds_nothing_else_and_has_no_key() -> None:
     """One container, no shared key, no public blob, and no versions that overwrites would become."""
-    kinds = [each.type.rsplit("/", 1)[1] for each in AUDIT.resources if "Storage" in each.type]
+    types = [each.type.rsplit("/", 1)[1] for each in AUDIT.resources if "Storage" in each.type]
     properties = _body("account")["properties"]
 
-    assert kinds == ["storageAccounts", "blobServices", "containers", "immutabilityPolicies"]
+    assert types == ["storageAccounts", "blobServices", "containers", "immutabilityPolicies"]
     assert properties["allowSharedKeyAccess"] is False
     assert properties["allowBlobPublicAccess"] is False
     assert "isVersioningEnabled" not in AUDIT.text

@@ -107,7 +107,7 @@ def test_the_app_cannot_consent_for_an_owner() -> None:
 
 
 def _used(*, revoke: bool) -> set[str]:
-    """Play a protection, a grant and a lift; return every action of EC2 that was called."""
+    """Play a protection, a grant and their removal; return every action of EC2 that was called."""
     scene = Scene()
     scene.cloud.authorize(GROUP, "tcp", 20, 25, "0.0.0.0/0", tags={"team": "a"})
     block, grant = scene.block(revoke=revoke), scene.allow("r-1")

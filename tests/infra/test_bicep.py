@@ -105,7 +105,7 @@ def test_modules_get_what_they_ask_for(path: Path) -> None:
 
 
 def test_outputs_that_are_read_exist() -> None:
-    """Whatever is read of a module is an output of it, and no output goes unread."""
+    """Each value read of a module is an output of it, and no output goes unread."""
     read_outputs: dict[str, set[str]] = {}
     for symbol, name in re.findall(r"\b(\w+)\.outputs\.(\w+)", MAIN.text):
         read_outputs.setdefault(symbol, set()).add(name)
@@ -232,7 +232,7 @@ def _as_written(default: object) -> str:
 
 
 def test_defaults_in_both_places_are_the_same() -> None:
-    """What azd puts where a variable is not set is what Bicep would take: azd may do either."""
+    """For an unset variable azd and Bicep have the same default: azd may take either."""
     given = json.loads(PARAMETERS.read_text(encoding="utf-8"))["parameters"]
     defaults = {
         name: each["value"].partition("=")[2].rstrip("}")

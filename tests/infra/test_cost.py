@@ -47,7 +47,7 @@ TEXT = (ROOT / "docs" / "cost.md").read_text(encoding="utf-8")
 
 @dataclass(frozen=True)
 class Count:
-    """What some work takes: transactions, those of them that write, and rows in the log."""
+    """The cost of some work: transactions, those of them that write, and rows in the log."""
 
     transactions: float
     writes: float

@@ -39,9 +39,9 @@ def roles() -> dict[str, set[str]]:
     return found
 
 
-def played(kind: str) -> set[str]:
-    """Open and close an access behind one kind, and name the actions that the calls needed."""
-    world = HubWorld(kind)
+def played(firewall_type: str) -> set[str]:
+    """Open and close an access behind one type of firewall, and name the actions that the calls needed."""
+    world = HubWorld(firewall_type)
     world.protect_vm()
     world.ask(hub.VM, minutes=20)
     world.pass_time(30)
@@ -56,26 +56,26 @@ def _spelled(action: str) -> str:
     return next((each for each in named if each.lower() == action.lower()), action)
 
 
-@pytest.mark.parametrize("kind", WRITES)
-def test_each_kind_needs_its_own_role_and_the_reads(kind: str) -> None:
-    """What a kind calls is in the network role, the reader role and its own, and no more of writes."""
+@pytest.mark.parametrize("firewall_type", WRITES)
+def test_each_type_needs_its_own_role_and_the_reads(firewall_type: str) -> None:
+    """The network role, the reader role and a type's own role hold its calls, and no more writes."""
     held = roles()
-    used = played(kind)
+    used = played(firewall_type)
     network = set(NETWORK_ROLES["networkRules"].actions)
-    assert used - network - held["reader"] - held[SYMBOLS[kind]] == set(), "missing"
-    assert held[SYMBOLS[kind]] - used - LINKED == set(), "spare"
-    assert {each for each in used - network if not each.endswith("/read")} == WRITES[kind]
+    assert used - network - held["reader"] - held[SYMBOLS[firewall_type]] == set(), "missing"
+    assert held[SYMBOLS[firewall_type]] - used - LINKED == set(), "spare"
+    assert {each for each in used - network if not each.endswith("/read")} == WRITES[firewall_type]
 
 
 def test_the_reader_role_reads_and_nothing_is_spare() -> None:
-    """Every read of the reader role is made by some kind."""
+    """Every read of the reader role is made by some type of firewall."""
     reader = roles()["reader"]
     assert all(each.endswith("/read") for each in reader)
     assert reader - set().union(*map(played, WRITES)) == set()
 
 
 def test_no_role_holds_a_wildcard() -> None:
-    """What the app may do on firewalls is written out."""
+    """The app's actions on firewalls are written out."""
     assert not any("*" in action for actions in roles().values() for action in actions)
 
 

@@ -1,4 +1,4 @@
-"""What Flex Consumption refuses or no longer reads, held against everything that infra/ sets.
+"""Settings that Flex Consumption refuses or ignores, compared with all that infra/ sets.
 
 From Microsoft's reference "App settings reference for Azure Functions", section "Flex Consumption plan
 deprecations", and from refusals of ARM itself (code 51021, "site configuration properties ... for Flex

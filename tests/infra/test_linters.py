@@ -67,7 +67,7 @@ def test_checkov_reads_every_file(checked: dict[str, Any]) -> None:
 
 
 def test_checkov_finds_nothing(checked: dict[str, Any]) -> None:
-    """What it asks for is there, or skipped with a reason."""
+    """Each check passes, or is skipped with a reason."""
     found = [
         f"{each['check_id']} {each['resource']} {each['check_name']}"
         for each in checked["results"]["failed_checks"]
@@ -175,7 +175,7 @@ def test_the_workflow_runs_what_a_developer_runs() -> None:
     ],
 )
 def test_make_demo_passes_its_words_on(words: list[str], passed: str) -> None:
-    """What follows `make demo --` reaches the demo, and is no target of its own."""
+    """Words after `make demo --` reach the demo, and are no targets of their own."""
     done = subprocess.run(
         ["make", "--dry-run", "demo", *words],
         cwd=ROOT,
@@ -196,7 +196,7 @@ def test_make_check_lints_the_templates_for_aws() -> None:
 
 
 def test_jobs_that_write_run_no_package_of_other_people_s() -> None:
-    """What signs or publishes a release neither checks out nor installs anything."""
+    """A job that signs or publishes a release neither checks out nor installs anything."""
     release = yaml.safe_load((ROOT / ".github/workflows/release.yml").read_text(encoding="utf-8"))
     for name in ("attest", "publish"):
         steps = release["jobs"][name]["steps"]

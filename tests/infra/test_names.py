@@ -56,7 +56,7 @@ def test_infra_sets_exactly_what_the_code_and_the_platform_read() -> None:
 
 
 def test_the_sample_sets_nothing_that_infra_does_not() -> None:
-    """What a developer sets is what Azure has, but for the connection strings of the emulator."""
+    """A developer's settings are Azure's, but for the connection strings of the emulator."""
     sample = json.loads((ROOT / "local.settings.sample.json").read_text(encoding="utf-8"))
 
     assert set(sample["Values"]) - LOCAL_ONLY <= set(_settings_of_infra())
@@ -113,7 +113,7 @@ def test_every_queue_a_function_listens_to_is_made() -> None:
 
 
 def test_always_ready_names_are_functions() -> None:
-    """What is kept ready exists: a group of the platform's, or a function of ours."""
+    """Each function kept ready exists: a group of the platform's, or a function of ours."""
     app_file = read(INFRA / "modules" / "app.bicep")
     named = re.findall(r"name: '(http|function:\w+)'", app_file.text)
     functions = {f"function:{name}" for name in _triggers()}

@@ -1,4 +1,4 @@
-"""What would be deployed, on its own: nothing missing, nothing spare.
+"""The package to deploy, on its own: nothing missing, nothing spare.
 
 The end-to-end tests run on the same package (tests/conftest.py).
 """
@@ -70,7 +70,7 @@ def test_development_packages_cannot_be_imported(package: Path, tmp_path: Path) 
 
 
 def test_every_file_is_needed(package: Path) -> None:
-    """What function_app.py does not lead to, and the platform does not read, is not deployed."""
+    """A file that neither function_app.py nor the platform needs is not deployed."""
     imports = _imports(package)
     reached: set[str] = set()
     ahead = {"function_app.py"}

@@ -22,9 +22,9 @@ def _parameters(module: str) -> dict[str, Any]:
 
 def test_the_package_lies_in_an_account_of_its_own() -> None:
     """The account of the app's state holds no package, and that of the package nothing else."""
-    kinds = [each.type.rsplit("/", 1)[1] for each in PACKAGE.resources if "Storage" in each.type]
+    types = [each.type.rsplit("/", 1)[1] for each in PACKAGE.resources if "Storage" in each.type]
 
-    assert kinds == ["storageAccounts", "blobServices", "containers"]
+    assert types == ["storageAccounts", "blobServices", "containers"]
     assert _body(PACKAGE, "container")["name"] == "app-package"
     assert STORAGE.variables["containerNames"] == ["azure-webjobs-hosts", "azure-webjobs-secrets"]
     assert "app-package" not in STORAGE.text

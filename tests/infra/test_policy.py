@@ -85,7 +85,7 @@ def _group(*rules: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("changes", FORBIDDEN, ids=str)
 def test_a_rule_that_opens_a_management_port_to_everybody_is_met(changes: dict[str, Any]) -> None:
-    """Whatever way it is written: tag, prefix, list, range."""
+    """In each spelling: tag, prefix, list, range."""
     properties = _properties(**changes)
 
     assert _meets("jit-deny-open-rule", _rule(properties))
@@ -107,7 +107,7 @@ def test_an_empty_group_is_left_alone() -> None:
 
 
 def test_the_app_s_own_rules_pass() -> None:
-    """What the app writes to open and to close is never what the policy denies."""
+    """The policy denies no rule that the app writes to open or to close."""
     world = World()
     world.protect()
     world.ask()

@@ -1,4 +1,4 @@
-"""What azd's postdeploy hook asks of the app before it says that the app works."""
+"""The checks of azd's postdeploy hook before it says that the app works."""
 
 import re
 

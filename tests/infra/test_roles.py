@@ -94,7 +94,7 @@ VERBS = {"GET": "read", "PUT": "write", "PATCH": "write", "DELETE": "delete", "P
 
 @dataclass(frozen=True)
 class Role:
-    """What a custom role allows."""
+    """The actions of a custom role."""
 
     actions: tuple[str, ...]
     not_actions: tuple[str, ...]
@@ -277,7 +277,7 @@ def test_the_reader_role_is_what_the_machines_report_reads() -> None:
 
 @pytest.mark.parametrize("name", ["network", "networkRules", "reader", "authorizer"])
 def test_the_app_s_own_roles_hold_no_wildcard(name: str) -> None:
-    """What the app may do is written out."""
+    """The app's actions are written out."""
     assert all("*" not in action for action in ROLES[name].actions)
     assert ROLES[name].not_actions == ()
 

@@ -116,7 +116,7 @@ def rules(draw: st.DrawFn, first_denies: int = 0) -> list[dict[str, Any]]:
 
 @dataclass
 class Case:
-    """What stands in front of the VM: rules by the id of their group."""
+    """The firewalls in front of the VM: rules by the id of their group."""
 
     groups: dict[str, list[dict[str, Any]]]
     with_deny: bool

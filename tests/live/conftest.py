@@ -1,4 +1,4 @@
-"""What the tests of the live suite share: a simulator of their own, and a run in it."""
+"""Shared parts of the tests of the live suite: a simulator of their own, and a run in it."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Whatever a run got to, its clean-up removes everything, and nothing that is not the run's."""
+"""The clean-up removes everything of a run, stopped at any step, and nothing else."""
 
 import contextlib
 import os
@@ -126,7 +126,7 @@ def test_a_run_stopped_at_any_call_removes_everything_and_says_so(
 
 
 def test_a_step_that_fails_is_reported_and_removed(cloud: Cloud) -> None:
-    """What depends on a failed step is skipped, the rest is played, and nothing is left."""
+    """Steps that depend on a failed one are skipped, the rest is played, and nothing is left."""
     before = cloud.ids()
 
     def fail(_session: Session) -> str:
@@ -209,7 +209,7 @@ def test_a_group_that_exists_stops_the_run_before_it_creates_anything(cloud: Clo
 
 
 def test_a_role_that_is_still_assigned_is_waited_for(cloud: Cloud) -> None:
-    """A role whose assignment Azure has not forgotten yet is deleted once it has."""
+    """A role is deleted once Azure has dropped its last assignment."""
     session = cloud.session()
     subscription = session.run.subscription_id
     definition = f"{subscription}/providers/Microsoft.Authorization/roleDefinitions/r1"
@@ -233,7 +233,7 @@ def test_a_role_that_is_still_assigned_is_waited_for(cloud: Cloud) -> None:
     tries = 0
     wait = session.target.arm.call
 
-    def forget_at_the_third_try(*arguments: object, **named: object) -> object:
+    def drop_at_the_third_try(*arguments: object, **named: object) -> object:
         nonlocal tries
         if arguments[:2] == ("DELETE", definition):
             tries += 1
@@ -241,7 +241,7 @@ def test_a_role_that_is_still_assigned_is_waited_for(cloud: Cloud) -> None:
                 cloud.control("edit", {"remove": [assignment]})
         return wait(*arguments, **named)  # type: ignore[arg-type]
 
-    session.target.arm.call = forget_at_the_third_try  # type: ignore[method-assign,assignment]
+    session.target.arm.call = drop_at_the_third_try  # type: ignore[method-assign,assignment]
     assert _clean(session, cloud.journal) == []
     assert tries == 3
     assert cloud.ids() == before

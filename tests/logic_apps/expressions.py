@@ -74,14 +74,14 @@ class _Parser:
         self._at = 0
 
     def expression(self) -> Callable[[], Any]:
-        kind, token = self._next()
-        if kind == "text":
+        token_type, token = self._next()
+        if token_type == "text":
             found = _constant(token[1:-1].replace("''", "'"))
-        elif kind == "number":
+        elif token_type == "number":
             found = _constant(float(token) if "." in token else int(token))
-        elif kind == "name" and token in _CONSTANTS:
+        elif token_type == "name" and token in _CONSTANTS:
             found = _constant(_CONSTANTS[token])
-        elif kind == "name":
+        elif token_type == "name":
             found = self._called(token)
         else:
             raise ExpressionError(f"unexpected {token!r} in {self._text!r}")

@@ -126,11 +126,11 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
 }
 
 
-def check_type(held: Any, kind: str) -> bool:
+def check_type(held: Any, type_name: str) -> bool:
     """Tell whether a value is of a type that a schema, a variable or a parameter names."""
-    if kind == "integer" and isinstance(held, bool):
+    if type_name == "integer" and isinstance(held, bool):
         return False
-    return isinstance(held, _TYPES[kind])
+    return isinstance(held, _TYPES[type_name])
 
 
 def check_schema(held: Any, schema: Json, at: str) -> None:

@@ -127,10 +127,10 @@ class State:
     # --- actions -------------------------------------------------------------------------------
 
     def _run(self, action: Json) -> Result:
-        kind = action["type"]
-        run = getattr(self, f"_run_{kind.lower()}", None)
+        action_type = action["type"]
+        run = getattr(self, f"_run_{action_type.lower()}", None)
         if run is None:
-            raise WorkflowError(f"no action of type {kind}")
+            raise WorkflowError(f"no action of type {action_type}")
         result: Result = run(action)
         return result
 

@@ -62,7 +62,7 @@ def test_a_decision_is_relayed_for_the_person_who_made_it(channel: str, decision
 
 
 def test_a_comment_in_teams_is_kept() -> None:
-    """What an approver writes beside their decision goes into the record."""
+    """An approver's comment goes into the record."""
     app, people = ScriptedApp(), People((BOB, "Deny"))
 
     run = _run(app, people, "teams")
@@ -161,7 +161,7 @@ def test_a_longer_end_is_asked_for_until_it_is_decided(channel: str) -> None:
 
 @CHANNELS
 def test_people_are_told_that_it_is_a_longer_end(channel: str) -> None:
-    """Who is asked sees until when, and that the access is open already."""
+    """An approver sees the requested end, and that the access is open already."""
     app = ScriptedApp(status="Initiated")
     app.longer_end = "2026-11-22T18:00:00Z"
     people = People((BOB, "Deny"))
@@ -182,7 +182,7 @@ def test_a_late_notice_of_a_longer_end_asks_no_approver() -> None:
 
 
 def test_only_the_id_of_a_notice_is_used() -> None:
-    """Who asks and why is read from the app: a forged notice cannot dress a request up."""
+    """Requestor and reason are read from the app: a forged notice cannot dress a request up."""
     app, people = ScriptedApp(), People((BOB, "Deny"))
 
     _run(app, people, "outlook", requestor="ceo@contoso.example", justification="trust me")
@@ -254,7 +254,7 @@ def test_every_call_goes_to_the_app_and_carries_its_own_token() -> None:
 
 @pytest.mark.parametrize("identifier", ["../policies", "a/b?c=d", "x#y"])
 def test_an_id_stays_in_its_place(identifier: str) -> None:
-    """Whatever stands for an id, it names one segment of the path."""
+    """Any text in place of an id is one segment of the path."""
     urls = []
 
     def app(call: Any) -> Answer:

@@ -85,7 +85,7 @@ def test_a_removal_that_azure_refuses_is_reported_and_tried_again(cloud: Cloud) 
     assert cloud.rules(group) == set()
 
 
-KINDS = [
+FAULTS = [
     {"kind": "throttle", "retryAfter": 30},
     {"kind": "throttle", "by": "arm", "retryAfter": 30},
     {"kind": "throttle", "retryAfter": 30, "times": None},
@@ -103,7 +103,7 @@ KINDS = [
 
 
 @pytest.mark.parametrize("skip", range(6))
-@pytest.mark.parametrize("fault", KINDS, ids=lambda each: "-".join(str(v) for v in each.values()))
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda each: "-".join(str(v) for v in each.values()))
 def test_trouble_at_any_call_delays_by_one_run_at_most(
     cloud: Cloud, fault: Json, skip: int
 ) -> None:

@@ -168,7 +168,7 @@ def test_a_failure_skips_what_comes_after_it_and_fails_the_run() -> None:
 
 
 def test_a_failure_that_is_waited_for_is_handled() -> None:
-    """What runs after a failure answers for it."""
+    """An action that runs after a failure handles it."""
     run = _flow({"A": _compose("@triggerBody()['nothing']"), "B": _compose(1, A=["Failed"])})
 
     assert (run.ran("B"), run.status) == (["Succeeded"], "Succeeded")
@@ -206,7 +206,7 @@ def test_expressions(expression: str, value: Any) -> None:
     "expression", ["f(", "f()]", "f()['x'", "g()", "'a", "f()['y']", "f() f()"]
 )
 def test_expressions_that_fail(expression: str) -> None:
-    """What cannot be read, or selects what is not there, is an error."""
+    """An unreadable expression, or one that selects a missing member, is an error."""
     with pytest.raises(ExpressionError):
         evaluate(expression, {"f": lambda: {"x": 1}})
 

@@ -32,9 +32,9 @@ def compose(held: Any, **after: list[str]) -> Json:
     return {"type": "Compose", "inputs": held, "runAfter": after}
 
 
-def initialize(name: str, kind: str, held: Any, **after: list[str]) -> Json:
+def initialize(name: str, type_name: str, held: Any, **after: list[str]) -> Json:
     """Make an InitializeVariable action."""
-    variable = {"name": name, "type": kind, "value": held}
+    variable = {"name": name, "type": type_name, "value": held}
     return {
         "type": "InitializeVariable",
         "inputs": {"variables": [variable]},
@@ -42,9 +42,9 @@ def initialize(name: str, kind: str, held: Any, **after: list[str]) -> Json:
     }
 
 
-def write(kind: str, name: str, held: Any, **after: list[str]) -> Json:
+def write(type_name: str, name: str, held: Any, **after: list[str]) -> Json:
     """Make a SetVariable or an AppendToArrayVariable action."""
-    return {"type": kind, "inputs": {"name": name, "value": held}, "runAfter": after}
+    return {"type": type_name, "inputs": {"name": name, "value": held}, "runAfter": after}
 
 
 def loop(items: Any, actions: Json, **more: Any) -> Json:
@@ -174,12 +174,12 @@ def test_a_variable_is_not_set_side_by_side() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "held"),
+    ("type_name", "held"),
     [("string", 1), ("string", None), ("array", "a"), ("integer", "1"), ("boolean", 1)],
 )
-def test_a_variable_takes_its_own_type_alone(kind: str, held: Any) -> None:
+def test_a_variable_takes_its_own_type_alone(type_name: str, held: Any) -> None:
     """No value is turned into another type."""
-    assert flow(A=initialize("a", kind, held)).results["A"].status == "Failed"
+    assert flow(A=initialize("a", type_name, held)).results["A"].status == "Failed"
 
 
 def test_a_variable_is_not_set_from_itself() -> None:
@@ -221,8 +221,8 @@ def test_terminate_ends_a_run_well_too(status: str) -> None:
     assert run.status == status
 
 
-@pytest.mark.parametrize("kind", ["Foreach", "Until"])
-def test_terminate_stands_in_no_loop(kind: str) -> None:
+@pytest.mark.parametrize("type_name", ["Foreach", "Until"])
+def test_terminate_stands_in_no_loop(type_name: str) -> None:
     """The service refuses to save it, in a scope inside of the loop as well."""
     inner = {
         "If": {
@@ -232,7 +232,7 @@ def test_terminate_stands_in_no_loop(kind: str) -> None:
             "runAfter": {},
         }
     }
-    around = {"type": kind, "foreach": [1], "expression": "@true", "actions": inner}
+    around = {"type": type_name, "foreach": [1], "expression": "@true", "actions": inner}
 
     with pytest.raises(WorkflowError, match="Terminate"):
         flow(A={**around, "runAfter": {}})

@@ -62,7 +62,7 @@ def test_an_approved_request_opens() -> None:
 
 @pytest.mark.parametrize("padding", ["", "x", "xx", "xxx"])
 def test_the_person_is_the_one_the_token_names(padding: str) -> None:
-    """Whatever the length of the claims, the person comes from the token that was checked."""
+    """With claims of any length, the person comes from the token that was checked."""
     app, people = ScriptedApp(), People((BOB, "Approve"))
     machine = engine("front-door", app, people, "teams")
 
@@ -229,7 +229,7 @@ def test_a_refusal_of_the_app_is_told() -> None:
 
 
 def test_a_failed_opening_is_told() -> None:
-    """Whatever else becomes of a request, its status reaches the caller."""
+    """The status of a request reaches the caller in every case."""
     app, people = ScriptedApp(status="Failed"), People()
 
     run = _run(app, people, "none")

@@ -45,13 +45,13 @@ class Channel:
         return {"id": "1"}
 
 
-def event(kind: str = "jit.closingSoon", subject: str = REQUEST, **data: Any) -> Any:
+def event(event_type: str = "jit.closingSoon", subject: str = REQUEST, **data: Any) -> Any:
     """Return an event as the app posts it."""
     at = datetime(2026, 11, 22, 14, 45, tzinfo=UTC)
     found = to_cloud_event(
         Notification("A1", EventType.CLOSED, at, subject, data or DATA), "/jit/test1"
     )
-    return {**json.loads(json.dumps(found)), "type": kind}
+    return {**json.loads(json.dumps(found)), "type": event_type}
 
 
 def post(channel: Channel, where: str, body: Any, page: str = "") -> Run:
@@ -118,15 +118,15 @@ def test_the_message_goes_to_the_configured_channel(where: str) -> None:
 
 
 @each_channel
-@pytest.mark.parametrize("kind", [each.value for each in EventType])
-def test_types_that_are_chosen_are_posted_under_a_title(where: str, kind: str) -> None:
+@pytest.mark.parametrize("event_type", [each.value for each in EventType])
+def test_types_that_are_chosen_are_posted_under_a_title(where: str, event_type: str) -> None:
     """Every type has a title; one that is not chosen is accepted and posts nothing."""
     channel = Channel()
-    run = post(channel, where, event(kind))
+    run = post(channel, where, event(event_type))
 
     assert status_of(run) == 200
-    assert len(channel.posted) == (kind in POSTED)
-    assert run.results["Title"].outputs != kind
+    assert len(channel.posted) == (event_type in POSTED)
+    assert run.results["Title"].outputs != event_type
     if channel.posted:
         assert run.results["Title"].outputs in text_of(channel, where)
 

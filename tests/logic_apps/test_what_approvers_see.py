@@ -1,4 +1,4 @@
-"""What the approval workflow shows to people who decide: all of it, as plain text."""
+"""The texts that the approval workflow shows to approvers: all of it, as plain text."""
 
 import json
 

@@ -30,27 +30,27 @@ def check_definition(definition: Json) -> None:
 def _check_scope(
     actions: Json, around: tuple[str, ...], foreach: tuple[str, ...], seen: dict[str, Any]
 ) -> None:
-    """Check the actions of a scope; `around` are the kinds around it, `foreach` the loops' names."""
+    """Check the actions of a scope; `around` are the types of the scopes around it, `foreach` the loops' names."""
     if len(around) > DEEPEST:
         raise WorkflowError(f"actions nested {len(around)} deep; {DEEPEST} is the limit")
     for name, action in actions.items():
         if name in seen:
             raise WorkflowError(f"two actions are named {name}")
         seen[name] = foreach
-        kind = action["type"].lower()
-        if kind == "terminate" and _LOOPS & set(around):
+        action_type = action["type"].lower()
+        if action_type == "terminate" and _LOOPS & set(around):
             raise WorkflowError(f"{name}: Terminate cannot stand in a loop")
-        if kind == "initializevariable" and around:
+        if action_type == "initializevariable" and around:
             raise WorkflowError(f"{name}: a variable is initialized outside of every scope")
-        _check_limits(name, action, kind)
-        inside = (*foreach, name) if kind == "foreach" else foreach
+        _check_limits(name, action, action_type)
+        inside = (*foreach, name) if action_type == "foreach" else foreach
         for inner in inner_actions(action):
-            _check_scope(inner, (*around, kind), inside, seen)
+            _check_scope(inner, (*around, action_type), inside, seen)
 
 
-def _check_limits(name: str, action: Json, kind: str) -> None:
+def _check_limits(name: str, action: Json, action_type: str) -> None:
     limit = action.get("limit", {})
-    if kind == "until" and limit.get("count", 60) not in _COUNT:
+    if action_type == "until" and limit.get("count", 60) not in _COUNT:
         raise WorkflowError(f"{name}: a loop goes round 1 to 5000 times")
     if "timeout" in limit:
         seconds_of(limit["timeout"])

@@ -15,7 +15,7 @@ class Variables:
 
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
-        self._kinds: dict[str, str] = {}
+        self._types: dict[str, str] = {}
         self._side_by_side = 0
 
     def read(self, name: str) -> Any:
@@ -24,11 +24,11 @@ class Variables:
             raise WorkflowError(f"variable {name} was never initialized")
         return self.values[name]
 
-    def initialize(self, name: str, kind: str, held: Any) -> None:
+    def initialize(self, name: str, type_name: str, held: Any) -> None:
         """Make a variable; a name is made once."""
         if name in self.values:
             raise WorkflowError(f"variable {name} is initialized twice")
-        self._kinds[name] = kind.lower()
+        self._types[name] = type_name.lower()
         self._assign(name, held)
 
     def set(self, name: str, held: Any, inputs: Json) -> None:
@@ -42,7 +42,7 @@ class Variables:
 
     def append(self, name: str, held: Any) -> None:
         """Append to an array variable."""
-        if self._kinds.get(name) != "array":
+        if self._types.get(name) != "array":
             raise WorkflowError(f"{name} is no array variable")
         self.values[name] = [*self.values[name], held]
 
@@ -58,8 +58,8 @@ class Variables:
             self.values = race.settled()
 
     def _assign(self, name: str, held: Any) -> None:
-        if not check_type(held, self._kinds[name]):
-            raise ExpressionError(f"variable {name} takes {self._kinds[name]}, not {held!r}")
+        if not check_type(held, self._types[name]):
+            raise ExpressionError(f"variable {name} takes {self._types[name]}, not {held!r}")
         self.values[name] = held
 
 

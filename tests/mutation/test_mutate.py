@@ -13,7 +13,7 @@ def first(numbers: list[int | None], /) -> bool:
     return not numbers[0] and 1 < len(numbers) <= 9 or min(numbers) is not None
 
 
-class Kind:
+class Sample:
     flag = True
 
     def second(self, text):
@@ -21,7 +21,7 @@ class Kind:
 '''
 
 
-def test_every_kind_of_change_is_made() -> None:
+def test_every_type_of_change_is_made() -> None:
     """Comparisons, `and`, `or`, `not`, numbers, flags, signs and functions; never text or types."""
     found = {(each.where, each.change) for each in mutants(SAMPLE)}
     either = "not numbers[0] and 1 < len(numbers) <= 9 or min(numbers) is not None"
@@ -47,11 +47,11 @@ def test_every_kind_of_change_is_made() -> None:
         ("first", "1 < len(numbers) <= 9 -> 1 < len(numbers) <= 8"),
         ("first", "min(numbers) is not None -> min(numbers) is None"),
         ("first", "min(numbers) -> max(numbers)"),
-        ("Kind", "flag = True -> flag = False"),
-        ("Kind.second", "text in 'abc' -> text not in 'abc'"),
-        ("Kind.second", "any(text) -> all(text)"),
-        ("Kind.second", "text + 'x' == 'x' -> text + 'x' != 'x'"),
-        ("Kind.second", "text + 'x' -> text - 'x'"),
+        ("Sample", "flag = True -> flag = False"),
+        ("Sample.second", "text in 'abc' -> text not in 'abc'"),
+        ("Sample.second", "any(text) -> all(text)"),
+        ("Sample.second", "text + 'x' == 'x' -> text + 'x' != 'x'"),
+        ("Sample.second", "text + 'x' -> text - 'x'"),
     }
 
 

@@ -52,8 +52,10 @@ class RecordedArm(ArmReader):
         del api_version, query
         self.calls.append(path)
         self._require(path)
-        kind = path.removeprefix(f"{SUBSCRIPTION}/providers/Microsoft.Network/")
-        return iter({"bastionHosts": self.hosts, "virtualNetworks": self.networks.values()}[kind])
+        resource_type = path.removeprefix(f"{SUBSCRIPTION}/providers/Microsoft.Network/")
+        return iter(
+            {"bastionHosts": self.hosts, "virtualNetworks": self.networks.values()}[resource_type]
+        )
 
     def add_spoke(self, **peering: object) -> None:
         """Add a network that is peered with the recorded one."""
@@ -134,28 +136,28 @@ def test_what_may_not_be_read_is_told_with_its_action() -> None:
     arm = RecordedArm()
     arm.add_spoke()
     arm.forbidden = {key_of(VNET)}
-    reach = ArmBastions(arm).reach((SPOKE,))
-    assert reach.hosts == ()
-    assert "Microsoft.Network/virtualNetworks/read" in reach.unreadable
+    answer = ArmBastions(arm).reach((SPOKE,))
+    assert answer.hosts == ()
+    assert "Microsoft.Network/virtualNetworks/read" in answer.unreadable
     arm.forbidden = {key_of(SPOKE)}
     assert SPOKE in ArmBastions(arm).reach((SPOKE,)).unreadable
     arm.forbidden = {key_of(f"{SUBSCRIPTION}/providers/Microsoft.Network/bastionHosts")}
-    reach = ArmBastions(arm).reach((VNET,))
-    assert "Microsoft.Network/bastionHosts/read" in reach.unreadable
+    answer = ArmBastions(arm).reach((VNET,))
+    assert "Microsoft.Network/bastionHosts/read" in answer.unreadable
 
 
-def test_many_networks_take_one_list_of_each_kind() -> None:
+def test_many_networks_take_one_list_of_each_type() -> None:
     """Networks and hosts are listed once for a subscription; no listed network is read again."""
     arm = RecordedArm()
     arm.add_spoke()
     found = ArmBastions(arm).reach_each((SPOKE, VNET.upper()))
-    assert {key: [host.name for host in reach.hosts] for key, reach in found.items()} == {
+    assert {key: [host.name for host in answer.hosts] for key, answer in found.items()} == {
         key_of(SPOKE): [name_of(arm.hosts[0]["id"])],
         key_of(VNET): [name_of(arm.hosts[0]["id"])],
     }
     assert sorted(arm.calls) == [
-        f"{SUBSCRIPTION}/providers/Microsoft.Network/{kind}"
-        for kind in ("bastionHosts", "virtualNetworks")
+        f"{SUBSCRIPTION}/providers/Microsoft.Network/{resource_type}"
+        for resource_type in ("bastionHosts", "virtualNetworks")
     ]
 
 

@@ -12,7 +12,7 @@ from shared.domain.errors import (
 )
 from shared.domain.model import AccessRequest, Principal
 from shared.firewalls.nsg.model import Access
-from shared.store.audit import Fact
+from shared.store.audit import AuditEvent
 from shared.use_cases.policies import apply as protection
 from shared.use_cases.requests import decide as approval
 from shared.use_cases.requests.decide import Caller
@@ -77,10 +77,10 @@ def extend(
     return approval.extend_access(world.services, request.id, Caller(who), duration=duration)
 
 
-def facts(world: World, *operations: str) -> list[Fact]:
+def events(world: World, *operations: str) -> list[AuditEvent]:
     """Read what is on record."""
-    found = [fact for _, fact in world.services.activity.on(world.clock())]
-    return [fact for fact in found if not operations or fact.operation in operations]
+    found = [event for _, event in world.services.activity.on(world.clock())]
+    return [event for event in found if not operations or event.operation in operations]
 
 
 def is_open(world: World) -> bool:

@@ -68,7 +68,7 @@ class BreakingWorld(World):
         ]
 
     def garble(self, subject: str) -> None:
-        """Make the victim's rows of a kind undecodable, those that exist."""
+        """Make the victim's rows of a type undecodable, those that exist."""
         table, chooses = ROWS[subject]
         rows = getattr(self.tables, table).rows
         for place, row in list(rows.items()):
@@ -76,7 +76,7 @@ class BreakingWorld(World):
                 rows[place] = Row(row.partition, row.key, GARBAGE, row.version)
 
     def break_rows(self, subject: str, methods: str, error: Callable[[], Exception]) -> None:
-        """Let every read, or every write, of the victim's rows of a kind fail."""
+        """Let every read, or every write, of the victim's rows of a type fail."""
         name, chooses = ROWS[subject]
         table: MemoryTable = getattr(self.tables, name)
         for method in methods.split():

@@ -1,4 +1,4 @@
-"""Firewalls and rows of every kind, for the properties of `wanted` and `plan`."""
+"""Firewalls and rows of every type, for the properties of `wanted` and `plan`."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -72,7 +72,7 @@ def foreign_rules(draw: st.DrawFn) -> SecurityRule:
 
 @st.composite
 def protections(draw: st.DrawFn) -> Protection:
-    """Make the protection of a VM, sometimes with another VM's address, sometimes lifted."""
+    """Make the protection of a VM, sometimes with another VM's address, sometimes removed."""
     vm = draw(st.sampled_from((WEB, DB, API, WEB.upper())))
     own = ADDRESSES.get(vm, ADDRESSES[WEB])
     listed = draw(st.lists(st.sampled_from(own), min_size=1, max_size=3, unique=True))

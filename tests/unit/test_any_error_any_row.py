@@ -1,4 +1,4 @@
-"""Whatever fails about one row, every access closes on time; tests/faults tries every error."""
+"""With any failure of one row, every access closes on time; tests/faults tries every error."""
 
 from collections.abc import Callable
 from datetime import timedelta

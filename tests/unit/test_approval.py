@@ -1,4 +1,4 @@
-"""Who may decide on a request, and what their decision does."""
+"""Votes on a request: the people who may vote, and the effect of a vote."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -187,7 +187,7 @@ def test_one_refusal_ends_it() -> None:
 
 
 def test_a_decision_cannot_be_taken_back() -> None:
-    """Who agreed cannot refuse and the other way round, before it is decided or after."""
+    """An approver cannot change a vote, before the decision or after it."""
     first = vote(waiting(2), yes(BOB), START)
     with pytest.raises(ConflictError, match="already decided otherwise") as raised:
         vote(first, no(BOB), START)
@@ -229,7 +229,7 @@ def test_enough_approvals_give_the_longer_end() -> None:
     assert second.extended == (Extended(LONGER, START + MINUTE),)
 
 
-def test_a_refused_or_forgotten_extension_leaves_the_end_as_it_was() -> None:
+def test_a_refused_or_undecided_extension_leaves_the_end_as_it_was() -> None:
     """The access goes on to its first end."""
     for after in (
         vote(extending(2, yes(CAROL)), no(BOB), START),

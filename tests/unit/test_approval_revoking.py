@@ -20,8 +20,8 @@ from tests.unit.approving import (
     RELAY,
     code_of,
     decide,
+    events,
     extend,
-    facts,
     is_open,
     opened,
     world,
@@ -42,7 +42,7 @@ def test_one_s_own_is_one_s_own(world: World) -> None:
 
 
 def test_naming_another_vm_shows_nothing_of_a_request(world: World) -> None:
-    """Who may not end it is refused before anything is looked for in it."""
+    """A caller without the right to end it is refused before the request is searched."""
     request = opened(world)
     with pytest.raises(NotPermittedError):
         approval.revoke(world.services, request.id, Caller(BOB), vm_id=vm_id("other"))
@@ -52,7 +52,7 @@ def test_naming_another_vm_shows_nothing_of_a_request(world: World) -> None:
 
 
 def test_revoke_all_ends_all_or_nothing() -> None:
-    """Who may not end everything on a VM ends nothing there, not even their own."""
+    """A caller without the right to end every access on a VM ends none there."""
     world = World(workers=one_by_one)
     world.protect(WEB, DB)
     mine, theirs, elsewhere = world.ask(), world.ask(who=BOB), world.ask(DB)
@@ -98,13 +98,13 @@ def test_revoking_goes_on_record_with_who_carried_it(world: World) -> None:
     """The person who ended it, not the app, and not the one who asked."""
     request = opened(world)
     approval.revoke(world.services, request.id, Caller(ADMIN, RELAY), reason="enough")
-    (fact,) = facts(world, "revoked")
-    assert (fact.principal, fact.relayed_by) == (ADMIN.key, RELAY.key)
-    assert (fact.on_behalf_of, fact.policy_id) == (ALICE.key, POLICY)
+    (event,) = events(world, "revoked")
+    assert (event.principal, event.relayed_by) == (ADMIN.key, RELAY.key)
+    assert (event.on_behalf_of, event.policy_id) == (ALICE.key, POLICY)
 
 
 def test_an_unknown_request_is_not_found(world: World) -> None:
-    """Whatever is to be done with it."""
+    """Each operation on an unknown request returns not found."""
     ghost = replace(world.ask(), id="x-y")
     for work in (
         lambda: decide(world, ghost, APPROVER),

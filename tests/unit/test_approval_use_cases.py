@@ -25,8 +25,8 @@ from tests.unit.approving import (
     asking,
     code_of,
     decide,
+    events,
     extend,
-    facts,
     is_open,
     opened,
     world,
@@ -45,8 +45,8 @@ def test_nothing_opens_before_an_approver_agrees(world: World) -> None:
     decide(world, request, APPROVER)
     world.work()
     assert world.status(request.id) is Status.INITIATED
-    (fact,) = facts(world, "approved")
-    assert (fact.principal, fact.on_behalf_of, fact.reason) == (APPROVER.key, ALICE.key, "said")
+    (event,) = events(world, "approved")
+    assert (event.principal, event.on_behalf_of, event.reason) == (APPROVER.key, ALICE.key, "said")
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_who_asked_has_no_hand_in_it(world: World, who: Principal, by: Principal
 
 
 def test_a_relay_s_requestor_is_the_person(world: World) -> None:
-    """Who the access is for cannot agree, whichever app asked; the same app may carry both sides."""
+    """The requestor cannot agree, whichever app asked; the same app may carry both sides."""
     request = world.ask()
     services = world.services
     services.requests.change(request.id, lambda held: replace(held, relayed_by=RELAY))
@@ -76,7 +76,7 @@ def test_a_relay_s_requestor_is_the_person(world: World) -> None:
     decided = decide(world, request, APPROVER, by=RELAY)
     assert decided.approval is not None
     assert decided.approval.votes[0].relayed_by == RELAY
-    assert facts(world, "approved")[0].relayed_by == RELAY.key
+    assert events(world, "approved")[0].relayed_by == RELAY.key
 
 
 def test_a_person_carries_one_side_only(world: World) -> None:
@@ -140,7 +140,7 @@ def test_a_denial_says_why(world: World) -> None:
     assert denied.ports[0].closing.message == "said (by carol@x)"
     world.pass_time(2)
     assert world.services.requests.live(requestor=ALICE.key) == []
-    assert {f.operation for f in facts(world)} >= {"requested", "denied", "ended"}
+    assert {f.operation for f in events(world)} >= {"requested", "denied", "ended"}
 
 
 def test_silence_is_a_denial(world: World) -> None:
@@ -164,7 +164,7 @@ def test_a_longer_end_waits_for_people(world: World) -> None:
     after = world.request(request.id)
     assert after.ports[0].end_at == world.clock() + 60 * MINUTE
     assert (after.extension, len(after.decided), len(after.extended)) == (None, 1, 1)
-    told = [f.operation for f in facts(world) if "xten" in f.operation or "appro" in f.operation]
+    told = [f.operation for f in events(world) if "xten" in f.operation or "appro" in f.operation]
     assert sorted(told) == ["approved", "approved", "extended", "extensionRequested"]
 
 
@@ -173,11 +173,11 @@ def test_a_longer_end_that_is_denied_or_missed_is_on_record(world: World) -> Non
     request = opened(world, minutes=170)
     extend(world, request, 175)
     decide(world, request, APPROVER, yes=False)
-    assert [f.reason for f in facts(world, "denied")] == ["said"]
+    assert [f.reason for f in events(world, "denied")] == ["said"]
     world.clock.advance(1)
     extend(world, request, 178)
     world.pass_time(62)
-    assert len(facts(world, "extensionTimedOut")) == 1
+    assert len(events(world, "extensionTimedOut")) == 1
     assert world.request(request.id).extension is None
     assert world.status(request.id) is Status.INITIATED
 
@@ -206,7 +206,7 @@ def test_one_end_waits_at_a_time(world: World) -> None:
 def test_a_longer_end_is_checked_again_when_it_is_agreed_to(
     world: World, lost: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What stood behind it may be gone since it was asked for."""
+    """The policy or permission behind it may be gone since the request."""
     request = opened(world)
     extend(world, request, 60)
     if lost == "permission":

@@ -143,7 +143,7 @@ def _is_text(part: str) -> bool:
 
 
 def test_the_names_of_our_rules() -> None:
-    """What stands on firewalls now must be found again after an upgrade, so names never change."""
+    """Rules on firewalls must be found again after an upgrade, so names never change."""
     allow = "SecurityCenter-JITRule-test1-00F415E1495BFD6721AFCB704AFA5AB1"
     deny = "SecurityCenter-JITRule_test1_FBF67F6ABED33DBB3E7C971F7FD23013"
     assert NAMES.allow("id1", WEB, 22, 4) == allow
@@ -211,7 +211,7 @@ def test_a_foreign_name_is_never_taken_as_ours(name: str) -> None:
     [
         "",
         "SSH",
-        f"SecurityCenter-JITRule_{HASH}",  # Defender's own, both kinds
+        f"SecurityCenter-JITRule_{HASH}",  # Defender's own, both types
         f"SecurityCenter-JITRule-1862451-{HASH}",
         f"SecurityCenter-JITRule-test2-{HASH}",
         f"SecurityCenter-JITRule-atest1-{HASH}",

@@ -13,7 +13,7 @@ from jit_access.audit.record import Finding, read_record
 from shared.domain import audit_chain
 from shared.domain.audit_chain import MAX_EVENT
 from shared.domain.model import Principal
-from shared.store.audit import Fact
+from shared.store.audit import AuditEvent
 from shared.use_cases.reports.activity import Asked, read_activity
 from tests.audit_files import MemoryBlobs, run_export
 from tests.unit.test_audit_export import exporting_world, record_event
@@ -38,7 +38,7 @@ def shown(world: World) -> list[dict[str, Any]]:
     now = world.clock()
     asked = Asked(now - 24 * HOUR, now + HOUR, top=1000)
     page = read_activity(world.services, READER, asked)
-    return [activity_line(fact) for fact in page.facts]
+    return [activity_line(event) for event in page.events]
 
 
 def compared(
@@ -110,7 +110,7 @@ def test_an_event_too_long_for_the_record_is_found_by_its_time() -> None:
     """Of such an event the file has a hash, so it is neither missing nor superfluous."""
     world, blobs = exporting_world(), MemoryBlobs()
     at = world.clock() + timedelta(microseconds=1234)
-    world.services.activity.record(Fact("long", at, "policyChanged", changes="x" * MAX_EVENT))
+    world.services.activity.record(AuditEvent("long", at, "policyChanged", changes="x" * MAX_EVENT))
     run_export(world, blobs)
     events = shown(world)
     assert len(events) == 1

@@ -9,7 +9,7 @@ import pytest
 from shared.domain.audit_chain import MAX_EVENT, StoredEvent, content_of, event_lines
 from shared.domain.audit_chain import Link as ChainLink
 from shared.ports import OutsideError, Row, RowChangedError
-from shared.store.audit import Fact
+from shared.store.audit import AuditEvent
 from shared.store.audit_export import EXPORTED, PARTITION, ExportState
 from shared.store.codec import text_of
 from shared.use_cases.timers import export_audit as exporting
@@ -33,7 +33,7 @@ def exporting_world() -> World:
 def record_event(world: World, name: str, **values: Any) -> None:
     """Put an audit event on record."""
     world.services.activity.record(
-        Fact(name, values.pop("at", world.clock()), "requested", **values)
+        AuditEvent(name, values.pop("at", world.clock()), "requested", **values)
     )
 
 
@@ -92,8 +92,8 @@ def test_every_event_of_an_access_is_exported_once_and_chained() -> None:
 def test_policy_changes_and_refusals_are_exported() -> None:
     """The record holds what administrators changed and what was refused."""
     world, blobs = exporting_world(), MemoryBlobs()
-    world.services.activity.record(Fact("p", world.clock(), "policyChanged", changes="ports"))
-    world.services.activity.record(Fact("r", world.clock(), "refused", reason="no right"))
+    world.services.activity.record(AuditEvent("p", world.clock(), "policyChanged", changes="ports"))
+    world.services.activity.record(AuditEvent("r", world.clock(), "refused", reason="no right"))
     run_export(world, blobs)
 
     assert set(names(verified(world, blobs))) == {"p", "r"}
@@ -118,7 +118,9 @@ def test_days_without_events_have_files_and_anchors() -> None:
     assert [name[6:16] for name in sorted(blobs.files)] == [
         f"2026-11-{n}" for n in (22, 23, 24, 25)
     ]
-    anchors = [facts for name, facts in world.telemetry.events if name == "jit.audit.anchored"]
+    anchors = [
+        attributes for name, attributes in world.telemetry.events if name == "jit.audit.anchored"
+    ]
     heads = [(anchor["sequence"], anchor["head"]) for anchor in anchors]
     assert len(heads) == 4
     assert check_heads(verified(world, blobs), heads) == []  # type: ignore[arg-type]
@@ -181,7 +183,11 @@ def test_events_wait_for_storage_that_is_away_and_arrive_in_order() -> None:
         record_event(world, f"e{number:02d}")
         hours_later(world, 1 / 12)
         assert run_export(world, blobs) == 0
-    faults = [facts for name, facts in world.telemetry.events if name == "jit.audit.export.failed"]
+    faults = [
+        attributes
+        for name, attributes in world.telemetry.events
+        if name == "jit.audit.export.failed"
+    ]
     assert faults[-1]["waiting_seconds"] == pytest.approx(3600)
 
     blobs.is_away = False
@@ -252,7 +258,7 @@ def test_many_events_go_in_few_appends() -> None:
 
 
 def test_a_run_ends_with_its_time() -> None:
-    """What one run cannot do within its time is left to the next, days included."""
+    """Work that one run cannot finish in time is left to the next, days included."""
     world, blobs = exporting_world(), MemoryBlobs()
     export = export_of(world, blobs)
 
@@ -340,10 +346,12 @@ def test_a_failure_is_reported_although_nothing_can_be_read() -> None:
 
     export = export_of(world, blobs)
     assert export_audit(AuditExport(Away(), blobs, export.telemetry, world.clock, "test1")) == 0  # type: ignore[arg-type]
-    (facts,) = [
-        facts for name, facts in world.telemetry.events if name == "jit.audit.export.failed"
+    (attributes,) = [
+        attributes
+        for name, attributes in world.telemetry.events
+        if name == "jit.audit.export.failed"
     ]
-    assert facts["waiting_seconds"] is None
+    assert attributes["waiting_seconds"] is None
 
 
 def test_retention_keeps_the_days_of_events_that_wait_for_export() -> None:

@@ -196,7 +196,7 @@ def test_an_event_that_may_be_on_its_way_is_no_finding() -> None:
 
 
 def test_events_that_retention_deleted_are_no_finding() -> None:
-    """What the app deletes after its days is missing in the table alone, and that is right."""
+    """Events purged after their retention are missing in the table alone, which is right."""
     world, blobs = exported()
     hours_later(world, 24 * 40)
     world.tables.activity.rows.clear()

@@ -137,7 +137,7 @@ OWN: dict[str, Call] = {
         w.services, STRANGER, Action.READ, POLICY
     ),
     "reports.activity.read_activity": lambda w, _: (
-        activity.read_activity(w.services, STRANGER, _all_activity(w)).facts
+        activity.read_activity(w.services, STRANGER, _all_activity(w)).events
     ),
     "reports.me.describe_caller": lambda w, _: (
         me.describe_caller(w.services, STRANGER, [POLICY]).held[0].actions

@@ -40,7 +40,7 @@ def test_a_translation_opens_for_its_sources() -> None:
 
 
 def test_an_earlier_translation_takes_packets_of_the_same_entry() -> None:
-    """What another rule translates first never reaches the VM by the later one."""
+    """Packets that another rule translates first never reach the VM by the later one."""
     elsewhere = dnat("203.0.113.0/25", "2000-3000", to_address="10.9.9.9")
     assert sources(elsewhere, dnat()) == [("203.0.113.128/25",)]
     assert sources(dnat(), elsewhere) == [("203.0.113.0/24",)]

@@ -72,10 +72,10 @@ def test_after_a_close_the_requestor_s_sessions_on_the_vm_are_disconnected() -> 
 
     assert host.asked == [("s1",)]
     assert [each.id for each in host.live] == ["s2", "s3"]
-    (fact,) = recorded(app, _ENDED)
-    assert (fact.request_id, fact.vm_id, fact.port) == (request.id, WEB, 22)
-    assert fact.reason == "session s1 of own"
-    assert (fact.principal, fact.policy_id) == (ALICE.key, request.policy_id)
+    (event,) = recorded(app, _ENDED)
+    assert (event.request_id, event.vm_id, event.port) == (request.id, WEB, 22)
+    assert event.reason == "session s1 of own"
+    assert (event.principal, event.policy_id) == (ALICE.key, request.policy_id)
     assert recorded(app, _KEPT) == []
     assert app.telemetry.named("jit.bastion.sessions.disconnected")[0]["sessions"] == 1
     assert noted(app) == 0
@@ -150,8 +150,8 @@ def test_a_session_without_a_certain_owner_is_left_and_said_so() -> None:
     assert run(app, host) == 1
 
     assert host.asked == []
-    (fact,) = recorded(app, _KEPT)
-    assert fact.reason == "own: sessions whose user name does not name one person: 2"
+    (event,) = recorded(app, _KEPT)
+    assert event.reason == "own: sessions whose user name does not name one person: 2"
     assert app.telemetry.named("jit.bastion.sessions.kept")[0]["host"] == HOST_ID
     assert noted(app) == 0
 
@@ -209,14 +209,14 @@ def test_a_host_that_fails_is_asked_a_few_times_and_then_given_up() -> None:
 
 
 def test_a_session_that_survives_is_never_recorded_as_disconnected() -> None:
-    """What the host still lists has not ended, whatever it answered."""
+    """A session that the host still lists has not ended, whatever its answer."""
     app = world()
     closed(app)
     host = MemorySessions(session("s1"), session("s2"))
     host.immortal = {"s2"}
     run(app, host, times=6)
     assert host.asked == [("s1", "s2"), *[("s2",)] * 4]
-    assert [fact.reason for fact in recorded(app, _ENDED)] == ["session s1 of own"]
+    assert [event.reason for event in recorded(app, _ENDED)] == ["session s1 of own"]
     assert "given up" in recorded(app, _KEPT)[0].reason
 
 

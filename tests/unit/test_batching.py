@@ -1,12 +1,13 @@
 """Concurrent openings are batched into few writes; a single one is written at once."""
 
 from datetime import timedelta
+from unittest.mock import Mock
 
 import pytest
 
 from shared.domain.ids import row_key
 from shared.domain.model import Status
-from shared.ports import Row
+from shared.ports import OutsideError, Row
 from shared.use_cases.firewalls.converge import Outcome, converge
 from shared.use_cases.requests.decide import Caller, revoke
 from shared.use_cases.requests.open import open_access
@@ -86,7 +87,7 @@ def test_an_opening_half_a_minute_later_is_not_batched(world: BatchWorld) -> Non
     assert world.opened() == [True, True, True]
 
 
-@pytest.mark.parametrize(("others", "seconds"), [(1, 1), (23, 1), (24, 10), (600, 10)])
+@pytest.mark.parametrize(("others", "seconds"), [(1, 1), (63, 1), (64, 10), (600, 10)])
 def test_the_more_requests_are_queued_the_longer_a_batch_waits(
     world: BatchWorld, others: int, seconds: int
 ) -> None:
@@ -98,6 +99,37 @@ def test_the_more_requests_are_queued_the_longer_a_batch_waits(
     world.clock.advance(seconds)
     world.work()
     assert world.opened() == [True, True]
+
+
+def test_the_last_requests_of_a_burst_end_its_batch(world: BatchWorld) -> None:
+    """Five seconds after the last write, one that finds hardly any other queued opens them all."""
+    world.arrive(others=100)
+    before = world.writes()
+    world.clock.advance(4.9)
+    world.arrive()
+    assert world.opened() == [True, False, False]
+    world.clock.advance(0.1)
+    world.arrive(others=4)
+    assert world.opened() == [True, False, False, False]
+    world.arrive(others=3)
+    assert all(world.opened())
+    assert world.writes() - before == 1
+
+
+def test_without_a_count_the_message_of_a_batch_opens_it(
+    world: BatchWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A queue that cannot be counted keeps no one from being opened, and ends no batch early."""
+    world.arrive(others=100)
+    world.clock.advance(6)
+    with monkeypatch.context() as broken:
+        broken.setattr(world.queues, "requested", Mock(side_effect=OutsideError("away")))
+        world.arrive()
+    assert world.opened() == [True, False, False]
+    assert world.telemetry.named("jit.queue.uncounted")
+    world.clock.advance(4)
+    world.work()
+    assert all(world.opened())
 
 
 def test_a_batch_is_opened_by_one_write(world: BatchWorld) -> None:
@@ -137,7 +169,7 @@ def test_a_batch_whose_message_is_late_waits_no_longer(world: BatchWorld) -> Non
 
 
 def test_a_converge_goes_on_until_openings_are_batched(world: BatchWorld) -> None:
-    """What was recorded during a write is deferred as well; that write stands."""
+    """Openings recorded during a write are deferred as well; that write stands."""
     late = []
 
     def meanwhile(*_: object) -> None:

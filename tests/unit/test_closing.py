@@ -137,7 +137,7 @@ def test_a_request_lost_during_a_decision_is_not_found(what: str) -> None:
     assert world.tables.requests.rows == before
 
 
-def test_a_firewall_that_a_vm_has_left_holds_nothing_for_it_and_is_purgeable(world: World) -> None:
+def test_a_firewall_that_a_vm_has_left_holds_nothing_for_it_and_is_dropped(world: World) -> None:
     """The deny on the group that no longer stands in front of it goes, and so does the note."""
     world.machines.add(WEB, Attachment(NSG_SUBNET, ("10.0.0.4",)))
     protection.apply_policy(world.services, POLICY)
@@ -163,7 +163,7 @@ def test_what_a_new_firewall_blocks_is_no_longer_called_open(world: World) -> No
 
 
 def test_a_firewall_that_refuses_without_blaming_a_rule_is_tried_for_ever(world: World) -> None:
-    """Nothing is taken for closed, nothing forgotten; the first sweep that may write closes."""
+    """No grant counts as closed or is dropped; the first sweep that may write closes."""
     request = world.ask(DB, minutes=5)
 
     def refuse(_snapshot: Snapshot, _plan: Plan) -> None:
@@ -308,7 +308,7 @@ def test_what_is_closed_between_the_look_and_the_proof_is_not_noted_as_open(worl
 
 
 def test_what_was_proven_while_its_row_changed_is_proven_again(world: World) -> None:
-    """The mark was not written; the next look writes it, and the fact is recorded once."""
+    """The mark was not written; the next look writes it, and the event is recorded once."""
     lost = overtake(world.tables.firewalls, "grant|")
     request = world.ask(DB)
     assert lost() == 1

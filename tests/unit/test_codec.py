@@ -156,7 +156,7 @@ values = st.one_of(
 
 @given(values)
 def test_a_value_survives_its_row(value: AccessRequest | Policy | Grant | Protection) -> None:
-    """What is read is what was written, of every kind that is kept."""
+    """A value is read as it was written, for every stored type."""
     assert unpack(type(value), pack(value)) == value
 
 
@@ -190,7 +190,7 @@ def test_more_than_ten_columns_are_in_order() -> None:
 
 
 def test_defaults_are_not_written() -> None:
-    """What says nothing takes no room; what differs from its default is there."""
+    """A default value takes no room; what differs from its default is there."""
     written = json.loads(str(pack(ALICE)["doc"]))
     assert written == {
         "tenant": "tenant",
@@ -285,11 +285,11 @@ WRONG: list[tuple[type, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "text"), WRONG)
-def test_what_is_not_such_a_value_is_unreadable(kind: type, text: str) -> None:
+@pytest.mark.parametrize(("value_type", "text"), WRONG)
+def test_what_is_not_such_a_value_is_unreadable(value_type: type, text: str) -> None:
     """A torn, forged or foreign row is an error with a name, and never half a value."""
-    with pytest.raises(UnreadableRowError, match=f"^not a {kind.__name__}: "):
-        unpack(kind, {"doc": text})
+    with pytest.raises(UnreadableRowError, match=f"^not a {value_type.__name__}: "):
+        unpack(value_type, {"doc": text})
 
 
 def test_a_row_without_columns_is_unreadable() -> None:
@@ -306,3 +306,18 @@ def test_an_instant_without_an_offset_is_told() -> None:
     """The text does not say which hour is meant."""
     with pytest.raises(UnreadableRowError, match="'2026-11-22T14:00:00' names no offset"):
         unpack(Closing, {"doc": '{"reason":"Expired","at":"2026-11-22T14:00:00"}'})
+
+
+def test_rows_with_the_same_text_share_one_value() -> None:
+    """A burst reads the rows of a firewall for each request, and decodes each row once."""
+    columns = pack(protection())
+    first, again = unpack(Protection, columns), unpack(Protection, dict(columns))
+    assert first is again
+    assert unpack(Protection, pack(replace(first, ports=(1,)))).ports == (1,)
+
+
+def test_a_row_that_cannot_be_decoded_fails_each_time() -> None:
+    """No failure is kept, and none is taken for a value."""
+    for _ in range(2):
+        with pytest.raises(UnreadableRowError):
+            unpack(Protection, {"doc": "[]"})

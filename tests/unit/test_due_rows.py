@@ -1,4 +1,4 @@
-"""One due row for each subject and minute, and only new facts recorded."""
+"""One due row for each subject and minute, and only new events recorded."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -13,7 +13,7 @@ from shared.use_cases.requests import decide as approval
 from shared.use_cases.requests.decide import Caller
 from tests.fakes import START, Clock, MemoryTable, MemoryTelemetry
 from tests.samples import MINUTE
-from tests.unit.approving import APPROVER, asking, decide, extend, facts
+from tests.unit.approving import APPROVER, asking, decide, events, extend
 from tests.world import ALICE, BOB, DB, NSG_NIC, NSG_SUBNET, WEB, World
 
 SECOND = timedelta(seconds=1)
@@ -21,7 +21,7 @@ TICK = timedelta(microseconds=1)
 
 
 def subjects(world: World) -> list[tuple[datetime, str, str]]:
-    """Return the slot, kind and subject of every due row."""
+    """Return the slot, type and subject of every due row."""
     far = world.clock() + timedelta(days=9)
     return sorted(
         (due.slot or due.at, due.kind, due.subject) for due in world.services.due.until(far)
@@ -76,7 +76,7 @@ def test_finding_9_119_extensions_leave_a_few_due_rows(world: World) -> None:
     assert not inserts
     world.pass_time(30)
     assert not is_open(world)
-    assert len(facts(world, "extended")) == 119
+    assert len(events(world, "extended")) == 119
 
 
 def test_finding_9_ends_moved_minute_by_minute_leave_no_rows_behind(world: World) -> None:
@@ -103,7 +103,7 @@ def test_finding_9_ends_moved_minute_by_minute_leave_no_rows_behind(world: World
 
 
 def test_an_extension_records_what_is_new_only(world: World) -> None:
-    """One fact for each, however many came before it."""
+    """One event for each, however many came before it."""
     request = world.ask(WEB, minutes=10)
     for _ in range(5):
         world.clock.advance(1)
@@ -115,7 +115,7 @@ def test_an_extension_records_what_is_new_only(world: World) -> None:
     assert len(inserts) == 2
 
 
-def test_a_fact_whose_writer_stopped_is_recorded_by_the_sweep(
+def test_an_event_whose_writer_stopped_is_recorded_by_the_sweep(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The due row of the change leads there, also where the sweep was silent for an hour."""
@@ -125,9 +125,9 @@ def test_a_fact_whose_writer_stopped_is_recorded_by_the_sweep(
         extend(world, request, 120)
     monkeypatch.undo()
     world.clock.advance(3600)
-    assert not facts(world, "extended")
+    assert not events(world, "extended")
     world.sweep()
-    assert len(facts(world, "extended")) == 1
+    assert len(events(world, "extended")) == 1
 
 
 def _stop(*_: object) -> None:
@@ -148,7 +148,7 @@ def _stop(*_: object) -> None:
     ],
 )
 def test_a_moment_belongs_to_the_minute_that_ends_with_it(at: datetime, slot: datetime) -> None:
-    """What is looked at by then has passed."""
+    """A subject that is handled by then has passed."""
     assert slot_of(at) == slot
 
 
@@ -163,7 +163,7 @@ Rows = tuple[DueRows, Clock, MemoryTable]
 
 
 def test_one_subject_has_one_row_for_a_minute(due: Rows) -> None:
-    """Repeats fold, whatever their second; other subjects, kinds and minutes have their own."""
+    """Repeats fold, whatever their second; other subjects, types and minutes have their own."""
     rows, _, table = due
     for n in range(1, 61):
         rows.add(START + n * SECOND, "firewall", NSG_NIC if n % 2 else NSG_NIC.upper(), since=START)

@@ -103,19 +103,19 @@ def test_a_ledger_s_tags_hold_a_rule_exactly(rule: Rule) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "source"),
+    ("source_type", "source"),
     [(CIDR4, "10.0.0.0/8"), (CIDR6, "2001:db8::/64"), (PREFIX_LIST, "pl-0a1")],
 )
-def test_each_kind_of_source_is_held(kind: str, source: str) -> None:
+def test_each_type_of_source_is_held(source_type: str, source: str) -> None:
     """IPv4, IPv6 and prefix lists come back as they were, from memory and ledger."""
-    held = Held(Rule("tcp", 1, 2, kind, source, "-", (("a", ""),), "sgr-1"))
+    held = Held(Rule("tcp", 1, 2, source_type, source, "-", (("a", ""),), "sgr-1"))
     group = Group("sg-1", "ledger", "vpc-1", "1", tuple(ledger_tags(held).items()))
     assert read_ledger(group) == read_memory(write_memory({"sgr-1": held})) == {"sgr-1": held}
 
 
 @pytest.mark.parametrize("memory", ["", "{", "[1]", '[{"id": "x"}]'])
 def test_a_damaged_memory_holds_nothing(memory: str) -> None:
-    """What cannot be read is left to the ledger."""
+    """Unreadable memory is left to the ledger."""
     assert read_memory(memory) == {}
 
 
@@ -149,4 +149,4 @@ def test_a_grant_s_rules(
 ) -> None:
     """Sources are canonical blocks of the families of the instance's addresses."""
     found = identities_of(allow("r|x|22", sources=sources, addresses=addresses))
-    assert [(kind, source) for *_, kind, source in found] == expected
+    assert [(source_type, source) for *_, source_type, source in found] == expected

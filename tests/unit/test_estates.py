@@ -1,4 +1,4 @@
-"""What reports read of a subscription is shared, and is never older than its caller accepts."""
+"""Reports share reads of a subscription, never older than the caller accepts."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor

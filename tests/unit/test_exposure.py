@@ -34,7 +34,7 @@ def test_a_governed_port_is_judged_for_every_protocol(protocol: str) -> None:
 
 
 def test_an_exposure_does_not_change() -> None:
-    """What was judged is a value."""
+    """A judged exposure is a value."""
     (opening, *_) = openings_of([allow()], (ADDRESS,), (22,), NAMES)
     found = Exposure("/NSG/0", 22, opening)
     with pytest.raises(FrozenInstanceError):

@@ -1,4 +1,4 @@
-"""What an opening and a sweep may go by without another read of ARM."""
+"""The reads that an opening and a sweep may reuse without another read of ARM."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -113,7 +113,7 @@ def test_a_look_confirms_nothing(world: Looking) -> None:
 
 
 def test_memory_is_taken_from_no_look(world: Looking) -> None:
-    """What must be remembered to restore a rule one day is taken from a read of its own."""
+    """The memory that restores a rule later is taken from a read of its own."""
     plan = NsgProvider.plan
 
     def remembering(self, observed, desired, refused=None):  # type: ignore[no-untyped-def]
@@ -278,7 +278,7 @@ def test_a_sweep_reads_where_another_grant_is_not_confirmed(world: Looking) -> N
 
 
 def test_a_vm_that_cannot_be_judged_cannot_be_protected() -> None:
-    """What makes a VM unreadable is the reason why its ports are not called closed."""
+    """The reason that a VM is unreadable is the reason that its ports are not called closed."""
     firewalls = World().services.firewalls
     assert unprotectable(firewalls, machine("10.0.0.5", unreadable="a floating IP")) == (
         "a floating IP"

@@ -1,4 +1,4 @@
-"""What one call reads does not grow with what else the app has stored."""
+"""The reads of one call do not grow with the other rows of the app."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -11,7 +11,7 @@ from shared.domain.ids import digest, key_of
 from shared.domain.model import Policy, PolicyState, PolicyVm, Principal
 from shared.domain.policy import Asked, AskedPort
 from shared.domain.request import change_ports
-from shared.store.audit import Fact
+from shared.store.audit import AuditEvent
 from shared.store.keys import policy_key
 from shared.store.policies import VmRow
 from shared.store.purge import Ended, PurgeType
@@ -294,7 +294,7 @@ def test_lists_do_not_grow_with_what_they_do_not_show(work: str) -> None:
         world = with_unrelated_requests(count)
         for number in range(count):
             at = world.clock() - timedelta(days=2 + number % 30)
-            world.services.activity.record(Fact(f"other-{number}", at, "requested"))
+            world.services.activity.record(AuditEvent(f"other-{number}", at, "requested"))
         tables = counted(world)
         if work == "awaiting":
             viewer = Viewer(world.services, replace(BOB, roles=frozenset({"Jit.Approve"})))
@@ -303,7 +303,7 @@ def test_lists_do_not_grow_with_what_they_do_not_show(work: str) -> None:
         else:
             now = world.clock()
             day = activity.Asked(now - timedelta(hours=12), now)
-            assert activity.read_activity(world.services, READER, day).facts
+            assert activity.read_activity(world.services, READER, day).events
         return tables.count
 
     few, many = read(10), read(1000)

@@ -18,7 +18,7 @@ def test_none_named_means_the_usual_identity() -> None:
 
 
 def test_a_subscription_with_its_own_list_uses_that_alone() -> None:
-    """What is named for one subscription is used there, and what is named alone elsewhere."""
+    """An identity named for one subscription is used there, and one named alone elsewhere."""
     identities = read_identities(f"{ONE}, {SUBSCRIPTION.upper()}={TWO}")
     assert identities.choose(f"{PLACE}/networkSecurityGroups/a") == TWO
     assert identities.choose(f"/subscriptions/{THREE}/providers/Microsoft.Network/x") == ONE

@@ -206,10 +206,10 @@ def test_the_deny_of_an_undecodable_protection_keeps_its_ports(world: BreakingWo
     assert deny_of(world) is not None
 
 
-def test_a_deny_that_is_lifted_elsewhere_goes_beside_an_undecodable_protection(
+def test_a_deny_that_is_removed_elsewhere_goes_beside_an_undecodable_protection(
     world: BreakingWorld,
 ) -> None:
-    """What is known to be lifted is removed; the other VM's deny stays."""
+    """The deny of a removed protection goes; the other VM's deny stays."""
     garble_protection(world, WEB, NSG_SUBNET)
     held = world.services.rows.get_protection(NSG_SUBNET, POLICY, DB)
     assert held is not None
@@ -230,7 +230,7 @@ def test_an_undecodable_protection_is_written_anew_when_its_policy_is_applied(
     assert held.ports == (22, 3389)
 
 
-def test_an_undecodable_protection_is_lifted_with_its_policy(world: BreakingWorld) -> None:
+def test_an_undecodable_protection_is_removed_with_its_policy(world: BreakingWorld) -> None:
     """An administrator who deletes the policy wants no deny."""
     garble_protection(world, WEB, NSG_SUBNET)
     protection.delete_policy(world.services, POLICY)
@@ -238,8 +238,8 @@ def test_an_undecodable_protection_is_lifted_with_its_policy(world: BreakingWorl
     assert deny_of(world) is None
 
 
-def test_one_vm_that_fails_leaves_the_others_protected_and_lifted(world: BreakingWorld) -> None:
-    """Whatever fails about it is raised once the others had their turn."""
+def test_one_vm_that_fails_leaves_the_others_protected_and_removed(world: BreakingWorld) -> None:
+    """The failure is raised once the other VMs had their turn."""
     find, broken = world.machines.find, [WEB]
 
     def failing(vm: str) -> Machine | None:
@@ -425,7 +425,7 @@ def test_a_request_for_two_ports_that_does_not_answer_is_asked_once(world: Break
 
 
 def test_a_due_row_that_cannot_be_decoded_is_reported(world: BreakingWorld) -> None:
-    """Whatever can be decoded is read."""
+    """Every decodable row is read."""
     world.garble("due")
     later = world.clock() + timedelta(hours=1)
     found = {due.subject for due in world.services.due.until(later)}

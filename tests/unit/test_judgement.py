@@ -213,7 +213,7 @@ def test_the_default_rule_of_the_network_has_the_priority_that_azure_gives_it() 
 
 
 def test_a_way_in_does_not_change() -> None:
-    """What was judged is a value."""
+    """A judged exposure is a value."""
     (way, *_) = ways_in([allow()], OWN, 22, "tcp", lambda _: False)
     with pytest.raises(FrozenInstanceError):
         way.sources = ()  # type: ignore[misc]

@@ -76,7 +76,7 @@ def test_a_redelivery_uses_what_stands_there() -> None:
 
 @pytest.mark.parametrize("status", NOT_WAITING)
 def test_only_what_waits_to_be_opened_is_opened(status: Status) -> None:
-    """What awaits approval, is open or has ended does not begin."""
+    """A port that awaits approval, is open or has ended does not begin to open."""
     port = replace(ASKED, status=status)
     assert begin_opening(port, ATTACHMENTS, START) == port
 

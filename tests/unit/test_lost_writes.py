@@ -62,7 +62,7 @@ def test_a_policy_that_others_keep_changing_is_told(world: World) -> None:
 
 
 def test_a_policy_put_while_it_is_applied_is_applied_anew(world: World) -> None:
-    """What an older list had protected is lifted again, by the same worker."""
+    """The same worker removes the protections of an older list."""
     newer = Policy(POLICY, "westeurope", (PolicyVm(DB, RULES),))
     find, puts = world.machines.find, [newer]
 
@@ -114,7 +114,7 @@ def test_what_was_applied_is_concluded_though_another_writer_changed_the_policy(
 
 
 def test_a_vm_s_row_that_changed_is_tidied_by_the_next_pass(world: World) -> None:
-    """An access noted just then is no reason to forget a firewall, nor to keep it for ever."""
+    """An access noted just then neither drops a firewall nor keeps it for ever."""
     lost = overtake(world.tables.policies, "vm|", before="delete")
     world.protect(DB)
     assert lost() == 1
@@ -144,7 +144,7 @@ def test_a_protection_is_removed_though_another_worker_settled_it(world: World) 
     assert len(world.firewall.ours(NSG_SUBNET)) == 1
 
 
-def test_a_protection_that_cannot_be_lifted_is_no_success(world: World) -> None:
+def test_a_protection_that_cannot_be_removed_is_no_success(world: World) -> None:
     """The message comes back until it is, and the other VMs of the policy wait for nothing."""
     overtake(world.tables.firewalls, "protection|", EACH_TIME)
     protection.put_policy(world.services, Policy(POLICY, "westeurope", (PolicyVm(DB, RULES),)))
@@ -188,7 +188,7 @@ def test_a_request_that_others_keep_changing_is_told(world: World) -> None:
 
 
 def test_a_later_end_reaches_a_grant_that_another_worker_settled_meanwhile(world: World) -> None:
-    """Aligning lost its write: the next look copies the end, and the rule's text follows."""
+    """A sync lost its write: the next one copies the end, and the rule's text follows."""
     request = world.ask(DB, minutes=10)
     later = START + timedelta(minutes=40)
     world.services.requests.change(
@@ -217,7 +217,7 @@ def test_a_copied_end_that_was_overtaken_is_aligned_at_the_next_look(world: Worl
     assert world.status(request.id) is Status.REVOKED
 
 
-def test_a_sealed_grant_that_changed_is_purgeable_by_a_later_sweep(world: World) -> None:
+def test_a_sealed_grant_that_changed_is_purged_by_a_later_sweep(world: World) -> None:
     """A delete that lost stops no other, and nothing is kept for ever."""
     world.ask(DB, minutes=5)
     world.ask(DB, minutes=5, who=BOB)

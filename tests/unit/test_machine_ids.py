@@ -91,7 +91,7 @@ def test_every_other_text_is_refused_with_a_sentence(text: str) -> None:
 
 
 @pytest.mark.parametrize("machine", [WEB, DEFENDER, ARN])
-def test_the_policies_of_every_kind_of_machine_are_found(machine: str) -> None:
+def test_the_policies_of_every_type_of_machine_are_found(machine: str) -> None:
     """An ARN names no subscription, so the rows of every subscription are searched."""
     rows = PolicyRows(MemoryTables().policies, MemoryTelemetry())
     rows.put_vm(VmRow(POLICY, machine))
@@ -100,7 +100,7 @@ def test_the_policies_of_every_kind_of_machine_are_found(machine: str) -> None:
 
 
 def test_no_subscription_lists_the_policies_of_every_subscription() -> None:
-    """Other kinds of rows are no policies."""
+    """Other types of rows are no policies."""
     table = MemoryTables().policies
     rows = PolicyRows(table, MemoryTelemetry())
     policy = Policy(POLICY, "westeurope", ())
@@ -117,7 +117,7 @@ def test_no_subscription_lists_the_policies_of_every_subscription() -> None:
         (ARN, f"{INSTANCE} (AWS account 123456789012): port 22"),
     ],
 )
-def test_a_summary_names_every_kind_of_machine(machine: str, beginning: str) -> None:
+def test_a_summary_names_every_type_of_machine(machine: str, beginning: str) -> None:
     """An approver reads which machine opens, and where it is."""
     request = asking(1).ask()
     ports = tuple(replace(port, vm_id=machine) for port in request.ports)

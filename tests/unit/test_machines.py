@@ -44,7 +44,7 @@ def test_our_own_grants_are_no_exposure() -> None:
 
 
 def test_an_allow_before_the_deny_is_named() -> None:
-    """Whatever its author; Defender's own temporary ones too."""
+    """With any author; Defender's own temporary ones too."""
     assert opened(allow(priority=999), OUR_DENY) == ["somebodys-allow"]
 
 

@@ -1,4 +1,4 @@
-"""What a provider needs to restore one day is stored before anything is applied."""
+"""The memory that a later restore needs is stored before anything is applied."""
 
 from dataclasses import replace
 
@@ -9,17 +9,17 @@ from shared.domain.model import Protection
 from shared.ports import OutsideError, Row, RowChangedError
 from shared.store.codec import pack_json
 from shared.use_cases.firewalls.converge import Outcome, converge
-from tests.kinds import BEHIND_SHARED, SHARED, SLOW_MINUTES, ThreeKinds
 from tests.providers.shared_rules.cloud import Rule
+from tests.three_providers import BEHIND_SHARED, SHARED, SLOW_MINUTES, ThreeProviders
 from tests.world import NSG_SUBNET, POLICY, WEB, World
 
 FOREIGN = Rule("tcp", 22, 22, "198.51.100.0/24", "theirs")
 
 
 @pytest.fixture
-def world() -> ThreeKinds:
+def world() -> ThreeProviders:
     """Open a governed port behind shared rules, as another writer."""
-    made = ThreeKinds()
+    made = ThreeProviders()
     made.pass_time(SLOW_MINUTES)
     made.shared.put(SHARED, FOREIGN)
     return made
@@ -34,7 +34,7 @@ def protection_row(world: World) -> Row:
 
 @pytest.mark.parametrize("memory", ["", "[1]", "no JSON", '{"a": "text", "b": true}'])
 def test_memory_that_holds_no_numbers_is_stored_as_it_is(memory: str) -> None:
-    """Whatever a provider remembers is read back unchanged."""
+    """A provider's memory is read back unchanged."""
     world = World()
     stored = Protection(NSG_SUBNET, POLICY, WEB, (22,), ("10.0.0.4",), memory=memory)
     world.services.rows.put_protection(stored)
@@ -64,7 +64,7 @@ def test_the_version_before_finds_the_numbers_in_fields_of_their_own() -> None:
     assert '"priority_v4":1000' in str(protection_row(world).values["doc"])
 
 
-def test_nothing_is_revoked_while_its_memory_cannot_be_stored(world: ThreeKinds) -> None:
+def test_nothing_is_revoked_while_its_memory_cannot_be_stored(world: ThreeProviders) -> None:
     """A foreign rule stays until what restores it is stored; the failure is reported."""
     replace_row = world.tables.firewalls.replace
 
@@ -81,7 +81,7 @@ def test_nothing_is_revoked_while_its_memory_cannot_be_stored(world: ThreeKinds)
     assert not world.shared.reaches(SHARED, "198.51.100.9", 22)
 
 
-def test_a_row_that_always_changes_revokes_nothing_and_ends(world: ThreeKinds) -> None:
+def test_a_row_that_always_changes_revokes_nothing_and_ends(world: ThreeProviders) -> None:
     """The rows are read some times anew, and then left to the next look."""
     replace_row = world.tables.firewalls.replace
 
@@ -95,8 +95,8 @@ def test_a_row_that_always_changes_revokes_nothing_and_ends(world: ThreeKinds) -
     assert world.shared.groups[SHARED].rules[FOREIGN.identity] == FOREIGN
 
 
-def test_more_than_a_column_holds_is_not_remembered(world: ThreeKinds) -> None:
-    """What could not be restored is not revoked, and the failure is reported."""
+def test_more_than_a_column_holds_is_not_stored(world: ThreeProviders) -> None:
+    """A rule that could not be restored is not revoked, and the failure is reported."""
     provider = world.services.firewalls.of(SHARED)
     plan = provider.plan
 

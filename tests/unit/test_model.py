@@ -1,4 +1,4 @@
-"""What the values know about themselves, and what the errors carry."""
+"""The properties of the model's values, and the fields of the errors."""
 
 from dataclasses import replace
 
@@ -91,7 +91,7 @@ def test_a_grant_is_told_by_request_vm_and_port() -> None:
     ],
 )
 def test_an_error_has_a_code_of_its_own(error: JitError, code: str) -> None:
-    """Each kind has ARM's code, which the code that raises it may make more exact."""
+    """Each type has ARM's code, which the code that raises it may make more exact."""
     assert (error.code, error.message, str(error), error.details) == (code, "told", "told", ())
 
 

@@ -87,7 +87,7 @@ def test_every_character_is_folded_by_itself() -> None:
 
 
 def test_no_two_characters_are_the_same_but_by_letter_case() -> None:
-    """What folds alike is alike in upper case."""
+    """Characters that fold alike are alike in upper case."""
     for number in range(sys.maxunicode + 1):
         letter = chr(number)
         if fold(letter) != letter:

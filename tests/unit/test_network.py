@@ -244,7 +244,7 @@ def test_a_policy_may_name_a_special_range_itself() -> None:
     ],
 )
 def test_a_port_range_is_read(text: str, bounds: tuple[int, int]) -> None:
-    """What cannot be read counts as every port: better told once too often than open."""
+    """An unreadable range counts as every port: better told once too often than open."""
     assert port_range(text) == bounds
 
 

@@ -8,7 +8,7 @@ from tests.world import ALICE, POLICY, SOURCE, WEB
 
 
 def test_who_decides_is_told_what_waits() -> None:
-    """Who asks, why, for which port, for how long, and until when an approver may decide."""
+    """A notification names requestor, reason, port, duration and the approver's deadline."""
     world = asking(1)
     request = world.ask(minutes=10)
     posted: list[dict[str, Any]] = []

@@ -107,7 +107,7 @@ def test_the_id_is_that_of_the_audit_event() -> None:
 
 
 @pytest.mark.parametrize("operation", ["policyCreated", "policyChanged", "policyDeleted"])
-def test_a_changed_policy_is_sent_with_its_kind_of_change(operation: str) -> None:
+def test_a_changed_policy_is_sent_with_its_type_of_change(operation: str) -> None:
     """A subscriber reads from the operation whether the policy is new, changed or deleted."""
     world, channel = turn_on(World()), MemoryChannel()
     record_event(world, "p", operation, policy_id="default")
@@ -207,7 +207,7 @@ def test_a_rejected_notification_delays_no_other(batch_size: int) -> None:
     assert run_delivery(world, channel) == 0
     assert dues(world) == []
     rejected = world.telemetry.named("jit.notifications.rejected")
-    assert [facts["dropped"] for facts in rejected] == [False, True]
+    assert [attributes["dropped"] for attributes in rejected] == [False, True]
 
 
 def test_a_rejected_notification_is_sent_once_it_is_accepted() -> None:

@@ -17,10 +17,10 @@ from shared.use_cases.timers.export_audit import export_audit
 from shared.use_cases.timers.reconcile import reconcile
 from tests.audit_files import MemoryBlobs, export_of
 from tests.functions.test_health_findings import allow
-from tests.kinds import SLOW_MINUTES, ThreeKinds
 from tests.notification_channel import MemoryChannel, run_delivery, turn_on
+from tests.three_providers import SLOW_MINUTES, ThreeProviders
 from tests.unit.approving import asking, extend, opened
-from tests.unit.test_three_kinds import refuse
+from tests.unit.test_three_providers import refuse
 from tests.world import ALICE, DB, NSG_NIC, NSG_SUBNET, POLICY, SOURCE, WEB, World
 
 LATER = "notifications-later"
@@ -35,9 +35,9 @@ def world() -> World:
     return made
 
 
-def of_type(channel: MemoryChannel, kind: EventType) -> list[Notification]:
+def of_type(channel: MemoryChannel, event_type: EventType) -> list[Notification]:
     """Return the notifications of a type that a channel accepted."""
-    return [each for each in channel.accepted if each.type is kind]
+    return [each for each in channel.accepted if each.type is event_type]
 
 
 def play(world: World, channel: MemoryChannel, minutes: int) -> None:
@@ -92,7 +92,7 @@ def test_nothing_is_noted_where_the_setting_or_the_channel_is_off(world: World) 
 
 
 def test_an_access_that_was_revoked_is_not_notified(world: World) -> None:
-    """What has closed already closes no sooner."""
+    """A closed access gets no notification of its end."""
     channel = MemoryChannel()
     request = world.ask(minutes=30)
     deciding.revoke(world.services, request.id, Caller(ALICE))
@@ -142,7 +142,7 @@ def test_an_extended_access_is_notified_before_its_new_end() -> None:
 
 def test_an_end_that_is_given_back_is_notified() -> None:
     """Where a firewall refuses the later end, the former one is notified before it comes."""
-    world, channel = ThreeKinds(), MemoryChannel()
+    world, channel = ThreeProviders(), MemoryChannel()
     world.pass_time(SLOW_MINUTES)
     turn_on(world)
     world.services = replace(world.services, closing_soon=timedelta(minutes=15))

@@ -48,7 +48,7 @@ def test_who_comes_early_waits_for_the_end(world: World, early: float) -> None:
 
 
 def test_a_message_that_comes_early_reads_nothing_before_the_end(world: World) -> None:
-    """What Azure lends in reads is scarce."""
+    """Azure's read quota is scarce."""
     world.ask(DB, minutes=5)
     read, reads = world.firewall.read, []
 

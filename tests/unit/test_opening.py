@@ -98,7 +98,7 @@ def test_a_permission_lost_on_one_vm_keeps_the_other_open(world: World) -> None:
 
     def not_the_database(principal: Principal, action: Action, scope: str) -> Decision:
         del principal, action
-        return Decision(scope != DB, ("taken away",))
+        return Decision(scope != DB, ("role revoked",))
 
     request = ask(world, (WEB, 22), (DB, 22))
     world.services = replace(world.services, authorize=not_the_database)
@@ -106,7 +106,7 @@ def test_a_permission_lost_on_one_vm_keeps_the_other_open(world: World) -> None:
     web, database = world.request(request.id).ports
     assert (web.status, database.status) == (Status.INITIATED, Status.FAILED)
     assert database.closing is not None
-    assert database.closing.message == "no longer permitted: taken away"
+    assert database.closing.message == "no longer permitted: role revoked"
     (rule,) = world.firewall.ours(NSG_SUBNET, Access.ALLOW)
     assert rule.destinations == ("10.0.0.4",)
 

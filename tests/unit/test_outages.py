@@ -204,7 +204,7 @@ RULE = allow_rules(grant(expires_at=START + MINUTE), NAMES)[0]
     ],
 )
 def test_an_allow_whose_end_is_missing_unreadable_or_too_far_has_ended(text: str) -> None:
-    """Whatever its text says, it is ours, and no grant lasts longer than a day."""
+    """With any text it is our rule, and no grant lasts longer than a day."""
     rule = replace(RULE, description=text)
     assert past_end([rule], NAMES, START) == (RULE.name,)
     assert next_end([rule], NAMES, START) is None
@@ -326,7 +326,7 @@ def keep_busy(world: World, nsg: str, seconds: float = 10.0) -> Callable[[], Non
 
 
 def test_a_firewall_that_never_settles_is_left_to_a_message(world: BreakingWorld) -> None:
-    """What has ended on it is removed all the same; nothing is proven before it settles."""
+    """Ended openings on it are removed all the same; nothing is proven before it settles."""
     settle = keep_busy(world, NSG_NIC)
     world.clock.now = world.end
     world.queues.waiting.clear()
@@ -441,7 +441,7 @@ def test_a_lease_dated_far_ahead_is_no_lease(world: BreakingWorld) -> None:
 
 
 def test_a_list_of_firewalls_that_fails_stops_no_sweep(world: BreakingWorld) -> None:
-    """What can be decoded is swept; the due row that cannot be decoded stays."""
+    """Every decodable firewall is swept; the due row that cannot be decoded stays."""
     world.garble("due")
     world.firewall.list_with_our_rules = unanswered  # type: ignore[method-assign, assignment]
     world.queues.waiting.clear()

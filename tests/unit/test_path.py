@@ -1,4 +1,4 @@
-"""Firewalls of several kinds in front of one VM: what each sees, and who gets through all."""
+"""Firewalls of several providers in front of one VM: each one's view, and the sources let in."""
 
 from dataclasses import replace
 
@@ -63,7 +63,7 @@ def test_the_translator_itself_sees_the_requestor() -> None:
 
 
 def test_a_translator_that_shows_nothing_makes_public_sources_impossible() -> None:
-    """What an inner firewall would see is not known, so nothing is opened, least of all `*`."""
+    """The source that an inner firewall would see is unknown, so nothing is opened."""
     assert sources_at(NIC, (BLIND, NIC), ("203.0.113.7",)) == ()
     assert sources_at(NIC, (BLIND, NIC), ("192.168.4.5",)) == ("192.168.4.5",)
 
@@ -97,7 +97,7 @@ def test_each_address_needs_an_opener_in_each_of_its_stages() -> None:
 
 
 def test_across_stages_a_source_must_pass_each() -> None:
-    """What one firewall lets through the next may stop."""
+    """The next firewall may stop a source that one lets through."""
     ways = {
         "subnet": (opening("a", boxes("203.0.113.0/24")),),
         "nic": (opening("b", boxes("198.51.100.0/24")),),
@@ -206,7 +206,7 @@ def test_an_opening_lets_in_what_its_texts_or_its_boxes_say(
 
 
 def test_a_doubt_passes_a_translator() -> None:
-    """What is not known of an outer source is not known of what is shown in its place."""
+    """Doubt about an outer source is doubt about the source shown in its place."""
     outer = Opening("their DNAT", 22, (), unresolved="an IP group")
     inner = Opening("inner", 22, ("10.0.1.0/26",))
     ways = {"edge": (outer,), "nic": (inner,)}

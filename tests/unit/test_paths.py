@@ -1,4 +1,4 @@
-"""Machines behind several kinds of firewalls: attachments and exposure are composed in one place."""
+"""Machines behind several types of firewall: attachments and exposure are composed in one place."""
 
 from dataclasses import replace
 
@@ -37,8 +37,8 @@ INSTANCE = defender_id(CONNECTOR, "i-0123456789abcdef0", "eu-central-1")
 INSTANCE_ADDRESS = "172.31.0.9"
 
 
-class Kinds(World):
-    """A world with three kinds of firewalls: web behind two of them, an instance behind a third."""
+class PathWorld(World):
+    """A world with three types of firewall: web behind two of them, an instance behind a third."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ class Kinds(World):
 class Inventory:
     """The cloud's lists: machines, and every security group."""
 
-    def __init__(self, world: Kinds, machines: tuple[Machine, ...]) -> None:
+    def __init__(self, world: PathWorld, machines: tuple[Machine, ...]) -> None:
         self._world, self._machines = world, machines
 
     def read(self, places: tuple[str, ...]) -> Listed:
@@ -96,48 +96,48 @@ def stages(machine: Machine) -> list[tuple[str, int]]:
 
 
 @pytest.fixture
-def kinds() -> Kinds:
-    """Return a world with three kinds of firewalls."""
-    return Kinds()
+def world() -> PathWorld:
+    """Return a world with three types of firewall."""
+    return PathWorld()
 
 
 # --- attachments
 
 
-def test_the_attachments_of_all_providers_are_composed_outermost_first(kinds: Kinds) -> None:
+def test_the_attachments_of_all_providers_are_composed_outermost_first(world: PathWorld) -> None:
     """A translator in front comes before the groups, and groups never share a stage."""
-    assert stages(kinds.found()) == [(EDGE, 0), (NSG_NIC, 1), (NSG_SUBNET, 2)]
-    assert stages(kinds.found(DB)) == [(NSG_SUBNET, 1)]
-    assert find_machine(kinds.machines, kinds.services.firewalls, f"{WEB}-gone") is None
-    assert find_with_neighbours(kinds.machines, kinds.services.firewalls, f"{WEB}-gone") == (
+    assert stages(world.found()) == [(EDGE, 0), (NSG_NIC, 1), (NSG_SUBNET, 2)]
+    assert stages(world.found(DB)) == [(NSG_SUBNET, 1)]
+    assert find_machine(world.machines, world.services.firewalls, f"{WEB}-gone") is None
+    assert find_with_neighbours(world.machines, world.services.firewalls, f"{WEB}-gone") == (
         None,
         Neighbours(),
     )
 
 
-def test_an_instance_stands_behind_what_its_provider_says(kinds: Kinds) -> None:
+def test_an_instance_stands_behind_what_its_provider_says(world: PathWorld) -> None:
     """The cloud's inventory of VMs is not asked about a machine of another cloud."""
-    machine = kinds.found(INSTANCE)
+    machine = world.found(INSTANCE)
     assert (machine.id, machine.location) == (INSTANCE, "eu-central-1")
     assert stages(machine) == [(SHARED, 1)]
-    found, neighbours = find_with_neighbours(kinds.machines, kinds.services.firewalls, INSTANCE)
+    found, neighbours = find_with_neighbours(world.machines, world.services.firewalls, INSTANCE)
     assert (found, neighbours.shared) == (machine, "")
 
 
-def test_what_shares_an_address_is_told_with_the_machine(kinds: Kinds) -> None:
+def test_what_shares_an_address_is_told_with_the_machine(world: PathWorld) -> None:
     """A rule that names the address would open both."""
-    kinds.machines.add(DB, Attachment(NSG_SUBNET, (ADDRESS,)))
-    machine, neighbours = find_with_neighbours(kinds.machines, kinds.services.firewalls, WEB)
+    world.machines.add(DB, Attachment(NSG_SUBNET, (ADDRESS,)))
+    machine, neighbours = find_with_neighbours(world.machines, world.services.firewalls, WEB)
     assert machine is not None
     assert "also belongs to 'db'" in neighbours.shared
 
 
-def test_an_address_that_another_provider_guards_is_not_bare(kinds: Kinds) -> None:
-    """A VM without a group on an address may stand behind a firewall of another kind."""
-    held = kinds.machines.machines[WEB.lower()]
+def test_an_address_that_another_provider_guards_is_not_bare(world: PathWorld) -> None:
+    """A VM without a group on an address may stand behind a firewall of another provider."""
+    held = world.machines.machines[WEB.lower()]
     bare = replace(held, attachments=(), bare_addresses=(ADDRESS, "10.0.0.9"))
-    kinds.machines.machines[WEB.lower()] = bare
-    found = kinds.found()
+    world.machines.machines[WEB.lower()] = bare
+    found = world.found()
     assert (stages(found), found.bare_addresses) == ([(EDGE, 0)], ("10.0.0.9",))
 
 
@@ -153,138 +153,138 @@ def test_groups_before_one_address_pass_in_sequence() -> None:
 # --- exposure
 
 
-def open_for(kinds: Kinds, firewall_id: str, sources: tuple[str, ...]) -> None:
+def open_for(world: PathWorld, firewall_id: str, sources: tuple[str, ...]) -> None:
     """Open SSH as this app, by the provider of the firewall."""
-    provider = kinds.services.firewalls.of(firewall_id)
-    until = kinds.clock() + 10 * MINUTE
+    provider = world.services.firewalls.of(firewall_id)
+    until = world.clock() + 10 * MINUTE
     allow = Allow("r|v|22", WEB, 22, "TCP", sources, (ADDRESS,), until, request_id="r")
     observed = provider.read(firewall_id)
     provider.apply(observed, provider.plan(observed, Desired((allow,))))
 
 
-def close_groups(kinds: Kinds) -> None:
+def close_groups(world: PathWorld) -> None:
     """Deny SSH on both groups."""
     for firewall_id in (NSG_NIC, NSG_SUBNET):
-        provider = kinds.services.firewalls.of(firewall_id)
+        provider = world.services.firewalls.of(firewall_id)
         block = Block("block", WEB, (22,), (ADDRESS,))
         observed = provider.read(firewall_id)
         provider.apply(observed, provider.plan(observed, Desired(blocks=(block,))))
 
 
-def test_a_vm_is_exposed_only_through_every_kind_of_firewall(kinds: Kinds) -> None:
+def test_a_vm_is_exposed_only_through_every_firewall(world: PathWorld) -> None:
     """The groups let the virtual network in, and the firewall in front lets no packet through."""
-    assert kinds.exposed() == []
+    assert world.exposed() == []
     theirs = Translation("theirs", 2222, "tcp", (SOURCE,), ADDRESS, 22)
-    kinds.serial.edit(EDGE, theirs)
-    assert (EDGE, "rule 'theirs'") in kinds.exposed()
-    close_groups(kinds)
-    assert kinds.exposed() == []
+    world.serial.edit(EDGE, theirs)
+    assert (EDGE, "rule 'theirs'") in world.exposed()
+    close_groups(world)
+    assert world.exposed() == []
 
 
-def test_our_own_allows_behind_a_translator_let_a_foreign_translation_in(kinds: Kinds) -> None:
+def test_our_own_allows_behind_a_translator_let_a_foreign_translation_in(world: PathWorld) -> None:
     """The inner groups see the translator alone, and cannot tell whom it lets in."""
-    close_groups(kinds)
-    kinds.serial.edit(EDGE, Translation("theirs", 2222, "tcp", ("192.0.2.9",), ADDRESS, 22))
+    close_groups(world)
+    world.serial.edit(EDGE, Translation("theirs", 2222, "tcp", ("192.0.2.9",), ADDRESS, 22))
     for firewall_id in (NSG_NIC, NSG_SUBNET):
-        open_for(kinds, firewall_id, SHOWN)
-    assert kinds.exposed() == [(EDGE, "rule 'theirs'")]
-    kinds.serial.edit(EDGE, remove=("theirs",))
-    assert kinds.exposed() == []
+        open_for(world, firewall_id, SHOWN)
+    assert world.exposed() == [(EDGE, "rule 'theirs'")]
+    world.serial.edit(EDGE, remove=("theirs",))
+    assert world.exposed() == []
 
 
-def test_groups_of_one_stage_add_up_for_an_instance(kinds: Kinds) -> None:
+def test_groups_of_one_stage_add_up_for_an_instance(world: PathWorld) -> None:
     """Any one of two groups opens a port."""
-    kinds.shared.add("shared:two")
+    world.shared.add("shared:two")
     both = (Attachment(SHARED, (INSTANCE_ADDRESS,)), Attachment("shared:two", (INSTANCE_ADDRESS,)))
-    kinds.shared.attached[INSTANCE] = both
-    assert kinds.exposed(INSTANCE) == []
-    kinds.shared.put("shared:two", Rule("tcp", 22, 22, SOURCE, "theirs"))
-    assert [firewall_id for firewall_id, _ in kinds.exposed(INSTANCE)] == ["shared:two"]
+    world.shared.attached[INSTANCE] = both
+    assert world.exposed(INSTANCE) == []
+    world.shared.put("shared:two", Rule("tcp", 22, 22, SOURCE, "theirs"))
+    assert [firewall_id for firewall_id, _ in world.exposed(INSTANCE)] == ["shared:two"]
 
 
 # --- what is told of it
 
 
-def govern(kinds: Kinds, *vm_ids: str) -> None:
+def govern(world: PathWorld, *vm_ids: str) -> None:
     """Store a policy that governs SSH, without applying it."""
     rules = (PortRule(22, "TCP"),)
     listed = tuple(PolicyVm(vm, rules) for vm in vm_ids)
-    apply.put_policy(kinds.services, Policy(POLICY, "westeurope", listed))
+    apply.put_policy(world.services, Policy(POLICY, "westeurope", listed))
 
 
-def test_the_machines_report_judges_every_kind(kinds: Kinds) -> None:
+def test_the_machines_report_judges_every_provider(world: PathWorld) -> None:
     """Instances that policies list are reported beside the VMs of the cloud's lists."""
-    close_groups(kinds)
-    govern(kinds, WEB, INSTANCE)
-    inventory = kinds.lists(kinds.machines.machines[WEB.lower()])
+    close_groups(world)
+    govern(world, WEB, INSTANCE)
+    inventory = world.lists(world.machines.machines[WEB.lower()])
     scopes = [f"/subscriptions/{SUBSCRIPTION}"]
     reports = {
         each.machine.id: each
-        for each in machines_report(kinds.services, inventory, scopes).machines
+        for each in machines_report(world.services, inventory, scopes).machines
     }
     assert reports.keys() == {WEB, INSTANCE}
     assert {each.category for each in reports.values()} == {Category.CONFIGURED}
-    kinds.shared.put(SHARED, Rule("tcp", 22, 22, SOURCE, "theirs"))
+    world.shared.put(SHARED, Rule("tcp", 22, 22, SOURCE, "theirs"))
     reports = {
         each.machine.id: each
-        for each in machines_report(kinds.services, inventory, scopes).machines
+        for each in machines_report(world.services, inventory, scopes).machines
     }
     assert reports[INSTANCE].category is Category.EXPOSED
     assert f"of '{SHARED}' leaves port 22 open" in reports[INSTANCE].reason
     assert reports[WEB].category is Category.CONFIGURED
-    elsewhere = machines_report(kinds.services, inventory, [f"{GROUP}-other"]).machines
+    elsewhere = machines_report(world.services, inventory, [f"{GROUP}-other"]).machines
     assert elsewhere == []
 
 
-def test_a_firewall_of_a_machine_that_cannot_be_judged_is_not_read(kinds: Kinds) -> None:
+def test_a_firewall_of_a_machine_that_cannot_be_judged_is_not_read(world: PathWorld) -> None:
     """The report of other machines does not wait for it."""
-    govern(kinds, WEB)
-    held = replace(kinds.machines.machines[WEB.lower()], unreadable="its subnet could not be read")
-    kinds.serial.busy_seconds = 60
+    govern(world, WEB)
+    held = replace(world.machines.machines[WEB.lower()], unreadable="its subnet could not be read")
+    world.serial.busy_seconds = 60
     (report,) = machines_report(
-        kinds.services, kinds.lists(held), [f"/subscriptions/{SUBSCRIPTION}"]
+        world.services, world.lists(held), [f"/subscriptions/{SUBSCRIPTION}"]
     ).machines
     assert report.category is Category.UNKNOWN
 
 
-def test_a_deny_without_place_is_no_fault_where_another_firewall_closes(kinds: Kinds) -> None:
+def test_a_deny_without_place_is_no_fault_where_another_firewall_closes(world: PathWorld) -> None:
     """A policy succeeds where what its group cannot close is closed in front of it."""
     blocking = SecurityRule(
         "theirs", Access.ALLOW, "*", ("*",), ("*",), ("22",), "theirs", priority=4096
     )
-    kinds.firewall.edit(NSG_NIC, blocking)
-    kinds.firewall.edit(NSG_SUBNET, blocking)
+    world.firewall.edit(NSG_NIC, blocking)
+    world.firewall.edit(NSG_SUBNET, blocking)
     applied = Applied()
-    kinds.serial.attached[WEB] = (Attachment(EDGE, (ADDRESS,), stage=0),)
-    path = kinds.found().attachments
+    world.serial.attached[WEB] = (Attachment(EDGE, (ADDRESS,), stage=0),)
+    path = world.found().attachments
     applied.governed.append(Governed(WEB, (22,), path))
-    assert apply._is_closed(kinds.services, applied, WEB)
-    kinds.serial.edit(EDGE, Translation("theirs", 22, "tcp", ("*",), ADDRESS, 22))
-    assert not apply._is_closed(kinds.services, applied, WEB)
-    del kinds.serial.walls[EDGE]
-    assert not apply._is_closed(kinds.services, applied, WEB)
+    assert apply._is_closed(world.services, applied, WEB)
+    world.serial.edit(EDGE, Translation("theirs", 22, "tcp", ("*",), ADDRESS, 22))
+    assert not apply._is_closed(world.services, applied, WEB)
+    del world.serial.walls[EDGE]
+    assert not apply._is_closed(world.services, applied, WEB)
 
 
 # --- a whole access
 
 
-def test_an_access_behind_two_kinds_opens_both_names_its_entry_and_closes_both(
-    kinds: Kinds,
+def test_an_access_behind_two_providers_opens_both_names_its_entry_and_closes_both(
+    world: PathWorld,
 ) -> None:
     """The firewall in front translates; the groups behind it open for what it shows."""
-    kinds.protect(WEB)
-    kinds.pass_time(6)
-    request = kinds.ask(minutes=30)
-    kinds.pass_time(10)
-    (port,) = kinds.request(request.id).ports
+    world.protect(WEB)
+    world.pass_time(6)
+    request = world.ask(minutes=30)
+    world.pass_time(10)
+    (port,) = world.request(request.id).ports
     assert port.status is Status.INITIATED
     assert entry_of(port) == Entry("20.1.2.3", 20_000)
-    assert kinds.serial.reaches(EDGE, SOURCE, ADDRESS, 22, "tcp")
+    assert world.serial.reaches(EDGE, SOURCE, ADDRESS, 22, "tcp")
     for firewall_id in (NSG_NIC, NSG_SUBNET):
-        (rule,) = kinds.firewall.ours(firewall_id, Access.ALLOW)
+        (rule,) = world.firewall.ours(firewall_id, Access.ALLOW)
         assert rule.sources == SHOWN
-    kinds.pass_time(35)
-    assert kinds.status(request.id) is Status.REVOKED
-    assert not kinds.serial.reaches(EDGE, SOURCE, ADDRESS, 22, "tcp")
+    world.pass_time(35)
+    assert world.status(request.id) is Status.REVOKED
+    assert not world.serial.reaches(EDGE, SOURCE, ADDRESS, 22, "tcp")
     for firewall_id in (NSG_NIC, NSG_SUBNET):
-        assert kinds.firewall.ours(firewall_id, Access.ALLOW) == []
+        assert world.firewall.ours(firewall_id, Access.ALLOW) == []

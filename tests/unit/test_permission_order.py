@@ -73,7 +73,7 @@ USES: dict[str, Callable[[World], object]] = {
     "write a policy": lambda w: policy_changes.write_policy(
         w.services, Changer(NOROLE), w.policy()
     ),
-    "explain a policy": lambda w: dry_run.dry_run_write(
+    "dry run of a policy": lambda w: dry_run.dry_run_write(
         w.services, MemoryInventory(w), Changer(NOROLE), w.policy()
     ),
     "delete a policy": lambda w: policy_changes.remove_policy(w.services, Changer(NOROLE), POLICY),

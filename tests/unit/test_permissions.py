@@ -1,4 +1,4 @@
-"""Who may do what at which scope."""
+"""Permissions at scopes."""
 
 from dataclasses import replace
 
@@ -134,7 +134,7 @@ def test_an_action_is_matched_as_azure_does(pattern: str, matches: bool) -> None
 
 
 def test_what_a_role_excludes_it_does_not_allow() -> None:
-    """`notActions` take away from that role alone; another role may still give it."""
+    """`notActions` narrow that role alone; another role may still allow the action."""
     reader = RoleAssignment(ROOT, ("*",), not_actions=("*/action",), role="reader")
     assert not decide(reader).allowed
     assert decide(reader, action=Action.READ).allowed

@@ -150,7 +150,7 @@ def test_an_end_keeps_to_its_bounds(ahead: timedelta, codes: list[str]) -> None:
 
 
 def test_the_deployment_s_longest_beats_the_policy_s() -> None:
-    """Whatever was allowed when the policy was written."""
+    """This holds for durations that were allowed when the policy was written."""
     limits = Limits(max_duration=HOUR)
     assert broken(policy(), duration=2 * HOUR, limits=limits) == ["DurationTooLong"]
 

@@ -212,7 +212,7 @@ def test_a_source_is_told_in_sixty_characters() -> None:
 def test_what_is_wrong_with_a_source() -> None:
     """All addresses, too wide, outside, in a special range: each in its own words; nothing wrong is empty."""
     assert check_source("any", ["*"], 24, 48) == (
-        "'any' would open the port to everybody; name an address or a prefix"
+        "'any' would open the port to any source; name an address or a prefix"
     )
     assert check_source("198.51.100.0/23", ["*"], 24, 48) == (
         "'198.51.100.0/23' is too wide: the widest prefix that may be asked for is /24"

@@ -26,7 +26,7 @@ from shared.ports import (
     Row,
     RowChangedError,
 )
-from shared.use_cases import audit as facts
+from shared.use_cases import audit
 from shared.use_cases.firewalls.converge import Outcome, converge
 from shared.use_cases.grants import close_early, grant_of
 from shared.use_cases.policies import apply as protection
@@ -302,14 +302,14 @@ def test_rule_9_no_requestor_approves_their_own_request() -> None:
     assert world.status(request.id) is Status.PENDING_APPROVAL
 
 
-def test_rule_10_a_repeat_over_midnight_is_still_the_same_fact() -> None:
-    """A fact recorded again on the next day is found where its own time put it."""
+def test_rule_10_a_repeat_over_midnight_is_still_the_same_event() -> None:
+    """An event recorded again on the next day is found where its own time put it."""
     world = World()
     world.protect()
     request = world.ask()
     before = dict(world.tables.activity.rows)
     world.clock.advance(24 * 3600)
-    facts.record(world.services, world.request(request.id))
+    audit.record(world.services, world.request(request.id))
     assert world.tables.activity.rows == before
 
 

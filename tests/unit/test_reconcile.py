@@ -134,7 +134,7 @@ def test_a_machine_that_is_gone_fails_its_policy_once(monkeypatch: pytest.Monkey
 
 
 def test_a_machine_out_of_scope_is_read_by_itself() -> None:
-    """What no list would show is no reason to call it gone."""
+    """A VM that no list would show is not called gone."""
     world = World()
     world.protect()
     world.services = replace(world.services, scopes=("/subscriptions/22222222-2222",))
@@ -151,7 +151,7 @@ def test_a_machine_out_of_scope_is_read_by_itself() -> None:
 
 
 def test_a_busy_firewall_is_looked_at_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a list shows of a firewall in a write proves nothing."""
+    """A list's view of a firewall in a write proves nothing."""
     world = World()
     world.protect()
     world.services.inventory.unsettled = frozenset({key_of(NSG_NIC)})  # type: ignore[attr-defined]
@@ -319,12 +319,12 @@ def test_orphans_and_retention_do_not_wait_for_policies(monkeypatch: pytest.Monk
     )  # fmt: skip
     world.firewall.edit(NSG_NIC, orphan)
     turns(world, monkeypatch, dies_at="p000")
-    forgotten: list[bool] = []
-    monkeypatch.setattr(timer, "purge_old", lambda _services: forgotten.append(True))
+    purged: list[bool] = []
+    monkeypatch.setattr(timer, "purge_old", lambda _services: purged.append(True))
     with pytest.raises(KeyboardInterrupt):
         reconcile(world.services)
     assert orphan.name not in world.firewall.rules(NSG_NIC)
-    assert forgotten == [True]
+    assert purged == [True]
 
 
 def test_firewalls_a_run_has_no_time_for_get_a_message(monkeypatch: pytest.MonkeyPatch) -> None:

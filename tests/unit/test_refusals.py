@@ -16,8 +16,8 @@ from shared.use_cases.firewalls.planning import Judged, _Judging, intents, key_o
 from shared.use_cases.firewalls.run import Run
 from shared.use_cases.reports import dry_run
 from tests.functions.web_app import MemoryInventory
-from tests.kinds import NEIGHBOUR, SERIAL, SHARED, ThreeKinds
 from tests.samples import RULE
+from tests.three_providers import NEIGHBOUR, SERIAL, SHARED, ThreeProviders
 from tests.world import DB, NSG_SUBNET, WEB, World
 
 NO_ROW = Row("firewall", "lease", {})
@@ -97,7 +97,7 @@ def test_a_read_proves_nothing_of_an_expired_grant_or_a_block_without_finding() 
 
 def test_a_firewall_of_another_lane_is_served_by_its_own_holder() -> None:
     """Of the firewalls that are due, only those of the same lane are served."""
-    world = ThreeKinds()
+    world = ThreeProviders()
     world.serial.add("serial:elsewhere", tree="another")
     now = world.clock()
     for firewall in (NEIGHBOUR, "serial:elsewhere"):
@@ -107,8 +107,8 @@ def test_a_firewall_of_another_lane_is_served_by_its_own_holder() -> None:
 
 
 def test_a_dry_run_reads_a_firewall_that_the_lists_do_not_hold() -> None:
-    """The plan for a firewall of another kind is made from a read of its own."""
-    world = ThreeKinds()
+    """The plan for a firewall of another provider is made from a read of its own."""
+    world = ThreeProviders()
     policy = world.policy()
     without = replace(policy, vms=tuple(vm for vm in policy.vms if vm.id in {DB, WEB}))
     result = dry_run.dry_run_policy(

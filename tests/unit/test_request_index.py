@@ -58,7 +58,7 @@ def unlist(world: World, *partitions: str) -> None:
 
 @contextmanager
 def failing(world: World, call: str, partition: str) -> Iterator[None]:
-    """Have one kind of call to one partition of the table of requests fail."""
+    """Have one type of call to one partition of the table of requests fail."""
     table, real = world.tables.requests, getattr(world.tables.requests, call)
 
     def fail(first: Row | str, *rest: object, **more: object) -> object:

@@ -141,7 +141,7 @@ def test_what_waits_to_open_has_no_latest_end() -> None:
 
 
 def test_details_are_for_the_requestor_and_readers() -> None:
-    """Who requested, and who may read the activity, see reasons and addresses; others do not."""
+    """The requestor and readers of the activity see reasons and addresses; others do not."""
     world = governed()
     request = world.ask()
     assert [sees(world, request, who) for who in (ALICE, READER, ADMIN)] == [True] * 3

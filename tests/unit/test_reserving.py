@@ -1,4 +1,4 @@
-"""What one caller and one firewall hold is bounded for calls at the same instant too."""
+"""The limits of one caller and one firewall hold for calls at the same instant too."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +16,7 @@ from shared.domain.policy import Asked, AskedPort
 from shared.ports import OutsideError, Row, RowChangedError
 from shared.store.index import INDEX
 from shared.store.live import LIVE
+from shared.use_cases.reports.me import describe_caller
 from shared.use_cases.requests import decide as approval
 from shared.use_cases.requests import submit as access
 from shared.use_cases.requests.decide import Caller
@@ -208,7 +209,7 @@ def test_what_was_asked_for_is_counted_and_not_the_requests(world: World) -> Non
 def test_a_call_that_fails_before_its_request_is_stored_gives_back(
     world: World, table: str, call: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever cannot be noted before the request, nothing of it counts afterwards."""
+    """A reservation that fails before its request is stored counts no longer."""
     real = getattr(getattr(world.tables, table), call)
 
     def fail(row: Row) -> str:
@@ -458,3 +459,29 @@ def test_a_request_opens_and_closes_with_its_reservations(world: World) -> None:
     assert len(reserved(world)) == 5  # requestor, its ports, VM, two groups
     world.pass_time(12)
     assert reserved(world) == []
+
+
+# --- what expires --------------------------------------------------------------------------------
+
+
+def test_what_has_expired_makes_room_when_it_is_in_the_way(world: World) -> None:
+    """Its part of the limit is given back by the sweep a minute later, or by a call that needs it."""
+    world.services = replace(world.services, most_live_ports=10)
+    request = ask(world, 10)
+    world.work()
+    world.clock.advance(10 * 60 + 1)
+    world.work()
+    assert world.status(request.id) is Status.REVOKED
+    assert world.services.requests.live(requestor=ALICE.key) == [request.id]
+    assert describe_caller(world.services, ALICE, []).ports == 0
+    assert approval.revoke_all(world.services, Caller(ALICE), requestor=ALICE.key) == []
+    assert not refused(world, 10)
+    assert refused(world, 1)
+
+
+def test_an_unreadable_request_counts_as_held(world: World) -> None:
+    """A caller is told of the ports that the ledger names, where the request cannot be decoded."""
+    request = ask(world, 3)
+    partition, _, key = request.id.partition("-")
+    world.tables.requests.upsert(Row(partition, key, {"doc": "damaged"}))
+    assert describe_caller(world.services, ALICE, []).ports == 3

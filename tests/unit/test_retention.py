@@ -1,4 +1,4 @@
-"""What is old is forgotten, and nothing that is still needed; closing never waits for it."""
+"""Rows past their retention are purged, no others; closing never waits for it."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,7 +11,7 @@ from shared.domain.model import AccessRequest, CloseReason, Closing, Status
 from shared.domain.policy import Asked, AskedPort
 from shared.domain.request import change_ports
 from shared.ports import OutsideError, Row
-from shared.store.audit import CLOSES, Fact
+from shared.store.audit import CLOSES, AuditEvent
 from shared.store.purge import Ended, PurgeType
 from shared.use_cases.grants import grant_of
 from shared.use_cases.policies import apply as protection
@@ -70,12 +70,12 @@ def faults(world: World) -> list[str]:
 
 
 def rounds(world: World, count: int = 3) -> None:
-    """Forget in several runs: each walks over a piece."""
+    """Purge in several runs; each walks over a piece."""
     for _ in range(count):
         purge_old(world.services)
 
 
-def test_a_request_is_purgeable_once_its_time_is_over(world: World) -> None:
+def test_a_request_is_purged_after_its_retention(world: World) -> None:
     """The days are counted from its end, and until then it is kept whole."""
     request = ended(world)
     world.clock.advance(KEPT.total_seconds() - 41 * 60)
@@ -116,7 +116,7 @@ def test_requests_of_a_deleted_policy_are_found(world: World) -> None:
 
 
 @pytest.mark.parametrize("status", [Status.PENDING_APPROVAL, Status.INITIATING, Status.INITIATED])
-def test_what_is_not_final_is_never_forgotten(world: World, status: Status) -> None:
+def test_a_request_that_is_not_final_is_never_purged(world: World, status: Status) -> None:
     """However old it is: what has not ended must still be closed."""
     request = ended(world)
     world.services.requests.change(
@@ -215,7 +215,7 @@ def test_a_request_that_changes_meanwhile_is_kept(world: World) -> None:
     assert world.request(request).justification == "changed"
 
 
-def test_a_remembered_id_is_purgeable_after_a_day(world: World) -> None:
+def test_a_reserved_key_is_purged_after_a_day(world: World) -> None:
     """Not before, so that a repeat within the day opens nothing twice; whatever days are set."""
     world.services = replace(world.services, keep_requests=None)
     first = repeated(world, "an-id")
@@ -230,11 +230,11 @@ def test_a_remembered_id_is_purgeable_after_a_day(world: World) -> None:
 
 
 def test_activity_goes_by_whole_days(world: World) -> None:
-    """A fact is kept for as many days as the setting says, and to the end of its day."""
+    """An event is kept for as many days as the setting says, and to the end of its day."""
     services = world.services
     for days in (400, 366, 365, 364, 0):
         at = services.clock() - timedelta(days=days)
-        services.activity.record(Fact(f"{days}", at, "requested"))
+        services.activity.record(AuditEvent(f"{days}", at, "requested"))
     held = {row.partition for row in world.tables.activity.rows.values()}
     purge_old(services)
     left = {row.partition for row in world.tables.activity.rows.values()}
@@ -248,7 +248,9 @@ def test_the_newest_closes_are_kept(world: World, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(watch, "KEPT_CLOSES", 3)
     for second in range(8):
         at = world.clock() - timedelta(seconds=second)
-        world.services.activity.record(Fact(f"{second}", at, "closed", lateness_seconds=second))
+        world.services.activity.record(
+            AuditEvent(f"{second}", at, "closed", lateness_seconds=second)
+        )
     before = watch.lateness(world.services)
     purge_old(world.services)
     assert world.services.activity.newest_lateness(100) == [0, 1, 2]
@@ -256,16 +258,16 @@ def test_the_newest_closes_are_kept(world: World, monkeypatch: pytest.MonkeyPatc
     assert len([1 for partition, _ in world.tables.activity.rows if partition == CLOSES]) == 3
 
 
-def test_nothing_is_purgeable_where_nothing_is_set() -> None:
+def test_no_row_is_purged_without_a_setting() -> None:
     """No setting: requests and activity are kept for ever."""
     world = World()
     world.protect()
     request = ended(world)
     world.clock.advance(10_000 * DAY)
-    facts = len(world.tables.activity.rows)
+    events = len(world.tables.activity.rows)
     rounds(world)
     assert kept(world) == {request}
-    assert len(world.tables.activity.rows) == facts
+    assert len(world.tables.activity.rows) == events
 
 
 def test_a_run_is_bounded_and_the_next_goes_on(
@@ -386,7 +388,7 @@ def test_it_comes_after_everything_else(world: World, monkeypatch: pytest.Monkey
     assert kept(world) == set()
 
 
-def test_what_was_closed_without_a_firewall_is_purgeable_too(world: World) -> None:
+def test_a_request_closed_without_a_firewall_is_purged(world: World) -> None:
     """Denied, or failed before anything was opened."""
     request = world.ask(work=False)
     now = world.clock()

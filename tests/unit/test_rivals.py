@@ -81,7 +81,7 @@ def test_a_lost_race_is_run_again_with_the_firewall_read_alone(world: Rivalry, l
 
 
 def test_after_five_lost_races_the_rows_are_read_again(world: Rivalry) -> None:
-    """What was read before them grows old."""
+    """Rows read before the races grow old."""
     reads = close(world, lost=5)
     quiet = Rivalry()
     quiet.ask(DB)

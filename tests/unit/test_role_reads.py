@@ -67,13 +67,13 @@ def test_reads_that_fail_are_in_vain(arm: Arm, ask: Ask, monkeypatch: pytest.Mon
     """A read that ARM refuses counts; a failed check is never kept, least of all as allowed."""
     monkeypatch.setattr(read_budget, "MOST_IN_VAIN", 2)
 
-    def fail(kind: str) -> None:
-        raise OutsideError(kind)
+    def fail(resource_type: str) -> None:
+        raise OutsideError(resource_type)
 
     arm.assign(arm.role(Action.INITIATE))
     arm.before = fail
     assert [ask(WEB).allowed for _ in range(3)] == [False] * 3
-    assert arm.kinds == [ASSIGNED, ASSIGNED]
+    assert arm.listed == [ASSIGNED, ASSIGNED]
 
 
 def test_a_clock_that_was_set_back_keeps_no_answer(arm: Arm, ask: Ask, clock: Clock) -> None:
@@ -89,7 +89,7 @@ def test_a_scope_that_does_not_exist_looks_like_one_without_a_role(arm: Arm, ask
     """ARM's 404 for a resource group is not told to a caller who holds nothing."""
     held = ask(WEB)
 
-    def gone(_kind: str) -> None:
+    def gone(_type: str) -> None:
         raise GoneError("ResourceGroupNotFound")
 
     arm.before = gone

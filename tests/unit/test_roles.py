@@ -31,7 +31,7 @@ class Arm:
         self.assignments: list[Json] = []
         self.denials: list[Json] = []
         self.reads: list[tuple[str, str]] = []
-        self.before: Callable[[str], None] = lambda _kind: None
+        self.before: Callable[[str], None] = lambda _type: None
 
     def role(self, *actions: str, name: str = "", but: tuple[str, ...] = ()) -> str:
         """Define a role."""
@@ -58,18 +58,18 @@ class Arm:
         self.denials.append({"properties": {**held, **more}})
 
     @property
-    def kinds(self) -> list[str]:
+    def listed(self) -> list[str]:
         """Return what was asked for, in order."""
-        return [kind for kind, _ in self.reads]
+        return [resource_type for resource_type, _ in self.reads]
 
     def list(self, path: str, api_version: str, **query: str) -> Iterator[Json]:
         """List what a path names."""
         del api_version
-        kind = path.rpartition("/")[2]
-        self.reads.append((kind, query.get("$filter", "")))
-        self.before(kind)
+        resource_type = path.rpartition("/")[2]
+        self.reads.append((resource_type, query.get("$filter", "")))
+        self.before(resource_type)
         lists = {ASSIGNED: self.assignments, DENIED: self.denials}
-        yield from lists.get(kind, list(self.definitions.values()))
+        yield from lists.get(resource_type, list(self.definitions.values()))
 
     def get(self, path: str, api_version: str, **query: str) -> Json | None:
         """Read one role definition."""
@@ -119,7 +119,7 @@ def test_one_role_costs_three_reads_and_then_none(arm: Arm, ask: Ask, clock: Clo
     assert len(arm.reads) == 3
     clock.advance(1)
     assert ask().allowed
-    assert arm.kinds[3:] == [ASSIGNED, DENIED, DEFINED]
+    assert arm.listed[3:] == [ASSIGNED, DENIED, DEFINED]
 
 
 @pytest.mark.parametrize("roles", [2, 3, 12])
@@ -129,7 +129,7 @@ def test_however_many_roles_cost_three_reads(arm: Arm, ask: Ask, roles: int) -> 
         arm.assign(arm.role(f"Microsoft.Other{number}/*"))
     arm.assign(arm.role(Action.INITIATE, name="requester"), WEB)
     assert ask().allowed
-    assert arm.kinds == [ASSIGNED, DENIED, DEFINED]
+    assert arm.listed == [ASSIGNED, DENIED, DEFINED]
     assert ask().allowed
     assert len(arm.reads) == 3
 
@@ -141,13 +141,13 @@ def test_a_definition_that_the_list_leaves_out_is_read_by_itself(arm: Arm, ask: 
     arm.assign(arm.role("Microsoft.Other/*"))
     whole = dict(arm.definitions)
 
-    def cut(kind: str) -> None:
-        listing = kind == DEFINED and arm.kinds.count(DEFINED) == 1
+    def cut(resource_type: str) -> None:
+        listing = resource_type == DEFINED and arm.listed.count(DEFINED) == 1
         arm.definitions = {} if listing else whole
 
     arm.before = cut
     assert ask().allowed
-    assert arm.kinds == [ASSIGNED, DENIED, DEFINED, DEFINED, DEFINED]
+    assert arm.listed == [ASSIGNED, DENIED, DEFINED, DEFINED, DEFINED]
 
 
 def test_who_holds_nothing_costs_one_read(arm: Arm, ask: Ask) -> None:
@@ -155,7 +155,7 @@ def test_who_holds_nothing_costs_one_read(arm: Arm, ask: Ask) -> None:
     decision = ask()
     assert decision == Decision(False, (f"'{Action.INITIATE}' is not held at {WEB}",))
     assert not ask().allowed
-    assert arm.kinds == [ASSIGNED]
+    assert arm.listed == [ASSIGNED]
 
 
 def test_app_roles_and_what_only_they_give_cost_nothing(arm: Arm, ask: Ask) -> None:
@@ -195,7 +195,7 @@ def test_only_a_guid_is_asked_about(arm: Arm, ask: Ask) -> None:
 def test_a_role_counts_at_its_scope_and_below(
     arm: Arm, ask: Ask, scope: str, *, counts: bool
 ) -> None:
-    """Whatever ARM lists beside what lies above."""
+    """ARM's list holds assignments above the scope as well."""
     arm.assign(arm.role("*"), scope)
     assert ask().allowed is counts
 
@@ -208,7 +208,7 @@ def test_our_policies_are_asked_about_at_their_group(arm: Arm, ask: Ask) -> None
 
 
 def test_a_group_s_role_counts(arm: Arm, ask: Ask) -> None:
-    """Who is in it, ARM has already looked up."""
+    """ARM has already looked up the group's members."""
     arm.assign(arm.role("*"), who=TEAM, principalType="Group")
     assert ask().allowed
 
@@ -218,10 +218,10 @@ def test_an_assignment_with_a_condition_grants_nothing(arm: Arm, ask: Ask) -> No
     role = arm.role("*")
     arm.assign(role, condition="@Resource[x] StringEquals 'y'")
     assert not ask().allowed
-    assert arm.kinds == [ASSIGNED]
+    assert arm.listed == [ASSIGNED]
 
 
-def test_not_actions_take_away_from_their_own_role_only(arm: Arm, ask: Ask) -> None:
+def test_not_actions_narrow_their_own_role_only(arm: Arm, ask: Ask) -> None:
     """As Azure has it: another role may give what one leaves out."""
     arm.assign(arm.role("*", but=("Microsoft.Security/*",)))
     assert not ask().allowed
@@ -253,36 +253,36 @@ def test_a_deny_assignment_wins(arm: Arm, ask: Ask, who: Json, more: Json, *, de
 # --- failing, slow, lying ------------------------------------------------------------------------
 
 
-def fail(kind: str) -> Callable[[str], None]:
-    """Make one kind of read fail."""
+def fail(resource_type: str) -> Callable[[str], None]:
+    """Make one type of read fail."""
 
     def broken(asked: str) -> None:
-        if asked == kind:
-            raise OutsideError(f"503 from ARM for {kind}")
+        if asked == resource_type:
+            raise OutsideError(f"503 from ARM for {resource_type}")
 
     return broken
 
 
-@pytest.mark.parametrize("kind", [ASSIGNED, DENIED, DEFINED])
-def test_a_read_that_fails_lets_no_caller_in(arm: Arm, ask: Ask, kind: str) -> None:
+@pytest.mark.parametrize("resource_type", [ASSIGNED, DENIED, DEFINED])
+def test_a_read_that_fails_lets_no_caller_in(arm: Arm, ask: Ask, resource_type: str) -> None:
     """Not the owner either; the refusal says that it could not be checked, and is not kept."""
     arm.assign(arm.role("*"))
-    arm.before = fail(kind)
+    arm.before = fail(resource_type)
     decision = ask()
     assert (decision.allowed, decision.failed_check) == (False, True)
     assert "could not be made" in decision.reasons[0]
-    arm.before = lambda _kind: None
+    arm.before = lambda _type: None
     assert ask().allowed
 
 
-@pytest.mark.parametrize("kind", [ASSIGNED, DENIED, DEFINED])
+@pytest.mark.parametrize("resource_type", [ASSIGNED, DENIED, DEFINED])
 def test_what_was_known_is_not_used_past_its_minute(
-    arm: Arm, ask: Ask, clock: Clock, kind: str
+    arm: Arm, ask: Ask, clock: Clock, resource_type: str
 ) -> None:
     """An outage does not lengthen anybody's rights."""
     arm.assign(arm.role("*"))
     assert ask().allowed
-    arm.before = fail(kind)
+    arm.before = fail(resource_type)
     clock.advance(59.9)
     assert ask().allowed
     clock.advance(0.1)
@@ -290,9 +290,9 @@ def test_what_was_known_is_not_used_past_its_minute(
 
 
 def test_a_slow_answer_is_as_old_as_its_question(arm: Arm, ask: Ask, clock: Clock) -> None:
-    """What took fifty seconds to arrive is kept for ten."""
+    """An answer that took fifty seconds to arrive is kept for ten."""
     arm.assign(arm.role("*"))
-    arm.before = lambda kind: clock.advance(50 if kind == ASSIGNED else 0)
+    arm.before = lambda resource_type: clock.advance(50 if resource_type == ASSIGNED else 0)
     assert ask().allowed
     arm.before = fail(ASSIGNED)
     clock.advance(9)
@@ -301,9 +301,7 @@ def test_a_slow_answer_is_as_old_as_its_question(arm: Arm, ask: Ask, clock: Cloc
     assert ask().failed_check
 
 
-def test_a_right_that_is_taken_away_is_gone_within_a_minute(
-    arm: Arm, ask: Ask, clock: Clock
-) -> None:
+def test_a_revoked_role_has_no_effect_after_a_minute(arm: Arm, ask: Ask, clock: Clock) -> None:
     """The cache is no longer than that."""
     arm.assign(arm.role("*"))
     assert ask().allowed
@@ -312,14 +310,14 @@ def test_a_right_that_is_taken_away_is_gone_within_a_minute(
     assert not ask().allowed
 
 
-@pytest.mark.parametrize("kind", ["User", "ServicePrincipal", "ForeignGroup", None])
+@pytest.mark.parametrize("resource_type", ["User", "ServicePrincipal", "ForeignGroup", None])
 def test_an_answer_about_another_principal_grants_nothing(
-    arm: Arm, ask: Ask, kind: str | None
+    arm: Arm, ask: Ask, resource_type: str | None
 ) -> None:
     """An ARM that passes over the filter lists everybody: all of it is worthless."""
     role = arm.role("*")
     arm.assign(role)
-    arm.assign(role, who=OTHER, **({"principalType": kind} if kind else {}))
+    arm.assign(role, who=OTHER, **({"principalType": resource_type} if resource_type else {}))
     decision = ask()
     assert (decision.allowed, decision.failed_check) == (False, True)
     assert "another principal" in decision.reasons[0]
@@ -349,15 +347,15 @@ LIES: list[tuple[str, Json]] = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "lie"), LIES)
+@pytest.mark.parametrize(("resource_type", "lie"), LIES)
 def test_an_answer_of_another_shape_lets_no_caller_in(
-    arm: Arm, ask: Ask, kind: str, lie: Json
+    arm: Arm, ask: Ask, resource_type: str, lie: Json
 ) -> None:
     """A text where a list belongs is not read letter by letter, with `*` among the letters."""
     arm.assign(arm.role("*"))
-    if kind == ASSIGNED:
+    if resource_type == ASSIGNED:
         arm.assignments.append(lie)
-    elif kind == DENIED:
+    elif resource_type == DENIED:
         arm.denials.append(lie)
     else:
         (guid,) = arm.definitions

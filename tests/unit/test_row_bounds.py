@@ -31,14 +31,14 @@ from shared.domain.policy import Asked, AskedPort
 from shared.domain.texts import MAX_TEXT, as_json, shorten, stored_bytes, units_of
 from shared.firewalls.nsg.model import Access
 from shared.ports import Row
-from shared.store.audit import Fact
+from shared.store.audit import AuditEvent
 from shared.store.codec import MAX_DOCUMENT, MOST_UNITS, RowTooLargeError, pack, size_of
 from shared.store.room import (
     MAX_EXTENSIONS,
     as_stored,
-    at_its_largest,
     extensions_fit,
     has_room,
+    largest_form,
     pack_request,
     unpack_request,
 )
@@ -49,7 +49,7 @@ from shared.use_cases.requests import submit as access
 from shared.use_cases.requests.decide import Caller
 from tests.fakes import START, bytes_of
 from tests.samples import MINUTE, OTHER_POLICY
-from tests.unit.approving import APPROVER, asking, decide, extend, facts
+from tests.unit.approving import APPROVER, asking, decide, events, extend
 from tests.world import ALICE, DB, NSG_NIC, NSG_SUBNET, POLICY, SOURCE, WEB, World, vm_id
 
 EMOJI = "\U0001f600"
@@ -154,7 +154,7 @@ def test_a_text_of_too_many_bytes_is_refused_with_what_to_do(text: str) -> None:
 
 
 def test_a_reason_of_the_apps_own_is_cut_the_same_way_each_time() -> None:
-    """What a firewall or a policy says may be of any length; the row keeps the start of it."""
+    """A firewall's or a policy's text may be of any length; the row keeps the start of it."""
     world = World()
     world.protect(WEB)
     request = world.ask(work=False)
@@ -225,7 +225,7 @@ def test_what_was_accepted_fits_at_its_last_transition(
     approvers: list[tuple[Principal, str, Principal | None]],
     extended: int,
 ) -> None:
-    """Opened, extended, decided and closed in any way, an accepted request never loses a fact."""
+    """Opened, extended, decided and closed in any way, an accepted request never loses an event."""
     asked = tuple(
         PortRequest(
             vm_id("v" * 60), port, "TCP", ("2001:db8:1111:2222:3333:4444:5555:6666",) * sources
@@ -274,7 +274,7 @@ def test_a_request_without_room_for_its_end_is_refused() -> None:
     """It would fit as it is asked for, and not once each port is closed for a reason of its own."""
     port = PortRequest(WEB, 22, "TCP", ("2001:db8:1111:2222:3333:4444:5555:6666",) * 64)
     asked = AccessRequest("i", POLICY, ALICE, START, (port,) * 100)
-    assert size_of(asked) < MAX_DOCUMENT < size_of(at_its_largest(asked)) + 60_000
+    assert size_of(asked) < MAX_DOCUMENT < size_of(largest_form(asked)) + 60_000
     assert not has_room(asked)
 
 
@@ -414,7 +414,7 @@ def test_extensions_are_bounded_in_what_their_decisions_take() -> None:
         extend(world, opened, 60)
 
 
-# --- policies, facts and the rest ----------------------------------------------------------------
+# --- policies, events and the rest ----------------------------------------------------------------
 
 
 def test_a_policy_has_room_for_what_applying_it_adds() -> None:
@@ -440,15 +440,15 @@ def test_what_went_wrong_with_many_vms_fits_the_policy() -> None:
     assert stored_bytes(failed.error) <= MAX_TEXT
 
 
-def test_a_fact_of_an_older_row_is_recorded_whatever_its_length() -> None:
+def test_an_event_of_an_older_row_is_recorded_whatever_its_length() -> None:
     """Its texts are cut, so that what an older version stored is still put on record."""
     world = World()
-    fact = Fact(
+    event = AuditEvent(
         "id", START, "closed", "p", "n" * 9000, reason=EMOJI * 9000, authorized_by="a" * 99_999
     )
-    world.services.activity.record(fact)
-    world.services.activity.record(fact)
-    (told,) = facts(world)
+    world.services.activity.record(event)
+    world.services.activity.record(event)
+    (told,) = events(world)
     assert size_of(told) < 10_000
 
 
@@ -465,7 +465,7 @@ def test_a_long_authorization_is_cut_when_it_is_taken_in() -> None:
 
 
 def test_a_firewalls_refusal_fits_the_protection() -> None:
-    """Whatever text a firewall refuses with, the protection's row keeps the start of it."""
+    """The protection's row keeps the start of any refusal text."""
     world = World()
     world.protect(WEB)
     held = world.services.rows.get_protection(NSG_NIC, POLICY, WEB)

@@ -1,4 +1,4 @@
-"""What a firewall should hold and the changes that make it so, each bound pinned."""
+"""The desired rules of a firewall and the changes that lead there, each bound pinned."""
 
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError, replace
@@ -96,7 +96,7 @@ def test_a_sealed_grant_is_never_held() -> None:
 
 
 def test_the_longest_grant_is_a_day_and_a_little() -> None:
-    """What the domain takes at most: a day, and five minutes for clocks that disagree."""
+    """The most that the domain accepts: a day, and five minutes for clocks that disagree."""
     assert timedelta(hours=24, minutes=5) == LONGEST_GRANT
 
 
@@ -203,7 +203,7 @@ def test_an_address_that_another_vm_has_too_is_not_opened(
 
 
 def test_an_address_is_another_vms_only_while_that_vm_is_protected() -> None:
-    """A lifted protection says nothing, nor does the same VM under another policy's."""
+    """A removed protection covers no grant, nor does another policy's for the same VM."""
     second = protection(WEB.upper(), policy_id=OTHER_POLICY)
     held = rows(protection(), protection(DB, lifted=True), second, grant())
     assert wanted(held, START, NAMES).impossible == {}
@@ -264,7 +264,7 @@ def test_the_protocol_of_an_allow(protocol: str, wire: str) -> None:
 
 
 def test_one_deny_for_each_vm_and_family() -> None:
-    """The policies of a VM share one deny; lifted ones and those without ports have none."""
+    """The policies of a VM share one deny; removed ones and those without ports have none."""
     rules = deny_rules(
         [
             protection(WEB, "10.0.0.4", ports=(22,)),
@@ -380,7 +380,7 @@ def test_what_is_overdue_has_ended_and_was_not_seen_gone(
 def test_the_first_end_is_that_of_what_is_not_sealed(
     held: tuple[Grant, ...], first: timedelta | None
 ) -> None:
-    """What is sealed has ended already, and what has ended unnoticed comes first."""
+    """Sealed grants do not count, and an unnoticed end comes first."""
     assert first_end(rows(*held)) == (None if first is None else START + first)
 
 

@@ -139,7 +139,7 @@ def test_a_governed_port_is_open_only_to_a_grant_or_through_a_foreign_allow(
 def test_a_grant_that_is_newly_placed_lets_its_own_traffic_through(
     situation: Situation, packet: tuple[str, tuple[str, str], int]
 ) -> None:
-    """What the plan puts new decides on its own packets, unless a foreign allow does so first."""
+    """A newly placed rule decides on its own packets, unless a foreign allow does so first."""
     source, (_, address), port = packet
     changes = situation.plan()
     present = carry_out(situation.present, changes)

@@ -146,7 +146,7 @@ def test_a_deny_stands_after_every_foreign_allow_that_meets_it() -> None:
 def test_a_deny_goes_back_to_where_it_stood(
     present: tuple[SecurityRule, ...], priority: int | None
 ) -> None:
-    """What was put in front of it since then gets no say by its deletion or move."""
+    """A rule put in front of it since then gains no effect by its deletion or move."""
     want = replace(DENY, priority=1000)
     changes = plan_for(*present, want=(want,))
     assert changes.put == (() if priority is None else (replace(want, priority=priority),))
@@ -154,20 +154,20 @@ def test_a_deny_goes_back_to_where_it_stood(
     assert changes.blocked == {}
 
 
-@pytest.mark.parametrize(("remembered", "priority"), [(0, 1000), (7, 1000), (4097, None)])
-def test_a_remembered_priority_leads_nowhere_outside_the_band(
-    remembered: int, priority: int | None
+@pytest.mark.parametrize(("stored", "priority"), [(0, 1000), (7, 1000), (4097, None)])
+def test_a_stored_priority_leads_nowhere_outside_the_band(
+    stored: int, priority: int | None
 ) -> None:
     """A row may have been forged."""
-    changes = plan_for(want=(replace(DENY, priority=remembered),))
+    changes = plan_for(want=(replace(DENY, priority=stored),))
     assert [rule.priority for rule in changes.put] == ([] if priority is None else [priority])
 
 
-@pytest.mark.parametrize("remembered", [0, 7, 1000])
-def test_a_deny_at_the_start_of_its_band_stays_whatever_is_remembered(remembered: int) -> None:
+@pytest.mark.parametrize("stored", [0, 7, 1000])
+def test_a_deny_at_the_start_of_its_band_stays_with_any_stored_priority(stored: int) -> None:
     """There is nothing before the band to go back to."""
     stands = replace(DENY, priority=1000)
-    assert plan_for(stands, want=(replace(DENY, priority=remembered),)) == Plan()
+    assert plan_for(stands, want=(replace(DENY, priority=stored),)) == Plan()
 
 
 def test_a_deny_carries_the_first_priority_of_its_family() -> None:
@@ -293,7 +293,7 @@ def test_a_refused_change_is_not_tried_again() -> None:
 
 
 def test_a_refused_rule_that_stands_as_wanted_is_not_blocked() -> None:
-    """What was refused and is there all the same needs nothing more."""
+    """A refused rule that is there all the same needs nothing more."""
     assert plan_for(replace(RULE, priority=200), refused={RULE.name: "403"}) == Plan()
 
 
@@ -354,7 +354,7 @@ def test_closing_comes_before_opening() -> None:
 
 
 def test_a_rule_that_is_replaced_goes_after_its_successor() -> None:
-    """Who asked again is not cut off in between; every other removal still comes first."""
+    """A requestor who asked again is not cut off between; every other removal still comes first."""
     predecessor = replace(
         RULE, name=NAMES.allow("id0", WEB, 22, 4), description="until earlier", priority=200
     )

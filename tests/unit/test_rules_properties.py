@@ -29,7 +29,7 @@ from tests.unit.situations import (
 
 @given(situations())
 def test_an_applied_plan_leaves_an_empty_plan(situation: Situation) -> None:
-    """What is planned is all there is to do; only room that a removal frees is used afterwards."""
+    """A plan holds all changes; only room that a removal frees is used afterwards."""
     changes = situation.plan()
     present = carry_out(situation.present, changes)
     following = situation.plan(present)
@@ -90,7 +90,7 @@ def test_planning_anew_after_each_change_ends_too(situation: Situation) -> None:
 
 @given(situations())
 def test_foreign_rules_are_never_changed(situation: Situation) -> None:
-    """Whatever they look like: only names of ours are ever put or removed."""
+    """In any form: only names of ours are ever put or removed."""
     changes = situation.plan()
     assert all(NAMES.is_ours(rule.name) for rule in changes.put)
     assert all(NAMES.is_ours(name) for name in changes.remove)
@@ -140,7 +140,7 @@ def test_priorities_never_collide(situation: Situation) -> None:
 def test_a_priority_once_given_is_never_moved(
     situation: Situation, later: list[SecurityRule], minutes: int
 ) -> None:
-    """Whatever foreign rules and ends come later, a rule of ours stays where it stands."""
+    """A rule of ours keeps its priority, with any later foreign rules and ends."""
     changes = situation.plan()
     present = carry_out(situation.present, changes)
     given_out = {
@@ -235,7 +235,7 @@ def test_a_blocked_rule_stalls_no_other(situation: Situation) -> None:
 
 @given(situations(), st.randoms(use_true_random=False))
 def test_a_refused_rule_stalls_no_other(situation: Situation, random: Random) -> None:
-    """What the firewall turned down is left out and told; all else is done, and the plan ends."""
+    """A refused rule is left out and reported; all else is done, and the plan ends."""
     changes = situation.plan()
     names = [*(rule.name for rule in changes.put), *changes.remove]
     assume(names)

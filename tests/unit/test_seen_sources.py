@@ -109,7 +109,7 @@ def test_a_firewall_that_the_app_only_reads_fails_the_request() -> None:
     assert world.policy().state.value == "Succeeded"
 
 
-def explain(world: World, source: str = SOURCE) -> DryRun:
+def dry_run(world: World, source: str = SOURCE) -> DryRun:
     """Try a request for port 22 of web without changing anything."""
     asked = Asked(
         (AskedPort("ports[0]", WEB, 22, (source,), duration=timedelta(hours=1)),), "", source
@@ -121,7 +121,7 @@ def explain(world: World, source: str = SOURCE) -> DryRun:
 def test_a_dry_run_tells_what_the_firewalls_on_the_path_would_refuse(edge: Attachment) -> None:
     """A dry run gives the reason for which the request itself fails, and would write nothing."""
     world = world_behind(replace(edge, shows_public_as=()), INNER)
-    result = explain(world)
+    result = dry_run(world)
     (closed,) = world.ask().ports
     assert closed.closing is not None
     assert [each.message for each in result.problems] == [f"web: {closed.closing.message}"]
@@ -131,7 +131,7 @@ def test_a_dry_run_tells_what_the_firewalls_on_the_path_would_refuse(edge: Attac
 
 def test_a_dry_run_over_two_stages_tells_of_no_problem_where_both_open() -> None:
     """Where each firewall opens, a dry run shows a rule on each and no problem."""
-    result = explain(world_behind(replace(EDGE, shows_public_as=SHOWN), INNER))
+    result = dry_run(world_behind(replace(EDGE, shows_public_as=SHOWN), INNER))
     assert result.problems == ()
     assert len(result.changes) == 2
 

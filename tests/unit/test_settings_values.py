@@ -1,4 +1,4 @@
-"""What the environment may say, each bound pinned; names and documents have a test of their own."""
+"""Settings from the environment, each bound pinned; names and documents have their own test."""
 
 import re
 from datetime import timedelta

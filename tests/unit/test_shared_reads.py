@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.adapters.shared_reads import SharedReads
+from shared.adapters.shared_reads import ReadPace, SharedReads
 from shared.ports import OutsideError
 from tests.fakes import Clock
 
@@ -47,7 +47,7 @@ PAUSES = st.lists(st.sampled_from([0.0, 0.0002, 0.001]), min_size=1, max_size=5)
 def test_no_caller_gets_a_read_that_is_older_than_its_call(
     pauses: list[float], callers: list[list[str]], jumps: list[int]
 ) -> None:
-    """Whatever callers, writers and the clock do, an answer is as new as the call it serves."""
+    """An answer is as new as its call, with any callers, writers and clock."""
     cloud, reads, clock = Cloud(pauses), SharedReads(), Clock()
 
     def play(steps: list[str]) -> list[tuple[int, int]]:
@@ -158,3 +158,77 @@ def test_a_read_that_is_interrupted_leaves_no_caller_waiting() -> None:
     asking.join(10)
     assert not asking.is_alive()
     assert reads.read("vm", lambda: 3) == 3
+
+
+class Pause:
+    """Seconds that pass only where a read is waited for."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        """Return the time."""
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        """Let the time pass."""
+        self.now += seconds
+
+
+def test_a_resource_is_read_four_times_at_once_and_then_twice_a_second() -> None:
+    """A burst that needs one subnet for each request does not use up the quota of reads."""
+    clock = Pause()
+    reads = SharedReads(ReadPace(clock, clock.sleep))
+    began = [reads.read("subnet", clock) for _ in range(10)]
+    assert began == [0.0, 0.0, 0.0, 0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0]
+    assert reads.read("interface", clock) == 3.0
+    clock.now += 10.0
+    assert [reads.read("subnet", clock) for _ in range(5)] == [13.0] * 4 + [13.5]
+
+
+def test_a_read_that_waits_for_its_pace_serves_all_that_come_meanwhile() -> None:
+    """It begins after they have asked, so that it is as new as the call of each."""
+    clock, waiting, go = Pause(), Event(), Event()
+
+    def sleep(_seconds: float) -> None:
+        waiting.set()
+        assert go.wait(10)
+
+    reads = SharedReads(ReadPace(clock, sleep))
+    version = 0
+
+    def read() -> int:
+        return version
+
+    for _ in range(4):
+        reads.read("nsg", read)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(reads.read, "nsg", read)
+        assert waiting.wait(10)
+        version = 1
+        second = pool.submit(reads.read, "nsg", read)
+        go.set()
+        assert first.result(10) == second.result(10) == 1
+
+
+def test_where_reads_are_scarce_a_resource_is_read_once_in_three_seconds() -> None:
+    """The half of the bucket that is left is for resources that were not read a moment ago."""
+    clock = Pause()
+    pace = ReadPace(clock, clock.sleep)
+    for number in range(125):
+        pace.wait(number)
+    assert clock.now == 0.0
+    reads = SharedReads(pace)
+    assert [reads.read("nsg", clock) for _ in range(2)] == [0.0, 3.0]
+    assert [reads.read("vm", clock) for _ in range(4)] == [3.0] * 4
+
+
+def test_what_a_pace_keeps_is_bounded() -> None:
+    """Of ten thousand resources those that were read a while ago are dropped."""
+    clock = Pause()
+    pace = ReadPace(clock, clock.sleep)
+    for number in range(10_000):
+        pace.wait(number)
+    clock.now += 10.0
+    pace.wait("one more")
+    assert len(pace._paid_until) == 1

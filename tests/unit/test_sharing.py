@@ -59,7 +59,7 @@ class Group:
             self._write(plan)
         raise AssertionError("the plan has no end")
 
-    def forget(self, number: int) -> None:
+    def drop(self, number: int) -> None:
         """Lose the row of a block."""
         del self.blocks[vm_id(f"vm-{number}")]
 
@@ -138,7 +138,7 @@ def test_a_place_is_freed_for_other_ports(whole: bool) -> None:
 
 
 def test_where_even_sharing_finds_no_room_the_block_is_impossible() -> None:
-    """A third kind of ports behind an allow that leaves two priorities is told, and why."""
+    """A third type of ports behind an allow that leaves two priorities is told, and why."""
     group = Group([WIDE])
     plan = group.want(block(1, 22), block(2, 3389), block(3, 5985))
     found = plan.finding(vm_id("vm-3"))
@@ -159,40 +159,40 @@ def test_a_deny_shares_no_rule_before_an_allow_that_meets_it() -> None:
 
 
 @pytest.mark.parametrize("whole", [False, True])
-@pytest.mark.parametrize("lifted", [1, 2, 3, 4])
-def test_a_lifted_vm_leaves_the_rule_and_the_others_stay(lifted: int, whole: bool) -> None:
+@pytest.mark.parametrize("removed", [1, 2, 3, 4])
+def test_a_removed_vm_leaves_the_rule_and_the_others_stay(removed: int, whole: bool) -> None:
     """Its block agrees once its address is gone, whichever VM the rule is named after."""
     group = Group([WIDE], whole)
     group.want(*(block(number) for number in range(1, 5)))
-    plan = group.want(block(lifted, wanted=False))
+    plan = group.want(block(removed, wanted=False))
     assert verdicts(plan) == {Verdict.AGREES}
-    others = {number for number in range(1, 5) if number != lifted}
+    others = {number for number in range(1, 5) if number != removed}
     assert group.closed() == {(address(number), 22) for number in others}
-    group.forget(lifted)
+    group.drop(removed)
     assert not group.plan().changes
     assert not group.plan().strays
-    back = group.want(block(lifted))
+    back = group.want(block(removed))
     assert verdicts(back) == {Verdict.AGREES}
     assert group.closed() == {(address(number), 22) for number in range(1, 5)}
 
 
-def test_the_last_lift_removes_every_shared_rule() -> None:
+def test_the_last_removal_removes_every_shared_rule() -> None:
     """Nothing of ours is left, and nothing is a stray."""
     group = Group([WIDE])
     group.want(*(block(number) for number in range(1, 6)))
     for number in (1, 3, 5, 2, 4):
         group.want(block(number, wanted=False))
-        group.forget(number)
+        group.drop(number)
     assert group.rules == [WIDE]
 
 
 @pytest.mark.parametrize("lost", [(1,), (2,), (3, 4), (1, 2, 3, 4)])
 def test_a_vm_whose_row_is_lost_stays_closed(lost: tuple[int, ...]) -> None:
-    """What shares a rule stays in it until its row is back, or an administrator lifts it."""
+    """A VM stays in its shared rule until its row is back, or an administrator removes it."""
     group = Group([WIDE])
     group.want(*(block(number) for number in range(1, 6)))
     for number in lost:
-        group.forget(number)
+        group.drop(number)
     group.want()
     assert group.closed() == {(address(number), 22) for number in range(1, 6)}
     for number in lost:
@@ -282,7 +282,7 @@ def test_whatever_comes_and_goes_wanted_ports_are_closed_or_told(
         held = group.blocks.get(vm_id(f"vm-{number}"))
         if what == "gone":
             if held is not None and not held.wanted:
-                group.forget(number)
+                group.drop(number)
             continue
         kept = held.ports if held is not None else ports
         plan = group.want(block(number, *kept, wanted=what == "wanted"))
@@ -295,8 +295,8 @@ def test_whatever_comes_and_goes_wanted_ports_are_closed_or_told(
             for p in b.ports
         }
         assert group.closed() >= agreeing
-        lifted = {a for b in group.blocks.values() if not b.wanted for a in b.addresses}
-        assert lifted.isdisjoint(a for a, _ in group.closed())
+        removed = {a for b in group.blocks.values() if not b.wanted for a in b.addresses}
+        assert removed.isdisjoint(a for a, _ in group.closed())
         classes = {b.ports for b in group.blocks.values() if b.wanted}
         if len(classes) <= 4096 - last:
             assert Verdict.IMPOSSIBLE not in verdicts(plan)

@@ -14,7 +14,7 @@ from shared.use_cases.reports.dry_run import dry_run_request
 from shared.use_cases.requests import open as opening
 from shared.use_cases.requests import submit as access
 from shared.use_cases.requests.source_bounds import fail_ports_with_too_many_sources
-from tests.world import ALICE, BOB, DB, NSG_NIC, WEB, World
+from tests.world import ALICE, BOB, DB, NSG_NIC, SOURCE, WEB, World
 
 
 @pytest.fixture
@@ -144,3 +144,25 @@ def test_a_policy_that_is_gone_bounds_nothing(world: World) -> None:
     """Where no policy stands the request fails for that reason, and no other is looked for."""
     request = world.request(_ask(world, *_nets(0, 4)))
     assert fail_ports_with_too_many_sources(world.services, None, request) == request
+
+
+@pytest.mark.parametrize("first_opens", [True, False])
+def test_the_only_request_of_a_requestor_is_counted_by_those_that_come_later(
+    world: World, monkeypatch: pytest.MonkeyPatch, *, first_opens: bool
+) -> None:
+    """It is not judged again, so the other fails, whichever of them is opened first."""
+    first, second = _race(world, monkeypatch)
+    assert [world.request(each).is_only for each in (first, second)] == [True, False]
+    for each in (first, second) if first_opens else (second, first):
+        opening.open_access(world.services, each)
+    world.work()
+    assert world.status(first) is Status.INITIATED
+    assert world.status(second) is Status.FAILED
+    assert _addresses(world) == 1024
+
+
+def test_a_request_beside_others_is_judged_again(world: World) -> None:
+    """What its requestor held when it was taken in is in the ledger, so it is not the only one."""
+    _ask(world, SOURCE, vm=DB)
+    assert not world.request(_ask(world, SOURCE)).is_only
+    assert world.request(_ask(world, SOURCE, who=BOB)).is_only

@@ -1,4 +1,4 @@
-"""Sets of sources: what two share, and what is left when one is taken away."""
+"""Sets of sources: the intersection and the difference of two."""
 
 from dataclasses import FrozenInstanceError
 
@@ -62,7 +62,7 @@ def test_what_two_sets_share_is_in_both(left: list[Box], right: list[Box]) -> No
 
 @given(st.lists(boxes(), max_size=3), st.lists(boxes(), max_size=3))
 def test_what_is_left_is_all_that_was_not_taken(left: list[Box], taken: list[Box]) -> None:
-    """Exactly, where every member is known; more, where a set takes away only its own."""
+    """The difference is exact where every member is known, and wider elsewhere."""
     rest = members(*subtract_all(left, taken))
     assert rest >= members(*left) - members(*taken)
     assert rest <= members(*left)
@@ -89,7 +89,7 @@ def test_a_source_stands_on_one_side_or_the_other() -> None:
 
 
 def test_a_box_does_not_change() -> None:
-    """Boxes are shared between answers that are remembered."""
+    """Boxes are shared between cached answers."""
     with pytest.raises(FrozenInstanceError):
         whole(4).low = 1  # type: ignore[misc]
 

@@ -23,7 +23,7 @@ def test_the_sweep_sends_the_message_of_a_stuck_policy_again() -> None:
 
 
 def test_a_vm_dropped_after_its_rows_were_lost_loses_its_deny() -> None:
-    """An administrator lifts what stands without rows by dropping the VM from the policy."""
+    """An administrator removes rules without rows by dropping the VM from the policy."""
     world = World()
     policy = world.protect(WEB)
     world.tables.firewalls.rows.clear()
@@ -33,8 +33,8 @@ def test_a_vm_dropped_after_its_rows_were_lost_loses_its_deny() -> None:
     assert not world.firewall.ours(NSG_NIC)
 
 
-def test_a_protection_that_is_lifted_already_is_left_as_it_is() -> None:
-    """While another worker holds the lease, applying again writes no lifted row anew."""
+def test_a_removed_protection_is_left_as_it_is() -> None:
+    """While another worker holds the lease, applying again writes no row of a removal again."""
     world = World()
     policy = world.protect(WEB)
     now = world.clock()
@@ -42,8 +42,8 @@ def test_a_protection_that_is_lifted_already_is_left_as_it_is() -> None:
         assert world.services.rows.take_lease(nsg, "other", now, now + timedelta(seconds=30))
     protection.put_policy(world.services, replace(policy, vms=()))
     protection.apply_policy(world.services, policy.id)
-    lifted = world.services.rows.get_protection(NSG_NIC, policy.id, WEB)
-    assert lifted is not None
-    assert lifted.lifted
+    removed = world.services.rows.get_protection(NSG_NIC, policy.id, WEB)
+    assert removed is not None
+    assert removed.lifted
     protection.apply_policy(world.services, policy.id)
-    assert world.services.rows.get_protection(NSG_NIC, policy.id, WEB) == lifted
+    assert world.services.rows.get_protection(NSG_NIC, policy.id, WEB) == removed

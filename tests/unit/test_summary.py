@@ -1,4 +1,4 @@
-"""What a request asks for, in bounded lines that people decide by."""
+"""The summary of a request, in bounded lines that approvers decide by."""
 
 from dataclasses import replace
 from datetime import timedelta

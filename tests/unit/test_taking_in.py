@@ -1,4 +1,4 @@
-"""What is taken in, what is refused before anything is written, and what a repeat leads to."""
+"""Submission: accepted requests, refusals before any write, and repeats."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -47,7 +47,7 @@ def test_a_request_too_large_to_be_kept_is_refused() -> None:
 
 
 def test_an_unknown_request_is_not_found() -> None:
-    """Whatever its id."""
+    """A request id that was never issued raises NotFoundError."""
     with pytest.raises(NotFoundError):
         access.get_request(World().services, "x-y")
 
@@ -88,7 +88,7 @@ def test_what_was_never_stored_counts_against_no_limit_for_long() -> None:
 
 
 def test_an_id_of_yesterday_in_two_calls_at_once_leads_to_one_request() -> None:
-    """Who comes second in taking the id over joins the other's request."""
+    """The second call to take over the id joins the first one's request."""
     world = World()
     world.protect()
     yesterday = ask(world, repeat=REPEAT)

@@ -35,7 +35,7 @@ def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
 
 
 def test_an_event_is_one_json_object(log: pytest.LogCaptureFixture) -> None:
-    """Its name first, then its facts; numbers stay numbers, and what is empty is left out."""
+    """Its name first, then its attributes; numbers stay numbers, and what is empty is left out."""
     LogTelemetry().event(
         "jit.rule.opened", vm="web", port=22, late=0.5, none=None, empty="", zero=0, no=False
     )
@@ -47,7 +47,7 @@ def test_an_event_is_one_json_object(log: pytest.LogCaptureFixture) -> None:
 
 
 def test_a_fault_is_an_error_with_its_text(log: pytest.LogCaptureFixture) -> None:
-    """The kind of error, what it says and its notes, beside the facts; no traceback, no locals."""
+    """An error is logged with its type, text and notes, without traceback and locals."""
     error = ValueError("told\nforged line")
     error.add_note("which row")
     error.add_note("which table")
@@ -68,9 +68,9 @@ def test_an_error_without_notes_is_told_alone(log: pytest.LogCaptureFixture) -> 
 
 
 def test_an_event_with_a_figure_is_measured(log: pytest.LogCaptureFixture) -> None:
-    """Of those alone the facts are handed on, and every event is logged all the same."""
+    """Of those alone the attributes are handed on, and every event is logged all the same."""
     taken: list[tuple[str, object]] = []
-    telemetry = LogTelemetry(lambda name, facts: taken.append((name, facts)))
+    telemetry = LogTelemetry(lambda name, attributes: taken.append((name, attributes)))
     for name in sorted({*MEASURED, "jit.request.unknown"}):
         telemetry.event(name, late=1.5)
     assert taken == [(name, {"late": 1.5}) for name in sorted(MEASURED)]
@@ -78,7 +78,7 @@ def test_an_event_with_a_figure_is_measured(log: pytest.LogCaptureFixture) -> No
 
 
 def test_percent_signs_are_text(log: pytest.LogCaptureFixture) -> None:
-    """What a caller sends is never a format."""
+    """A caller's text is never a format."""
     LogTelemetry().event("x", text="100 %s %(name)s {0}")
     assert json.loads(log.records[0].getMessage())["text"] == "100 %s %(name)s {0}"
 
@@ -109,7 +109,7 @@ def test_what_is_no_text_stays_as_it_is(value: float | None) -> None:
 
 @given(st.text(max_size=60), st.text(max_size=3000))
 def test_every_event_is_one_line_of_plain_ascii(vm: str, text: str) -> None:
-    """Whatever is sent, a reader of the log sees one object on one line."""
+    """Any text leaves one object on one line of the log."""
     handler = _Kept()
     logger = logging.getLogger("jit")
     level = logger.level
@@ -123,9 +123,9 @@ def test_every_event_is_one_line_of_plain_ascii(vm: str, text: str) -> None:
     line = handler.lines[0]
     assert line.isascii()
     assert line.isprintable()
-    facts = json.loads(line)
-    assert facts["event"] == "x"
-    assert len(facts.get("text", "")) <= LONGEST
+    attributes = json.loads(line)
+    assert attributes["event"] == "x"
+    assert len(attributes.get("text", "")) <= LONGEST
 
 
 class _Kept(logging.Handler):
@@ -164,7 +164,7 @@ def loud_libraries() -> Iterator[None]:
     ],
 )
 def test_libraries_log_nothing_below_warning(name: str) -> None:
-    """What a library logs of each call is dropped in the app; its warnings are kept."""
+    """A library's log of each call is dropped in the app; its warnings are kept."""
     for _ in range(2):
         quiet_libraries()
         logger = logging.getLogger(name)

@@ -13,15 +13,15 @@ from shared.adapters.telemetry import MEASURED, LogTelemetry
 class Instrument:
     """Keeps what it is fed."""
 
-    def __init__(self, name: str, fed: list[tuple[str, float]], kinds: list[str]) -> None:
+    def __init__(self, name: str, fed: list[tuple[str, float]], firewall_types: list[str]) -> None:
         self.name = name
         self.fed = fed
-        self.kinds = kinds
+        self.firewall_types = firewall_types
 
     def take(self, value: float, attributes: Mapping[str, str] | None = None) -> None:
         """Keep a value, and what it is told apart by."""
         self.fed.append((self.name, value))
-        self.kinds += [attributes["kind"]] if attributes else []
+        self.firewall_types += [attributes["kind"]] if attributes else []
 
     record = set = add = take
 
@@ -31,12 +31,12 @@ class Meter:
 
     def __init__(self) -> None:
         self.fed: list[tuple[str, float]] = []
-        self.kinds: list[str] = []
+        self.firewall_types: list[str] = []
 
     def make(self, name: str, **told: str) -> Instrument:
         """Make an instrument."""
         assert told["description"]
-        return Instrument(name, self.fed, self.kinds)
+        return Instrument(name, self.fed, self.firewall_types)
 
     create_histogram = create_gauge = create_counter = make
 
@@ -50,7 +50,7 @@ def meter(monkeypatch: pytest.MonkeyPatch) -> Meter:
 
 
 @pytest.mark.parametrize(
-    ("event", "facts", "fed"),
+    ("event", "attributes", "fed"),
     [
         ("jit.rule.closed", {"lateness_seconds": 1.5}, [("jit.expiry.lag", 1.5)]),
         ("jit.rule.closed", {"lateness_seconds": None}, []),
@@ -64,19 +64,19 @@ def meter(monkeypatch: pytest.MonkeyPatch) -> Meter:
     ],
 )
 def test_an_event_feeds_its_instrument(
-    meter: Meter, event: str, facts: dict[str, Any], fed: list[tuple[str, float]]
+    meter: Meter, event: str, attributes: dict[str, Any], fed: list[tuple[str, float]]
 ) -> None:
-    """By the fact of its name; a fact that is missing feeds nothing."""
-    LogTelemetry(Metrics().measure).event(event, **facts)
+    """By the attribute of its name; an attribute that is missing feeds nothing."""
+    LogTelemetry(Metrics().measure).event(event, **attributes)
     assert meter.fed == fed
 
 
-def test_lateness_is_told_apart_by_the_kind_of_firewall(meter: Meter) -> None:
-    """A close of minutes on one kind does not hide among closes of seconds on another."""
+def test_lateness_is_told_apart_by_the_type_of_firewall(meter: Meter) -> None:
+    """A close of minutes on one type does not hide among closes of seconds on another."""
     telemetry = LogTelemetry(Metrics().measure)
-    for kind in ("Azure Firewall", "network security group"):
-        telemetry.event("jit.rule.closed", lateness_seconds=1.0, kind=kind)
-    assert meter.kinds == ["Azure Firewall", "network security group"]
+    for firewall_type in ("Azure Firewall", "network security group"):
+        telemetry.event("jit.rule.closed", lateness_seconds=1.0, kind=firewall_type)
+    assert meter.firewall_types == ["Azure Firewall", "network security group"]
 
 
 def test_what_is_measured_and_what_is_fed_agree(meter: Meter) -> None:
@@ -88,7 +88,7 @@ def test_what_is_measured_and_what_is_fed_agree(meter: Meter) -> None:
 def test_only_what_is_measured_loads_the_library() -> None:
     """The HTTP path never pays for it: the exporter asks for a figure later."""
     asked: list[str] = []
-    telemetry = LogTelemetry(lambda name, _facts: asked.append(name))
+    telemetry = LogTelemetry(lambda name, _attributes: asked.append(name))
     for name in ("jit.access.requested", "jit.permission.refused", "jit.access.refused"):
         telemetry.event(name)
     assert asked == []

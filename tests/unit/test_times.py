@@ -94,7 +94,7 @@ def test_a_duration_is_written_as_defender_does(length: timedelta, text: str) ->
 
 @given(st.integers(0, 9999 * 86_400))
 def test_a_duration_survives_being_written(seconds: int) -> None:
-    """What is written is read as the same length."""
+    """A written duration is read as the same length."""
     length = timedelta(seconds=seconds)
     assert parse_duration(format_duration(length)) == length
 
@@ -160,7 +160,7 @@ def test_an_instant_that_has_no_utc_is_refused(text: str) -> None:
 
 @given(st.text())
 def test_no_text_breaks_the_readers(text: str) -> None:
-    """Whatever is sent, the answer is a value or a ValueError."""
+    """Any text gives a value or a ValueError."""
     for read in (parse_duration, parse_instant):
         try:
             read(text)

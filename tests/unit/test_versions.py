@@ -24,7 +24,7 @@ from shared.domain.model import (
 )
 from shared.firewalls.nsg.model import Access
 from shared.ports import Row
-from shared.store.audit import Fact
+from shared.store.audit import AuditEvent
 from shared.store.codec import encode, unpack
 from shared.store.firewalls import protection_of
 from shared.store.index import INDEX
@@ -51,25 +51,25 @@ def requests_of(path: Path) -> list[dict[str, Any]]:
     return [v for table, p, _, v in rows_of(path) if table == "requests" and "|" not in p]
 
 
-def kinds(rows: Iterable[tuple[str, str, str, dict[str, Any]]]) -> dict[str, set[str]]:
-    """Return, for each kind of row, the columns and paths that any such row has."""
+def columns(rows: Iterable[tuple[str, str, str, dict[str, Any]]]) -> dict[str, set[str]]:
+    """Return, for each type of row, the columns and paths that any such row has."""
     found: dict[str, set[str]] = defaultdict(set)
     for table, partition, key, values in rows:
         live = partition.startswith("live|") or partition in {"closes", "health"}
-        kind = key if live and "|" not in key and "-" not in key else key.partition("|")[0]
-        kind = "live" if partition.startswith("live|") and "-" in key else kind
-        kind = "index" if partition.startswith(INDEX) else kind
+        row_type = key if live and "|" not in key and "-" not in key else key.partition("|")[0]
+        row_type = "live" if partition.startswith("live|") and "-" in key else row_type
+        row_type = "index" if partition.startswith(INDEX) else row_type
         if table in {"due", "activity"} or (table == "requests" and "|" not in partition):
-            kind = ""
+            row_type = ""
         noted = partition.startswith(("repeat|", "of|"))
-        kind = partition.partition("|")[0] if noted else kind
-        found[f"{table}/{kind}"] |= before.shape(values)
+        row_type = partition.partition("|")[0] if noted else row_type
+        found[f"{table}/{row_type}"] |= before.shape(values)
     return dict(found)
 
 
 @pytest.mark.parametrize("path", FILES)
-def test_a_file_holds_every_kind_of_row_in_every_state(path: Path) -> None:
-    """What is checked below is there to be checked."""
+def test_a_file_holds_every_type_of_row_in_every_state(path: Path) -> None:
+    """The files hold each row that the tests below read."""
     held = [unpack_request(values) for values in requests_of(path)]
     assert {port.status for each in held for port in each.ports} == {
         Status.INITIATED, Status.PENDING_APPROVAL, Status.REVOKED, Status.FAILED,
@@ -78,33 +78,35 @@ def test_a_file_holds_every_kind_of_row_in_every_state(path: Path) -> None:
     assert any(each.extension for each in held)
     assert any(port.closing and not port.is_final for each in held for port in each.ports)
     assert COMMENT in {p.closing.message for each in held for p in each.ports if p.closing}
-    assert {"firewalls/grant", "firewalls/protection", "firewalls/lease"} <= kinds(
+    assert {"firewalls/grant", "firewalls/protection", "firewalls/lease"} <= columns(
         rows_of(path)
     ).keys()
 
 
 def test_the_rows_of_the_version_before_are_read_as_it_reads_them() -> None:
-    """Each value of each of its requests, grants, protections, policies and facts is the same."""
+    """Each value of each of its requests, grants, protections, policies and events is the same."""
     readers = {
         model_before.AccessRequest: AccessRequest,
         model_before.Grant: Grant,
         model_before.Protection: Protection,
         model_before.Policy: Policy,
-        before.Fact: Fact,
+        before.AuditEvent: AuditEvent,
     }
     seen = set()
     for table, partition, key, values in rows_of(BEFORE):
         old = before.read(table, partition, key, values)
-        kind = readers.get(type(old))
-        if kind is not None:
-            read: Any = unpack_request(values) if kind is AccessRequest else unpack(kind, values)
+        row_type = readers.get(type(old))
+        if row_type is not None:
+            read: Any = (
+                unpack_request(values) if row_type is AccessRequest else unpack(row_type, values)
+            )
             told = encode(old)
-            if kind is Protection:  # its priorities are what its provider remembers
+            if row_type is Protection:  # its priorities are what its provider remembers
                 read = protection_of(Row(partition, key, values))
                 memory = {name: told.pop(name) for name in list(told) if "priority" in name}
                 told |= {"memory": json.dumps(memory, sort_keys=True)} if memory else {}
             assert encode(read) == told
-            seen.add(kind)
+            seen.add(row_type)
     assert seen == set(readers.values())
 
 
@@ -122,7 +124,7 @@ def test_the_file_shows_what_this_version_writes() -> None:
     world = World()
     live_through(world)
     now = [(name, *row) for name, rows in dump(world.tables).items() for row in rows]
-    assert kinds(now) == kinds(rows_of(CURRENT))
+    assert columns(now) == columns(rows_of(CURRENT))
 
 
 def test_no_value_is_written_that_the_version_before_does_not_know() -> None:
@@ -198,7 +200,7 @@ def test_live_grants_close_on_time_across_an_upgrade(path: Path, *, sweeping: bo
 
 @pytest.mark.parametrize("path", FILES)
 def test_live_grants_are_extended_and_revoked_across_an_upgrade(path: Path) -> None:
-    """What a request of the other version allows is still allowed."""
+    """An action on a request of the other version is still allowed."""
     world = upgraded(path)
     live = [
         each

@@ -1,4 +1,4 @@
-"""What waits is judged again when it opens: protocol, sources and length by the policy of now."""
+"""A waiting request is judged again when it opens, by the present policy."""
 
 from dataclasses import replace
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""What the app knows of itself, and who runs the sweep when the timer does not."""
+"""The health report, and the sweep that runs when the timer does not."""
 
 from collections.abc import Callable
 from dataclasses import replace

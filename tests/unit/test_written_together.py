@@ -1,4 +1,4 @@
-"""What an opening and a close write together: what fails about one is left, and comes again."""
+"""The rows that an opening and a close write together: one that fails is tried again."""
 
 from datetime import timedelta
 

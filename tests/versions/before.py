@@ -38,7 +38,7 @@ class VmRow:
 
 
 @dataclass(frozen=True)
-class Fact:
+class AuditEvent:
     """A row of the activity."""
 
     id: str
@@ -60,7 +60,7 @@ class Fact:
 
 
 @dataclass(frozen=True)
-class Remembered:
+class ReservedKey:
     """A row of an idempotency key."""
 
     request_id: str
@@ -77,8 +77,8 @@ def read(table: str, partition: str, key: str, values: Mapping[str, Any]) -> obj
 Reader = Callable[[str, str, Mapping[str, Any]], object]
 
 
-def _of(kind: type) -> Reader:
-    return lambda _partition, _key, values: unpack(kind, values)
+def _of(row_type: type) -> Reader:
+    return lambda _partition, _key, values: unpack(row_type, values)
 
 
 def _request(partition: str, key: str, values: Mapping[str, Any]) -> object:
@@ -108,7 +108,7 @@ def _live(_partition: str, _key: str, values: Mapping[str, Any]) -> object:
 
 def _of_requests(partition: str, key: str) -> Reader | None:
     if partition.startswith("repeat|"):
-        return _of(Remembered)
+        return _of(ReservedKey)
     if partition.startswith("live|"):
         return None if "|" in partition.removeprefix("live|") or key == "reserved" else _live
     return _request
@@ -123,13 +123,13 @@ def _of_policies(partition: str, key: str) -> Reader | None:
 def _of_firewalls(partition: str, key: str) -> Reader | None:
     if partition == "health":
         return None
-    kind = key.partition("|")[0]
+    row_type = key.partition("|")[0]
     readers: dict[str, Reader] = {
         "grant": _grant,
         "protection": _of(Protection),
         "lease": lambda _partition, _key, values: str(values["until"]),
     }
-    return readers[kind]
+    return readers[row_type]
 
 
 _READERS: dict[str, Callable[[str, str], Reader | None]] = {
@@ -138,7 +138,9 @@ _READERS: dict[str, Callable[[str, str], Reader | None]] = {
     "firewalls": _of_firewalls,
     "due": lambda _partition, _key: _due,
     "activity": lambda partition, _key: (
-        (lambda _p, _k, values: float(values["seconds"])) if partition == "closes" else _of(Fact)
+        (lambda _p, _k, values: float(values["seconds"]))
+        if partition == "closes"
+        else _of(AuditEvent)
     ),
 }
 

@@ -1,4 +1,4 @@
-"""A life that leaves rows of every kind behind, the same under each version of the app."""
+"""A life that leaves rows of every type behind, the same under each version of the app."""
 
 import json
 from dataclasses import replace
@@ -49,8 +49,9 @@ def live_through(world: World) -> None:
         AskedPort(f"ports[{n}]", DB, port, (SOURCE,), duration=timedelta(minutes=60))
         for n, port in enumerate((22, 3389))
     )
-    kind = getattr(access, "PolicyRequest", None) or vars(access)["Wish"]  # its name before 0.1.0
-    new = kind(
+    # "Wish" was its name before 0.1.0.
+    new_type = getattr(access, "PolicyRequest", None) or vars(access)["Wish"]
+    new = new_type(
         world.policy(), Asked(ports, COMMENT, SOURCE), ALICE,
         repeat=Repeat(ALICE.key, "one", "digest"),
     )  # fmt: skip

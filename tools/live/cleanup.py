@@ -57,7 +57,7 @@ class Cleanup:
             self.left.append(str(error))
 
     def _close_and_remove_app(self) -> None:
-        """Let azd close every access and remove the app. What it leaves is removed below."""
+        """Let azd close every access and remove the app. Its leftovers are removed below."""
         if not self._environment_folder.exists():
             return
         try:

@@ -1,4 +1,4 @@
-"""What a run calls: Azure Resource Manager, Microsoft Graph, azd, and the VM's port."""
+"""The systems that a run calls: Azure Resource Manager, Microsoft Graph, azd, and the VM's port."""
 
 import json
 import os

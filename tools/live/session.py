@@ -1,4 +1,4 @@
-"""What the steps of a run share."""
+"""The state that the steps of a run share."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What the contract tests share: names of the default estate, bodies, and a place to test in."""
+"""Shared parts of the contract tests: names of the default estate, bodies, and a test place."""
 
 from typing import Any
 

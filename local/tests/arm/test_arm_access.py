@@ -1,4 +1,4 @@
-"""Who can reach what: inbound traffic judged as Azure judges it."""
+"""Reachability: inbound traffic judged as Azure judges it."""
 
 from typing import Any
 

@@ -118,7 +118,7 @@ def test_a_superseded_delete_leaves_the_rule(arm: ArmClient, clock: Clock) -> No
 
 
 def test_a_superseded_put_of_the_group_is_undone_as_a_whole(arm: ArmClient, clock: Clock) -> None:
-    """What it had removed comes back, what it had added goes."""
+    """The rules it had removed come back, those it had added go."""
     arm.control("settings", {"concurrency": "supersede"})
     body = {"location": "westeurope", "properties": {"securityRules": []}}
     arm.call("PUT", WEB_NSG, body)

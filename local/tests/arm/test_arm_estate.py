@@ -55,14 +55,14 @@ def test_the_power_state_comes_with_the_instance_view_only(arm: ArmClient) -> No
     assert view["statuses"][-1]["code"] == "PowerState/deallocated"
 
 
-@pytest.mark.parametrize("kind", ["instanceView", "securityRules"])
-def test_a_child_of_what_is_not_there_names_the_parent(arm: ArmClient, kind: str) -> None:
+@pytest.mark.parametrize("listing", ["instanceView", "securityRules"])
+def test_a_child_of_what_is_not_there_names_the_parent(arm: ArmClient, listing: str) -> None:
     """The front door knows the parent is missing."""
-    parent = machine("none") if kind == "instanceView" else WEB_NSG.replace("web-nsg", "none")
-    assert arm.call("GET", f"{parent}/{kind}").code == "ResourceNotFound"
+    parent = machine("none") if listing == "instanceView" else WEB_NSG.replace("web-nsg", "none")
+    assert arm.call("GET", f"{parent}/{listing}").code == "ResourceNotFound"
 
 
-def test_the_real_client_reads_every_kind(network: NetworkManagementClient) -> None:
+def test_the_real_client_reads_every_type(network: NetworkManagementClient) -> None:
     """Groups, rules, interfaces, networks, subnets, addresses and load balancers."""
     group = network.network_security_groups.get(GROUP, "data-nsg")
     assert [each.id.rsplit("/", 1)[-1] for each in group.subnets or []] == ["data"]
@@ -147,7 +147,7 @@ def test_the_log_names_the_caller(arm: ArmClient, token: str | None, caller: str
 
 
 def test_the_log_has_every_call_to_arm_and_none_of_the_controls(arm: ArmClient) -> None:
-    """What, when, by whom, with which end, under which request id; unknown calls are marked."""
+    """The log has operation, time, caller, result and id of each call; unknown calls are marked."""
     reply = arm.call("GET", WEB_NSG)
     arm.call("GET", f"{SCOPE}/{NETWORK}/privateEndpoints/none")
     arm.ask("settings")
@@ -218,20 +218,20 @@ def test_an_edit_is_a_strangers_and_settled_at_once(arm: ArmClient) -> None:
     ],
 )
 def test_a_wrong_control_is_refused(arm: ArmClient, control: str, given: dict[str, Any]) -> None:
-    """What cannot be done is said."""
+    """The answer names the wrong member."""
     with pytest.raises(ValueError, match=r".+"):
         arm.control(control, given)
 
 
-@pytest.mark.parametrize("kind", ["effectiveNetworkSecurityGroups", "effectiveRouteTable"])
-def test_effective_rules_want_a_running_machine(arm: ArmClient, kind: str) -> None:
+@pytest.mark.parametrize("listing", ["effectiveNetworkSecurityGroups", "effectiveRouteTable"])
+def test_effective_rules_want_a_running_machine(arm: ArmClient, listing: str) -> None:
     """A deallocated machine has none, a running one has those of both groups."""
-    stopped = f"{OPS_SCOPE}/{NETWORK}/networkInterfaces/stopped-1-nic/{kind}"
+    stopped = f"{OPS_SCOPE}/{NETWORK}/networkInterfaces/stopped-1-nic/{listing}"
     refused = arm.call("POST", stopped)
     assert refused.status == 400
     assert refused.code.startswith("NicMustBeAttachedToRunningVmToGetEffective")
-    found = arm.call("POST", f"{SCOPE}/{NETWORK}/networkInterfaces/app-1-nic/{kind}")
-    assert len(found.body["value"]) == (2 if kind.startswith("effectiveNet") else 6)
+    found = arm.call("POST", f"{SCOPE}/{NETWORK}/networkInterfaces/app-1-nic/{listing}")
+    assert len(found.body["value"]) == (2 if listing.startswith("effectiveNet") else 6)
 
 
 def test_the_default_estate_is_whole() -> None:
@@ -245,8 +245,8 @@ def test_the_default_estate_is_whole() -> None:
     }
     referred = set(re.findall(r'\{"id": "([^"]+)"', json.dumps(resources)))
     wanted = {each.lower() for each in referred if each.count("/") == 8}
-    kinds = ("networkinterfaces", "networksecuritygroups", "subnets", "virtualmachines")
-    missing = {each for each in wanted - present if each.split("/")[-2] in kinds}
+    types = ("networkinterfaces", "networksecuritygroups", "subnets", "virtualmachines")
+    missing = {each for each in wanted - present if each.split("/")[-2] in types}
     assert missing == set()
     machines = [each for each in resources if each["type"].endswith("/virtualMachines")]
     assert len(machines) >= 12

@@ -67,7 +67,7 @@ def test_the_arm_throttle_is_a_429_of_the_front_door(arm: ArmClient) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "struck", "status", "code", "text"),
+    ("fault", "struck", "status", "code", "text"),
     [
         ("locked", ("PUT", RULE), 429, "RetryableError", "occured"),
         ("conflict", ("PUT", RULE), 409, "AnotherOperationInProgress", "/operations/"),
@@ -88,12 +88,12 @@ def test_the_arm_throttle_is_a_429_of_the_front_door(arm: ArmClient) -> None:
     ],
 )
 def test_a_refusing_fault_answers_once_and_changes_nothing(
-    arm: ArmClient, kind: str, struck: tuple[str, str], status: int, code: str, text: str
+    arm: ArmClient, fault: str, struck: tuple[str, str], status: int, code: str, text: str
 ) -> None:
     """The status, the code and the words; `times` is 1 unless told; the log tells."""
     method, path = struck
     before = arm.call("GET", WEB_NSG).body
-    order(arm, kind=kind)
+    order(arm, kind=fault)
     body = {"location": "westeurope"} if path == WEB_NSG else rule()
     reply = arm.call(method, path, body if method == "PUT" else None)
     assert (reply.status, reply.code) == (status, code)
@@ -101,7 +101,7 @@ def test_a_refusing_fault_answers_once_and_changes_nothing(
     assert arm.call("GET", WEB_NSG).body == before
     told = [call for call in arm.ask("log")["calls"] if "faults" in call]
     assert [(call["method"], call["status"], call["faults"]) for call in told] == [
-        (method, status, [kind])
+        (method, status, [fault])
     ]
 
 
@@ -156,10 +156,10 @@ def test_a_write_that_is_not_taken_looks_like_one_that_is(arm: ArmClient, clock:
     assert arm.call("GET", WEB_NSG).body == before
 
 
-@pytest.mark.parametrize(("kind", "there"), [("dropBefore", 404), ("dropAfter", 200)])
-def test_a_dropped_connection_is_really_closed(arm: ArmClient, kind: str, there: int) -> None:
+@pytest.mark.parametrize(("fault", "there"), [("dropBefore", 404), ("dropAfter", 200)])
+def test_a_dropped_connection_is_really_closed(arm: ArmClient, fault: str, there: int) -> None:
     """No byte comes back; the write took effect or it did not; the log has status 0."""
-    order(arm, kind=kind, method="PUT")
+    order(arm, kind=fault, method="PUT")
     with pytest.raises(http.client.RemoteDisconnected):
         put(arm)
     assert arm.call("GET", RULE).status == there
@@ -167,12 +167,12 @@ def test_a_dropped_connection_is_really_closed(arm: ArmClient, kind: str, there:
     assert (entry["status"], entry.get("droppedStatus")) == (0, 201 if there == 200 else None)
 
 
-@pytest.mark.parametrize("kind", ["dropBefore", "dropAfter"])
+@pytest.mark.parametrize("fault", ["dropBefore", "dropAfter"])
 def test_the_sdk_meets_a_dropped_connection_as_an_error(
-    arm: ArmClient, network: NetworkManagementClient, kind: str
+    arm: ArmClient, network: NetworkManagementClient, fault: str
 ) -> None:
     """Microsoft's client cannot tell which of the two it was."""
-    order(arm, kind=kind, method="PUT", times=None)
+    order(arm, kind=fault, method="PUT", times=None)
     with pytest.raises((ServiceRequestError, ServiceResponseError)):
         network.security_rules.begin_create_or_update(
             GROUP, "web-nsg", "new", SecurityRule(rule()), polling=False
@@ -229,8 +229,8 @@ def test_faults_strike_by_method_path_caller_and_turn(arm: ArmClient, server: An
 
 def test_the_first_refusal_wins_and_the_next_waits_its_turn(arm: ArmClient) -> None:
     """Faults are used up in the order they were given."""
-    kinds = ("conflict", "precondition")
-    arm.control("faults", {"faults": [{"kind": kind} for kind in kinds]})
+    faults = ("conflict", "precondition")
+    arm.control("faults", {"faults": [{"kind": fault} for fault in faults]})
     assert [put(arm).status for _ in range(3)] == [409, 412, 201]
     assert arm.ask("faults") == {"faults": []}
 

@@ -200,7 +200,7 @@ def test_if_match_is_honoured_unless_switched_off(arm: ArmClient) -> None:
 
 
 def test_a_foreign_write_can_come_between_read_and_write(arm: ArmClient) -> None:
-    """What another writer stored in the gap meets the etag."""
+    """The etag catches a write that another writer made in the gap."""
     edit(arm, firewall(policy=False))
     body = arm.call("GET", FIREWALL).body
     theirs = firewall(policy=False, tags={"by": "them"})
@@ -214,7 +214,7 @@ def test_a_foreign_write_can_come_between_read_and_write(arm: ArmClient) -> None
 def test_a_whole_put_replaces_everything_but_keeps_unknown_members(
     arm: ArmClient, hub_clock: Clock
 ) -> None:
-    """What is left out is gone; a member of a newer version comes back as it was sent."""
+    """Members left out are gone; a member of a newer version comes back as it was sent."""
     edit(arm, firewall(policy=False))
     body = arm.call("GET", FIREWALL).body
     body["properties"]["newer"] = {"member": [1, None]}

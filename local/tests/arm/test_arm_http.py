@@ -191,7 +191,7 @@ def test_rules_had_no_type_in_2017(arm: ArmClient) -> None:
     ],
 )
 def test_what_is_missing_is_named(arm: ArmClient, path: str, status: int, code: str) -> None:
-    """Each kind of absence has its own code, and what is not simulated is no absence."""
+    """Each type of absence has its own code; a path that is not simulated is no absence."""
     reply = arm.call("GET", path)
     assert (reply.status, reply.code) == (status, code)
 

@@ -1,4 +1,4 @@
-"""What the provider refuses of a network interface: told as a 400, and nothing is kept of it."""
+"""The provider's refusals of a network interface: told as a 400, and nothing is kept of it."""
 
 import copy
 from collections.abc import Iterator

@@ -64,24 +64,24 @@ def test_a_group_is_replaced_as_a_whole(place: Place) -> None:
     assert len(read.default_security_rules) == 6
 
 
-@pytest.mark.parametrize("kind", ["rule", "group"])
-def test_a_stale_etag_is_refused_and_the_current_one_accepted(place: Place, kind: str) -> None:
+@pytest.mark.parametrize("level", ["rule", "group"])
+def test_a_stale_etag_is_refused_and_the_current_one_accepted(place: Place, level: str) -> None:
     """If-Match holds for a rule and for the whole group: 412 when stale, else done."""
     place.put("one")
     stale = {"If-Match": place.read().etag}
     place.put("one", destinationPortRange="2222")
     with pytest.raises(HttpResponseError) as caught:
-        write(place, kind, stale)
+        write(place, level, stale)
     assert caught.value.status_code == 412
     assert caught.value.error
     assert caught.value.error.code == "PreconditionFailed"
-    write(place, kind, {"If-Match": place.read().etag})
+    write(place, level, {"If-Match": place.read().etag})
 
 
-def write(place: Place, kind: str, headers: dict[str, str]) -> None:
+def write(place: Place, level: str, headers: dict[str, str]) -> None:
     """Write the rule or the group on the condition of an etag."""
     changed = named("one", destinationPortRange="2022")
-    if kind == "rule":
+    if level == "rule":
         place.client.security_rules.begin_create_or_update(
             place.group, place.nsg, "one", SecurityRule(changed), headers=headers
         ).result()
@@ -105,7 +105,7 @@ def write(place: Place, kind: str, headers: dict[str, str]) -> None:
 def test_refusals_carry_the_providers_code(
     place: Place, properties: dict[str, object], code: str
 ) -> None:
-    """What the provider refuses is a 400 with its code, and changes nothing."""
+    """A refusal by the provider is a 400 with its code, and changes nothing."""
     place.put("there", priority=250)
     before = place.read().etag
     with pytest.raises(HttpResponseError) as caught:

@@ -1,4 +1,4 @@
-"""What the provider refuses, in its words, and what it keeps of what it takes."""
+"""The provider's refusals, in its words, and the stored form of accepted bodies."""
 
 from typing import Any
 
@@ -360,7 +360,7 @@ MEMBERS = [*RULE_PROPERTIES.members, "nonsense"]
 )
 @given(st.dictionaries(st.sampled_from(MEMBERS), JUNK, max_size=4))
 def test_no_body_breaks_the_provider(arm: ArmClient, junk: dict[str, Any]) -> None:
-    """Whatever the members hold, the answer is a 2xx or a 400 in the envelope, in both PUTs."""
+    """Any members get a 2xx or a 400 in the envelope, in both PUTs."""
     body = rule()
     body["properties"] |= junk
     group = {"location": "westeurope", "properties": {"securityRules": [{"name": "x", **body}]}}

@@ -191,7 +191,7 @@ def _machines(server: ArmServer) -> list[Machine]:
 
 
 def test_flattened_resources_are_read_in_the_own_form_too(tmp_path: Path) -> None:
-    """What az printed may be pasted into an estate; what else stands there is kept."""
+    """The output of az may be pasted into an estate; what else stands there is kept."""
     vnet = {"id": VNET, "properties": {"subnets": [{"id": SUBNET, "properties": {}}]}}
     other = {"id": f"{NETWORK}/privateDnsZones/x", "properties": {"a": None}}
     [path] = save(tmp_path, own={"resources": [vnet, machine(), nic(), *groups(), other]})

@@ -1,4 +1,4 @@
-"""What the simulator and moto answer alike."""
+"""Answers that the simulator and moto give alike."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What EC2 does and moto does not."""
+"""Behaviour of EC2 that moto lacks."""
 
 from typing import Any
 
@@ -161,7 +161,7 @@ def test_a_default_group_tells_unknown_permissions(simulated: Account) -> None:
 def test_a_modification_is_checked(
     simulated: Account, refused: Refused, source: dict[str, str], code: str
 ) -> None:
-    """The kind of source stays, and a rule is not modified into another one."""
+    """The type of source stays, and a rule is not modified into another one."""
     ids = simulated.allow("203.0.113.7/32", "203.0.113.8/32")
     rule = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, **source}
     update = [{"SecurityGroupRuleId": ids[0], "SecurityGroupRule": rule}]
@@ -274,16 +274,16 @@ def test_a_late_write_lands_with_the_ids_it_told(simulated: Account) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "code"),
+    ("fault", "code"),
     [
         ("refuse", "UnauthorizedOperation"),
         ("serverError", "InternalError"),
         ("throttle", "RequestLimitExceeded"),
     ],
 )
-def test_errors_on_order(simulated: Account, refused: Refused, kind: str, code: str) -> None:
+def test_errors_on_order(simulated: Account, refused: Refused, fault: str, code: str) -> None:
     """A fault strikes as often as ordered, and then no more."""
-    simulated.control("faults", {"faults": [{"kind": kind, "action": "DeleteTags"}]})
+    simulated.control("faults", {"faults": [{"kind": fault, "action": "DeleteTags"}]})
     params = {"Resources": [simulated.group], "Tags": [{"Key": "a"}]}
     assert refused(simulated.ec2.delete_tags, **params) == code
     simulated.ec2.delete_tags(**params)

@@ -3,7 +3,7 @@ import re
 from local.tests.demo.scenes import demo
 
 
-def test_the_firewall_scene_opens_and_closes_behind_all_three_kinds() -> None:
+def test_the_firewall_scene_opens_and_closes_behind_all_three_types() -> None:
     """Unreachable, opened for one address at a mapped port, and closed: by policy, classic, group."""
     done = demo("firewall")
     assert done.returncode == 0, done.stdout + done.stderr

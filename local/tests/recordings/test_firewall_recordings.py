@@ -40,7 +40,9 @@ def test_exchanges_are_answered_as_recorded(file: Path, client: ArmClient, clock
     player = Player(client, clock, exchanges)
     played = 0
     for at, exchange in enumerate(exchanges):
-        if _kind(exchange).startswith(PLAYED) and not player.is_foreign_operation(exchange):
+        if _resource_type(exchange).startswith(PLAYED) and not player.is_foreign_operation(
+            exchange
+        ):
             player.arrange(at)
             reply = player.play(exchange)
             assert_same(reply, exchange)
@@ -205,7 +207,7 @@ def _path(exchange: Mapping[str, Any]) -> str:
     return str(urlsplit(exchange["request"]["uri"]).path)
 
 
-def _kind(exchange: Mapping[str, Any]) -> str:
+def _resource_type(exchange: Mapping[str, Any]) -> str:
     parsed = ids.parse(_path(exchange))
     return parsed.type_key if parsed else ""
 

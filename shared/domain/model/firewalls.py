@@ -1,4 +1,4 @@
-"""What the app keeps of a firewall: attachments, protections and grants."""
+"""Stored values of a firewall: attachments, protections and grants."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -100,7 +100,7 @@ class Grant:
 
     @property
     def key(self) -> tuple[str, str, int]:
-        """Return what tells the grants of one firewall apart."""
+        """Return the identity of a grant on its firewall."""
         return (self.request_id, key_of(self.vm_id), self.port)
 
 

@@ -15,7 +15,7 @@ LONGEST_WAIT = timedelta(hours=8)
 
 @dataclass(frozen=True)
 class PortRule:
-    """What a policy allows on one port of one VM."""
+    """A policy's rule for one port of one VM."""
 
     number: int
     protocol: str = ANY  # TCP, UDP or *
@@ -55,7 +55,7 @@ class ExtensionApproval(StrEnum):
 
 
 class CloseBy(StrEnum):
-    """What the end of an access is: when its close begins, or by when it has ended."""
+    """The meaning of an access's end: its close begins then, or it has ended by then."""
 
     BEGIN = "begin"
     END = "end"
@@ -63,7 +63,7 @@ class CloseBy(StrEnum):
 
 @dataclass(frozen=True)
 class Conditions:
-    """What a policy asks for besides Defender's fields; the defaults ask for nothing.
+    """A policy's conditions besides Defender's fields; the defaults ask for nothing.
 
     NB. `approve_extensions` is written for the version before this one, which reads it, and is
     not read here: a row without `extension_approval` means asOpening, whatever it says.

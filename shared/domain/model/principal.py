@@ -16,5 +16,5 @@ class Principal:
 
     @property
     def key(self) -> str:
-        """Return what tells two principals apart."""
+        """Return the key of a principal."""
         return f"{self.tenant}/{self.object_id}".lower()

@@ -9,7 +9,7 @@ from shared.domain.model.principal import Principal
 
 
 class Status(StrEnum):
-    """What became of a port request; the wire words of the real service, and four of ours."""
+    """The status of a port request; the wire words of the real service, and four of ours."""
 
     PENDING_APPROVAL = "PendingApproval"
     INITIATING = "Initiating"
@@ -98,7 +98,7 @@ class PortRequest:
 
 @dataclass(frozen=True)
 class Vote:
-    """What one person decided, and which app carried the message, if one did."""
+    """One person's decision, and the app that carried the message, if one did."""
 
     approver: Principal
     approved: bool
@@ -163,6 +163,7 @@ class AccessRequest:
     extension: Extension | None = None
     decided: tuple[Extension, ...] = ()  # longer ends that no longer wait, with who decided
     extended: tuple[Extended, ...] = ()
+    is_only: bool = False  # its requestor held no other request when it was taken in
 
     @property
     def is_final(self) -> bool:

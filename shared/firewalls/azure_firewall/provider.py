@@ -181,7 +181,7 @@ class AzureFirewallProvider:
     # --- the rest
 
     def exposures(self, observed: Observed, block: Block) -> tuple[Opening, ...]:
-        """Return what reaches the ports of a block, foreign and ours."""
+        """Return the exposures of a block's ports, foreign and ours."""
         return exposure.exposures(_state(observed).book, block) if observed.exists else ()
 
     def attach(self, machines: Sequence[Machine]) -> Mapping[str, tuple[Attachment, ...]]:

@@ -1,1 +1,1 @@
-"""What the three providers for Azure Firewall share: rules, order, entry ports, discovery."""
+"""Parts that the three providers for Azure Firewall share: rules, order, entry ports, discovery."""

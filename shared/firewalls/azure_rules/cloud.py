@@ -1,4 +1,4 @@
-"""What the providers need of Azure Resource Manager."""
+"""The interface of Azure Resource Manager that the providers need."""
 
 from typing import Any, Protocol
 

@@ -42,7 +42,7 @@ class Stand:
 
 @dataclass(frozen=True)
 class VmPath:
-    """What stands before a VM, and what of it is not known."""
+    """The firewalls in front of a VM, and the parts of the path that are unknown."""
 
     vm_id: str
     stands: tuple[Stand, ...] = ()
@@ -51,7 +51,7 @@ class VmPath:
 
     @property
     def problem(self) -> str:
-        """Return what an administrator should know; empty: nothing."""
+        """Return warnings for an administrator; empty: none."""
         return self.unknown or self.drops_replies or self.unsupported
 
     @property

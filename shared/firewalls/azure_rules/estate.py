@@ -47,7 +47,7 @@ class Estate:
         return found
 
     def get(self, reference: Resource | None) -> Resource | None:
-        """Return what a reference names, if it was listed."""
+        """Return the resource that a reference names, if it was listed."""
         return self.by_id.get(key_of(str(reference["id"]))) if reference else None
 
     def policies_of(self, firewall: Resource) -> list[Resource]:
@@ -63,7 +63,7 @@ class Estate:
         return found
 
     def holder_of(self, address: str) -> str:
-        """Name what holds a private address that is no firewall's: a load balancer, or a VM."""
+        """Name the holder of a private address that is no firewall's: a load balancer, or a VM."""
         for balancer in self.balancers or ():
             for front in balancer["properties"].get("frontendIPConfigurations") or ():
                 if front["properties"].get("privateIPAddress") == address:

@@ -1,4 +1,4 @@
-"""Find what reaches a VM's ports through a firewall's rules, judged in their order. Pure."""
+"""Find the sources that reach a VM's ports through a firewall's ordered rules. Pure."""
 
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, summarize_address_range
@@ -13,7 +13,7 @@ _SOME = frozenset({"TCP", "UDP", "ANY"})
 
 
 def openings(rules: Sequence[Rule], block: Block) -> tuple[Opening, ...]:
-    """Return what reaches the ports of a block: translations first, then network rules.
+    """Return the exposures of a block's ports: translations first, then network rules.
 
     `rules` stand in the order in which the firewall processes them. Each rule is terminating, so
     what an earlier one takes does not reach a later one.

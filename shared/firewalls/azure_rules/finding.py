@@ -38,14 +38,14 @@ class AzureFirewallFinder:
     _estate: Estate = field(default_factory=Estate)
 
     def paths(self, vm_ids: Iterable[str]) -> dict[str, VmPath]:
-        """Return what stands before each VM, unknown and asymmetric paths included."""
+        """Return the firewalls in front of each VM, unknown and asymmetric paths included."""
         if self.seconds() - self._read_at > _FRESH_SECONDS:
             self._estate = self.reader.read()
             self._read_at = self.seconds()
         return find_paths(self._estate, self.settings, vm_ids)
 
     def notes(self, machines: Sequence[Machine]) -> dict[str, PathNotes]:
-        """Return what is to be known of the path to each VM."""
+        """Return the warnings about the path to each VM."""
         azure = [each.id for each in machines if is_resource(each.id, VM_TYPE)]
         paths = self.paths(azure) if azure else {}
         return {

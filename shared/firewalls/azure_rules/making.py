@@ -23,7 +23,7 @@ _V4 = 4
 
 @dataclass(frozen=True)
 class RuleBook:
-    """What the plan needs to know of a firewall that carries rules of ours."""
+    """The properties of a firewall that a plan for our rules needs."""
 
     own: Mapping[str, OwnRule]
     rules: tuple[Rule, ...]  # ours and foreign, in order

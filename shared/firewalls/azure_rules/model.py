@@ -27,7 +27,7 @@ def place_of(scope: str) -> str:
 
 @dataclass(frozen=True)
 class AzureSettings:
-    """What an installation chooses about Azure Firewall."""
+    """An installation's settings for Azure Firewall."""
 
     deployment: str
     first_port: int = 20_000
@@ -94,12 +94,12 @@ class OwnRule:
 
     @property
     def meaning(self) -> str:
-        """Return what it means without its entry port, for ids that stay."""
+        """Return its meaning without its entry port, for ids that stay."""
         return digest(json.dumps(self._parts(), default=str), length=16)
 
     @property
     def exact(self) -> str:
-        """Return what it means with its entry, to compare whatever the service respells."""
+        """Return its meaning with its entry, in one spelling for comparison."""
         entry = [self.public_address, self.public_port]
         return digest(json.dumps([self._parts(), entry], default=str))
 
@@ -117,7 +117,7 @@ class OwnRule:
 
     @property
     def own(self) -> Own:
-        """Return what it says of itself."""
+        """Return the content of its name and texts."""
         return Own(self.name, self.opens, (self.key,) if self.key else (), self.until)
 
 

@@ -72,7 +72,7 @@ class EntryPorts:
     _destinations: set[Destination] = field(default_factory=set)
 
     def note(self, rules: Iterable[Rule]) -> None:
-        """Note what every translation on the firewall takes."""
+        """Note the entry ports that every translation on the firewall takes."""
         for rule in rules:
             if rule.translates:
                 for address in rule.destinations:

@@ -26,7 +26,7 @@ Made = tuple[OwnRule, ...] | str
 
 @dataclass(frozen=True)
 class Situation:
-    """What a plan is made from."""
+    """The input of a plan."""
 
     own: Mapping[str, OwnRule]
     make: Callable[[Allow], Made]

@@ -1,4 +1,4 @@
-"""What an operator should know about a firewall that works."""
+"""Warnings to an operator about a firewall that works."""
 
 import json
 from collections.abc import Iterable, Mapping

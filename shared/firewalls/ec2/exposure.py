@@ -1,4 +1,4 @@
-"""Tell what reaches the governed ports of a block. Pure."""
+"""Find the sources that reach the governed ports of a block. Pure."""
 
 from collections.abc import Iterable
 
@@ -11,7 +11,7 @@ _UNRESOLVED = {PREFIX_LIST: "prefix list", GROUP: "members of group"}
 
 
 def openings(group: Group, ports: Iterable[int], *, ours: bool) -> tuple[Opening, ...]:
-    """Return what a group lets through to each port; an unknown source may hold any address."""
+    """Return the sources that a group lets reach each port; an unknown one may hold any address."""
     return tuple(
         _opening(group, rule, port, ours=ours)
         for port in ports

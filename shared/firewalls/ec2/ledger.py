@@ -1,4 +1,4 @@
-"""What was taken from a foreign group: in a block's memory, and in the tags of a ledger group."""
+"""The rules revoked from a foreign group: in a block's memory, and in a ledger group's tags."""
 
 import json
 import re

@@ -25,7 +25,7 @@ def why_untouchable(rule: Rule) -> str:
 
 
 def remaining(whole: PortRange, ports: Iterable[int]) -> tuple[PortRange, ...]:
-    """Return what is left of a port range without some ports: 20-25 without 22 is 20-21, 23-25."""
+    """Return the rest of a port range without some ports: 20-25 without 22 is 20-21, 23-25."""
     first, last = whole
     left: list[PortRange] = []
     for port in sorted({port for port in ports if first <= port <= last}):

@@ -30,7 +30,7 @@ _NOWHERE = {CIDR4: (NOWHERE4, 32), CIDR6: (NOWHERE6, 128)}
 
 
 def own_of_instance(state: InstanceState) -> tuple[Own, ...]:
-    """Return what bears our mark: the group, which closes, and each of its rules, which open."""
+    """Return our marked items: the group, which closes, and each of its rules, which open."""
     if state.own is None:
         return ()
     rules = []
@@ -41,7 +41,7 @@ def own_of_instance(state: InstanceState) -> tuple[Own, ...]:
 
 
 def group_mark(group: Group) -> str:
-    """Return what our group is called in plans."""
+    """Return our group's name in plans."""
     return f"group {group.id}"
 
 
@@ -258,7 +258,7 @@ class _Planner:
             self._changes.blame(self._openers, self._ask_owner())
 
     def _ask_owner(self) -> str:
-        """Return what the owner has to do, as commands to run."""
+        """Return the commands that the owner has to run."""
         group, region = self._group, self._state.place.region
         if group is None:
             return "the owner attaches the group once it is created"

@@ -116,7 +116,7 @@ class Ec2Provider:
             Writer(self.api, state.place, self.names).apply(state, plan)
 
     def exposures(self, observed: Observed, block: Block) -> tuple[Opening, ...]:
-        """Return what reaches the ports of a block through the groups that were read."""
+        """Return the exposures of a block's ports through the groups that were read."""
         state = observed.body
         if isinstance(state, GroupState):
             return openings(state.group, block.ports, ours=False)
@@ -163,7 +163,7 @@ class Ec2Provider:
         return shown
 
     def warnings(self) -> tuple[str, ...]:
-        """Return what limits this provider at present."""
+        """Return the present limits of this provider."""
         owners = [each.account for each in self.accounts.listed if not each.attaches]
         return (
             (f"groups are attached by the owner in the accounts {', '.join(owners)}",)

@@ -1,4 +1,4 @@
-"""What one settled read shows of the two kinds of firewall."""
+"""The observed states of own and foreign security groups, from one settled read."""
 
 from dataclasses import dataclass
 

@@ -32,7 +32,7 @@ MAX_RULE_TAGS = 50
 
 
 def own_of_group(state: GroupState) -> tuple[Own, ...]:
-    """Return what bears our mark: each rule that the ledger holds."""
+    """Return our marked rules: each rule that the ledger holds."""
     held = read_ledger(state.ledger)
     return tuple(
         Own(held_mark(each), opens=False, memory=write_memory({each: held[each]}))
@@ -41,7 +41,7 @@ def own_of_group(state: GroupState) -> tuple[Own, ...]:
 
 
 def held_mark(rule_id: str) -> str:
-    """Return what a held rule is called in plans."""
+    """Return a held rule's name in plans."""
     return f"held {rule_id}"
 
 
@@ -211,7 +211,7 @@ class _Planner:
     # --- giving back
 
     def _held_by(self, block: Block) -> list[Held]:
-        """Return what a block that takes nothing any more still holds."""
+        """Return the rules that a removed block still holds."""
         ledger = [
             held
             for held in self._ledger.values()

@@ -20,7 +20,7 @@ NOWHERE4, NOWHERE6 = "192.0.2.", "2001:db8::"  # documentation ranges: no packet
 
 @dataclass(frozen=True)
 class Told:
-    """What the description of a rule says. `many`: too many grants to name each."""
+    """The content of a rule's description. `many`: too many grants to name each."""
 
     ids: tuple[str, ...] = ()
     until: datetime | None = None
@@ -72,7 +72,7 @@ def is_nowhere(rule: Rule) -> bool:
 
 
 def target_of(rule: Rule) -> str:
-    """Return what a rule is called in plans: EC2 gives it a new id each time it is added."""
+    """Return a rule's name in plans: EC2 gives it a new id each time it is added."""
     direction = "egress " if rule.egress else ""
     return f"{direction}{rule.protocol}:{rule.low}-{rule.high}:{rule.source}"
 

@@ -105,7 +105,7 @@ class Rule:
 
     @property
     def identity(self) -> Identity:
-        """Return what tells the rules of one direction apart."""
+        """Return the identity of a rule among those of one direction."""
         return (self.protocol, self.low, self.high, self.kind, self.source)
 
     @property
@@ -230,7 +230,7 @@ def _with_rules(group: Group, rules: Iterable[tuple[str, Rule]]) -> Group:
 
 
 def _rule(given: Json) -> tuple[str, Rule]:
-    """Return the id of a rule's group, and the rule. What is odd is kept as it is."""
+    """Return the id of a rule's group, and the rule. An odd rule is kept as it is."""
     source_type, source = _source(given)
     protocol = str(given.get("IpProtocol", EVERY_PROTOCOL))
     return str(given["GroupId"]), Rule(

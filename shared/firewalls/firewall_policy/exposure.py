@@ -1,4 +1,4 @@
-"""Find what reaches a VM's ports through a policy's rules. Pure."""
+"""Find the sources that reach a VM's ports through a policy's rules. Pure."""
 
 from shared.domain.desired import Block, Opening
 from shared.firewalls.azure_rules.exposure import openings
@@ -6,5 +6,5 @@ from shared.firewalls.azure_rules.making import RuleBook
 
 
 def exposures(book: RuleBook, block: Block) -> tuple[Opening, ...]:
-    """Return what reaches the ports of a block, foreign and ours, inherited rules included."""
+    """Return the exposures of a block's ports, foreign and ours, inherited rules included."""
     return openings(book.rules, block)

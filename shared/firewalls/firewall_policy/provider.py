@@ -183,7 +183,7 @@ class FirewallPolicyProvider:
     # --- the rest
 
     def exposures(self, observed: Observed, block: Block) -> tuple[Opening, ...]:
-        """Return what reaches the ports of a block, inherited rules included."""
+        """Return the exposures of a block's ports, inherited rules included."""
         return exposure.exposures(_state(observed).book, block) if observed.exists else ()
 
     def attach(self, machines: Sequence[Machine]) -> Mapping[str, tuple[Attachment, ...]]:
@@ -206,7 +206,7 @@ class FirewallPolicyProvider:
         return shown | ({"rule": wire.written(change.body)} if change.body else {})  # type: ignore[arg-type]
 
     def warnings(self) -> tuple[str, ...]:
-        """Return what the last reads found: drafts, limits, other people's double management."""
+        """Return the warnings of the last reads: drafts, limits, double management by others."""
         return tuple(dict.fromkeys(text for each in self._warnings.values() for text in each))
 
     def _warn(self, policy: Body, groups: list[Body], book: RuleBook) -> tuple[str, ...]:

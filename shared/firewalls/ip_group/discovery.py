@@ -36,7 +36,7 @@ class UsedRules:
 
 
 def read_users(cloud: FirewallCloud, group: Body, settings: AzureSettings) -> UsedRules:
-    """Read what the group itself says uses it, and the rules there."""
+    """Read the users that the group itself lists, and the rules there."""
     properties, key = group["properties"], key_of(group["id"])
     ordered: list[tuple[Rule, bool]] = []
     bodies: list[Any] = []
@@ -86,7 +86,7 @@ def _resolve(
 
 @dataclass(frozen=True)
 class Switched:
-    """What an IP group of ours opens on one firewall."""
+    """The openings of an IP group of ours on one firewall."""
 
     group_id: str
     address: str
@@ -94,7 +94,7 @@ class Switched:
 
 
 def switches(estate: Estate, firewall: Resource, settings: AzureSettings) -> list[Switched]:
-    """Return what the IP groups of ours open on a firewall, by the rules that name them alone."""
+    """Return the openings of our IP groups on a firewall, by the rules that name them alone."""
     found = []
     rules, bodies = rules_of(estate, firewall, settings)
     groups = [each for each in estate.ip_groups if is_ours(str(each["id"]), settings)]

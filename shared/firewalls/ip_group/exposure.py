@@ -1,4 +1,4 @@
-"""Find what reaches a VM's ports through the firewalls that use an IP group. Pure."""
+"""Find the sources that reach a VM's ports through the firewalls that use an IP group. Pure."""
 
 from shared.domain.desired import Block, Opening
 from shared.firewalls.azure_rules.exposure import openings
@@ -6,5 +6,5 @@ from shared.firewalls.ip_group.plan import GroupBook
 
 
 def exposures(book: GroupBook, block: Block) -> tuple[Opening, ...]:
-    """Return what reaches the ports of a block; the owner's rules with our group are ours."""
+    """Return the exposures of a block's ports; the owner's rules with our group are ours."""
     return openings(book.rules, block)

@@ -32,7 +32,7 @@ class Switch:
 
 @dataclass(frozen=True)
 class GroupBook:
-    """What the plan needs to know of an IP group."""
+    """The properties of an IP group that a plan needs."""
 
     name: str
     own: Mapping[str, OwnRule]

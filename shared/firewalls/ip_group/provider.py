@@ -133,7 +133,7 @@ class IpGroupProvider:
     # --- the rest
 
     def exposures(self, observed: Observed, block: Block) -> tuple[Opening, ...]:
-        """Return what reaches the ports of a block; rules with our group alone are ours."""
+        """Return the exposures of a block's ports; rules with our group alone are ours."""
         return exposure.exposures(_state(observed).book, block) if observed.exists else ()
 
     def attach(self, machines: Sequence[Machine]) -> Mapping[str, tuple[Attachment, ...]]:

@@ -1,6 +1,6 @@
 """Network security groups through Microsoft's own client: read settled, write guarded.
 
-How an NSG answers is in docs/architecture.md; the recorded facts behind it are named there.
+How an NSG answers is in docs/architecture.md; the recordings behind it are named there.
 """
 
 import io

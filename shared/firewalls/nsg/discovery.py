@@ -54,7 +54,7 @@ def is_whole(places: Iterable[str]) -> bool:
 
 
 def read_membership(arm: Resources, scopes: Sequence[str], subscription: str) -> Membership | None:
-    """Read who is in the application security groups of a subscription; None: not to be read."""
+    """Read the members of a subscription's application security groups; None: unreadable."""
     places = _places(scopes, subscription)
     try:
         nics = arm.list_in(places, "Microsoft.Network/networkInterfaces", _NETWORK)

@@ -1,4 +1,4 @@
-"""What the rules of a network security group let reach governed ports, foreign and ours."""
+"""Sources that a security group's rules, foreign and ours, let reach governed ports."""
 
 from collections.abc import Iterable, Iterator, Sequence
 

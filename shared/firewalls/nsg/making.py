@@ -19,10 +19,11 @@ from shared.ports import Clock, Inventory, Machines, Resources, Table, Telemetry
 
 @dataclass(frozen=True)
 class GroupParts:
-    """What the app hands in. The clients are made when they are first used."""
+    """The parts that the app hands in. The clients are made when they are first used."""
 
     client: Callable[[str], Any]  # Microsoft's network client of a subscription
     resources: Callable[[], Resources]  # raw reads of Azure Resource Manager
+    read_pace: Callable[[], Any]  # of reads that callers share
     scopes: Sequence[str]
     table: Callable[[], Table]  # the table of firewalls
     names: RuleNames
@@ -71,7 +72,7 @@ class Groups:
 
     @cached_property
     def _client(self) -> Firewall:
-        from shared.adapters.shared_reads import ReadPace, SharedReads  # noqa: PLC0415 - an SDK
+        from shared.adapters.shared_reads import SharedReads  # noqa: PLC0415 - an SDK
         from shared.firewalls.nsg.client import NetworkSecurityGroups  # noqa: PLC0415 - an SDK
 
         groups = NetworkSecurityGroups(
@@ -82,7 +83,7 @@ class Groups:
             probe_nsg=self._parts.probe_group,
             membership=self._read_membership,
         )
-        groups.looks = SharedReads(ReadPace())
+        groups.looks = SharedReads(self._parts.read_pace())
         return groups
 
 

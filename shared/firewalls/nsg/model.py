@@ -9,7 +9,7 @@ NSG_TYPE = "microsoft.network/networksecuritygroups"
 
 
 class Access(StrEnum):
-    """What a security rule does."""
+    """The action of a security rule."""
 
     ALLOW = "Allow"
     DENY = "Deny"
@@ -17,7 +17,7 @@ class Access(StrEnum):
 
 @dataclass(frozen=True)
 class SecurityRule:
-    """What a firewall holds. Priority 0: not placed yet.
+    """A rule of a security group. Priority 0: not placed yet.
 
     `source_groups` and `destination_groups` are the application security groups that it names.
     Their members' addresses are among `sources` and `destinations`; `unresolved` says that the

@@ -30,7 +30,7 @@ _FAMILIES = (4, 6)
 
 @dataclass(frozen=True)
 class Group:
-    """What the plan needs to know of a security group."""
+    """The properties of a security group that a plan needs."""
 
     rules: tuple[SecurityRule, ...]
     flushes_sessions: bool
@@ -67,7 +67,7 @@ def rules_of_allow(allow: Allow, names: RuleNames) -> list[SecurityRule]:
 def _members(
     blocks: Sequence[Block], denies: Iterable[SecurityRule], names: RuleNames
 ) -> list[Member]:
-    """Return what is known of each VM in each address family."""
+    """Return the stored state of each VM in each address family."""
     wanted = {rule.name.lower(): rule for rule in denies}
     of_vm: dict[str, list[Block]] = {}
     for block in blocks:

@@ -1,4 +1,4 @@
-"""What the provider needs of a client that reads and writes network security groups."""
+"""The interface of a client that reads and writes network security groups."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol

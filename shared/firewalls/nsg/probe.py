@@ -67,7 +67,7 @@ class WriteProbe:
         return state == "honoured"
 
     def proof(self) -> WriteProof:
-        """Return what the last probe found, and when."""
+        """Return the last probe's result, and its time."""
         row = self._table().get(_PARTITION, _KEY)
         if row is None:
             return _proof("unknown")

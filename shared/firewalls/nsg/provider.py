@@ -135,7 +135,7 @@ def _snapshot(observed: Observed) -> Snapshot:
 
 
 def _own(rule: SecurityRule) -> Own:
-    """Read what a rule of ours says of itself."""
+    """Read the content of a rule of ours."""
     match = _TEXT.match(rule.description)
     keys = (match["request"],) if match else ()
     return Own(rule.name, rule.access is Access.ALLOW, keys, end_of(rule))

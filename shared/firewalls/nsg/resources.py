@@ -114,7 +114,7 @@ def join(
     fronts = FloatingFronts(balancers or ())
     by_id = {key_of(nic["id"]): nic for nic in nics}
     machines = tuple(_joined(vm, by_id, subnets, fronts) for vm in vms)
-    machines = tuple(_whose_rules_are_known(each, firewalls) for each in machines)
+    machines = tuple(_mark_unlisted(each, firewalls) for each in machines)
     if balancers is None:
         told = "the subscription's load balancers could not be read, so what they do is not known"
         machines = tuple(replace(each, unreadable=told) for each in machines)
@@ -143,7 +143,7 @@ def _joined(
     return replace(machine, unreadable=machine.unreadable or fronts.before_any(found))
 
 
-def _whose_rules_are_known(machine: Machine, firewalls: Mapping[str, Snapshot]) -> Machine:
+def _mark_unlisted(machine: Machine, firewalls: Mapping[str, Snapshot]) -> Machine:
     """Mark a VM behind a group that was not listed: rules that were not read decide."""
     unseen = [a.firewall_id for a in machine.attachments if key_of(a.firewall_id) not in firewalls]
     if machine.unreadable or not unseen:
@@ -325,7 +325,7 @@ class FloatingFronts:
 
 
 def _targets(rule: Resource) -> list[Resource]:
-    """Return what a rule of a load balancer sends packets to, and the rule itself.
+    """Return the target of a load balancer's rule, and the rule itself.
 
     An interface names the NAT rules that are about it alone; one whose target is a pool is
     reached by way of the pool.

@@ -1,4 +1,4 @@
-"""What a firewall should hold, and the changes that make it so. Nothing here does anything.
+"""The desired rules of a firewall, and the changes that lead there. Pure functions alone.
 
 wanted(rows, now)      -> the security rules that ought to exist
 plan(present, wanted)  -> what to put, what to remove, what cannot be placed
@@ -77,7 +77,7 @@ class Plan:
 
 
 def wanted(rows: FirewallRows, now: datetime, names: RuleNames) -> Wanted:
-    """Say what one firewall ought to hold."""
+    """Return the desired rules of one firewall."""
     rules: list[SecurityRule] = []
     impossible: dict[tuple[str, str, int], str] = {}
     for grant in current_grants(rows, now):

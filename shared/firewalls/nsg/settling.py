@@ -17,7 +17,7 @@ _MOST_GROUPS = 10_000
 
 
 class SettleTimes:
-    """What the last write of each group took to settle, as this process has seen it."""
+    """The settle time of each group's last write, as this process has seen it."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now

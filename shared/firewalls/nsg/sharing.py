@@ -23,7 +23,7 @@ OTHER_PORTS = "its rule closes other ports of VMs that share it, and no other ru
 
 @dataclass(frozen=True)
 class Member:
-    """What is known of one VM in one address family."""
+    """The stored state of one VM in one address family."""
 
     name: str  # of its own deny
     addresses: tuple[str, ...]  # those that are closed, or were until its removal
@@ -219,7 +219,7 @@ class _Planner:
         return [*(each.build() for each in self._hosts.values()), *alone]
 
     def result(self) -> Sharing:
-        """Return what was found."""
+        """Return the result."""
         self._found.rules = self._rules()
         return self._found
 

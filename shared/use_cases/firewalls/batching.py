@@ -20,7 +20,7 @@ from shared.use_cases.parts import HasClock
 
 _TOGETHER = timedelta(seconds=30)  # a write may take ten seconds to settle, and some to prove
 _A_FEW = timedelta(seconds=1)  # above AT_ONCE: the batch time of the firewall
-AT_ONCE = 24  # requests that an instance handles at a time (host.json)
+AT_ONCE = 64  # requests that an instance handles at a time (host.json)
 _LAST_FEW = 4  # requests on their way at the end of a burst; the count is a queue's, and about
 _BETWEEN = timedelta(seconds=5)  # from one write to the next, where the last few end a batch early
 _ON_ITS_WAY = timedelta(seconds=2)  # how long a queue may be looked at after its message's time
@@ -57,7 +57,7 @@ def defer_to_batch(
     """
     try:
         coming = services.queues.requested()
-    except Exception as error:  # noqa: BLE001 - a count that fails must not keep anybody out
+    except Exception as error:  # noqa: BLE001 - a count that fails must delay no opening
         services.telemetry.fault("jit.queue.uncounted", error, firewall=firewall_id)
         return None
     now = services.clock()

@@ -17,6 +17,7 @@ from shared.domain.grants import current_grants
 from shared.domain.ids import key_of
 from shared.domain.model import (
     AccessRequest,
+    CloseReason,
     Front,
     Grant,
     PortRequest,
@@ -25,8 +26,8 @@ from shared.domain.model import (
 from shared.domain.request import change_port, mark_closed, mark_open
 from shared.domain.texts import shorten
 from shared.ports import Row, RowChangedError
-from shared.store.audit import Fact
-from shared.use_cases.audit import rule_fact
+from shared.store.audit import AuditEvent
+from shared.use_cases.audit import rule_event
 from shared.use_cases.bastion_closes import BastionCloseParts, note_bastion_close
 from shared.use_cases.firewalls.known_requests import KnownRequests
 from shared.use_cases.firewalls.planning import Judged, key_of_intent
@@ -62,8 +63,8 @@ class _Proof:
         return known or self.port is None or self.front is None or self.port.closing is not None
 
     @property
-    def facts(self) -> list[Fact]:
-        """Tell what the read proves. A stop may have come between an opening and its record."""
+    def events(self) -> list[AuditEvent]:
+        """Confirm grants by the read. A stop may have come between an opening and its record."""
         if self.request is None or self.port is None or self.front is None:
             return []
         opened = (Operation.OPENED, self.front.opened_at)
@@ -71,7 +72,9 @@ class _Proof:
         told = [opened]
         if self.grant.is_sealed:
             told = [closed] if self.opening_told or not self.front.closed_at else [opened, closed]
-        return [rule_fact(self.request, self.port, self.front, what, at) for what, at in told if at]
+        return [
+            rule_event(self.request, self.port, self.front, what, at) for what, at in told if at
+        ]
 
     @property
     def is_closed(self) -> bool:
@@ -149,7 +152,7 @@ class Prover:
             # One that was changed has more to be said about it; the next look confirms that.
             if isinstance(mark, Exception) and not isinstance(mark, RowChangedError):
                 self._failures.note(proof.grant, mark)
-        return ended
+        return ended is not None
 
     def _change_requests(self, grants: list[Grant], now: datetime) -> list[_Proof]:
         """Note on each request what is open and what is closed, with one write for each."""
@@ -181,11 +184,11 @@ class Prover:
 
     def _record_all(self, proofs: list[_Proof]) -> list[_Proof]:
         """Record what was seen; return the proofs of which everything is recorded."""
-        facts = [fact for proof in proofs for fact in proof.facts]
-        errors = iter(self._services.activity.record_all(facts))
+        events = [event for proof in proofs for event in proof.events]
+        errors = iter(self._services.activity.record_all(events))
         recorded = []
         for proof in proofs:
-            failed = [error for error in islice(errors, len(proof.facts)) if error is not None]
+            failed = [error for error in islice(errors, len(proof.events)) if error is not None]
             if failed:
                 self._failures.note(proof.grant, failed[0])
                 continue
@@ -198,12 +201,27 @@ class Prover:
         ended = {p.request.id: p.request for p in proofs if p.request and p.ends_request}
         if not ended:
             return proofs
-        errors = self._services.requests.unlist_all(list(ended.values()))
-        failed = {i: error for i, error in zip(ended, errors, strict=True) if error is not None}
+        failed = self._unlist(list(ended.values()))
         for proof in proofs:
             if proof.grant.request_id in failed:
                 self._failures.note(proof.grant, failed[proof.grant.request_id])
         return [proof for proof in proofs if proof.grant.request_id not in failed]
+
+    def _unlist(self, requests: list[AccessRequest]) -> dict[str, Exception]:
+        """Take requests off the lists; return by id why that failed.
+
+        What is closed before its end makes room at once. What expires keeps its part of its
+        requestor's limit until its due row leads the sweep there, a minute later, or until that
+        part is in the way.
+        """
+        store = self._services.requests
+        expired = [request for request in requests if _has_expired(request)]
+        early = [request for request in requests if not _has_expired(request)]
+        errors = [
+            *zip(early, store.unlist_all(early), strict=True),
+            *zip(expired, store.unlist_from_vms(expired), strict=True),
+        ]
+        return {request.id: error for request, error in errors if error is not None}
 
     def _try(self, prove: Callable[[Protection], None], subject: Protection) -> None:
         try:
@@ -221,18 +239,18 @@ class Prover:
 
     def _tell(self, proof: _Proof) -> None:
         request, port, front = proof.request, proof.port, proof.front
-        if request is None or port is None or front is None or not proof.facts:
+        if request is None or port is None or front is None or not proof.events:
             return
-        fact = proof.facts[-1]
+        event = proof.events[-1]
         self._services.telemetry.event(
-            f"jit.rule.{fact.operation}",
+            f"jit.rule.{event.operation}",
             request=request.id,
             vm=port.vm_id,
             port=port.port,
             firewall=front.firewall_id,
             kind=self._services.label(front.firewall_id),
-            reason=fact.reason,
-            lateness_seconds=fact.lateness_seconds,
+            reason=event.reason,
+            lateness_seconds=event.lateness_seconds,
             allowed_seconds=self._services.pace(front.firewall_id).overdue.total_seconds(),
         )
 
@@ -252,3 +270,9 @@ class Prover:
                 self._services.rows.replace_protection(seen)
         except RowChangedError:
             return
+
+
+def _has_expired(request: AccessRequest) -> bool:
+    """Tell whether every port of a request was closed because it expired."""
+    reasons = {port.closing.reason for port in request.ports if port.closing}
+    return reasons == {CloseReason.EXPIRED}

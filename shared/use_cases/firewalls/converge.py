@@ -28,13 +28,20 @@ from shared.use_cases.firewalls.batching import (
     waits_for_batch,
 )
 from shared.use_cases.firewalls.confirm import Prover
+from shared.use_cases.firewalls.expiring import expire_single
 from shared.use_cases.firewalls.failing import FailParts, fail_impossible
 from shared.use_cases.firewalls.planning import Judged, judge, remember
 from shared.use_cases.firewalls.polling import leave_to_poll
 from shared.use_cases.firewalls.refusals import raise_if_close_refused
 from shared.use_cases.firewalls.run import Before, Run
 from shared.use_cases.firewalls.unread import close_past_ends
-from shared.use_cases.firewalls.waiting import MOMENT, await_end, is_left_over, wait_for_next
+from shared.use_cases.firewalls.waiting import (
+    MOMENT,
+    await_end,
+    is_left_over,
+    is_proven_since,
+    wait_for_next,
+)
 from shared.use_cases.messages import send_firewall
 from shared.use_cases.parts import (
     HasBastionCloses,
@@ -50,6 +57,7 @@ LONGEST_RUN = timedelta(minutes=5)  # well inside the platform's limits; the swe
 _WRITES_IN_VAIN = 4
 _QUICK_TRIES = 5
 _LOOKS = 25
+_SAME_END = timedelta(seconds=10)
 
 
 class ConvergeParts(
@@ -103,7 +111,8 @@ def converge(
     for _ in range(_LOOKS):
         unless = partial(waits_for_batch, services) if lets_in else None
         seen = before.lease if before and key == firewall_id else None
-        lease = leases.take(services, key, provider.pace, unless, seen)
+        lease = before.taken if before else None
+        lease = lease or leases.take(services, key, provider.pace, unless, seen)
         if lease is None:
             return Outcome.BUSY
         run = Run(services, provider, firewall_id, clear_batch(lease), until)
@@ -131,6 +140,7 @@ def converge_on_message(services: ConvergeParts, firewall_id: str) -> Outcome:
     """Converge for a message, which may come a moment before the end it was sent for.
 
     That moment is waited for first, unless there is something to do: a read would be for nothing.
+    So would one be where another message for the same end led to a close a moment ago.
     Where the rows cannot be read, what has ended by its rule's own text is closed first; raises
     where they still cannot be read then, so that the message comes back.
     """
@@ -139,9 +149,13 @@ def converge_on_message(services: ConvergeParts, firewall_id: str) -> Outcome:
     except Exception as error:  # noqa: BLE001 - an end needs no row to be kept
         _close_unread(services, firewall_id, error)
         rows, lease = services.rows.read_with_lease(firewall_id)
-    if not is_left_over(rows):
-        await_end(services, rows)
-    outcome = converge(services, firewall_id, before=Before(lease=lease))
+    if not is_left_over(rows) and not await_end(services, rows):
+        since = services.clock() - _SAME_END
+        grace = services.pace(firewall_id).grace
+        if is_proven_since(rows, since, services.clock(), grace):
+            return Outcome.DONE
+    before = expire_single(services, firewall_id, rows, lease)
+    outcome = converge(services, firewall_id, before=before)
     if outcome is Outcome.BUSY:
         lanes.leave_to_message(services, firewall_id)
     return outcome
@@ -229,7 +243,7 @@ def _round(services: ConvergeParts, run: Run) -> bool:
 def _judge_as_written(services: ConvergeParts, observed: Observed, run: Run) -> Judged | None:
     """Judge what our write has led to by the rows that it was planned from; None: read them anew.
 
-    What was recorded meanwhile is found once the lease is given back.
+    A change recorded meanwhile is found once the lease is given back.
     """
     judged = _judge(services, observed, run) if run.rows is not None else None
     if judged and (judged.plan.changes or judged.plan.remember or judged.failures):
@@ -327,7 +341,7 @@ def _write(services: ConvergeParts, observed: Observed, judged: Judged, run: Run
 
     With hundreds of rows to read in between, a neighbour who writes every few seconds would
     always be quicker. The rows are older than such a read, so no more is done than they showed
-    before. What is new waits for the next round. A provider whose writes take minutes is left to
+    before. Newer rows wait for the next round. A provider whose writes take minutes is left to
     a message at the time when the write should have settled.
     """
     plan = run.part_of(judged.plan)

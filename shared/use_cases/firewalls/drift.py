@@ -9,7 +9,7 @@ from shared.domain.desired import Change, Observed
 from shared.domain.ids import row_key
 from shared.domain.model import MINUTE
 from shared.ports import Row
-from shared.store.audit import Fact
+from shared.store.audit import AuditEvent
 from shared.store.codec import pack, pack_json, text_of, unpack
 from shared.use_cases.firewalls.planning import Judged, key_of_intent
 from shared.use_cases.parts import HasActivity, HasClock, HasPace, HasTables, HasTelemetry
@@ -23,19 +23,19 @@ class RepairParts(HasActivity, HasClock, HasPace, HasTables, HasTelemetry, Proto
 
 
 class Repairs:
-    """What was found on one firewall, recorded once a fresh read shows it mended."""
+    """The drift of one firewall, recorded once a fresh read shows it repaired."""
 
     def __init__(self, services: RepairParts, firewall_id: str) -> None:
         self._services = services
         self._firewall_id = firewall_id
-        self._found: dict[str, Fact] = {}
+        self._found: dict[str, AuditEvent] = {}
         spans_runs = services.pace(firewall_id).settle > MINUTE
         self._kept = KeptRepairs(services, firewall_id) if spans_runs else None
 
     def look(self, observed: Observed, judged: Judged, refused: Mapping[str, str]) -> None:
         """Note each change to what had been confirmed and is not as it should be any more.
 
-        What cannot be recorded now is kept for the next round: a close waits for no record.
+        A repair that cannot be recorded is kept for the next round: a close waits for no record.
         """
         try:
             self._look(observed, judged, refused)
@@ -52,12 +52,12 @@ class Repairs:
         for target in sorted(self._found.keys() - unsettled):
             self._record(target)
         for target, what in drifted(observed, judged).items():
-            self._found.setdefault(target, self._fact(target, what, observed.version))
+            self._found.setdefault(target, self._event(target, what, observed.version))
         if self._kept is not None:
             self._kept.write(self._found)
 
-    def _fact(self, target: str, what: str, version: str) -> Fact:
-        return Fact(
+    def _event(self, target: str, what: str, version: str) -> AuditEvent:
+        return AuditEvent(
             id=f"{self._firewall_id}|{target}|{version}|repaired",
             at=self._services.clock(),
             operation=Operation.REPAIRED,
@@ -66,16 +66,16 @@ class Repairs:
         )
 
     def _record(self, target: str) -> None:
-        fact = self._found[target]
-        self._services.activity.record(fact)
+        event = self._found[target]
+        self._services.activity.record(event)
         self._services.telemetry.event(
-            "jit.rule.repaired", firewall=self._firewall_id, rule=target, what=fact.reason
+            "jit.rule.repaired", firewall=self._firewall_id, rule=target, what=event.reason
         )
         del self._found[target]
 
 
 class KeptRepairs:
-    """What was found on a firewall whose writes take longer than a run, until a later run sees it.
+    """The drift of a firewall whose writes take longer than a run, kept for a later run.
 
     One row beside the firewall's own, deleted once nothing is left to record.
     """
@@ -85,18 +85,18 @@ class KeptRepairs:
         self._key = row_key(firewall_id)
         self._row: Row | None = None
 
-    def read(self) -> dict[str, Fact]:
-        """Return what earlier runs found, by its target."""
+    def read(self) -> dict[str, AuditEvent]:
+        """Return the drift that earlier runs found, by its target."""
         self._row = self._table.get(_KEPT, self._key)
         if self._row is None:
             return {}
         stored = json.loads(text_of(self._row.values))
-        return {target: unpack(Fact, values) for target, values in stored.items()}
+        return {target: unpack(AuditEvent, values) for target, values in stored.items()}
 
-    def write(self, found: Mapping[str, Fact]) -> None:
-        """Store what is not recorded yet."""
+    def write(self, found: Mapping[str, AuditEvent]) -> None:
+        """Store the repairs that are not recorded yet."""
         kept = dict(sorted(found.items())[:_MOST_KEPT])
-        text = json.dumps({target: pack(fact) for target, fact in kept.items()}, sort_keys=True)
+        text = json.dumps({target: pack(event) for target, event in kept.items()}, sort_keys=True)
         if not kept and self._row is not None:
             self._table.delete(self._row)
         elif kept and (self._row is None or text_of(self._row.values) != text):
@@ -116,13 +116,13 @@ def drifted(observed: Observed, judged: Judged) -> dict[str, str]:
     for change in judged.plan.changes:
         serves = known.intersection(change.serves)
         if not confirmed.isdisjoint(serves):
-            found[change.target] = _what(change, present)
+            found[change.target] = _describe(change, present)
         elif not change.opens and serves <= ended and change.target.lower() in present:
             found[change.target] = "back after its end" if serves else "an orphan"
     return found
 
 
-def _what(change: Change, present: set[str]) -> str:
+def _describe(change: Change, present: set[str]) -> str:
     if change.target.lower() in present:
         return "edited"
     return "deleted" if change.verb == "put" else f"{change.verb} is needed again"

@@ -1,4 +1,4 @@
-"""Keep what fails about one grant or protection from stopping anything about the others."""
+"""Keep the failure of one grant or protection from stopping the others."""
 
 from shared.domain.ids import key_of
 from shared.domain.model import FirewallRows, Grant, Protection

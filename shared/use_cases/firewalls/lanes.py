@@ -18,7 +18,7 @@ class OverdueLaneParts(HasClock, HasDue, HasTelemetry, Protocol):
 
 
 def lease_key(provider: FirewallProvider, firewall_id: str) -> str:
-    """Return what the lease of a firewall is kept under: its lane's name, or its own id."""
+    """Return the key of a firewall's lease: its lane's name, or its own id."""
     return provider.lane(firewall_id) or firewall_id
 
 

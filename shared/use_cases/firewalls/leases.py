@@ -11,8 +11,9 @@ from typing import Protocol
 from shared.domain.desired import Pace
 from shared.domain.ids import row_key
 from shared.domain.times import format_sortable
-from shared.ports import Row
-from shared.use_cases.parts import HasClock, HasNewId, HasRows, HasTelemetry
+from shared.ports import Row, UnknownFirewallError
+from shared.store.firewalls import new_lease, next_lease
+from shared.use_cases.parts import HasClock, HasFirewalls, HasNewId, HasRows, HasTelemetry
 
 NONE = Row("", "", {})
 
@@ -23,6 +24,10 @@ class LeaseParts(HasClock, HasRows, HasTelemetry, Protocol):
 
 class LeaseTakeParts(HasClock, HasNewId, HasRows, HasTelemetry, Protocol):
     """The parts for taking a lease."""
+
+
+class FreeLeaseParts(HasClock, HasFirewalls, HasNewId, Protocol):
+    """The parts for finding a lease free."""
 
 
 def take(
@@ -46,6 +51,29 @@ def take(
     except Exception as error:  # noqa: BLE001 - converging without a lease is correct
         services.telemetry.fault("jit.lease.failed", error, firewall=key)
         return NONE
+
+
+def free(
+    services: FreeLeaseParts,
+    firewall_id: str,
+    seen: Row | None,
+    unless: Callable[[Row, datetime], bool] | None = None,
+) -> Row | None:
+    """Return the row that takes the lease of a firewall, to be written together with its grants.
+
+    `seen` is the row as it was read a moment ago. None: it was held, `unless` forbids, or it
+    stands beside the rows of no single firewall.
+    """
+    try:
+        provider = services.firewalls.of(firewall_id)
+    except UnknownFirewallError:
+        return None  # converging it reports that
+    if provider.lane(firewall_id):
+        return None
+    now, owner = services.clock(), services.new_id()
+    if seen is None:
+        return new_lease(firewall_id, owner, now + provider.pace.lease)
+    return next_lease(seen, owner, now, now + provider.pace.lease, unless)
 
 
 def keep(services: LeaseParts, lease: Row, pace: Pace) -> Row:

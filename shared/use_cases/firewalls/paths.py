@@ -92,7 +92,7 @@ def find_exposures(
     observed: Mapping[str, Observed],
     ports: Iterable[int],
 ) -> tuple[Exposure, ...]:
-    """Find what leaves governed ports of a machine open behind all firewalls that were read.
+    """Find the rules that leave governed ports of a machine open behind all firewalls read.
 
     `observed` is by the key of the firewall; one that is not there is not judged.
     """

@@ -28,7 +28,7 @@ from shared.domain.model import FirewallRows, Grant, Protection
 from shared.ports import FirewallProvider, OutsideError, RowChangedError
 from shared.use_cases.firewalls.failures import Failures, Subject
 from shared.use_cases.firewalls.known_requests import KnownRequests
-from shared.use_cases.firewalls.sync_grants import Aligner, SyncParts
+from shared.use_cases.firewalls.sync_grants import GrantSync, SyncParts
 from shared.use_cases.parts import HasFirewalls, HasRows
 
 
@@ -38,7 +38,7 @@ class PlanningParts(SyncParts, HasFirewalls, Protocol):
 
 @dataclass(frozen=True)
 class Judged:
-    """What one firewall should hold by its rows, and the changes that lead there.
+    """The desired state of one firewall by its rows, and the changes that lead there.
 
     `impossible` maps the keys of grants that must not be opened here to the reason.
     """
@@ -55,7 +55,7 @@ class Judged:
         return key_of_intent(subject)
 
     def finding(self, subject: Subject) -> Finding:
-        """Return what is found of a grant or a protection."""
+        """Return the finding on a grant or a protection."""
         key = key_of_intent(subject)
         if key in self.impossible:
             return impossible(self.impossible[key])
@@ -97,7 +97,7 @@ def judge(
 def intents(
     provider: FirewallProvider, observed: Observed, rows: FirewallRows, now: datetime
 ) -> tuple[Desired, dict[str, str]]:
-    """Return what a firewall should hold by its rows, and which grants must not be opened."""
+    """Return a firewall's desired state by its rows, and the grants that must not be opened."""
     refused: dict[str, str] = {}
     current = []
     for grant in current_grants(rows, now):
@@ -122,9 +122,9 @@ def remember(
     judged: Judged,
     refused: Mapping[str, str],
 ) -> Judged:
-    """Store what the plan needs to restore one day, before anything is applied.
+    """Store the memory that a later restore needs, before anything is applied.
 
-    What could not be stored is not changed: changes that serve its block are left out.
+    A block whose memory could not be stored is not changed: changes that serve it are left out.
     """
     if not judged.plan.remember:
         return judged
@@ -195,15 +195,15 @@ class _Judging:
     def judge(self, rows: FirewallRows, failures: Failures) -> Judged:
         """Sync rows with their requests, and plan."""
         firewall_id = self._observed.firewall_id
-        aligner = Aligner(self._services, firewall_id, failures, self._known)
-        synced = aligner.align(rows, self._now)
+        grant_sync = GrantSync(self._services, firewall_id, failures, self._known)
+        synced = grant_sync.sync(rows, self._now)
         for protection in synced.protections:
             if protection.lifted and _is_undecoded(synced, protection):
                 failures.note(protection, ValueError("another row of its VM cannot be decoded"))
         wanted, refused = intents(self._provider, self._observed, synced, self._now)
         planned = self._provider.plan(self._observed, wanted, self._refused)
         plan = withhold(synced, planned, failures.withheld)
-        return Judged(synced, wanted, plan, failures, refused, aligner.known)
+        return Judged(synced, wanted, plan, failures, refused, grant_sync.known)
 
     def plannable(self, rows: FirewallRows, failures: Failures) -> FirewallRows:
         """Keep the rows that can be planned, found by halves; raises what is no row's fault.

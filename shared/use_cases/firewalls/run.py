@@ -1,4 +1,4 @@
-"""What one holder of a lease has learnt about one firewall."""
+"""The state of one converge: all that the lease holder has read of one firewall."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Before:
-    """What a caller has read of a firewall and its requests just before it is converged.
+    """A caller's reads of a firewall and its requests just before it is converged.
 
     The rows are younger than the firewall's settled state, where there is one.
     """
@@ -40,6 +40,7 @@ class Before:
     rows: FirewallRows | None = None
     lease: Row | None = None
     known: KnownRequests | None = None
+    taken: Row | None = None  # the lease, where this worker holds it already
 
 
 class Run:

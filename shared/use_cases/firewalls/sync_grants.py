@@ -23,7 +23,7 @@ from shared.domain.model import (
     Status,
 )
 from shared.domain.request import change_ports, close
-from shared.ports import OutsideError, RowChangedError
+from shared.ports import OutsideError, Row, RowChangedError
 from shared.store.requests import RequestRow
 from shared.use_cases.firewalls.failures import Failures
 from shared.use_cases.firewalls.known_requests import KnownRequests
@@ -42,8 +42,8 @@ class _UnansweredError(OutsideError):
     """The row of a request could not be read: whether it still stands is not known."""
 
 
-class Aligner:
-    """Aligns the rows of one firewall."""
+class GrantSync:
+    """Brings the grants of one firewall in line with their requests."""
 
     def __init__(
         self,
@@ -60,30 +60,48 @@ class Aligner:
         self._unanswered: dict[str, _UnansweredError] = {}
         self._unwritable: dict[str, Exception] = {}
 
-    def align(self, rows: FirewallRows, now: datetime) -> FirewallRows:
+    def sync(self, rows: FirewallRows, now: datetime) -> FirewallRows:
         """Return the rows as they stand once they agree with their requests."""
         rows = self._expire_together(rows, now)
         newer_exists = {grant.key for grant in self._replaced(rows, now)}
+        looked_at = {
+            grant.key: grant.request_id
+            for grant in rows.grants
+            if self._needs_a_look(grant, rows, now) or grant.key in newer_exists
+        }
+        self.known.read_all(list(dict.fromkeys(looked_at.values())))
 
-        def align_those_of(request: list[Grant]) -> list[Grant]:
+        def sync_request(request: list[Grant]) -> list[Grant]:
             return [
                 self._try(grant, rows, now, replaced=grant.key in newer_exists)
-                if self._needs_a_look(grant, rows, now) or grant.key in newer_exists
+                if grant.key in looked_at
                 else grant
                 for grant in request
             ]
 
-        aligned = self._services.workers(align_those_of, by_request(rows.grants))
-        return replace(rows, grants=tuple(grant for those in aligned for grant in those))
+        synced = self._services.workers(sync_request, by_request(rows.grants))
+        return replace(rows, grants=tuple(grant for those in synced for grant in those))
 
     def _expire_together(self, rows: FirewallRows, now: datetime) -> FirewallRows:
         """Write the reason to all requests whose grants have ended, then seal those together.
 
-        What is out of the ordinary, or fails, is left for each grant to be looked at by itself.
+        Exceptions and failures are left to the step that looks at each grant by itself.
         """
-        ended = [grant for grant in rows.grants if not grant.is_sealed and not is_held(grant, now)]
-        if len(ended) < _TOGETHER:
-            return rows
+        ended = ended_grants(rows, now)
+        return self._expire_all(rows, ended, now)[0] if len(ended) >= _TOGETHER else rows
+
+    def expire_with_lease(
+        self, rows: FirewallRows, now: datetime, lease: Row
+    ) -> tuple[FirewallRows, Row | None]:
+        """Write the reason to the requests whose grants have ended, then seal those and take a lease.
+
+        Return the rows, and the lease where it was taken.
+        """
+        return self._expire_all(rows, ended_grants(rows, now), now, lease)
+
+    def _expire_all(
+        self, rows: FirewallRows, ended: list[Grant], now: datetime, lease: Row | None = None
+    ) -> tuple[FirewallRows, Row | None]:
         ids = list(dict.fromkeys(grant.request_id for grant in ended))
         self.known.read_all(ids)
         found = dict(zip(ids, self._services.workers(self._try_request, ids), strict=True))
@@ -97,7 +115,7 @@ class Aligner:
             else:
                 self._requests[request_id] = request
         closing = [grant for grant in ended if self._is_closing(grant)]
-        return self._seal_together(rows, closing, now)
+        return self._seal_together(rows, closing, now, lease if closing else None)
 
     def _try_request(self, request_id: str) -> AccessRequest | None:
         """Read a request; one that fails is met again by each of its grants."""
@@ -112,14 +130,15 @@ class Aligner:
         return port is not None and port.closing is not None
 
     def _seal_together(
-        self, rows: FirewallRows, grants: list[Grant], now: datetime
-    ) -> FirewallRows:
+        self, rows: FirewallRows, grants: list[Grant], now: datetime, lease: Row | None
+    ) -> tuple[FirewallRows, Row | None]:
         self.known.told |= {grant.key for grant in grants if grant.proven}
-        sealed = self._services.rows.replace_grants(
-            [replace(grant, sealed_at=now, proven=False) for grant in grants]
+        sealed, taken = self._services.rows.mark_grants(
+            [replace(grant, sealed_at=now, proven=False) for grant in grants], lease
         )
         by_key = {each.key: each for each in sealed if isinstance(each, Grant)}
-        return replace(rows, grants=tuple(by_key.get(each.key, each) for each in rows.grants))
+        grants_now = tuple(by_key.get(each.key, each) for each in rows.grants)
+        return replace(rows, grants=grants_now), taken
 
     @staticmethod
     def _replaced(rows: FirewallRows, now: datetime) -> tuple[Grant, ...]:
@@ -134,13 +153,13 @@ class Aligner:
         return not grant.proven or not is_held(grant, now) or not is_covered(grant, rows)
 
     def _try(self, grant: Grant, rows: FirewallRows, now: datetime, *, replaced: bool) -> Grant:
-        """Align one grant; where that fails, it is wanted no more, and no other grant is held up.
+        """Sync one grant; where that fails, it is wanted no more, and no other grant is held up.
 
         A request that did not answer proves nothing: its grant stays as it is until its end, and
         is not opened.
         """
         try:
-            return self._align(grant, rows, now, replaced=replaced)
+            return self._sync(grant, rows, now, replaced=replaced)
         except _UnansweredError as error:
             self._failures.note(grant, error)
             if is_held(grant, now) and is_covered(grant, rows) and not replaced:
@@ -150,7 +169,7 @@ class Aligner:
             self._failures.note(grant, error)
         return grant if grant.is_sealed else replace(grant, sealed_at=now, proven=False)
 
-    def _align(self, grant: Grant, rows: FirewallRows, now: datetime, *, replaced: bool) -> Grant:
+    def _sync(self, grant: Grant, rows: FirewallRows, now: datetime, *, replaced: bool) -> Grant:
         request, port, front = self._place(grant)
         if request is None or port is None or front is None or not _may_be_open(port):
             # Closing, ended or never accepted: a forged row, or one whose request was lost, has
@@ -269,6 +288,11 @@ class Aligner:
         if fresh is not None and fresh.version == grant.version:
             raise RowChangedError(f"a grant of {grant.request_id} cannot be written")
         return fresh if fresh is not None else replace(grant, sealed_at=self._services.clock())
+
+
+def ended_grants(rows: FirewallRows, now: datetime) -> list[Grant]:
+    """Return the grants that have ended and are not sealed yet."""
+    return [grant for grant in rows.grants if not grant.is_sealed and not is_held(grant, now)]
 
 
 def by_request(grants: Iterable[Grant]) -> list[list[Grant]]:

@@ -1,10 +1,10 @@
 """Whether a firewall's rows leave something to do, and how long its next round waits."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
-from shared.domain.grants import first_end
-from shared.domain.model import FirewallRows
+from shared.domain.grants import first_end, is_covered, is_held
+from shared.domain.model import FirewallRows, Grant
 from shared.ports import FirewallChangedError, ThrottledError
 from shared.use_cases.firewalls.run import Run
 from shared.use_cases.parts import HasClock, HasSleep, HasTelemetry
@@ -23,6 +23,28 @@ def is_left_over(rows: FirewallRows) -> bool:
     return any(not grant.proven for grant in rows.grants) or any(
         each.lifted or not (each.proven or each.blocked) for each in rows.protections
     )
+
+
+def is_proven_since(rows: FirewallRows, since: datetime, now: datetime, grace: timedelta) -> bool:
+    """Tell whether a firewall was read since an instant, and that read proved all its rows.
+
+    A grant that was sealed since then and is proven closed shows such a read: it has also removed
+    every rule without a row. Once a grace is over, the firewall is read again.
+    """
+    closed = [g.sealed_at for g in rows.grants if g.sealed_at is not None and g.proven]
+    if not closed or since > max(closed):
+        return False
+    if rows.undecoded or rows.lacks_grants or any(is_over(g, now, grace) for g in rows.grants):
+        return False
+    return not is_left_over(rows) and all(
+        grant.is_sealed or (is_held(grant, now) and is_covered(grant, rows))
+        for grant in rows.grants
+    )
+
+
+def is_over(grant: Grant, at: datetime, grace: timedelta) -> bool:
+    """Tell whether a grant was proven closed, and its grace has passed since it was sealed."""
+    return grant.sealed_at is not None and grant.proven and grant.sealed_at + grace <= at
 
 
 def await_end(services: WaitParts, rows: FirewallRows) -> bool:

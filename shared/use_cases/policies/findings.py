@@ -1,4 +1,4 @@
-"""What stands wrong and needs a person: policies that failed, governed ports that stand open.
+"""Findings that need a person: policies that failed, governed ports that are open.
 
 Applying a policy finds it, and reconciling compares every policy again. A row for each finding of
 a policy lets the health report read them all with one short query, and no list of ARM's.
@@ -46,14 +46,14 @@ class ExposureParts(FindingParts, HasFirewalls, Protocol):
 
 
 class FindingType(StrEnum):
-    """What is wrong with a policy."""
+    """The type of a finding on a policy."""
 
     FAILED = "failed"
     EXPOSED = "exposed"
 
 
 def note_warnings(services: WarningParts) -> None:
-    """Store what limits each kind of firewall, as this worker's reads have just shown it.
+    """Store the limits of each kind of firewall, as this worker's reads have just shown them.
 
     Another worker answers the health report.
     """
@@ -68,7 +68,7 @@ def note_warnings(services: WarningParts) -> None:
 
 
 def read_warnings(services: HasTables) -> list[str]:
-    """Return what limits the kinds of firewalls."""
+    """Return the limits of each type of firewall."""
     rows = services.tables.firewalls.query(_WARNINGS)
     return [f"{row.key}: {row.values['text']}" for row in rows]
 
@@ -189,7 +189,7 @@ def judge_exposure(
 
 
 def _why_exposed(services: HasFirewalls, vm: Governed, observed: Mapping[str, Observed]) -> str:
-    """Name what leaves a port of a VM open; empty: nothing does."""
+    """Name the rules that leave a port of a VM open; empty: none."""
     found = find_exposures(services.firewalls, vm.vm_id, vm.attachments, observed, vm.ports)
     return next(
         (

@@ -16,7 +16,7 @@ from shared.domain.policy_diff import (
     summed_up,
     with_known_ports,
 )
-from shared.store.audit import Fact
+from shared.store.audit import AuditEvent
 from shared.use_cases.parts import (
     HasActivity,
     HasAuthorize,
@@ -36,7 +36,7 @@ class ManageParts(PolicyWriteParts, HasActivity, HasAuthorize, HasScopes, HasTel
 
 @dataclass(frozen=True)
 class Changer:
-    """Who changes a policy, from which address, and which app carries the message."""
+    """The person who changes a policy, the address, and the app that carries the message."""
 
     person: Principal
     source_address: str = ""
@@ -45,7 +45,7 @@ class Changer:
 
 @dataclass(frozen=True)
 class Precondition:
-    """What a caller expects of the policy that a call replaces: entity tags, or that none exists.
+    """The condition on the policy that a call replaces: entity tags, or that none exists.
 
     `*` in `matches` stands for any policy that exists.
     """
@@ -128,7 +128,7 @@ def remove_policy(
 def enforce_on_replaced(services: ScopeParts, changer: Changer, held: Policy | None) -> None:
     """Enforce the right on the VMs that a policy lists now: a change may remove their protection.
 
-    NB. What lies outside the app's scopes by now cannot be checked, nor opened or closed.
+    NB. A VM outside the app's scopes by now cannot be checked, nor opened or closed.
     """
     listed = [vm.id for vm in held.vms if is_in_scope(services, vm.id)] if held else []
     enforce_on_vms(services, changer.person, Action.WRITE, listed)
@@ -172,12 +172,12 @@ def _event(
     old: Policy | None,
     new: Policy | None,
     lines: tuple[str, ...],
-) -> Fact:
+) -> AuditEvent:
     operations = {(False, True): Operation.POLICY_CREATED, (True, False): Operation.POLICY_DELETED}
     policy = new or old
     assert policy is not None  # noqa: S101 - two policies that do not exist do not differ
     vms = {key_of(vm.id): vm.id for each in (old, new) if each for vm in each.vms}
-    return Fact(
+    return AuditEvent(
         id="",
         at=services.clock(),
         operation=operations.get((old is not None, new is not None), Operation.POLICY_CHANGED),
@@ -193,7 +193,7 @@ def _event(
     )
 
 
-def _as_begun(services: HasPolicies, event: Fact) -> Fact:
+def _as_begun(services: HasPolicies, event: AuditEvent) -> AuditEvent:
     """Return the event of an earlier try that stopped before its change, or this one as begun.
 
     The last event of each policy is kept beside it. Its change has taken effect, unless the
@@ -208,5 +208,5 @@ def _as_begun(services: HasPolicies, event: Fact) -> Fact:
     return event
 
 
-def _same(begun: Fact, event: Fact) -> bool:
+def _same(begun: AuditEvent, event: AuditEvent) -> bool:
     return replace(begun, id="", at=event.at) == event

@@ -40,7 +40,7 @@ class ProtectParts(CloseParts, HasFirewalls, HasMachines, HasPolicies, Protocol)
 
 @dataclass
 class Applied:
-    """What one pass over a policy did and found wrong."""
+    """The writes and problems of one pass over a policy."""
 
     firewalls: set[str] = field(default_factory=set)
     after_them: set[str] = field(default_factory=set)  # where nothing is opened, only closed

@@ -1,1 +1,1 @@
-"""What people and tools read."""
+"""Reports for people and tools."""

@@ -7,7 +7,7 @@ from typing import Protocol
 from shared.domain.ids import key_of
 from shared.domain.model import Principal
 from shared.domain.permissions import Action
-from shared.store.audit import Fact
+from shared.store.audit import AuditEvent
 from shared.use_cases.parts import HasActivity, HasScopes
 from shared.use_cases.permission import PermissionParts, enforce, is_permitted
 
@@ -27,7 +27,7 @@ class ActivityParts(FigureParts, HasActivity, Protocol):
 
 @dataclass(frozen=True)
 class Asked:
-    """Which facts are wanted; empty means any. `after` is where the last page ended."""
+    """Which events are wanted; empty means any. `after` is where the last page ended."""
 
     since: datetime
     until: datetime
@@ -41,14 +41,14 @@ class Asked:
 
 @dataclass(frozen=True)
 class Page:
-    """Some facts, oldest first, and where the next page begins."""
+    """Some events, oldest first, and where the next page begins."""
 
-    facts: tuple[Fact, ...]
+    events: tuple[AuditEvent, ...]
     next: str = ""
 
 
 def read_activity(services: ActivityParts, caller: Principal, asked: Asked) -> Page:
-    """Read one page of facts: a caller without the right to read them all sees the caller's own.
+    """Read one page of events: a caller without the right to read them all sees the caller's own.
 
     Raises TooManyRequestsError at the bound of role reads.
     """
@@ -59,7 +59,7 @@ def read_activity(services: ActivityParts, caller: Principal, asked: Asked) -> P
 
 def _read(services: HasActivity, asked: Asked) -> Page:
     """Read one page. Each day is a partition, read in key order, which is time order."""
-    found: list[Fact] = []
+    found: list[AuditEvent] = []
     read = 0
     day, start = _first(asked)
     while day.date() <= asked.until.date():
@@ -67,9 +67,9 @@ def _read(services: HasActivity, asked: Asked) -> Page:
             return Page(tuple(found), f"{day:%Y-%m-%d}/{start.removesuffix(_NEXT)}")
         rows = services.activity.on(day, start=start, limit=_CHUNK)
         read += len(rows)
-        for key, fact in rows:
-            if _fits(fact, asked):
-                found.append(_shown(fact, asked))
+        for key, event in rows:
+            if _fits(event, asked):
+                found.append(_shown(event, asked))
             if len(found) == asked.top:
                 return Page(tuple(found), f"{day:%Y-%m-%d}/{key}")
         if len(rows) < _CHUNK:
@@ -90,14 +90,14 @@ def _reads_all(services: FigureParts, caller: Principal) -> bool:
     return all(is_permitted(services, caller, action, scope) for scope in services.scopes)
 
 
-def _is_about(fact: Fact, key: str) -> bool:
-    return key in {fact.principal.lower(), fact.on_behalf_of.lower(), fact.relayed_by.lower()}
+def _is_about(event: AuditEvent, key: str) -> bool:
+    return key in {event.principal.lower(), event.on_behalf_of.lower(), event.relayed_by.lower()}
 
 
-def _shown(fact: Fact, asked: Asked) -> Fact:
+def _shown(event: AuditEvent, asked: Asked) -> AuditEvent:
     """Return an event without another person's address, where only one's own events are read."""
-    own = not asked.about or fact.principal.lower() == asked.about
-    return fact if own else replace(fact, source_address="")
+    own = not asked.about or event.principal.lower() == asked.about
+    return event if own else replace(event, source_address="")
 
 
 def _first(asked: Asked) -> tuple[datetime, str]:
@@ -112,18 +112,18 @@ def _first(asked: Asked) -> tuple[datetime, str]:
     return day, key + _NEXT if key else ""
 
 
-def _concerns(fact: Fact, vm_key: str) -> bool:
+def _concerns(event: AuditEvent, vm_key: str) -> bool:
     """Tell whether an event is about a VM, or changed what a policy says of it."""
-    return key_of(fact.vm_id) == vm_key or f"virtualMachines[{vm_key}]" in fact.changes
+    return key_of(event.vm_id) == vm_key or f"virtualMachines[{vm_key}]" in event.changes
 
 
-def _fits(fact: Fact, asked: Asked) -> bool:
-    people = {fact.principal.lower(), fact.principal_name.lower(), fact.on_behalf_of.lower()}
+def _fits(event: AuditEvent, asked: Asked) -> bool:
+    people = {event.principal.lower(), event.principal_name.lower(), event.on_behalf_of.lower()}
     people |= {each.partition("/")[2] for each in people}
     return (
-        asked.since <= fact.at <= asked.until
-        and (not asked.about or _is_about(fact, asked.about))
+        asked.since <= event.at <= asked.until
+        and (not asked.about or _is_about(event, asked.about))
         and (not asked.person or asked.person in people)
-        and (not asked.vm_id or _concerns(fact, asked.vm_id))
-        and (not asked.operation or fact.operation == asked.operation)
+        and (not asked.vm_id or _concerns(event, asked.vm_id))
+        and (not asked.operation or event.operation == asked.operation)
     )

@@ -1,4 +1,4 @@
-"""Find what stands in front of machines although a part of a cloud does not answer."""
+"""Find the firewalls in front of machines although a part of a cloud does not answer."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -8,7 +8,7 @@ from shared.ports import Firewalls, Machine, OutsideError, Unanswered
 from shared.use_cases.firewalls.paths import with_firewalls
 
 
-def attach_those_that_answer(
+def attach_answering(
     firewalls: Firewalls,
     vms: Sequence[Machine],
     instances: Sequence[Machine],

@@ -78,7 +78,7 @@ class DryRunParts(
 
 @dataclass(frozen=True)
 class FirewallChange:
-    """What would change on one firewall; `blocked` maps what cannot be done to why."""
+    """The changes on one firewall; `blocked` maps each impossible change to its reason."""
 
     firewall_id: str
     put: tuple[dict[str, object], ...] = ()

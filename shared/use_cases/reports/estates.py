@@ -1,4 +1,4 @@
-"""What the cloud lists of each subscription, kept for some seconds for reports.
+"""The cloud's lists of each subscription, kept for some seconds for reports.
 
 An estate holds what the app read, for no caller in particular: each report filters it by what its
 own caller can read. Reports alone use it. Nothing that opens or closes a port is decided by a kept
@@ -21,7 +21,7 @@ from shared.domain.model import Policy
 from shared.ports import Inventory, Listed, Machine, OutsideError, SettlingError, Unanswered
 from shared.use_cases.firewalls.paths import describe_instances, observed_of
 from shared.use_cases.parts import HasBastions, HasFirewalls, HasScopes, HasSideBySide, HasWorkers
-from shared.use_cases.reports.answering import attach_those_that_answer
+from shared.use_cases.reports.answering import attach_answering
 
 
 class EstateParts(HasBastions, HasFirewalls, HasScopes, HasSideBySide, HasWorkers, Protocol):
@@ -34,7 +34,7 @@ MOST_MACHINES = 60_000  # in all estates that are kept, some kilobytes each
 
 @dataclass(frozen=True)
 class Seen:
-    """What was read of firewalls, and why nothing is known of the others, by key of id."""
+    """The firewalls that were read, and the reason for each that was not, by key of id."""
 
     observed: Mapping[str, Observed]
     doubts: Mapping[str, str]
@@ -103,7 +103,7 @@ class Estate:
 
 @dataclass(eq=False)
 class _Kept:
-    """What the last read of a subscription brought; a failure is kept for those who waited."""
+    """The last read of a subscription; a failure is kept for the calls that waited."""
 
     lock: Lock = field(default_factory=Lock)
     began: float = 0.0
@@ -173,7 +173,7 @@ class Estates:
             partial(self._inventory.read, places),
             partial(services.firewalls.machines, subscription),
         )
-        found = attach_those_that_answer(
+        found = attach_answering(
             services.firewalls,
             listed.machines,
             _instances(others.machines, policies),

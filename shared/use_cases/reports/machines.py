@@ -51,7 +51,7 @@ class Category(StrEnum):
 
 
 class State(StrEnum):
-    """What Defender's recommendation to use just-in-time access says of a resource."""
+    """The state of a resource in Defender's recommendation to use just-in-time access."""
 
     HEALTHY = "Healthy"
     UNHEALTHY = "Unhealthy"
@@ -84,7 +84,7 @@ class Report:
 
 @dataclass(frozen=True)
 class _Known:
-    """What our own rows say of the VMs of a subscription."""
+    """The stored rows of the VMs of a subscription."""
 
     policies: Mapping[str, list[Policy]] = field(default_factory=dict)
     rows: Mapping[str, VmRow] = field(default_factory=dict)
@@ -258,7 +258,7 @@ def _openings(
     observed: Mapping[str, Observed],
     ports: Sequence[PortRule],
 ) -> tuple[Exposure, ...]:
-    """Find what leaves the governed ports open, for every protocol, as our deny closes them."""
+    """Find the rules that leave governed ports open, for every protocol that our deny closes."""
     numbers = [rule.number for rule in ports]
     return find_exposures(services.firewalls, machine.id, machine.attachments, observed, numbers)
 
@@ -304,19 +304,19 @@ def _judged_by_policies(
 
 
 def _why_not_closed(machine: Machine, policies: Iterable[Policy]) -> str:
-    """Tell what a policy says of a machine that it could not close; empty: nothing."""
+    """Return a policy's problem with a machine that it could not close; empty: none."""
     told = (p.error for p in policies if name_of(machine.id).lower() in p.error.lower())
     return "".join(f"; {error}" for error in told)
 
 
 def _doubt(exposure: Exposure) -> str:
-    """Name what could not be resolved; empty: some source certainly reaches the port."""
+    """Name the parts that could not be resolved; empty: some source certainly reaches the port."""
     named = ", ".join(exposure.unresolved)
     return f"; the addresses are not known of {named}" if named else ""
 
 
 def _recommend(machine: Machine, category: Category, reason: str) -> tuple[State, str]:
-    """Say what Defender's recommendation would; only what its documentation says in words.
+    """Return the state that Defender's recommendation would have, as far as it is documented.
 
     It recommends a VM of a known system behind a firewall that no policy lists.
     Where a port stays open although a policy lists it, we do not call that healthy.

@@ -1,4 +1,4 @@
-"""What a caller is and holds, as the app sees it: actions at each scope, and what bounds them."""
+"""The caller's own report: identity, actions at each scope, and limits."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,13 +7,15 @@ from typing import Protocol
 from shared.domain.errors import UnavailableError
 from shared.domain.model import Principal
 from shared.domain.permissions import Action
-from shared.use_cases.parts import HasAuthorize, HasRequests, HasTelemetry
+from shared.store.codec import UnreadableRowError
+from shared.store.live import Reserved
+from shared.use_cases.parts import HasAuthorize, HasRequests, HasTelemetry, HasWorkers
 from shared.use_cases.permission import refuse
 
 MOST_SCOPES = 10  # scopes that one call looks at: each may cost reads of role assignments
 
 
-class MeParts(HasAuthorize, HasRequests, HasTelemetry, Protocol):
+class MeParts(HasAuthorize, HasRequests, HasTelemetry, HasWorkers, Protocol):
     """The parts for describing a caller."""
 
 
@@ -27,14 +29,14 @@ class HeldActions:
 
 @dataclass(frozen=True)
 class Me:
-    """What a caller holds, and how many ports are open or waiting for the caller."""
+    """A caller's permissions, and the number of ports open or waiting for the caller."""
 
     held: tuple[HeldActions, ...]
     ports: int
 
 
 def describe_caller(services: MeParts, caller: Principal, scopes: Iterable[str]) -> Me:
-    """Return what a caller holds at some scopes, and how many ports the caller holds.
+    """Return a caller's permissions at some scopes, and the number of the caller's ports.
 
     Raises TooManyRequestsError at the bound of role reads, and UnavailableError where a check
     cannot be made: an action that is held must not look as if it were not.
@@ -44,7 +46,17 @@ def describe_caller(services: MeParts, caller: Principal, scopes: Iterable[str])
         for scope in list(scopes)[:MOST_SCOPES]
     )
     reserved, _ = services.requests.live_rows.reserved_ports(caller.key)
-    return Me(held, sum(each.ports for each in reserved.values()))
+    ports = services.workers(lambda each: _ports_held(services, each), reserved.values())
+    return Me(held, sum(ports))
+
+
+def _ports_held(services: HasRequests, reserved: Reserved) -> int:
+    """Return the ports that a request takes; none once it has ended and is still listed."""
+    try:
+        stored = services.requests.get(reserved.request_id)
+    except UnreadableRowError:
+        return reserved.ports
+    return 0 if stored and stored.request.is_final else reserved.ports
 
 
 def _actions(services: MeParts, caller: Principal, scope: str) -> tuple[Action, ...]:

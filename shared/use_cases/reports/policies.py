@@ -111,7 +111,7 @@ def newest_requests(
 
 
 def _disclosure(services: HasAuthorize, caller: Principal, scope: str) -> Disclose:
-    """Return what hides details in a list: permission is checked once, at the list's scope."""
+    """Return the function that hides a list's details; permission is checked once, at its scope."""
     if CallerPermissions(services, caller).holds(Action.READ_ACTIVITY, scope):
         return lambda request: request
     return lambda request: (

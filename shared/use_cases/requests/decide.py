@@ -1,4 +1,4 @@
-"""What people decide about a request after it was made: approve, deny, revoke, extend."""
+"""Decisions on a request after it was made: approve, deny, revoke, extend."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -45,6 +45,7 @@ from shared.domain.policy import (
 from shared.domain.request import extend_all, is_open
 from shared.domain.times import format_instant
 from shared.ports import OutsideError, RowChangedError
+from shared.store.requests import RequestRow
 from shared.store.room import as_stored, require_room_to_extend, require_short
 from shared.use_cases.audit import record_change
 from shared.use_cases.closing_soon import ClosingSoonParts, note_closing_soon
@@ -102,7 +103,7 @@ class DecideParts(
 
 @dataclass(frozen=True)
 class Caller:
-    """Who acts, and which app carried the message, if one did."""
+    """The person who acts, and the app that carried the message, if one did."""
 
     person: Principal
     relayed_by: Principal | None = None
@@ -131,7 +132,7 @@ def decide(
     )
     record_change(services, request, decided)
     _tell(services, decided, caller, "approved" if approved else "denied", comment)
-    _carry_on(services, decided)
+    _start_allowed(services, decided)
     return decided
 
 
@@ -161,26 +162,26 @@ def _recheck_extension(services: DecideParts, request: AccessRequest) -> int:
     return approvals_for_extension(policy, request)
 
 
-def _carry_on(services: DecideParts, request: AccessRequest) -> None:
+def _start_allowed(services: DecideParts, request: AccessRequest) -> None:
     """Start what a decision allowed: opening, or copying a later end to the grants."""
     if any(port.status is Status.INITIATING and not port.fronts for port in request.ports):
         services.queues.send_request(request.id)
     copy_ends(services, request)
 
 
-def time_out_approval(services: ApprovalTimeoutParts, request: AccessRequest) -> AccessRequest:
-    """End a request whose approval deadline has passed."""
+def time_out_approval(services: ApprovalTimeoutParts, stored: RequestRow) -> RequestRow:
+    """End a request that was just read, if its approval deadline has passed."""
     now = services.clock()
-    ended = services.requests.change(request.id, lambda held: time_out(held, now)) or request
-    if ended != request:
-        services.telemetry.event("jit.approval.timed_out", request=request.id)
+    ended = services.requests.change_row(stored, lambda held: time_out(held, now)) or stored
+    if ended.request != stored.request:
+        services.telemetry.event("jit.approval.timed_out", request=stored.request.id)
     return ended
 
 
 def revoke(
     services: RevokeParts, request_id: str, caller: Caller, *, vm_id: str = "", reason: str = ""
 ) -> AccessRequest:
-    """Close a request before its end, or its ports on one VM: one's own, or by right anybody's."""
+    """Close a request early, or its ports on one VM: the caller's own, or by permission any."""
     require_short("comment", reason)
     request = find_request(services, request_id, caller.person, Action.REVOKE)
     chosen = _chosen(request, vm_id)
@@ -210,7 +211,8 @@ def revoke_all(
     the others, and is raised at last.
     """
     ids = services.requests.live(vm_id=vm_id, requestor=requestor)
-    found = [held.request for each in ids if (held := services.requests.get(each))]
+    stored = [held.request for each in ids if (held := services.requests.get(each))]
+    found = [request for request in stored if not request.is_final]
     _enforce_revoke_all(services, caller, found, vm_id=vm_id, requestor=requestor)
     ended, errors = [], []
     for each in found:

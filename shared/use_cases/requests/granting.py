@@ -1,6 +1,6 @@
 """Record the grants of what is opening: their protections come first, then due rows, then grants."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -19,6 +19,8 @@ from shared.domain.model import (
 from shared.domain.network import covers
 from shared.ports import Row
 from shared.use_cases.closing_soon import note_closing_soon
+from shared.use_cases.firewalls import leases
+from shared.use_cases.firewalls.batching import waits_for_batch
 from shared.use_cases.firewalls.known_requests import KnownRequests
 from shared.use_cases.firewalls.run import Before
 from shared.use_cases.grants import grant_of
@@ -32,6 +34,7 @@ class GrantingParts(ApplyParts, HasSideBySide, Protocol):
     """The parts for recording the grants of what is opening."""
 
 
+_AT_ONCE = 4  # firewalls of one request
 _Opening = tuple[PortRequest, Front]
 _Read = tuple[FirewallRows, Row | None]
 
@@ -64,16 +67,26 @@ def insert_grants(
     ]
     services.due.add_all(dues, since=now)
     ends = sorted({(grant.firewall_id, grant.expires_at) for grant in grants})
-    inserted, _ = services.side_by_side(
-        partial(_insert_all, services, grants, read), partial(_send_all, services, ends, now)
-    )
+    taken: dict[str, Row] = {}
+    try:
+        inserted, _ = services.side_by_side(
+            partial(_insert_all, services, grants, read, taken),
+            partial(_send_all, services, ends, now),
+        )
+    except Exception:
+        services.workers(partial(leases.drop, services), taken.values())
+        raise
     for port in dict.fromkeys(port for port, _ in opening):
         assert port.end_at is not None  # noqa: S101 - begin_opening fixed the end with the fronts
         note_closing_soon(services, request, port, port.end_at)
     known_requests = KnownRequests(services, known.row)
     return {
         firewall_id: Before(
-            known.seen.get(key_of(firewall_id)), rows, read[firewall_id][1], known_requests
+            known.seen.get(key_of(firewall_id)),
+            rows,
+            read[firewall_id][1],
+            known_requests,
+            taken.get(firewall_id),
         )
         for firewall_id, rows in inserted.items()
     }
@@ -85,27 +98,47 @@ def _send_all(services: GrantingParts, ends: Iterable[tuple[str, datetime]], now
 
 
 def _insert_all(
-    services: GrantingParts, grants: Iterable[Grant], read: dict[str, _Read]
+    services: GrantingParts,
+    grants: Iterable[Grant],
+    read: dict[str, _Read],
+    taken: dict[str, Row],
 ) -> dict[str, FirewallRows | None]:
-    """Insert the grants of each firewall; return its rows with them, None where they changed."""
+    """Insert the grants of each firewall; return its rows with them, None where they changed.
+
+    `taken` takes up the leases that were free. Where the firewalls are more than are converged at
+    once, none is taken here: it would be held while its turn has not come.
+    """
     of_firewall: dict[str, list[Grant]] = {}
     for grant in grants:
         of_firewall.setdefault(grant.firewall_id, []).append(grant)
-    inserted = services.workers(
-        lambda each: _insert(services, of_firewall[each], read[each][0]), of_firewall
-    )
-    return dict(zip(of_firewall, inserted, strict=True))
+    with_lease = len(of_firewall) <= _AT_ONCE
+    unless = partial(waits_for_batch, services)
+
+    def insert(firewall_id: str) -> FirewallRows | None:
+        rows, seen = read[firewall_id]
+        held = {grant.key for grant in rows.grants}
+        missing = [grant for grant in of_firewall[firewall_id] if grant.key not in held]
+        lease = None
+        if with_lease and missing:
+            lease = leases.free(services, firewall_id, seen, unless)
+        inserted, lease = services.rows.insert_grants(missing, lease)
+        if lease is not None:
+            taken[firewall_id] = lease
+        return _with_inserted(rows, inserted)
+
+    return dict(zip(of_firewall, services.workers(insert, of_firewall), strict=True))
 
 
-def _insert(
-    services: GrantingParts, grants: Iterable[Grant], rows: FirewallRows
+def _with_inserted(
+    rows: FirewallRows, inserted: Sequence[Grant | Exception | None]
 ) -> FirewallRows | None:
-    held = {grant.key for grant in rows.grants}
-    missing = [grant for grant in grants if grant.key not in held]
-    inserted = services.rows.insert_grants(missing)
-    if any(grant is None for grant in inserted):
-        return None  # its place was taken meanwhile, perhaps by a sealed one
-    return replace(rows, grants=(*rows.grants, *filter(None, inserted)))
+    for each in inserted:
+        if isinstance(each, Exception):
+            raise each
+    grants = [grant for grant in inserted if isinstance(grant, Grant)]
+    if len(grants) < len(inserted):
+        return None  # the key of one was taken meanwhile, perhaps by a sealed one
+    return replace(rows, grants=(*rows.grants, *grants))
 
 
 # --- protections ---------------------------------------------------------------------------------

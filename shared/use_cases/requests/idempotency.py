@@ -112,7 +112,7 @@ def _take_over(services: HasTables, row: Row) -> bool:
 
 
 def _reserved(services: IdempotencyParts, row: Row | None, repeat: Repeat) -> _ReservedKey | None:
-    """Return what a key is reserved for, unless its time is over."""
+    """Return the reservation of a key, unless it is past its retention."""
     if row is None:
         return None
     reserved = unpack(_ReservedKey, row.values)

@@ -1,4 +1,4 @@
-"""What one opening has read of its request and its policy, so that neither is read twice."""
+"""The request and the policy that one opening has read, so that neither is read twice."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

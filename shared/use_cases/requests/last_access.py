@@ -1,4 +1,4 @@
-"""Who was last let in to a VM, kept beside its policy. For people to read; nothing rests on it."""
+"""The last access to a VM, kept beside its policy. For people to read; no rule depends on it."""
 
 from collections.abc import Mapping
 from dataclasses import replace

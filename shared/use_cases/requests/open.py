@@ -24,7 +24,6 @@ from shared.domain.request import begin_opening, change_ports, close
 from shared.ports import OutsideError, ThrottledError
 from shared.store.codec import UnreadableRowError
 from shared.store.room import has_room
-from shared.use_cases.audit import record
 from shared.use_cases.firewalls.converge import Outcome, converge
 from shared.use_cases.firewalls.lanes import leave_to_message
 from shared.use_cases.firewalls.paths import find_with_neighbours
@@ -61,14 +60,12 @@ def open_access(services: OpenParts, request_id: str) -> None:
     if held is None:
         services.telemetry.event("jit.request.unknown", request=request_id)
         return
-    known, _ = services.side_by_side(
-        partial(read_known, services, held), partial(record, services, held.request)
-    )
+    known = read_known(services, held)
     request, unread = refresh_bastion_sources(services, held.request)
     if request is not held.request:
         known.row = services.requests.get(request_id) or held
-    _end_what_may_not(services, known)
-    request = _end_what_is_not_permitted(services, known)
+    _fail_ports_outside_policy(services, known)
+    request = _fail_ports_without_permission(services, known)
     attachments, errors = _find_attachments(services, request, known)
     attachments = {vm: found for vm, found in attachments.items() if key_of(vm) not in unread}
     request = _begin(services, request, attachments, known)
@@ -82,12 +79,12 @@ def open_access(services: OpenParts, request_id: str) -> None:
     )
     for error in (*unread.values(), *errors, *outcomes):
         if isinstance(error, ThrottledError):
-            _come_back(services, request_id, error)
+            _retry_later(services, request_id, error)
         elif error is not None:
             raise error
 
 
-def _come_back(services: OpenParts, request_id: str, error: ThrottledError) -> None:
+def _retry_later(services: OpenParts, request_id: str, error: ThrottledError) -> None:
     """Wait as long as a quota asks for; five redeliveries at once would only fail the request."""
     services.telemetry.fault("jit.open.throttled", error, request=request_id)
     services.queues.send_request(request_id, delay=timedelta(seconds=error.retry_after))
@@ -117,8 +114,8 @@ def _is_opening(services: HasRows, request_id: str, firewall_id: str) -> bool:
     )
 
 
-def _end_what_may_not(services: OpenParts, known: Known) -> AccessRequest:
-    """Check the policy once more: it may have changed since the request was taken in."""
+def _fail_ports_outside_policy(services: OpenParts, known: Known) -> AccessRequest:
+    """Fail ports that the policy allows no longer: it may have changed since the request."""
     held, request = known.policy, known.request
     now = services.clock()
 
@@ -136,16 +133,16 @@ def _end_what_may_not(services: OpenParts, known: Known) -> AccessRequest:
         asking = Asked.again(request, (asked,))
         broken = check_request(held.policy, asking, services.limits, now).broken
         if broken:
-            told = "; ".join(reason.message for reason in broken)
-            return close(port, CloseReason.FAILED, now, message=told)
-        narrowed, told = narrow_protocol(held.policy, port)
-        return close(port, CloseReason.FAILED, now, message=told) if told else narrowed
+            message = "; ".join(reason.message for reason in broken)
+            return close(port, CloseReason.FAILED, now, message=message)
+        narrowed, message = narrow_protocol(held.policy, port)
+        return close(port, CloseReason.FAILED, now, message=message) if message else narrowed
 
     return known.change(services, lambda r: change_ports(r, judge))
 
 
-def _end_what_is_not_permitted(services: OpenParts, known: Known) -> AccessRequest:
-    """Check permission and approval once more: either may have been lost while it waited.
+def _fail_ports_without_permission(services: OpenParts, known: Known) -> AccessRequest:
+    """Fail ports without permission or approval: either may have been lost meanwhile.
 
     A check that could not be made opens nothing: the message comes back.
     """

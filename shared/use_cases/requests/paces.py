@@ -1,4 +1,4 @@
-"""What slow firewalls in front of a VM ask of an access: how short it may be, when its close begins."""
+"""Limits by slow firewalls in front of a VM: the shortest access, the start of its close."""
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta

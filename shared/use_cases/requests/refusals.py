@@ -7,7 +7,7 @@ from shared.domain.audit import Operation
 from shared.domain.errors import JitError
 from shared.domain.machine_ids import is_machine_id
 from shared.domain.model import Principal
-from shared.store.audit import Fact
+from shared.store.audit import AuditEvent
 from shared.store.keys import is_request_id
 from shared.use_cases.parts import HasActivity, HasClock, HasTelemetry
 
@@ -20,7 +20,7 @@ class RefusalParts(HasActivity, HasClock, HasTelemetry, Protocol):
 
 @dataclass(frozen=True)
 class Refusal:
-    """What was refused: the call's own id, who made it and for whom, what it named."""
+    """A refusal: the call's id, its caller, the person it was for, and the resource it named."""
 
     id: str
     caller: Principal
@@ -33,10 +33,10 @@ class Refusal:
 
 
 def record_refusal(services: RefusalParts, refusal: Refusal) -> None:
-    """Record one refusal; the call's id makes the fact's, so that each is recorded once."""
+    """Record one refusal; the call's id makes the event's, so that each is recorded once."""
     acting = refusal.person or refusal.caller
     targets = [each.target for each in refusal.error.details]
-    fact = Fact(
+    event = AuditEvent(
         id=f"refused|{refusal.id}",
         at=services.clock(),
         operation=Operation.REFUSED,
@@ -49,15 +49,15 @@ def record_refusal(services: RefusalParts, refusal: Refusal) -> None:
         source_address=refusal.source_address,
         reason=_reason(refusal),
     )
-    services.activity.record(fact)
+    services.activity.record(event)
     services.telemetry.event(
         "jit.access.refused",
         id=refusal.id,
-        principal=fact.principal,
-        relayed_by=fact.relayed_by,
+        principal=event.principal,
+        relayed_by=event.relayed_by,
         what=refusal.what,
         code=refusal.error.code,
-        source=fact.source_address,
+        source=event.source_address,
     )
 
 

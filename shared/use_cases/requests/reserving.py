@@ -6,7 +6,7 @@ A firewall's grants stand in a row for each request; calls that find it full wit
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Protocol
@@ -52,7 +52,7 @@ class FrontParts(HasPolicies, HasWorkers, Protocol):
 
 
 def read_held(services: HeldParts, requestor: str) -> Held:
-    """Read what a requestor holds, from the ledger and the list side by side."""
+    """Read a requestor's reservations, from the ledger and the list side by side."""
     live = services.requests.live_rows
     ledger, listed = services.side_by_side(
         partial(live.ledger, requestor), partial(live.listed, requestor)
@@ -80,41 +80,58 @@ def reserve(
     request: AccessRequest,
     grants: Mapping[str, int],
     held: Held | None = None,
-) -> None:
+) -> bool:
     """Reserve a request's ports and grants; raises TooManyRequestsError, with nothing kept.
 
     `held` is what the requestor was just read to hold; another call since then shows by its
-    version.
+    version. Return whether the requestor holds nothing else: of two calls at the same instant, at
+    least one is told that there is another.
     """
-    _reserve_ports(services, request, held)
-    try:
-        services.workers(
-            lambda each: _reserve_grants(
-                services, each[0], Reserved(request.id, each[1], services.clock())
-            ),
-            sorted(grants.items()),
-        )
-    except Exception:
+    reserve_all = partial(
+        services.workers, partial(_reserve_grants, services, request.id), sorted(grants.items())
+    )
+    is_only, refused = services.side_by_side(
+        partial(_try, partial(_reserve_ports, services, request, held)), partial(_try, reserve_all)
+    )
+    if isinstance(is_only, Exception):
+        _give_back_grants(services, request, grants)
+        raise is_only
+    if isinstance(refused, Exception):
         give_back(services, request, grants)
-        raise
+        raise refused
+    return bool(is_only)
+
+
+def _try(work: Callable[[], object]) -> object:
+    """Return what some work returns, or the error that it raises."""
+    try:
+        return work()
+    except Exception as error:  # noqa: BLE001 - raised once what was reserved beside it is given back
+        return error
 
 
 def give_back(services: HasRequests, request: AccessRequest, grants: Mapping[str, int]) -> None:
     """Give back what a request has reserved that will not be stored.
 
-    What this cannot reach counts until the grace is over: then it is given back when it is in the
+    A row that cannot be written counts until the grace is over. Then it is given back, once in the
     way.
     """
+    _give_back_grants(services, request, grants)
     with suppress(OutsideError, RowChangedError):
+        services.requests.remove_live(request)
+
+
+def _give_back_grants(services: HasRequests, request: AccessRequest, grants: Iterable[str]) -> None:
+    with suppress(OutsideError):
         for firewall_id in grants:
             services.requests.live_rows.give_back_grants(firewall_id, request.id)
-        services.requests.remove_live(request)
 
 
 # --- a requestor's ports -------------------------------------------------------------------------
 
 
-def _reserve_ports(services: ReserveParts, request: AccessRequest, known: Held | None) -> None:
+def _reserve_ports(services: ReserveParts, request: AccessRequest, known: Held | None) -> bool:
+    """Reserve a request's ports; return whether its requestor holds nothing else."""
     live, requestor = services.requests.live_rows, request.requestor.key
     mine = Reserved(request.id, len(request.ports), services.clock())
     cleared = False
@@ -133,7 +150,7 @@ def _reserve_ports(services: ReserveParts, request: AccessRequest, known: Held |
             del held[mine.request_id]
             _give_back_ended(services, requestor, held)
         elif live.reserve_ports(requestor, held.values(), version):
-            return
+            return len(held) == 1
     raise RowChangedError(f"the ports of {requestor} are being reserved by others")
 
 
@@ -163,8 +180,9 @@ def _is_unmade(services: ReserveParts, reserved: Reserved) -> bool:
 # --- a firewall's grants -------------------------------------------------------------------------
 
 
-def _reserve_grants(services: ReserveParts, firewall_id: str, mine: Reserved) -> None:
-    live = services.requests.live_rows
+def _reserve_grants(services: ReserveParts, request_id: str, asked: tuple[str, int]) -> None:
+    live, (firewall_id, grants) = services.requests.live_rows, asked
+    mine = Reserved(request_id, grants, services.clock())
     live.reserve_grants(firewall_id, mine)
     most = services.capacity(firewall_id)
     if _count(services, firewall_id, most) <= most:

@@ -26,8 +26,9 @@ from shared.domain.model import (
 from shared.domain.permissions import Action
 from shared.domain.policy import Asked, PolicyDecision, check_request
 from shared.domain.texts import shorten
-from shared.ports import RowExistsError
+from shared.ports import Row, RowExistsError
 from shared.store.keys import is_request_id, new_request_id
+from shared.store.live import merge_reserved
 from shared.store.room import has_room, require_short
 from shared.use_cases.audit import record
 from shared.use_cases.parts import (
@@ -63,7 +64,6 @@ from shared.use_cases.requests.reserving import (
     give_back,
     grants_asked,
     read_fronts,
-    read_held,
     reserve,
 )
 from shared.use_cases.requests.source_bounds import check_sources_held
@@ -103,7 +103,7 @@ class SubmitParts(
 
 @dataclass(frozen=True)
 class PolicyRequest:
-    """What a caller asks for, and how it looked on the wire where clients compare that."""
+    """A caller's request under its policy, with its wire form where clients compare that."""
 
     policy: Policy
     asked: Asked
@@ -142,8 +142,9 @@ def request_access(services: SubmitParts, new: PolicyRequest) -> AccessRequest:
         services.requests.insert_listed(request)
     except RowExistsError:  # a repeat at the same instant was quicker
         return get_request(services, request.id)
+    record(services, request)  # before the message: nothing opens whose request is not on record
     send = services.queues.send_notice if request.approval else services.queues.send_request
-    services.side_by_side(partial(record, services, request), partial(send, request.id))
+    send(request.id)
     services.telemetry.event(
         "jit.breakglass.used" if request.break_glass else "jit.access.requested",
         request=request.id,
@@ -160,19 +161,12 @@ def judge(services: JudgeParts, new: PolicyRequest) -> PolicyDecision:
     decision = check_request(new.policy, new.asked, services.limits, services.clock())
     if not decision.allowed:
         return decision
-    sources, fronts = services.side_by_side(*_reads_to_judge(services, new))
-    return _judged(services, new, sources, fronts)
-
-
-def _reads_to_judge(
-    services: JudgeParts, new: PolicyRequest
-) -> tuple[Callable[[], tuple[Reason, ...]], Callable[[], Fronts]]:
-    """Return the reads that do not wait for each other: what is open already, and the VMs' rows."""
     policy, requestor, ports = new.policy, new.requestor, new.asked.ports
-    return (
+    sources, fronts = services.side_by_side(
         partial(check_sources_held, services, policy, requestor, ports),
         partial(read_fronts, services, policy.id, [port.vm_id for port in ports]),
     )
+    return _judged(services, new, sources, fronts)
 
 
 def _judged(
@@ -189,11 +183,21 @@ def _judge_and_count(
     decision = check_request(new.policy, new.asked, services.limits, services.clock())
     if not decision.allowed:
         return decision, {}, ({}, "")
-    sources, fronts, held = services.side_by_side(
-        *_reads_to_judge(services, new), partial(read_held, services, new.requestor.key)
+    live, requestor = services.requests.live_rows, new.requestor
+
+    def check_listed() -> tuple[list[Row], tuple[Reason, ...]]:
+        rows = live.listed(requestor.key)
+        ids = [row.key for row in rows]
+        return rows, check_sources_held(services, new.policy, requestor, new.asked.ports, ids)
+
+    vm_ids = [port.vm_id for port in new.asked.ports]
+    ledger, (listed, sources), fronts = services.side_by_side(
+        partial(live.ledger, requestor.key),
+        check_listed,
+        partial(read_fronts, services, new.policy.id, vm_ids),
     )
-    grants = grants_asked([port.vm_id for port in new.asked.ports], fronts)
-    return _judged(services, new, sources, fronts), grants, held
+    grants = grants_asked(vm_ids, fronts)
+    return _judged(services, new, sources, fronts), grants, merge_reserved(ledger, listed)
 
 
 def permitted(services: PermissionParts, new: PolicyRequest) -> PolicyRequest:
@@ -242,21 +246,21 @@ def _take_place(
     """Reserve what a request will hold, and note what must be looked at, before it is stored.
 
     Returns the request under the id it is to have: an earlier call of the same idempotency key may
-    have stopped half-way. What is refused leaves nothing reserved.
+    have stopped half-way. A refused request leaves nothing reserved.
     """
-    reserve(services, request, grants, held)
+    is_only = reserve(services, request, grants, held)
     try:
         reserved = reserve_key(services, request, repeat)
         if reserved.id == request.id:
             _note(services, request, grants, repeat)
-            return request
+            return replace(request, is_only=is_only)
     except Exception:
         give_back(services, request, grants)
         raise
     give_back(services, request, grants)
-    reserve(services, reserved, grants)
+    is_only = reserve(services, reserved, grants)
     _note(services, reserved, grants, repeat)
-    return reserved
+    return replace(reserved, is_only=is_only)
 
 
 def _note(
@@ -353,7 +357,7 @@ def get_request(services: HasRequests, request_id: str) -> AccessRequest:
     """Read a request; raises NotFoundError. The key of another row is no request's id."""
     found = services.requests.get(request_id) if is_request_id(request_id) else None
     if found is None:
-        raise _no_request(request_id)
+        raise NotFoundError(f"There is no request '{request_id}'.", code="RequestNotFound")
     return found.request
 
 
@@ -361,14 +365,7 @@ def change_request(
     services: HasRequests, request_id: str, step: Callable[[AccessRequest], AccessRequest]
 ) -> AccessRequest:
     """Apply one step to a request; raises NotFoundError."""
-    changed = services.requests.change(request_id, step)
-    if changed is None:
-        raise _no_request(request_id)
-    return changed
-
-
-def _no_request(request_id: str) -> NotFoundError:
-    return NotFoundError(f"There is no request '{request_id}'.", code="RequestNotFound")
+    return services.requests.change(request_id, step) or get_request(services, request_id)
 
 
 def find_request(
@@ -386,7 +383,7 @@ def find_request(
 
 
 def read_request(services: FindRequestParts, request_id: str, caller: Principal) -> AccessRequest:
-    """Read one's own request, or by right anybody's."""
+    """Read a request: the caller's own, or with permission any."""
     request = find_request(services, request_id, caller, Action.READ)
     if caller.key not in parties_of(request):
         enforce_on_found(services, caller, Action.READ, [request.policy_id])
@@ -394,6 +391,6 @@ def read_request(services: FindRequestParts, request_id: str, caller: Principal)
 
 
 def parties_of(request: AccessRequest) -> set[str]:
-    """Return who may always look: the requestor, and the app that carried the request."""
+    """Return the principals that may always read: the requestor and the relaying app."""
     relay = {request.relayed_by.key} if request.relayed_by else set()
     return {request.requestor.key} | relay

@@ -24,7 +24,7 @@ class ViewParts(LatestEndParts, HasAuthorize, HasPolicies, HasScopes, Protocol):
 
 
 class Ability(StrEnum):
-    """What a caller can do with a request."""
+    """An action that a caller can take on a request."""
 
     APPROVE = "approve"
     DENY = "deny"

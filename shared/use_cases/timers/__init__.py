@@ -1,1 +1,1 @@
-"""What runs by the clock."""
+"""Use cases that run by the clock."""

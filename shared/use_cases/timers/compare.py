@@ -1,6 +1,6 @@
 """Compare policies and firewalls with lists of the cloud and of our rows, and change nothing.
 
-A list is older than a read. What differs here is therefore only a reason to apply a policy or to
+A list is older than a read. A difference here is therefore only a reason to apply a policy or to
 converge a firewall, both of which read again. Firewalls are listed before their rows are read, so
 that a rule which was just opened is not taken for an orphan.
 """
@@ -37,7 +37,7 @@ _NO_ROWS = FirewallRows()
 
 @dataclass
 class Estate:
-    """What was listed: the cloud's machines and firewalls, and after them our rows."""
+    """A listing: the cloud's machines and firewalls, and after them our rows."""
 
     is_ours: Callable[[str], bool]  # by the name of a rule
     machines: dict[str, Machine] = field(default_factory=dict)
@@ -69,7 +69,7 @@ class Estate:
         return {key for key in self.observed if _is_kept(self.rows.get(row_key(key), _NO_ROWS))}
 
     def rows_of(self, firewall_id: str) -> FirewallRows:
-        """Return what is kept for a firewall."""
+        """Return the rows of a firewall."""
         return self.rows.get(row_key(firewall_id), _NO_ROWS)
 
     def saw(self, observed: Observed) -> None:

@@ -1,7 +1,7 @@
 """Disconnect the Bastion sessions of closed accesses, apart from every close.
 
 It is off by default, and best effort: a close is proven before its row comes here, and no failure
-here opens, delays or fails anything. What a host is asked to disconnect is stored before the call,
+here opens, delays or fails anything. The sessions to disconnect are stored before the call,
 and recorded once the host lists it no longer. So a crash anywhere loses no audit event of it, and a
 repeat asks for nothing that has ended.
 """
@@ -15,7 +15,7 @@ from shared.domain.bastion_sessions import match_sessions
 from shared.domain.ids import key_of, name_of
 from shared.domain.model import AccessRequest, PortRequest, Status
 from shared.ports import BastionSessions, RowChangedError
-from shared.store.audit import Fact
+from shared.store.audit import AuditEvent
 from shared.store.bastion_closes import BastionClose
 from shared.use_cases.parts import (
     HasActivity,
@@ -121,8 +121,8 @@ def _record_ended(
     for session_id in ended:
         told = f"session {session_id} of {name_of(close.host_id)}"
         at = close.asked_at or close.closed_at
-        fact = _fact(request, close, Operation.SESSION_DISCONNECTED, session_id, told)
-        services.activity.record(replace(fact, at=at))
+        event = _event(request, close, Operation.SESSION_DISCONNECTED, session_id, told)
+        services.activity.record(replace(event, at=at))
     if ended:
         _tell(services, close, "disconnected", sessions=len(ended))
 
@@ -132,26 +132,28 @@ def _record_kept(
 ) -> None:
     """Record why sessions were left as they are."""
     told = f"{name_of(close.host_id)}: {reason}"
-    services.activity.record(_fact(request, close, Operation.SESSIONS_KEPT, reason, told))
+    services.activity.record(_event(request, close, Operation.SESSIONS_KEPT, reason, told))
     _tell(services, close, "kept", reason=reason)
 
 
-def _tell(services: DisconnectParts, close: BastionClose, what: str, **facts: str | int) -> None:
+def _tell(
+    services: DisconnectParts, close: BastionClose, what: str, **attributes: str | int
+) -> None:
     services.telemetry.event(
         f"jit.bastion.sessions.{what}",
         request=close.request_id,
         vm=close.vm_id,
         port=close.port,
         host=close.host_id,
-        **facts,
+        **attributes,
     )
 
 
-def _fact(
+def _event(
     request: AccessRequest, close: BastionClose, operation: Operation, mark: str, reason: str
-) -> Fact:
+) -> AuditEvent:
     """Return an audit event of a close; a repeat has the same id and time."""
-    return Fact(
+    return AuditEvent(
         id="|".join((request.id, key_of(close.vm_id), str(close.port), operation, mark)),
         at=close.closed_at,
         operation=operation,

@@ -1,4 +1,4 @@
-"""What the app knows of itself: when it last swept, how late it closed, what is overdue."""
+"""Health report: time of the last sweep, lateness of closes, overdue work."""
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress

@@ -16,6 +16,7 @@ from shared.domain.model import (
 from shared.domain.request import change_ports, close
 from shared.store.due import Due
 from shared.store.purge import PurgeType, end_of
+from shared.store.requests import RequestRow
 from shared.use_cases.audit import record
 from shared.use_cases.grants import SealParts, copy_ends, seal_closed
 from shared.use_cases.messages import send_firewall
@@ -66,13 +67,13 @@ def _reschedule(services: LookAfterParts, dues: list[Due], again: datetime | Non
 def _settle_request(services: LookAfterParts, due: Due) -> datetime | None:
     """Send a request on its way where it is stuck; return when to look again, None: never.
 
-    What happened long before the due row was written had a due row of its own.
+    An end long before the due row was written had a due row of its own.
     """
     request_id = due.subject
     held = services.requests.get(request_id)
     if held is None:
         return None
-    request = _end_overdue(services, time_out_approval(services, held.request))
+    request = _end_overdue(services, time_out_approval(services, held))
     record(services, request, since=due.since - GRACE)
     fold_dues(services, request)
     if request.is_final:
@@ -92,7 +93,7 @@ def _settle_request(services: LookAfterParts, due: Due) -> datetime | None:
     return approval.deadline if approval else None
 
 
-def _end_overdue(services: LookAfterParts, request: AccessRequest) -> AccessRequest:
+def _end_overdue(services: LookAfterParts, stored: RequestRow) -> AccessRequest:
     """Close what its firewalls should have closed a minute ago: their rows may be lost."""
     now = services.clock()
 
@@ -101,7 +102,8 @@ def _end_overdue(services: LookAfterParts, request: AccessRequest) -> AccessRequ
         overdue = closes_at is not None and closes_at + MINUTE <= now
         return close(port, CloseReason.EXPIRED, now) if overdue else port
 
-    return services.requests.change(request.id, lambda r: change_ports(r, end)) or request
+    ended = services.requests.change_row(stored, lambda r: change_ports(r, end)) or stored
+    return ended.request
 
 
 def _is_waiting(port: PortRequest) -> bool:

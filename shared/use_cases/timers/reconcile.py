@@ -77,7 +77,7 @@ class ReconcileParts(
 
 @dataclass
 class _Run:
-    """What one run has learnt and done."""
+    """The findings and results of one run."""
 
     started: datetime
     estate: Estate
@@ -238,7 +238,7 @@ def _holds(services: HasTelemetry, subject: str, compare: Callable[[], bool]) ->
 
 
 def _note_exposures(services: ReconcileParts, run: _Run) -> None:
-    """Store what is exposed under the policies that are not applied, where that has changed."""
+    """Store the exposures under policies that are not applied, where they have changed."""
     findings = read_findings(services, FindingType.EXPOSED, limit=0)
     known = {key_of(each.policy_id): each for each in findings}
     differ = {key_of(policy.id) for policy in run.differ}

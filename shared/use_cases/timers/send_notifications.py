@@ -1,7 +1,7 @@
 """Send notifications of audit events and of ends that come soon, apart from every access.
 
 An event's row is marked once the channel has accepted its notification, and its due row is taken
-off last. So a crash anywhere loses nothing. What was accepted and not marked is sent again under the
+off last. So a crash anywhere loses nothing. One accepted and not marked is sent again under the
 same id. It runs on the timer of the audit export, and is bounded in time.
 """
 

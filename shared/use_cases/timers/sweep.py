@@ -53,7 +53,7 @@ def sweep_expired(services: SweepParts) -> int:
 def sweep_if_late(services: SweepParts) -> None:
     """Run the sweep where the timer has been silent too long; the first to notice does it.
 
-    What fails is reported: the message that noticed has been handled.
+    A failure is reported: the message that noticed has been handled.
     """
     try:
         if watch.reserve_late_sweep(services):
@@ -70,7 +70,7 @@ def _note_sweep(services: SweepParts, started: datetime) -> None:
 
 
 def _read_dues(services: SweepParts, until: datetime) -> list[Due]:
-    """Read what is due, oldest first; of a row that cannot be decoded, find the firewall."""
+    """Read the due rows, oldest first; of a row that cannot be decoded, find the firewall."""
     undecoded: list[Row] = []
     dues = services.due.until(until, undecoded=undecoded)
     if undecoded:

@@ -1,16 +1,19 @@
 """Sweep the firewalls that are due: converge each, and delete the grants that are finished."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import Enum
 from functools import partial
 
-from shared.domain.grants import has_overdue, is_covered, is_held
+from shared.domain.grants import has_overdue
 from shared.domain.ids import digest, key_of
 from shared.domain.model import MINUTE, FirewallRows, Grant
 from shared.ports import UnknownFirewallError
 from shared.store.due import Due
 from shared.use_cases.firewalls.converge import ConvergeParts, Outcome, OverrunError, converge
 from shared.use_cases.firewalls.lanes import lease_key
+from shared.use_cases.firewalls.run import Before
+from shared.use_cases.firewalls.waiting import is_over, is_proven_since
 from shared.use_cases.messages import send_firewall
 from shared.use_cases.parts import HasFirewalls, HasRequests
 from shared.use_cases.timers.overruns import note_overruns, overran_before
@@ -85,18 +88,18 @@ def _sweep_firewall(services: ConvergeParts, firewall_id: str, dues: list[Due]) 
     One firewall that fails or overruns keeps its due rows and stops no other.
     """
     try:
-        started = services.clock()
-        outcome = (
-            Outcome.DONE
-            if _is_proven(services, firewall_id, dues)
-            else converge(services, firewall_id, budget=BUDGET)
-        )
+        started, outcome = services.clock(), Outcome.DONE
+        rows, lease = services.rows.read_with_lease(firewall_id)
+        is_proven = _is_proven(services, firewall_id, rows, dues)
+        if not is_proven:
+            outcome = converge(services, firewall_id, budget=BUDGET, before=Before(lease=lease))
         if outcome is Outcome.BUSY:
             return _Swept.BUSY
         if outcome is Outcome.SETTLING:
             return _settling(services, firewall_id, dues)
-        _purge_sealed(services, services.rows.read(firewall_id), started)
-        rows = services.rows.read(firewall_id)
+        rows = _purge_sealed(
+            services, rows if is_proven else services.rows.read(firewall_id), started
+        )
         again = _next_look(services, rows)
         if outcome is Outcome.PARTLY:
             again = min(again or started + MINUTE, started + MINUTE)
@@ -114,27 +117,12 @@ def _sweep_firewall(services: ConvergeParts, firewall_id: str, dues: list[Due]) 
     return _Swept.OVERDUE if has_overdue(rows, services.clock()) else _Swept.CLOSED
 
 
-def _is_proven(services: ConvergeParts, firewall_id: str, dues: list[Due]) -> bool:
-    """Tell whether a firewall was read since it fell due, and that read proved all its rows.
-
-    A grant that was sealed then and is proven closed shows such a read: it has also removed every
-    rule without a row. Once a grace is over, the firewall is read again.
-    """
-    rows = services.rows.read(firewall_id)
-    now, grace = services.clock(), services.pace(firewall_id).grace
-    closed = [g.sealed_at for g in rows.grants if g.sealed_at is not None and g.proven]
-    if not closed or max(due.at for due in dues) > max(closed):
-        return False
-    if rows.undecoded or rows.lacks_grants or any(_is_over(g, now, grace) for g in rows.grants):
-        return False
-    return all(
-        grant.proven and (grant.is_sealed or is_held(grant, now)) and _is_kept(grant, rows)
-        for grant in rows.grants
-    ) and not any(each.lifted or not (each.proven or each.blocked) for each in rows.protections)
-
-
-def _is_kept(grant: Grant, rows: FirewallRows) -> bool:
-    return grant.is_sealed or is_covered(grant, rows)
+def _is_proven(
+    services: ConvergeParts, firewall_id: str, rows: FirewallRows, dues: list[Due]
+) -> bool:
+    """Tell whether a firewall was read since it fell due, and that read proved all its rows."""
+    grace = services.pace(firewall_id).grace
+    return is_proven_since(rows, max(due.at for due in dues), services.clock(), grace)
 
 
 def _settling(services: ConvergeParts, firewall_id: str, dues: list[Due]) -> _Swept:
@@ -144,24 +132,25 @@ def _settling(services: ConvergeParts, firewall_id: str, dues: list[Due]) -> _Sw
     return _Swept.SETTLING if pace.settle > MINUTE and not late else _Swept.OVERRAN
 
 
-def _purge_sealed(services: ConvergeParts, rows: FirewallRows, converged_at: datetime) -> None:
-    """Delete sealed grants whose grace is over and whose request is final; only the sweep does.
+def _purge_sealed(
+    services: ConvergeParts, rows: FirewallRows, converged_at: datetime
+) -> FirewallRows:
+    """Delete sealed grants whose grace is over and whose request is final; return what is left.
 
-    The converge that has just run began after the grace, so a write of ours that landed late has
-    been undone. A delete touches only the row that was read.
+    Only the sweep deletes them. The converge that has just run began after the grace, so a write of
+    ours that landed late has been undone. A delete touches only the row that was read.
     """
+    deleted = set()
     for grant in rows.grants:
-        if not _is_over(grant, converged_at, services.pace(grant.firewall_id).grace):
+        if not is_over(grant, converged_at, services.pace(grant.firewall_id).grace):
             continue
         try:
             if _request_is_final(services, grant):
                 services.rows.delete_grant(grant)
+                deleted.add(grant.key)
         except Exception as error:  # noqa: BLE001 - a row that stays is looked at again
             services.telemetry.fault("jit.sweep.unpurged", error, request=grant.request_id)
-
-
-def _is_over(grant: Grant, at: datetime, grace: timedelta) -> bool:
-    return grant.sealed_at is not None and grant.proven and grant.sealed_at + grace <= at
+    return replace(rows, grants=tuple(each for each in rows.grants if each.key not in deleted))
 
 
 def _request_is_final(services: HasRequests, grant: Grant) -> bool:

@@ -28,7 +28,7 @@ def real(server: ArmServer) -> Iterator[AzureGround]:
 
 @pytest.fixture(params=["memory", "azure"])
 def ground(request: pytest.FixtureRequest) -> Ground:
-    """Give firewalls of either kind."""
+    """Give a firewall in memory, then one in the simulator."""
     if request.param == "memory":
         return MemoryGround()
     found: AzureGround = request.getfixturevalue("real")

@@ -1,4 +1,4 @@
-"""Firewalls of either kind that the contract is tried on, and the rules it is tried with."""
+"""Firewalls in memory and simulated ones that the contract is tried on, with their rules."""
 
 import copy
 import itertools
@@ -78,7 +78,7 @@ def one_of_each() -> tuple[SecurityRule, SecurityRule]:
 
 
 class Ground(Protocol):
-    """Firewalls of either kind, and what another writer does to them."""
+    """Firewalls in memory or simulated, and another writer's changes to them."""
 
     @property
     def firewall(self) -> Firewall:
@@ -187,7 +187,7 @@ class AzureGround:
         self.arm.control("faults", {"faults": [*faults, *([fault] if fault else [])]})
 
     def calls(self, firewall_id: str, *, reads: bool = False) -> list[tuple[str, str]]:
-        """Return the calls about a group: the method, and the last word of the path's kind."""
+        """Return the calls about a group: the method, and the last word of the path's type."""
         return [
             (call["method"], "rule" if "/securityRules/" in call["path"] else "group")
             for call in self.arm.ask("log")["calls"]

@@ -40,15 +40,15 @@ PLANS = {
 }
 
 
-@pytest.mark.parametrize("kind", PLANS)
+@pytest.mark.parametrize("plan_name", PLANS)
 def test_a_policy_against_whole_writes_is_passed_by_child_writes(
-    real: AzureGround, kind: str
+    real: AzureGround, plan_name: str
 ) -> None:
     """RequestDisallowedByPolicy on a whole PUT blames no rule: the first change goes alone."""
     firewall_id = real.add(foreign(), allow(1), allow(2))
     before = held(real, firewall_id)
     real.order(NO_WHOLE)
-    snapshot_write(real, firewall_id, PLANS[kind])
+    snapshot_write(real, firewall_id, PLANS[plan_name])
     assert held(real, firewall_id) != before
     calls = real.calls(firewall_id)
     assert calls[0] == ("PUT", "group")

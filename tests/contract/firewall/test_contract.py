@@ -108,27 +108,29 @@ STALE = {
 }
 
 
-@pytest.mark.parametrize("kind", STALE)
-def test_a_stale_snapshot_writes_nothing(ground: Ground, kind: str) -> None:
+@pytest.mark.parametrize("changes_name", STALE)
+def test_a_stale_snapshot_writes_nothing(ground: Ground, changes_name: str) -> None:
     """Another writer's edit since the read is noticed, and both their rules and ours stay."""
     firewall_id = ground.add(foreign(), allow(9))
     snapshot = ground.firewall.read(firewall_id)
     ground.edit(firewall_id, foreign("quarantine", 150, access=Access.DENY))
     before = held(ground, firewall_id)
     with pytest.raises(FirewallChangedError):
-        ground.firewall.write(snapshot, STALE[kind])
+        ground.firewall.write(snapshot, STALE[changes_name])
     assert held(ground, firewall_id) == before
 
 
 @pytest.mark.parametrize("whole", [True, False])
-@pytest.mark.parametrize("kind", STALE)
-def test_a_firewall_that_went_meanwhile_is_a_change(ground: Ground, kind: str, whole: bool) -> None:
+@pytest.mark.parametrize("changes_name", STALE)
+def test_a_firewall_that_went_meanwhile_is_a_change(
+    ground: Ground, changes_name: str, whole: bool
+) -> None:
     """A write to what was there when it was read says: read again."""
     ground.write_whole(on=whole)
     snapshot = ground.firewall.read(ground.add(foreign(), allow(9)))
     gone = replace(snapshot, firewall_id=GONE, raw=snapshot.raw)
     with pytest.raises(FirewallChangedError):
-        ground.firewall.write(gone, STALE[kind])
+        ground.firewall.write(gone, STALE[changes_name])
 
 
 def test_a_refused_rule_is_named(ground: Ground) -> None:

@@ -153,7 +153,7 @@ def _rename(body: Json) -> None:
     rules_of(body)[0]["name"] += "-2"
 
 
-def _forget_a_field(body: Json) -> None:
+def _drop_a_field(body: Json) -> None:
     del rules_of(body)[0]["properties"]["description"]
 
 
@@ -188,7 +188,7 @@ def _drop_everything(body: Json) -> None:
         _renumber,
         _open_up,
         _rename,
-        _forget_a_field,
+        _drop_a_field,
         _add_a_stranger,
         _drop_tags,
         _change_a_tag,
@@ -200,7 +200,7 @@ def _drop_everything(body: Json) -> None:
 def test_the_guard_sends_nothing_that_would_change_a_stranger(
     real: AzureGround, monkeypatch: pytest.MonkeyPatch, mistake: Callable[[Json], None]
 ) -> None:
-    """Whatever goes wrong in making a whole write, the guard compares what would be sent."""
+    """The guard compares the body to be sent, whichever fault a whole write has."""
     right = wire.changed_group
 
     def wrong(before: Json, changes: Plan) -> Json:

@@ -81,7 +81,7 @@ def test_a_failed_read_proves_nothing(real: AzureGround, fault: Json) -> None:
     assert len(real.calls(firewall_id, reads=True)) == 1
 
 
-def test_another_kind_of_404_is_not_gone(real: AzureGround) -> None:
+def test_another_404_is_not_gone(real: AzureGround) -> None:
     """A subscription that is not known proves nothing about a group in it."""
     elsewhere = GONE.replace(SUBSCRIPTION, "00000000-0000-4000-8000-00000000dead")
     with pytest.raises(OutsideError):
@@ -122,12 +122,12 @@ def test_the_search_keeps_to_its_scopes(real: AzureGround) -> None:
     assert find([GROUP.replace("app-rg", "app-rg-2")]) == []
 
 
-@pytest.mark.parametrize("kind", ["serverError", "dropBefore"])
-def test_a_search_cut_short_is_an_error(real: AzureGround, kind: str) -> None:
+@pytest.mark.parametrize("fault", ["serverError", "dropBefore"])
+def test_a_search_cut_short_is_an_error(real: AzureGround, fault: str) -> None:
     """Half a list is never taken for the whole."""
     real.arm.control("settings", {"pageSize": 3})
     real.add(deny())
-    real.order(kind=kind, skip=1)
+    real.order(kind=fault, skip=1)
     with pytest.raises(OutsideError):
         real.firewall.list_with_our_rules([f"/subscriptions/{SUBSCRIPTION}"])
 

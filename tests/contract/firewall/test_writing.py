@@ -29,20 +29,24 @@ WRITES = {
 }
 
 
-@pytest.mark.parametrize("kind", WRITES)
-def test_one_change_is_a_child_write_and_more_are_a_whole_one(real: AzureGround, kind: str) -> None:
+@pytest.mark.parametrize("changes_name", WRITES)
+def test_one_change_is_a_child_write_and_more_are_a_whole_one(
+    real: AzureGround, changes_name: str
+) -> None:
     """One call each, guarded by the etag wherever something is there to guard."""
-    changes, calls = WRITES[kind]
+    changes, calls = WRITES[changes_name]
     firewall_id = real.add(foreign(), allow(9))
     snapshot_write(real, firewall_id, changes)
     assert real.calls(firewall_id) == calls
 
 
-@pytest.mark.parametrize("kind", WRITES)
+@pytest.mark.parametrize("changes_name", WRITES)
 @pytest.mark.parametrize("fault", ["precondition", "locked", "conflict"])
-def test_another_writer_s_write_means_read_again(real: AzureGround, fault: str, kind: str) -> None:
+def test_another_writer_s_write_means_read_again(
+    real: AzureGround, fault: str, changes_name: str
+) -> None:
     """412, 409 and the 429 that is a lock are one thing, and are tried once."""
-    changes, calls = WRITES[kind]
+    changes, calls = WRITES[changes_name]
     firewall_id = real.add(foreign(), allow(9))
     before = real.raw(firewall_id)
     snapshot = real.firewall.read(firewall_id)
@@ -53,11 +57,11 @@ def test_another_writer_s_write_means_read_again(real: AzureGround, fault: str, 
     assert real.raw(firewall_id) == before
 
 
-@pytest.mark.parametrize("kind", WRITES)
+@pytest.mark.parametrize("changes_name", WRITES)
 @pytest.mark.parametrize("by", ["network", "arm"])
-def test_a_quota_says_when_to_come_back(real: AzureGround, by: str, kind: str) -> None:
+def test_a_quota_says_when_to_come_back(real: AzureGround, by: str, changes_name: str) -> None:
     """The 429 that is a quota carries its seconds; nothing sleeps and nothing is tried again."""
-    changes, calls = WRITES[kind]
+    changes, calls = WRITES[changes_name]
     firewall_id = real.add(foreign(), allow(9))
     snapshot = real.firewall.read(firewall_id)
     real.order(kind="throttle", by=by, retryAfter=39, method="PUT|DELETE", times=None)
@@ -68,11 +72,11 @@ def test_a_quota_says_when_to_come_back(real: AzureGround, by: str, kind: str) -
     assert real.slept == []
 
 
-@pytest.mark.parametrize("kind", WRITES)
+@pytest.mark.parametrize("changes_name", WRITES)
 @pytest.mark.parametrize("status", [500, 503, 504])
-def test_a_failed_write_is_tried_once(real: AzureGround, status: int, kind: str) -> None:
+def test_a_failed_write_is_tried_once(real: AzureGround, status: int, changes_name: str) -> None:
     """A 5xx is left to the next converge: it may or may not have taken effect."""
-    changes, calls = WRITES[kind]
+    changes, calls = WRITES[changes_name]
     firewall_id = real.add(foreign(), allow(9))
     snapshot = real.firewall.read(firewall_id)
     real.order(kind="serverError", status=status, times=None)
@@ -81,13 +85,13 @@ def test_a_failed_write_is_tried_once(real: AzureGround, status: int, kind: str)
     assert real.calls(firewall_id) == calls
 
 
-@pytest.mark.parametrize("kind", WRITES)
+@pytest.mark.parametrize("changes_name", WRITES)
 @pytest.mark.parametrize(("fault", "lands"), [("dropBefore", False), ("dropAfter", True)])
 def test_a_dropped_connection_is_no_answer(
-    real: AzureGround, fault: str, lands: bool, kind: str
+    real: AzureGround, fault: str, lands: bool, changes_name: str
 ) -> None:
     """Whether the write landed is for the next read to say; it is sent once."""
-    changes, calls = WRITES[kind]
+    changes, calls = WRITES[changes_name]
     firewall_id = real.add(foreign(), allow(9))
     before = held(real, firewall_id)
     snapshot = real.firewall.read(firewall_id)
@@ -98,11 +102,11 @@ def test_a_dropped_connection_is_no_answer(
     assert (held(real, firewall_id) != before) is lands
 
 
-@pytest.mark.parametrize("kind", WRITES)
+@pytest.mark.parametrize("changes_name", WRITES)
 @pytest.mark.parametrize("fault", ["supersede", "notTaken"])
-def test_an_accepted_write_proves_nothing(real: AzureGround, fault: str, kind: str) -> None:
+def test_an_accepted_write_proves_nothing(real: AzureGround, fault: str, changes_name: str) -> None:
     """A write that was cancelled after its 201 shows in the next read, and only there."""
-    changes, _ = WRITES[kind]
+    changes, _ = WRITES[changes_name]
     firewall_id = real.add(foreign(), allow(9))
     before = held(real, firewall_id)
     snapshot = real.firewall.read(firewall_id)

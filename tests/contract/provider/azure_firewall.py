@@ -1,4 +1,4 @@
-"""What the tests of Azure Firewall share."""
+"""Shared parts of the tests of Azure Firewall."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +16,7 @@ from tests.contract.provider.grounds_azure_firewall import (
 )
 from tests.contract.provider.subject import Subject
 
-KINDS: dict[str, Callable[[], Any]] = {
+AZURE_FIREWALLS: dict[str, Callable[[], Any]] = {
     "firewall policy": PolicyGround,
     "IP group": IpGroupGround,
     "Azure Firewall": ClassicGround,

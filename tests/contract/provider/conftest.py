@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.contract.provider.azure_firewall import KINDS
+from tests.contract.provider.azure_firewall import AZURE_FIREWALLS
 from tests.contract.provider.grounds import GROUNDS, Ground
 from tests.contract.provider.grounds_azure_firewall import (
     ClassicGround,
@@ -14,7 +14,7 @@ from tests.contract.provider.subject import Subject
 
 @pytest.fixture(params=GROUNDS, ids=str)
 def ground(request: pytest.FixtureRequest) -> Ground:
-    """Return one kind of firewall."""
+    """Return one type of firewall."""
     return GROUNDS[request.param]()
 
 
@@ -24,10 +24,10 @@ def subject(ground: Ground) -> Subject:
     return Subject(ground)
 
 
-@pytest.fixture(params=KINDS, ids=str)
-def each_kind(request: pytest.FixtureRequest) -> Subject:
-    """Return one firewall of each kind."""
-    return Subject(KINDS[request.param]())
+@pytest.fixture(params=AZURE_FIREWALLS, ids=str)
+def azure_firewall(request: pytest.FixtureRequest) -> Subject:
+    """Return one Azure Firewall of each type."""
+    return Subject(AZURE_FIREWALLS[request.param]())
 
 
 @pytest.fixture

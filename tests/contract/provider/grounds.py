@@ -1,4 +1,4 @@
-"""Firewalls of each kind that the provider contract is tried on, and what others do to them."""
+"""One firewall of each provider that the contract is tried on, and other writers' changes."""
 
 import itertools
 from collections.abc import Callable
@@ -35,7 +35,7 @@ _numbers = itertools.count(1)
 
 
 class Ground(Protocol):
-    """One kind of firewall, and everybody else who acts on it."""
+    """One firewall, and the other writers who change it."""
 
     clock: Clock
     restores: bool  # whether blocks take foreign openings away and restore them

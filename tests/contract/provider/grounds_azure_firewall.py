@@ -20,7 +20,7 @@ _THEIRS = f"{hub.POLICY}/ruleCollectionGroups/theirs"
 
 
 class _HubGround(Crashing):
-    """What the three have in common."""
+    """Shared parts of the three grounds."""
 
     restores = False
     busy_seconds = 7.0

@@ -12,7 +12,7 @@ _ROUNDS = 30
 
 
 class Subject:
-    """What should be true of one firewall, and how it is made true."""
+    """The desired state of one firewall, and the steps that converge it."""
 
     def __init__(self, ground: Ground) -> None:
         self.ground = ground
@@ -60,7 +60,7 @@ class Subject:
         return key
 
     def end(self, key: str) -> None:
-        """Want a grant gone, or a protection lifted."""
+        """Withdraw the intent of a grant, or of a protection."""
         if key in self.allows:
             self.allows[key] = replace(self.allows[key], wanted=False)
         else:
@@ -99,7 +99,7 @@ class Subject:
             self.blocks[key] = replace(self.blocks[key], memory=memory)
 
     def converge(self) -> Plan:
-        """Repeat until there is nothing to change; refusals are remembered."""
+        """Repeat until there is nothing to change; refusals are kept."""
         for _ in range(_ROUNDS):
             observed = self.read()
             plan = self.provider.plan(observed, self.desired, self.refused)

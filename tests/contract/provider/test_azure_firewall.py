@@ -1,4 +1,4 @@
-"""What Azure Firewall owes beyond the provider contract; the numbers are those of the facts."""
+"""Azure Firewall beyond the provider contract, numbered by recorded behaviour."""
 
 import json
 from typing import Any
@@ -23,16 +23,16 @@ from tests.contract.provider.subject import ALICE, BOB, Subject
 # --- 4: two requestors
 
 
-def test_04_two_requestors_on_one_port_end_one_by_one(each_kind: Subject) -> None:
+def test_04_two_requestors_on_one_port_end_one_by_one(azure_firewall: Subject) -> None:
     """The first end closes the first grant; the second one stays open at its entry."""
-    first, second = each_kind.allow(1, ALICE), each_kind.allow(2, BOB)
-    entry = each_kind.converge().finding(second).entry
-    each_kind.end(first)
-    plan = each_kind.converge()
+    first, second = azure_firewall.allow(1, ALICE), azure_firewall.allow(2, BOB)
+    entry = azure_firewall.converge().finding(second).entry
+    azure_firewall.end(first)
+    plan = azure_firewall.converge()
     assert plan.finding(first).agrees
     assert plan.finding(second) == type(plan.finding(second))(Verdict.AGREES, entry=entry)
-    assert not each_kind.reaches(ALICE)
-    assert each_kind.reaches(BOB)
+    assert not azure_firewall.reaches(ALICE)
+    assert azure_firewall.reaches(BOB)
 
 
 # --- 5 and 6: what is foreign
@@ -165,24 +165,26 @@ def test_07_a_write_that_meets_another_settles(policy: Subject) -> None:
 
 
 def test_08_a_faulted_firewall_agrees_with_nothing_until_a_write_succeeds(
-    each_kind: Subject,
+    azure_firewall: Subject,
 ) -> None:
     """Failed means that instances differ: the write is repeated, and nothing counts as closed."""
-    key = each_kind.allow(1)
-    each_kind.converge()
-    each_kind.end(key)
-    observed = each_kind.read()
-    each_kind.ground.hub.client.control("firewalls", {"failNext": 1})  # type: ignore[attr-defined]
-    if each_kind.ground.provider.label == "Azure Firewall":
-        each_kind.provider._guarded[key_of(hub.FIREWALL)] = True  # type: ignore[attr-defined]
-    each_kind.provider.apply(observed, each_kind.provider.plan(observed, each_kind.desired))
-    each_kind.ground.settle()
-    plan = each_kind.look()
-    assert each_kind.reaches()
+    key = azure_firewall.allow(1)
+    azure_firewall.converge()
+    azure_firewall.end(key)
+    observed = azure_firewall.read()
+    azure_firewall.ground.hub.client.control("firewalls", {"failNext": 1})  # type: ignore[attr-defined]
+    if azure_firewall.ground.provider.label == "Azure Firewall":
+        azure_firewall.provider._guarded[key_of(hub.FIREWALL)] = True  # type: ignore[attr-defined]
+    azure_firewall.provider.apply(
+        observed, azure_firewall.provider.plan(observed, azure_firewall.desired)
+    )
+    azure_firewall.ground.settle()
+    plan = azure_firewall.look()
+    assert azure_firewall.reaches()
     assert plan.finding(key).verdict is Verdict.PENDING
     assert plan.changes
-    assert each_kind.converge().finding(key).agrees
-    assert not each_kind.reaches()
+    assert azure_firewall.converge().finding(key).agrees
+    assert not azure_firewall.reaches()
 
 
 def test_08_one_faulted_firewall_of_a_policy_blocks_all(policy: Subject) -> None:
@@ -276,20 +278,20 @@ def test_11_what_a_template_wiped_is_opened_again_only_while_the_grant_lives(
 
 @pytest.mark.parametrize("call", range(1, 6))
 def test_15_a_crash_at_any_step_never_leaves_a_port_open_without_a_grant(
-    each_kind: Subject, call: int
+    azure_firewall: Subject, call: int
 ) -> None:
-    """Whatever write a worker is killed before, the next one closes what has ended."""
-    first = each_kind.allow(1, ALICE)
+    """After a worker is killed before any write, the next one closes every ended access."""
+    first = azure_firewall.allow(1, ALICE)
     for end in (False, True):
         if end:
-            each_kind.end(first)
-            each_kind.allow(2, BOB)
-        each_kind.ground.crash_before(call)
+            azure_firewall.end(first)
+            azure_firewall.allow(2, BOB)
+        azure_firewall.ground.crash_before(call)
         try:
-            each_kind.converge()
+            azure_firewall.converge()
         except KilledError:
-            each_kind.ground.settle()
-        each_kind.ground.crash_before(0)
-    assert each_kind.converge().finding(first).agrees
-    assert not each_kind.reaches(ALICE)
-    assert each_kind.reaches(BOB)
+            azure_firewall.ground.settle()
+        azure_firewall.ground.crash_before(0)
+    assert azure_firewall.converge().finding(first).agrees
+    assert not azure_firewall.reaches(ALICE)
+    assert azure_firewall.reaches(BOB)

@@ -1,4 +1,4 @@
-"""What the adapter makes of the service's answers to a write."""
+"""The errors that the adapter makes of the service's answers to a write."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ ANSWERS: dict[str, tuple[dict[str, Any], type[Exception]]] = {
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
-def test_a_write_that_was_not_accepted_is_told_by_its_kind(answer: str) -> None:
+def test_a_write_that_was_not_accepted_is_told_by_its_error_type(answer: str) -> None:
     """Only what stays refused whatever is repeated counts as refused for good."""
     fault, expected = ANSWERS[answer]
     ground = PolicyGround()

@@ -1,4 +1,4 @@
-"""Which firewall stands before a VM; the numbers are those of the facts."""
+"""The firewall in front of a VM, numbered by recorded behaviour."""
 
 from typing import Any
 
@@ -20,18 +20,18 @@ from tests.contract.provider.subject import ALICE, BOB, Subject
 # --- 1 to 3: where a firewall stands, and what is seen behind it
 
 
-def test_01_opens_and_closes_by_probe(each_kind: Subject) -> None:
+def test_01_opens_and_closes_by_probe(azure_firewall: Subject) -> None:
     """Packets reach the VM at its entry from the grant's source, until the grant ends."""
-    key = each_kind.allow(1)
-    entry = each_kind.converge().finding(key).entry
+    key = azure_firewall.allow(1)
+    entry = azure_firewall.converge().finding(key).entry
     assert entry is not None
     assert entry.address == hub.PUBLIC_ADDRESS
-    client = each_kind.ground.hub.client  # type: ignore[attr-defined]
+    client = azure_firewall.ground.hub.client  # type: ignore[attr-defined]
     asked = {"vm": hub.VM, "port": 22, "publicAddress": entry.address, "publicPort": entry.port}
     assert client.ask("access", source=ALICE, **asked)["allowed"]
     assert not client.ask("access", source=BOB, **asked)["allowed"]
-    each_kind.end(key)
-    assert each_kind.converge().finding(key).agrees
+    azure_firewall.end(key)
+    assert azure_firewall.converge().finding(key).agrees
     assert not client.ask("access", source=ALICE, **asked)["allowed"]
 
 
@@ -98,11 +98,11 @@ def test_14_another_next_hop_is_unknown_and_named(policy: Subject, held_by: str)
 
 
 def _resource(path: str, **properties: Any) -> dict[str, Any]:
-    kind, name = path.split("/")
+    resource_type, name = path.split("/")
     return {
         "id": f"{hub.HUB}/{path}",
         "name": name,
-        "type": f"Microsoft.Network/{kind}",
+        "type": f"Microsoft.Network/{resource_type}",
         "location": "westeurope",
         "properties": properties,
     }

@@ -1,4 +1,4 @@
-"""Entries, refusals and IP groups of Azure Firewall; the numbers are those of the facts."""
+"""Entries, refusals and IP groups of Azure Firewall, numbered by recorded behaviour."""
 
 import copy
 from typing import Any
@@ -103,7 +103,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 def test_13_a_firewall_that_must_not_be_written_is_refused_with_the_reason(
     classic: Subject, case: str
 ) -> None:
-    """Nothing is written, nothing counts as open, and a rule of ours there is never forgotten."""
+    """Nothing is written, nothing counts as open, and a rule of ours there stays known."""
     changes, reason = REFUSED[case]
     key = classic.allow(1)
     classic.converge()
@@ -236,7 +236,7 @@ def test_an_ip_group_that_serves_two_ports_opens_neither(ip_group: Subject) -> N
     assert not ip_group.reaches()
 
 
-def test_an_address_in_the_group_that_no_grant_explains_goes(ip_group: Subject) -> None:
+def test_an_address_in_the_group_that_no_grant_needs_is_removed(ip_group: Subject) -> None:
     """Added by hand, it is an opening of ours without an end."""
     edit(ip_group, hub.ip_group(BOB, resource_id=ip_group.id))
     assert ip_group.reaches(BOB)
@@ -246,14 +246,14 @@ def test_an_address_in_the_group_that_no_grant_explains_goes(ip_group: Subject) 
 
 @pytest.mark.parametrize("source", ["*", "0.0.0.0/0", "2001:db8::1", "8.0.0.0/5"])
 def test_sources_that_a_translation_must_not_have_are_impossible(
-    each_kind: Subject, source: str
+    azure_firewall: Subject, source: str
 ) -> None:
     """Every source, IPv6, and a range that is partly private: said so, never widened."""
-    key = each_kind.allow(1, source)
-    finding = each_kind.converge().finding(key)
+    key = azure_firewall.allow(1, source)
+    finding = azure_firewall.converge().finding(key)
     assert finding.verdict is Verdict.IMPOSSIBLE
     assert finding.reason
-    assert not each_kind.reaches()
+    assert not azure_firewall.reaches()
 
 
 def test_a_private_source_gets_a_network_allow_and_no_entry() -> None:
@@ -273,7 +273,7 @@ def test_a_deny_that_stands_before_ours_is_named(policy: Subject) -> None:
     """A parent's or an earlier group's deny fails a private grant, with its name."""
     deny = hub.network_rule("keep-out", sourceAddresses=["10.0.0.0/8"], destinationAddresses=["*"])
     body = {"id": f"{hub.POLICY}/ruleCollectionGroups/first", "name": "first"}
-    edit(policy, body | hub.group(deny, kind="Deny", priority=100))
+    edit(policy, body | hub.group(deny, action="Deny", priority=100))
     key = policy.allow(1, "10.9.0.5")
     assert "keep-out" in policy.converge().finding(key).reason
 

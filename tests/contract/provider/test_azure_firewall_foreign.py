@@ -1,4 +1,4 @@
-"""What is foreign stays untouched, over generated firewalls, policies and IP groups.
+"""Foreign rules stay untouched, over generated firewalls, policies and IP groups.
 
 1,000 cases each; JIT_CASES sets another number, as the continuous integration does.
 """
@@ -290,7 +290,7 @@ def foreign(body: Body) -> str:
     """Return a firewall without our collections and the service's own parts, order kept."""
     kept = copied(body)
     for member in classic.RULE_MEMBERS:
-        ours = {f"jit-test1-{kind}" for kind in ("dnat", "network")}
+        ours = {f"jit-test1-{suffix}" for suffix in ("dnat", "network")}
         listed = kept["properties"][member]
         kept["properties"][member] = [each for each in listed if each["name"] not in ours]
     return whole(kept)

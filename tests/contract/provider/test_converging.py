@@ -143,7 +143,7 @@ def test_a_stale_version_changes_nothing(subject: Subject) -> None:
 
 
 def test_an_odd_foreign_rule_is_kept_and_counts_as_a_possible_opening(subject: Subject) -> None:
-    """What cannot be resolved never raises, and is never read as closed."""
+    """An unresolvable rule never raises, and is never read as closed."""
     block = subject.block()
     subject.ground.add_odd_foreign(subject.id)
     subject.converge()
@@ -152,11 +152,11 @@ def test_an_odd_foreign_rule_is_kept_and_counts_as_a_possible_opening(subject: S
     assert not odd_stands or any(not each.ours for each in found)
 
 
-@pytest.mark.parametrize("kind", GROUNDS)
+@pytest.mark.parametrize("ground", GROUNDS)
 @pytest.mark.parametrize("call", range(1, 7))
-def test_a_crash_before_any_call_is_made_good(kind: str, call: int) -> None:
+def test_a_crash_before_any_call_is_made_good(ground: str, call: int) -> None:
     """A worker killed before its n-th call leaves a state from which the next one converges."""
-    subject = Subject(GROUNDS[kind]())
+    subject = Subject(GROUNDS[ground]())
     closing, opening = scene(subject)
     subject.ground.crash_before(call)
     try:

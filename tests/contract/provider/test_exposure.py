@@ -1,4 +1,4 @@
-"""What a provider says of what reaches governed ports: exactly what gets through."""
+"""Exposures of governed ports, as a provider reports them: exactly what gets through."""
 
 from shared.domain.exposure import exposures
 from shared.domain.model import Attachment
@@ -40,7 +40,7 @@ def test_an_opening_of_ours_is_told_from_foreign_ones(subject: Subject) -> None:
 
 
 def test_a_foreign_opening_is_told_exactly_while_it_lets_packets_in(subject: Subject) -> None:
-    """What another writer opened counts for its sources, as long as packets pass it."""
+    """A foreign opening counts for its sources, as long as packets pass it."""
     subject.ground.open_foreign(subject.id, BOB, 22)
     block = subject.block()
     subject.converge()
@@ -71,7 +71,7 @@ def test_attachments_are_answered_for_each_machine(subject: Subject) -> None:
     """One call answers for every machine by its id, and owns every firewall that it names."""
     mine = Attachment(subject.id, (ADDRESS,))
     machines = [
-        Machine(VM, "westeurope", "linux", (mine, Attachment("of another kind", (ADDRESS,)))),
+        Machine(VM, "westeurope", "linux", (mine, Attachment("of another provider", (ADDRESS,)))),
         Machine(OTHER_VM, "westeurope", "linux", ()),
     ]
     found = subject.provider.attach(machines)

@@ -1,4 +1,4 @@
-"""What a provider opens, for which sources, until when."""
+"""The openings of a provider: ports, sources and ends."""
 
 import pytest
 

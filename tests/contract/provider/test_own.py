@@ -1,4 +1,4 @@
-"""What bears our mark: orphans, strays, texts, memory."""
+"""Our marked rules: orphans, strays, texts, memory."""
 
 import contextlib
 
@@ -11,7 +11,7 @@ from tests.contract.provider.subject import ALICE, BOB, Subject
 
 
 def test_orphans_that_open_go(subject: Subject) -> None:
-    """An opening of ours that no row explains is removed."""
+    """An opening of ours without a row is removed."""
     subject.allow(1)
     subject.converge()
     subject.allows.clear()
@@ -20,7 +20,7 @@ def test_orphans_that_open_go(subject: Subject) -> None:
 
 
 def test_strays_that_close_stay_until_their_rows_are_back(subject: Subject) -> None:
-    """What closes is never removed for want of a row."""
+    """A closing rule is never removed for want of a row."""
     block = subject.block()
     subject.ground.open_foreign(subject.id, BOB, 22)
     subject.converge()
@@ -36,7 +36,7 @@ def test_strays_that_close_stay_until_their_rows_are_back(subject: Subject) -> N
 
 
 def test_own_text_yields_keys_and_the_end(subject: Subject) -> None:
-    """What stands on the firewall tells which grants it serves, and until when."""
+    """A rule's text names the grants that it serves, and their end."""
     keys = [subject.allow(1, ALICE), subject.allow(2, BOB, minutes=90)]
     subject.converge()
     own = [each for each in subject.read().own if each.opens]
@@ -95,7 +95,7 @@ def test_what_is_kept_is_never_touched(subject: Subject) -> None:
 
 
 def test_a_foreign_rule_on_another_port_is_untouched(subject: Subject) -> None:
-    """Protect, open, close, lift: what others wrote about other ports stands as before."""
+    """A whole life of a protection leaves other writers' rules for other ports as they were."""
     subject.ground.open_foreign(subject.id, BOB, 443)
     before = subject.ground.foreign(subject.id)
     block, allow = subject.block(), subject.allow(1)
@@ -133,8 +133,8 @@ def test_memory_is_stored_before_the_change(restoring: Subject) -> None:
     assert plan.changes
 
 
-def test_memory_is_handed_over_before_a_lift_agrees(restoring: Subject) -> None:
-    """Of two blocks that need one memory, the lifted one agrees once the other holds it."""
+def test_memory_is_handed_over_before_a_removal_agrees(restoring: Subject) -> None:
+    """Of two blocks that need one memory, the removed one agrees once the other holds it."""
     first = restoring.block(1)
     restoring.ground.open_foreign(restoring.id, BOB, 22)
     restoring.converge()
@@ -152,10 +152,10 @@ def test_memory_is_handed_over_before_a_lift_agrees(restoring: Subject) -> None:
 
 
 @pytest.mark.parametrize("call", range(1, 6))
-def test_the_last_lift_restores_exactly_after_a_crash_before_each_step(
+def test_the_last_removal_restores_exactly_after_a_crash_before_each_step(
     restoring: Subject, call: int
 ) -> None:
-    """Wherever the worker is killed, lifting gives back every foreign rule as it was."""
+    """Wherever the worker is killed, the last removal gives back every foreign rule as it was."""
     restoring.ground.open_foreign(restoring.id, BOB, 22)
     restoring.ground.open_foreign(restoring.id, "198.51.100.0/24", 22)
     before = restoring.ground.foreign(restoring.id)

@@ -66,7 +66,7 @@ def test_a_tree_that_cannot_be_read_fails_no_close() -> None:
 
 
 def test_discovery_tells_the_same_lane(policy: Subject) -> None:
-    """What a VM's attachment names as its lane is what the provider serves it by."""
+    """The provider serves a VM by the lane that its attachment names."""
     ground: Any = policy.ground
     ground.hub.edit(hub.policy_body(ROOT), hub.policy_body(basePolicy={"id": ROOT}))
     (found,) = finder_of(policy).attach_to_policies([hub.VM])[hub.VM]

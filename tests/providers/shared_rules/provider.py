@@ -25,7 +25,7 @@ class SharedRules:
         self._cloud = cloud
 
     def owns(self, firewall_id: str) -> bool:
-        """Tell whether an id is of this kind."""
+        """Tell whether an id is of this provider."""
         return firewall_id.startswith(PREFIX)
 
     def guards(self, machine_id: str) -> bool:

@@ -1,4 +1,4 @@
-"""What is sent to the API, field by field. Names are the API's own in snake_case."""
+"""The bodies sent to the API, field by field. Names are the API's own in snake_case."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -95,7 +95,7 @@ class RevokeAll(Body):
 
 @dataclass(frozen=True, kw_only=True)
 class NewPortRule(Body):
-    """What a policy is to allow on a port."""
+    """A new policy's rule for a port."""
 
     number: int
     protocol: str

@@ -61,7 +61,7 @@ class Polled:
 
 
 class ActivityFilters(TypedDict, total=False):
-    """What narrows a list of audit events."""
+    """Filters for a list of audit events."""
 
     since: datetime | None
     until: datetime | None
@@ -72,7 +72,7 @@ class ActivityFilters(TypedDict, total=False):
 
 
 class RequestFilters(TypedDict, total=False):
-    """What narrows a list of requests."""
+    """Filters for a list of requests."""
 
     policy: str
     mine: bool
@@ -85,7 +85,7 @@ class RequestFilters(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Conditions:
-    """What a write expects of the policy it replaces: an etag or `*`, or that there is none."""
+    """The condition on the policy that a write replaces: an etag or `*`, or that there is none."""
 
     if_match: str = ""
     must_not_exist: bool = False

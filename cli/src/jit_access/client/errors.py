@@ -1,4 +1,4 @@
-"""What a call can raise. Each error of the service carries its status, code, message and details."""
+"""Errors that a call can raise. The service's errors have status, code, message, details."""
 
 from dataclasses import dataclass
 

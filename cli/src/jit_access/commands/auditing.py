@@ -1,4 +1,4 @@
-"""What `jit activity --verify` does: check the exported audit record and compare it."""
+"""The command `jit activity --verify`: check the exported audit record and compare it."""
 
 import json
 from datetime import UTC, datetime, timedelta

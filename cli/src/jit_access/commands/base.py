@@ -1,4 +1,4 @@
-"""What every command has: the common options, the session, and errors as exit codes."""
+"""Shared parts of every command: the common options, the session, and errors as exit codes."""
 
 import sys
 from collections.abc import Callable

@@ -4,7 +4,7 @@ from enum import IntEnum
 
 
 class Exit(IntEnum):
-    """What the exit code tells a script."""
+    """The exit codes."""
 
     DONE = 0  # open, or done
     SERVICE = 1  # the service failed or does not answer

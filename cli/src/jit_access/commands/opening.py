@@ -24,7 +24,7 @@ Prompt = Callable[[str], str]
 
 @dataclass(frozen=True)
 class RequestOptions:
-    """What is requested, from the command line; empty: the usual."""
+    """The options of a request on the command line; empty: the usual."""
 
     ports: tuple[int, ...] = ()
     lasting: str = ""
@@ -142,7 +142,7 @@ def require_open(session: Session, vm: Vm, request: RequestStatus) -> RequestSta
 def live_request(session: Session, vm: Vm, port: int, bastion: str = "") -> RequestStatus | None:
     """Return the caller's request for a port that lasts longest, an open one before others.
 
-    What is open to a Bastion host is of no use to a direct connection, nor the reverse. `bastion`
+    A port open to a Bastion host is of no use to a direct connection, nor the reverse. `bastion`
     is empty for a direct one, else `bastion` or a host's id. One that still waits counts: another would wait beside it. None: the caller has none.
     """
     page = session.client.list_requests(mine=True, vm=vm.id, since=now() - _LONGEST_LIFE)

@@ -1,4 +1,4 @@
-"""What `jit request` does."""
+"""The command `jit request`."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

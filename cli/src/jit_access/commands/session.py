@@ -1,4 +1,4 @@
-"""What a command works with: profile, client, and the two streams."""
+"""The session of a command: profile, client, and the two streams."""
 
 import sys
 from functools import cached_property

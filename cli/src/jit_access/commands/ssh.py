@@ -46,7 +46,7 @@ def reach_options(command: Any) -> Any:
 def ssh(session: Session, /, vm: str, arguments: tuple[str, ...], **given: Any) -> int:
     """Connect with ssh; request access first if none is open.
 
-    What follows `--` is given to ssh after the host: options, or a command to run there. The
+    Arguments after `--` are given to ssh after the host: options, or a command to run there. The
     exit code is ssh's.
     """
     from jit_access.commands.reaching import ReachOptions, reached

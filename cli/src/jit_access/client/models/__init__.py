@@ -1,4 +1,4 @@
-"""What the API answers, field by field. Names are the API's own in snake_case."""
+"""The API's answers, field by field. Names are the API's own in snake_case."""
 
 from jit_access.client.models.dry_runs import (
     BlockedRule,

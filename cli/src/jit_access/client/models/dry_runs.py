@@ -1,4 +1,4 @@
-"""What a dry run answers, field by field."""
+"""The answers of dry runs, field by field."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -35,7 +35,7 @@ class BlockedRule(Model):
 
 @dataclass(frozen=True, kw_only=True)
 class FirewallChange(Model):
-    """What a dry run would change on one firewall."""
+    """The changes of a dry run on one firewall."""
 
     id: str
     put: tuple[PutRule, ...]
@@ -56,13 +56,13 @@ class DryRun(Model):
 
 @dataclass(frozen=True, kw_only=True)
 class RequestDryRun(DryRun):
-    """What a request would lead to."""
+    """The result of a request's dry run."""
 
     request: Request | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyDryRun(DryRun):
-    """What writing a policy would lead to."""
+    """The result of a policy's dry run."""
 
     policy: Policy | None

@@ -14,7 +14,7 @@ from jit_access.client.words import (
 
 @dataclass(frozen=True, kw_only=True)
 class PortRule(Model):
-    """What a policy allows on a port."""
+    """A policy's rule for a port."""
 
     number: int
     protocol: Protocol

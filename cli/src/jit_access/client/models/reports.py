@@ -159,7 +159,7 @@ class HeldActions(Model):
 
 @dataclass(frozen=True, kw_only=True)
 class CallerLimits(Model):
-    """What bounds a request, and how many ports the caller holds."""
+    """The limits of a request, and the number of ports the caller holds."""
 
     min_duration: str
     max_duration: str

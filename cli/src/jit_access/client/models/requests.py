@@ -63,7 +63,7 @@ class Request(Model):
 
 @dataclass(frozen=True, kw_only=True)
 class Decision(Model):
-    """What one approver decided."""
+    """One approver's decision."""
 
     approver: str
     approved: bool

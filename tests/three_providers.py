@@ -1,4 +1,4 @@
-"""A whole app whose VMs stand behind firewalls of three kinds at once."""
+"""A whole app whose VMs stand behind the firewalls of three providers at once."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -19,11 +19,11 @@ ADDRESSES = {DB: "10.0.0.5", BEHIND_SHARED: "10.0.2.4", BEHIND_SERIAL: "10.0.3.4
 ADDRESSES |= {BEHIND_NEIGHBOUR: "10.0.4.4"}
 FIREWALLS = {DB: NSG_SUBNET, BEHIND_SHARED: SHARED, BEHIND_SERIAL: SERIAL}
 FIREWALLS |= {BEHIND_NEIGHBOUR: NEIGHBOUR}
-KINDS = {"nsg": DB, "shared rules": BEHIND_SHARED, "serial": BEHIND_SERIAL}
-SLOW_MINUTES = 12  # by then the slowest kind has written twice
+VMS = {"nsg": DB, "shared rules": BEHIND_SHARED, "serial": BEHIND_SERIAL}
+SLOW_MINUTES = 12  # by then the slowest provider has written twice
 
 
-class ThreeKinds(World):
+class ThreeProviders(World):
     """db behind a security group, app behind shared rules, far and next behind a serial tree."""
 
     def __init__(self) -> None:
@@ -51,10 +51,10 @@ class ThreeKinds(World):
         return self.serial.reaches(FIREWALLS[vm], source, ADDRESSES[vm], port, "tcp")
 
     def ask_for_all(self, minutes: float = 30) -> AccessRequest:
-        """Request port 22 of a VM behind each kind in one call."""
+        """Request port 22 of a VM behind each provider in one call."""
         ports = tuple(
             AskedPort(f"ports[{n}]", vm, 22, (SOURCE,), duration=timedelta(minutes=minutes))
-            for n, vm in enumerate(KINDS.values())
+            for n, vm in enumerate(VMS.values())
         )
         new = access.PolicyRequest(self.policy(), Asked(ports, "because", SOURCE), ALICE)
         return access.request_access(self.services, new)

@@ -9,7 +9,7 @@ import pytest
 from shared.domain.audit import Operation
 from shared.domain.model import CloseReason, Status
 from shared.ports import OutsideError, RefusedError, UnknownFirewallError
-from shared.store.audit import Fact
+from shared.store.audit import AuditEvent
 from shared.use_cases.firewalls.converge import Outcome, converge
 from shared.use_cases.firewalls.failing import _give_back_end
 from shared.use_cases.firewalls.lanes import overdue_others
@@ -17,40 +17,40 @@ from shared.use_cases.policies import apply as protection
 from shared.use_cases.requests.decide import Caller, extend_access, revoke
 from shared.use_cases.timers import health
 from shared.use_cases.timers.reconcile import reconcile
-from tests.kinds import (
+from tests.providers.serial.provider import Serial
+from tests.providers.shared_rules.cloud import Rule
+from tests.three_providers import (
     BEHIND_NEIGHBOUR,
     BEHIND_SERIAL,
     BEHIND_SHARED,
     FIREWALLS,
-    KINDS,
     NEIGHBOUR,
     SERIAL,
     SHARED,
     SLOW_MINUTES,
-    ThreeKinds,
+    VMS,
+    ThreeProviders,
 )
-from tests.providers.serial.provider import Serial
-from tests.providers.shared_rules.cloud import Rule
 from tests.world import ALICE, BOB, DB, NSG_SUBNET, POLICY
 
 MINUTE = timedelta(minutes=1)
 
 
 @pytest.fixture
-def world() -> ThreeKinds:
-    """Protect a VM behind each kind."""
-    made = ThreeKinds()
+def world() -> ThreeProviders:
+    """Protect a VM behind each provider."""
+    made = ThreeProviders()
     made.pass_time(SLOW_MINUTES)
     return made
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=VMS)
 def vm(request: pytest.FixtureRequest) -> str:
-    """Return a VM behind one kind of firewall."""
-    return KINDS[request.param]
+    """Return a VM behind one type of firewall."""
+    return VMS[request.param]
 
 
-def refuse(world: ThreeKinds, vm: str, choose: Callable[[str, str], bool]) -> None:
+def refuse(world: ThreeProviders, vm: str, choose: Callable[[str, str], bool]) -> None:
     """Have the service of a VM's firewall refuse changes, by verb and target."""
     provider = world.services.firewalls.of(FIREWALLS[vm])
     apply = provider.apply
@@ -64,34 +64,34 @@ def refuse(world: ThreeKinds, vm: str, choose: Callable[[str, str], bool]) -> No
     object.__setattr__(provider, "apply", refusing)
 
 
-def accept(world: ThreeKinds, vm: str) -> None:
+def accept(world: ThreeProviders, vm: str) -> None:
     """Have every change accepted again."""
     world.services.firewalls.of(FIREWALLS[vm]).__dict__.pop("apply")
 
 
-def events(world: ThreeKinds, operation: Operation) -> list[str]:
+def events(world: ThreeProviders, operation: Operation) -> list[str]:
     """Return the reasons of the audit events of one operation, of today."""
-    facts = world.services.activity.on(world.clock())
-    return [fact.reason for _, fact in facts if fact.operation == operation]
+    events = world.services.activity.on(world.clock())
+    return [event.reason for _, event in events if event.operation == operation]
 
 
 # --- acceptance ----------------------------------------------------------------------------------
 
 
-def test_one_request_over_three_kinds_opens_and_closes_all(world: ThreeKinds) -> None:
-    """A request over VMs behind three kinds is Initiated on each and closed on each."""
+def test_one_request_over_three_providers_opens_and_closes_all(world: ThreeProviders) -> None:
+    """A request over VMs behind three providers is Initiated on each and closed on each."""
     request = world.ask_for_all(minutes=30)
     world.pass_time(SLOW_MINUTES)
     assert {port.status for port in world.request(request.id).ports} == {Status.INITIATED}
-    assert all(world.reaches(each) for each in KINDS.values())
+    assert all(world.reaches(each) for each in VMS.values())
     world.pass_time(30)
     assert {port.status for port in world.request(request.id).ports} == {Status.REVOKED}
-    assert not any(world.reaches(each) for each in KINDS.values())
+    assert not any(world.reaches(each) for each in VMS.values())
     assert not health.report(world.services).problems
 
 
-def test_one_sweep_closes_all_three_kinds_without_a_message(world: ThreeKinds) -> None:
-    """With every message lost the sweep alone closes what has expired behind every kind."""
+def test_one_sweep_closes_all_three_providers_without_a_message(world: ThreeProviders) -> None:
+    """With every message lost the sweep alone closes what has expired behind every provider."""
     world.ask_for_all(minutes=20)
     world.pass_time(SLOW_MINUTES)
     world.queues.waiting.clear()
@@ -100,10 +100,10 @@ def test_one_sweep_closes_all_three_kinds_without_a_message(world: ThreeKinds) -
     world.queues.waiting.clear()
     world.clock.advance(5 * 60)
     world.sweep()
-    assert not any(world.reaches(each) for each in KINDS.values())
+    assert not any(world.reaches(each) for each in VMS.values())
 
 
-def test_a_slow_firewall_is_overdue_by_its_own_pace(world: ThreeKinds) -> None:
+def test_a_slow_firewall_is_overdue_by_its_own_pace(world: ThreeProviders) -> None:
     """A close that takes minutes is no problem on a serial firewall, and one on a group."""
     world.ask(BEHIND_SERIAL, minutes=20)
     world.pass_time(SLOW_MINUTES)
@@ -116,7 +116,7 @@ def test_a_slow_firewall_is_overdue_by_its_own_pace(world: ThreeKinds) -> None:
     assert "10 minutes (serial firewall)" in problems
 
 
-def test_a_slow_write_holds_no_worker(world: ThreeKinds) -> None:
+def test_a_slow_write_holds_no_worker(world: ThreeProviders) -> None:
     """The worker that started a write of minutes leaves it to a message and moves no clock."""
     request = world.ask(BEHIND_SERIAL, minutes=40, work=False)
     began = world.clock()
@@ -130,7 +130,7 @@ def test_a_slow_write_holds_no_worker(world: ThreeKinds) -> None:
 # --- life ----------------------------------------------------------------------------------------
 
 
-def test_a_request_opens_extends_and_closes(world: ThreeKinds, vm: str) -> None:
+def test_a_request_opens_extends_and_closes(world: ThreeProviders, vm: str) -> None:
     """An access opens, is extended, and closes at its later end."""
     request = world.ask(vm, minutes=30)
     world.pass_time(SLOW_MINUTES)
@@ -144,7 +144,7 @@ def test_a_request_opens_extends_and_closes(world: ThreeKinds, vm: str) -> None:
     assert not world.reaches(vm)
 
 
-def test_a_revoked_access_closes_and_the_others_stay(world: ThreeKinds, vm: str) -> None:
+def test_a_revoked_access_closes_and_the_others_stay(world: ThreeProviders, vm: str) -> None:
     """Of two grants from one source, closing one keeps access for the other requestor."""
     mine, theirs = world.ask(vm, minutes=60), world.ask(vm, who=BOB, minutes=60)
     world.pass_time(SLOW_MINUTES)
@@ -155,7 +155,7 @@ def test_a_revoked_access_closes_and_the_others_stay(world: ThreeKinds, vm: str)
     assert world.reaches(vm)
 
 
-def test_a_lifted_policy_leaves_no_protection(world: ThreeKinds, vm: str) -> None:
+def test_a_deleted_policy_leaves_no_protection(world: ThreeProviders, vm: str) -> None:
     """Deleting the policy closes its accesses and deletes every protection."""
     world.ask(vm, minutes=60)
     world.pass_time(SLOW_MINUTES)
@@ -166,7 +166,9 @@ def test_a_lifted_policy_leaves_no_protection(world: ThreeKinds, vm: str) -> Non
     assert world.services.policies.get(POLICY) is None
 
 
-def test_what_was_revoked_is_remembered_and_restored_with_the_last_lift(world: ThreeKinds) -> None:
+def test_a_revoked_rule_is_stored_and_restored_with_the_last_removal(
+    world: ThreeProviders,
+) -> None:
     """A foreign rule on a governed port goes, is stored before it goes, and comes back."""
     foreign = Rule("tcp", 22, 22, "198.51.100.0/24", "theirs")
     world.shared.put(SHARED, foreign)
@@ -179,7 +181,7 @@ def test_what_was_revoked_is_remembered_and_restored_with_the_last_lift(world: T
     assert world.shared.groups[SHARED].rules[foreign.identity] == foreign
 
 
-def test_drift_is_repaired_and_recorded(world: ThreeKinds, vm: str) -> None:
+def test_drift_is_repaired_and_recorded(world: ThreeProviders, vm: str) -> None:
     """An opening of ours that another writer removed is put back, and the repair is recorded."""
     world.ask(vm, minutes=60)
     world.pass_time(SLOW_MINUTES)
@@ -193,7 +195,7 @@ def test_drift_is_repaired_and_recorded(world: ThreeKinds, vm: str) -> None:
     assert not world.tables.firewalls.query("repairs")
 
 
-def test_drift_on_a_slow_firewall_is_kept_until_a_run_records_it(world: ThreeKinds) -> None:
+def test_drift_on_a_slow_firewall_is_kept_until_a_run_records_it(world: ThreeProviders) -> None:
     """A run that ends before its write has settled leaves what it found to the run after it."""
     world.ask(BEHIND_SERIAL, minutes=60)
     world.pass_time(SLOW_MINUTES)
@@ -205,19 +207,21 @@ def test_drift_on_a_slow_firewall_is_kept_until_a_run_records_it(world: ThreeKin
     assert not events(world, Operation.REPAIRED)
     assert len(world.tables.firewalls.query("repairs")) == 1
     world.pass_time(SLOW_MINUTES)
-    (fact,) = (f for _, f in world.services.activity.on(found_at) if f.operation == "repaired")
-    assert (fact.firewall_id, fact.at) == (SERIAL, found_at)
+    (event,) = (f for _, f in world.services.activity.on(found_at) if f.operation == "repaired")
+    assert (event.firewall_id, event.at) == (SERIAL, found_at)
 
 
-def test_lateness_is_told_by_each_kind_against_its_own_pace(world: ThreeKinds) -> None:
-    """Minutes on a slow kind and seconds on a fast one never share a percentile."""
+def test_lateness_is_told_by_each_provider_against_its_own_pace(world: ThreeProviders) -> None:
+    """Minutes on a slow provider and seconds on a fast one never share a percentile."""
     at = world.clock()
     for number, (firewall, late) in enumerate(((FIREWALLS[DB], 3), (SERIAL, 240), ("old", 7))):
-        fact = Fact(f"close-{number}", at, "closed", firewall_id=firewall, lateness_seconds=late)
-        world.services.activity.record(fact)
+        event = AuditEvent(
+            f"close-{number}", at, "closed", firewall_id=firewall, lateness_seconds=late
+        )
+        world.services.activity.record(event)
     found = health.lateness_by_kind(world.services)
     slow, fast = (world.services.firewalls.of(each) for each in (SERIAL, FIREWALLS[DB]))
-    assert {kind: each.measured.p99 for kind, each in found.items()} == {
+    assert {provider: each.measured.p99 for provider, each in found.items()} == {
         slow.label: 240,
         fast.label: 3,
         health.UNKNOWN_FIREWALL: 7,
@@ -228,7 +232,7 @@ def test_lateness_is_told_by_each_kind_against_its_own_pace(world: ThreeKinds) -
     assert world.services.label("old") == ""
 
 
-def remove_openings(world: ThreeKinds, vm: str, target: str) -> None:
+def remove_openings(world: ThreeProviders, vm: str, target: str) -> None:
     """Remove what opens a VM, as another writer."""
     if vm == DB:
         world.firewall.edit(FIREWALLS[DB], remove=[target])
@@ -244,7 +248,7 @@ def remove_openings(world: ThreeKinds, vm: str, target: str) -> None:
 
 
 def test_a_refused_opening_fails_and_keeps_no_other_from_closing(
-    world: ThreeKinds, vm: str
+    world: ThreeProviders, vm: str
 ) -> None:
     """The refused request fails with the reason; an access that expired closes all the same."""
     open_now = world.ask(vm, who=BOB, source="192.0.2.9", minutes=20)
@@ -258,7 +262,7 @@ def test_a_refused_opening_fails_and_keeps_no_other_from_closing(
     assert not world.reaches(vm, "192.0.2.9")
 
 
-def test_a_refused_extension_gives_the_end_back(world: ThreeKinds, vm: str) -> None:
+def test_a_refused_extension_gives_the_end_back(world: ThreeProviders, vm: str) -> None:
     """Where the later end is refused, the end in the rule's text counts, and that is recorded."""
     request = world.ask(vm, minutes=60)
     world.pass_time(SLOW_MINUTES)
@@ -279,7 +283,7 @@ def test_a_refused_extension_gives_the_end_back(world: ThreeKinds, vm: str) -> N
 
 
 def test_a_refused_edit_of_another_change_fails_nothing_that_works(
-    world: ThreeKinds, vm: str
+    world: ThreeProviders, vm: str
 ) -> None:
     """Agreement counts before refusal: what stands as desired is open though its put is refused."""
     request = world.ask(vm, minutes=60)
@@ -291,7 +295,7 @@ def test_a_refused_edit_of_another_change_fails_nothing_that_works(
     assert world.reaches(vm)
 
 
-def test_a_refused_close_is_an_alert_and_never_an_end(world: ThreeKinds) -> None:
+def test_a_refused_close_is_an_alert_and_never_an_end(world: ThreeProviders) -> None:
     """While a removal is refused, the request stays open and each sweep tells it."""
     request = world.ask(DB, minutes=10)
     refuse(world, DB, lambda verb, _target: verb == "remove")
@@ -303,10 +307,10 @@ def test_a_refused_close_is_an_alert_and_never_an_end(world: ThreeKinds) -> None
     assert world.status(request.id) is Status.REVOKED
 
 
-@pytest.mark.parametrize("kind", ["shared rules", "serial"])
-def test_a_refused_removal_is_closed_in_another_way(world: ThreeKinds, kind: str) -> None:
+@pytest.mark.parametrize("provider", ["shared rules", "serial"])
+def test_a_refused_removal_is_closed_in_another_way(world: ThreeProviders, provider: str) -> None:
     """A provider that knows another way to close uses it, and the request ends."""
-    vm = KINDS[kind]
+    vm = VMS[provider]
     request = world.ask(vm, minutes=20)
     world.pass_time(SLOW_MINUTES)
     refuse(world, vm, lambda verb, target: verb == "remove" and "192.0.2.1/32" not in target)
@@ -315,7 +319,7 @@ def test_a_refused_removal_is_closed_in_another_way(world: ThreeKinds, kind: str
     assert world.status(request.id) is Status.REVOKED
 
 
-def test_a_refusal_that_blames_none_is_split(world: ThreeKinds, vm: str) -> None:
+def test_a_refusal_that_blames_none_is_split(world: ThreeProviders, vm: str) -> None:
     """Closes go alone; openings are tried by halves, so that only the refused one fails."""
     provider = world.services.firewalls.of(FIREWALLS[vm])
     apply = provider.apply
@@ -340,7 +344,7 @@ def test_a_refusal_that_blames_none_is_split(world: ThreeKinds, vm: str) -> None
 
 
 def test_an_intent_that_cannot_be_planned_is_found_and_the_others_close(
-    world: ThreeKinds, vm: str
+    world: ThreeProviders, vm: str
 ) -> None:
     """It is retried as one that must be gone; every other grant closes on time."""
     bad = world.ask(vm, minutes=20)
@@ -366,7 +370,7 @@ def test_an_intent_that_cannot_be_planned_is_found_and_the_others_close(
 
 
 def test_with_every_row_lost_accesses_close_and_protections_stay(
-    world: ThreeKinds, vm: str
+    world: ThreeProviders, vm: str
 ) -> None:
     """Orphans that open go; strays that close stay."""
     world.ask(vm, minutes=60)
@@ -380,13 +384,13 @@ def test_with_every_row_lost_accesses_close_and_protections_stay(
     assert closing(world, vm) == before
 
 
-def closing(world: ThreeKinds, vm: str) -> set[str]:
+def closing(world: ThreeProviders, vm: str) -> set[str]:
     """Return the ids of what is ours and closes."""
     observed = world.services.firewalls.of(FIREWALLS[vm]).read(FIREWALLS[vm])
     return {own.id for own in observed.own if not own.opens}
 
 
-def test_with_unreadable_rows_only_what_has_ended_is_closed(world: ThreeKinds, vm: str) -> None:
+def test_with_unreadable_rows_only_what_has_ended_is_closed(world: ThreeProviders, vm: str) -> None:
     """The rule's own text is the last home of its end; everything else of ours is kept."""
     world.ask(vm, minutes=20)
     world.ask(vm, who=BOB, port=3389, source="192.0.2.9", minutes=90)
@@ -411,7 +415,7 @@ def test_with_unreadable_rows_only_what_has_ended_is_closed(world: ThreeKinds, v
 # --- lanes ---------------------------------------------------------------------------------------
 
 
-def test_the_holder_of_a_lane_serves_its_most_overdue_firewall_first(world: ThreeKinds) -> None:
+def test_the_holder_of_a_lane_serves_its_most_overdue_firewall_first(world: ThreeProviders) -> None:
     """Firewalls whose writes exclude each other share one lease; the longest overdue is first."""
     far = world.ask(BEHIND_SERIAL, minutes=20)
     near = world.ask(BEHIND_NEIGHBOUR, minutes=22)
@@ -428,7 +432,7 @@ def test_the_holder_of_a_lane_serves_its_most_overdue_firewall_first(world: Thre
     assert {world.status(far.id), world.status(near.id)} == {Status.REVOKED}
 
 
-def test_a_lease_of_a_lane_that_is_taken_leaves_a_message(world: ThreeKinds) -> None:
+def test_a_lease_of_a_lane_that_is_taken_leaves_a_message(world: ThreeProviders) -> None:
     """A worker that finds the lane's lease taken sends a message for its own firewall."""
     now = world.clock()
     world.services.rows.take_lease("serial:tree:tree", "other", now, now + timedelta(seconds=30))
@@ -437,11 +441,11 @@ def test_a_lease_of_a_lane_that_is_taken_leaves_a_message(world: ThreeKinds) -> 
     assert [each.subject for each in world.queues.waiting] == [NEIGHBOUR]
 
 
-def test_a_firewall_that_no_provider_knows_stops_no_other(world: ThreeKinds) -> None:
+def test_a_firewall_that_no_provider_knows_stops_no_other(world: ThreeProviders) -> None:
     """Its due row stays and is reported; every other firewall is swept on time."""
     request = world.ask(DB, minutes=5)
     now = world.clock()
-    world.services.due.add(now, "firewall", "/unknown/kind", since=now)
+    world.services.due.add(now, "firewall", "/unknown/type", since=now)
     world.pass_time(7)
     assert world.status(request.id) is Status.REVOKED
     closing = world.request(request.id).ports[0].closing
@@ -460,7 +464,7 @@ class KilledError(BaseException):
 @pytest.mark.parametrize("call", range(1, 9))
 def test_a_crash_before_any_write_of_a_row_leaves_nothing_open(vm: str, call: int) -> None:
     """A worker killed at any write of its rows leaves no access open past its end."""
-    world = ThreeKinds()
+    world = ThreeProviders()
     world.pass_time(SLOW_MINUTES)
     request = world.ask(vm, minutes=25, work=False)
     left = [call]
@@ -474,11 +478,15 @@ def test_a_crash_before_any_write_of_a_row_leaves_nothing_open(vm: str, call: in
 
         return writing
 
+    methods = ("insert", "replace", "upsert", "delete")
     for table in world.tables.all():
-        for method in ("insert", "replace", "upsert", "delete"):
+        for method in methods:
             setattr(table, method, killed(getattr(table, method)))
     with suppress(KilledError):
         world.run("request", request.id)
+    for table in world.tables.all():
+        for method in methods:
+            delattr(table, method)
     world.clock.advance(60)
     world.pass_time(4 * SLOW_MINUTES)
     assert world.request(request.id).is_final
@@ -488,7 +496,7 @@ def test_a_crash_before_any_write_of_a_row_leaves_nothing_open(vm: str, call: in
 # --- what fails beside the loop ------------------------------------------------------------------
 
 
-def test_a_refused_change_that_is_planned_again_ends_the_run(world: ThreeKinds) -> None:
+def test_a_refused_change_that_is_planned_again_ends_the_run(world: ThreeProviders) -> None:
     """A provider that plans what was refused once more is not asked without end."""
     provider = world.services.firewalls.of(SHARED)
     plan = provider.plan
@@ -499,7 +507,7 @@ def test_a_refused_change_that_is_planned_again_ends_the_run(world: ThreeKinds) 
         converge(world.services, SHARED)
 
 
-def test_an_extension_of_a_lost_request_gives_nothing_back(world: ThreeKinds) -> None:
+def test_an_extension_of_a_lost_request_gives_nothing_back(world: ThreeProviders) -> None:
     """Without the request's row there is no end to move: its grant is ended instead."""
     world.ask(DB, minutes=60)
     (grant,) = world.services.rows.read(NSG_SUBNET).grants
@@ -507,8 +515,8 @@ def test_an_extension_of_a_lost_request_gives_nothing_back(world: ThreeKinds) ->
     assert not _give_back_end(world.services, grant, world.clock() + MINUTE, "refused")
 
 
-def test_a_neighbour_in_the_lane_that_fails_stops_no_other(world: ThreeKinds) -> None:
-    """What fails on one firewall of a lane is reported, and the firewall at hand is closed."""
+def test_a_neighbour_in_the_lane_that_fails_stops_no_other(world: ThreeProviders) -> None:
+    """A failure on one firewall of a lane is reported, and the firewall at hand is closed."""
     near = world.ask(BEHIND_NEIGHBOUR, minutes=22)
     world.pass_time(SLOW_MINUTES)
     world.queues.waiting.clear()
@@ -531,7 +539,7 @@ def test_a_neighbour_in_the_lane_that_fails_stops_no_other(world: ThreeKinds) ->
 
 
 def test_where_a_lane_cannot_be_listed_the_firewall_at_hand_is_converged(
-    world: ThreeKinds,
+    world: ThreeProviders,
 ) -> None:
     """The due rows that tell who else waits are no reason to keep anything open."""
     world.ask(BEHIND_SERIAL, minutes=20)
