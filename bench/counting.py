@@ -59,10 +59,16 @@ class CountingTable:
         return self._table.get(partition, key)
 
     def query(
-        self, partition: str, *, start: str = "", stop: str = "", limit: int = 0
+        self,
+        partition: str,
+        *,
+        start: str = "",
+        stop: str = "",
+        limit: int = 0,
+        columns: Sequence[str] = (),
     ) -> list[Row]:
         """Read a partition's rows."""
-        found = self._table.query(partition, start=start, stop=stop, limit=limit)
+        found = self._table.query(partition, start=start, stop=stop, limit=limit, columns=columns)
         self._called("query", len(found))
         return found
 

@@ -3,11 +3,9 @@
 import json
 import os
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 from unittest import mock
 
 from bench.counting import CountingTables, count_calls
@@ -15,6 +13,7 @@ from bench.place import Cloud, Json, Place
 from bench.stacks import bench_stack
 from bench.sweeping import Silent
 from bench.tables import Collected, load_azure
+from jit_access.client import JitClient, Limits
 from local.stack import Stack
 from shared.bootstrap import App
 from shared.domain.ids import RuleNames
@@ -33,6 +32,7 @@ _LISTED = Place("larger", 4000, 5)
 _VMS_IN_A_POLICY = 500
 _DENY_FROM = 1000
 _CALLER = "network"
+_PATIENT = Limits(read_seconds=600, retries=0)  # a page that fails is not measured again
 _IDLE = {"AzureWebJobs.reconcile.Disabled": "true", "AzureWebJobs.sweep_expired.Disabled": "true"}
 
 
@@ -149,15 +149,8 @@ def _calls(stack: Stack) -> list[Json]:
 def _pages(stack: Stack) -> Iterator[tuple[float, int]]:
     """Read every page; return the seconds and the VMs of each."""
     token = stack.token("admin", ("Jit.Read",))
-    url = f"{stack.api}/api/machines"
-    while url:
+    with JitClient(stack.api, lambda: token, limits=_PATIENT) as client:
         began = time.perf_counter()
-        page = _read(url, token)
-        yield time.perf_counter() - began, len(page["value"])
-        url = page.get("nextLink", "")
-
-
-def _read(url: str, token: str) -> Any:
-    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})  # noqa: S310 - the local stack
-    with urllib.request.urlopen(request, timeout=600) as answer:  # noqa: S310 - the local stack
-        return json.loads(answer.read())
+        for page in client.pages(client.list_machines()):
+            yield time.perf_counter() - began, len(page.value)
+            began = time.perf_counter()

@@ -13,6 +13,11 @@ from shared.ports import Row, RowChangedError, RowExistsError, Value, Verb, Writ
 _MOST_IN_ONE = 100  # rows in one transaction
 
 
+def _narrowed(row: Row, columns: Sequence[str]) -> Row:
+    values = {name: value for name, value in row.values.items() if name in columns}
+    return replace(row, values=values)
+
+
 class SortedTable:
     """A table in memory whose partitions are kept in key order, so that a range is a seek."""
 
@@ -26,14 +31,21 @@ class SortedTable:
         return self._rows.get((partition, key))
 
     def query(
-        self, partition: str, *, start: str = "", stop: str = "", limit: int = 0
+        self,
+        partition: str,
+        *,
+        start: str = "",
+        stop: str = "",
+        limit: int = 0,
+        columns: Sequence[str] = (),
     ) -> list[Row]:
         """Read a partition's rows in key order."""
         keys = self._keys.get(partition, [])
         first = bisect.bisect_left(keys, start)
         last = bisect.bisect_left(keys, stop) if stop else len(keys)
         wanted = keys[first : min(last, first + limit) if limit else last]
-        return [self._rows[partition, key] for key in wanted]
+        rows = [self._rows[partition, key] for key in wanted]
+        return [_narrowed(row, columns) for row in rows] if columns else rows
 
     def scan(self, start: str, stop: str, **equal: Value) -> list[Row]:
         """Read the rows of several partitions whose values equal the given ones."""

@@ -61,6 +61,11 @@ def bytes_of(row: Row) -> int:
     return 4 + sum(len(text.encode("utf-16-le")) for text in texts) + 20 * len(row.values)
 
 
+def narrowed(row: Row, columns: Sequence[str]) -> Row:
+    """Return a row with some of its columns alone."""
+    return replace(row, values={name: row.values[name] for name in columns if name in row.values})
+
+
 class MemoryTable:
     """A table in memory: etags, key order, and the same refusals as Table Storage."""
 
@@ -76,7 +81,13 @@ class MemoryTable:
         return self.rows.get((partition, key))
 
     def query(
-        self, partition: str, *, start: str = "", stop: str = "", limit: int = 0
+        self,
+        partition: str,
+        *,
+        start: str = "",
+        stop: str = "",
+        limit: int = 0,
+        columns: Sequence[str] = (),
     ) -> list[Row]:
         """Read a partition's rows in key order."""
         found = [
@@ -86,7 +97,7 @@ class MemoryTable:
         ]
         found = found[:limit] if limit else found
         self.rows_read += len(found)
-        return found
+        return [narrowed(row, columns) for row in found] if columns else found
 
     def scan(self, start: str, stop: str, *, limit: int = 0, **equal: Value) -> list[Row]:
         """Read the rows of several partitions whose values equal the given ones."""

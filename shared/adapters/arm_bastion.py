@@ -6,9 +6,8 @@ from typing import Any, TypeVar
 
 from shared.adapters.arm import ArmReader
 from shared.domain.bastion import DEVELOPER_PREFIX, BastionHost, BastionReach
-from shared.domain.ids import key_of
+from shared.domain.ids import key_of, places_in
 from shared.ports import NotReadableError, OutsideError
-from shared.use_cases.reports.inventory import places_in
 
 _NETWORK = "2024-05-01"
 _SUBNET = "azurebastionsubnet"

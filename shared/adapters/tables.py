@@ -61,7 +61,13 @@ class AzureTable:
             raise OutsideError(str(error)) from error
 
     def query(
-        self, partition: str, *, start: str = "", stop: str = "", limit: int = 0
+        self,
+        partition: str,
+        *,
+        start: str = "",
+        stop: str = "",
+        limit: int = 0,
+        columns: Sequence[str] = (),
     ) -> list[Row]:
         """Read a partition's rows in key order."""
         wanted = "PartitionKey eq @partition"
@@ -70,7 +76,7 @@ class AzureTable:
             wanted, values["start"] = f"{wanted} and RowKey ge @start", start
         if stop:
             wanted, values["stop"] = f"{wanted} and RowKey lt @stop", stop
-        return self._read(wanted, values, limit)
+        return self._read(wanted, values, limit, columns)
 
     def scan(self, start: str, stop: str, *, limit: int = 0, **equal: Value) -> list[Row]:
         """Read rows of several partitions whose values equal the given ones."""
@@ -149,11 +155,17 @@ class AzureTable:
         if getattr(error, "error_code", "") == "TableNotFound":
             raise OutsideError(f"table {self._client.table_name} is missing") from error
 
-    def _read(self, wanted: str, values: dict[str, Any], limit: int) -> list[Row]:
+    def _read(
+        self, wanted: str, values: dict[str, Any], limit: int, columns: Sequence[str] = ()
+    ) -> list[Row]:
         found: list[Row] = []
+        select = [*_KEYS, *columns] if columns else None
         try:
             pages = self._client.query_entities(
-                wanted, parameters=values, results_per_page=min(limit, _LONGEST_PAGE) or None
+                wanted,
+                parameters=values,
+                results_per_page=min(limit, _LONGEST_PAGE) or None,
+                select=select,
             )
             for entity in pages:
                 found.append(_row(entity))
@@ -244,7 +256,10 @@ def _entity(row: Row) -> dict[str, Any]:
 
 
 def _row(entity: Mapping[str, Any]) -> Row:
-    values = {name: value for name, value in entity.items() if name not in _KEYS}
+    # A column that was asked for and that a row lacks comes as null.
+    values = {
+        name: value for name, value in entity.items() if name not in _KEYS and value is not None
+    }
     return Row(entity["PartitionKey"], entity["RowKey"], values, _version(entity.metadata))  # type: ignore[attr-defined]
 
 

@@ -55,9 +55,18 @@ class Table(Protocol):
         ...
 
     def query(
-        self, partition: str, *, start: str = "", stop: str = "", limit: int = 0
+        self,
+        partition: str,
+        *,
+        start: str = "",
+        stop: str = "",
+        limit: int = 0,
+        columns: Sequence[str] = (),
     ) -> list[Row]:
-        """Read a partition's rows with start <= key < stop, in key order; limit 0: all."""
+        """Read a partition's rows with start <= key < stop, in key order; limit 0: all.
+
+        With columns, a row comes with its keys, its version and these of its values alone.
+        """
         ...
 
     def scan(self, start: str, stop: str, *, limit: int = 0, **equal: Value) -> list[Row]:

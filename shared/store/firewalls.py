@@ -110,10 +110,13 @@ class FirewallStore:
         return replace(unpack(Grant, row.values), version=row.version) if row else None
 
     def grants_by_request(self, firewall_id: str) -> tuple[Counter[str], Counter[str]]:
-        """Count the wanted and the sealed grants that each request has on a firewall."""
+        """Count the wanted and the sealed grants that each request has on a firewall, by keys."""
         wanted: Counter[str] = Counter()
         sealed: Counter[str] = Counter()
-        for row in self._table.query(row_key(firewall_id), start="grant|", stop="grant}"):
+        rows = self._table.query(
+            row_key(firewall_id), start="grant|", stop="grant}", columns=("sealed",)
+        )
+        for row in rows:
             counted = sealed if row.values.get("sealed") else wanted
             counted[row.key.split("|")[1]] += 1
         return wanted, sealed

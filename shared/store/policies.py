@@ -1,5 +1,6 @@
 """The rows of policies: what each says, and beside it one row for each of its VMs."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -14,6 +15,11 @@ LAST = "\x7e"  # sorts after the hexadecimal digits with which our keys, or thei
 _NEXT = "!"  # added to a name or partition: sorts right after it
 _NO_POLICY = "policy\x7d"  # sorts after the keys of all policies
 _AFTER_BAR = "\x7d"  # the character after the bar: a name may begin with one beyond ASCII
+
+_NOTES = "of|"  # how the partitions begin that name the policies of a VM
+_AFTER_NOTES = "of" + _AFTER_BAR
+_NOTE = "policy of a VM"
+_ALL_NOTED = ("all", "noted")
 
 
 @dataclass(frozen=True)
@@ -156,15 +162,33 @@ class PolicyRows:
     def policies_of(self, vm_id: str) -> list[str]:
         """Find by key the ids of the policies that were noted for a VM.
 
-        One may be left over from a policy that no longer lists the VM. A VM whose row an older
-        version wrote has none.
+        One may be left over from a policy that no longer lists the VM.
         """
         return sorted(str(row.values["policy"]) for row in self._table.query(_partition_of(vm_id)))
 
     def note_policy_of(self, vm_id: str, policy_id: str) -> None:
         """Note that a policy lists a VM."""
-        values: dict[str, Value] = {"kind": "policy of a VM", "policy": policy_id}
+        values: dict[str, Value] = {"kind": _NOTE, "policy": policy_id}
         self._table.upsert(Row(*_policy_of(vm_id, policy_id), values))
+
+    def missing_notes(self, policies: Iterable[Policy]) -> list[tuple[str, str]]:
+        """Return the VM and policy of each note that is missing; all notes are read for it."""
+        rows = self._table.scan(_NOTES, _AFTER_NOTES, kind=_NOTE)
+        noted = {(row.partition, row.key) for row in rows}
+        return [
+            (vm.id, policy.id)
+            for policy in policies
+            for vm in policy.vms
+            if _policy_of(vm.id, policy.id) not in noted
+        ]
+
+    def all_noted(self) -> bool:
+        """Tell whether every VM of every policy was found to have its note, so no list is needed."""
+        return self._table.get(*_ALL_NOTED) is not None
+
+    def mark_all_noted(self) -> None:
+        """Mark that every VM of every policy has its note: one is written before each policy."""
+        self._table.upsert(Row(*_ALL_NOTED, {"kind": "all policies of VMs"}))
 
     def put_vm(self, vm: VmRow) -> None:
         """Write the row of a VM whatever was there, and first the note that leads to it."""
@@ -235,7 +259,7 @@ def _vm_place(policy_id: str, vm_id: str) -> tuple[str, str]:
 
 def _partition_of(vm_id: str) -> str:
     """Return the partition that names the policies of a VM."""
-    return f"of|{digest(key_of(vm_id))}"
+    return f"{_NOTES}{digest(key_of(vm_id))}"
 
 
 def _policy_of(vm_id: str, policy_id: str) -> tuple[str, str]:

@@ -32,6 +32,7 @@ from shared.store.due import DueRows
 from shared.store.firewalls import FirewallStore
 from shared.store.notifications import NotificationRows
 from shared.store.policies import PolicyRows
+from shared.store.purge import PurgeRows
 from shared.store.requests import RequestRows
 
 
@@ -176,6 +177,15 @@ class HasDue(Protocol):
     @property
     def due(self) -> DueRows:
         """Return the store of what is due."""
+        ...
+
+
+class HasPurges(Protocol):
+    """Has `purges`."""
+
+    @property
+    def purges(self) -> PurgeRows:
+        """Return the store of what has ended and is due to be purged."""
         ...
 
 

@@ -29,6 +29,7 @@ from shared.store.due import DueRows
 from shared.store.firewalls import FirewallStore
 from shared.store.notifications import NotificationRows
 from shared.store.policies import PolicyRows
+from shared.store.purge import PurgeRows
 from shared.store.requests import RequestRows
 from shared.store.together import call
 
@@ -105,6 +106,11 @@ class Services:
     def due(self) -> DueRows:
         """Return the rows of what is due."""
         return DueRows(self.tables.due, self.telemetry, self.clock)
+
+    @property
+    def purges(self) -> PurgeRows:
+        """Return the rows of what has ended and is due to be purged."""
+        return PurgeRows(self.tables.requests)
 
     @property
     def activity(self) -> ActivityRows:

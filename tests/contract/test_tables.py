@@ -216,6 +216,22 @@ def test_a_query_begins_with_start_and_ends_before_stop(table: Table) -> None:
     assert table.query("p", start="d", stop="b") == []
 
 
+def test_a_query_reads_the_named_columns_alone(table: Table) -> None:
+    """Keys and version come with them; a row that lacks a column comes without it."""
+    versions = [table.insert(Row("p", key, values)) for key, values in _WITH_COLUMNS.items()]
+    found = table.query("p", columns=("sealed",))
+    assert [(row.partition, row.key, row.version) for row in found] == [
+        ("p", key, version) for key, version in zip(_WITH_COLUMNS, versions, strict=True)
+    ]
+    assert [dict(row.values) for row in found] == [{"sealed": True}, {}]
+
+
+_WITH_COLUMNS: dict[str, dict[str, Value]] = {
+    "a": {"sealed": True, "doc": "x" * 100},
+    "b": {"doc": "y"},
+}
+
+
 def test_a_limit_gives_the_first_rows(table: Table) -> None:
     """The first in key order, within the bounds; 0 means all."""
     for key in ("d", "c", "b", "a"):

@@ -7,8 +7,8 @@ import pytest
 from shared.domain.machine_ids import instance_arn
 from shared.domain.model import Conditions, Policy, PolicyState, PolicyVm, PortRule, Status
 from shared.firewalls.registry import Registry
+from shared.ports import Listed
 from shared.use_cases.policies import apply as protection
-from shared.use_cases.reports.inventory import Listed
 from shared.use_cases.reports.machines import Category, report
 from shared.use_cases.timers.reconcile import reconcile
 from tests import firewalls as hub

@@ -15,8 +15,8 @@ from function_app import app as function_app
 from shared.bootstrap import App, using
 from shared.domain.errors import NotAuthenticatedError
 from shared.domain.model import Principal
+from shared.ports import Listed
 from shared.settings import Settings
-from shared.use_cases.reports.inventory import Listed
 from tests.world import DB, SUBSCRIPTION, WEB, World
 
 HOST = "https://jit.example"

@@ -10,17 +10,30 @@ from shared.domain.errors import InvalidInputError
 from shared.domain.ids import digest, key_of
 from shared.domain.model import Policy, PolicyState, PolicyVm, Principal
 from shared.domain.policy import Asked, AskedPort
+from shared.domain.request import change_ports
 from shared.store.audit import AuditEvent
 from shared.store.keys import policy_key
 from shared.store.policies import VmRow
+from shared.store.purge import Ended, PurgeType
 from shared.use_cases.reports import activity
 from shared.use_cases.reports.policies import PolicyScope, read_policies
 from shared.use_cases.requests.listing import RequestFilter, list_requests
 from shared.use_cases.requests.submission import NewRequest, submit
 from shared.use_cases.requests.submit import policy_covering
 from shared.use_cases.requests.view import Viewer
+from shared.use_cases.timers.retention import purge_old
 from shared.use_cases.timers.sweep import sweep_expired
-from tests.world import ALICE, BOB, GROUP, POLICY, SOURCE, SUBSCRIPTION, WEB, World, vm_id
+from tests.world import (
+    ALICE,
+    BOB,
+    GROUP,
+    POLICY,
+    SOURCE,
+    SUBSCRIPTION,
+    WEB,
+    World,
+    vm_id,
+)
 
 READER = Principal("tenant", "rita-id", "rita", roles=frozenset({"Jit.Read"}))
 
@@ -294,4 +307,35 @@ def test_lists_do_not_grow_with_what_they_do_not_show(work: str) -> None:
         return tables.count
 
     few, many = read(10), read(1000)
+    assert (few.calls, few.rows) == (many.calls, many.rows)
+
+
+def test_retention_does_not_grow_with_what_is_not_due() -> None:
+    """A run passes over requests and keys that ended lately, and over what the sweep waits for."""
+
+    def run(count: int) -> Count:
+        world = with_unrelated_requests(count)
+        world.services = replace(world.services, keep_requests=timedelta(days=90))
+        world.pass_time(40)
+        now, requests = world.clock(), world.services.requests
+        old = [each for each in world.tables.requests.rows if "|" not in each[0]]
+        ended = [Ended(now, partition, key) for partition, key in old]
+        world.services.purges.add(PurgeType.REQUEST, ended)
+        world.services.purges.add(PurgeType.KEY, ended)
+        for partition, key in old:
+            later = now + timedelta(days=100)
+            world.services.due.add(later, "request", f"{partition}-{key}", since=now)
+        mine = requests.newest(POLICY, 1)[0]
+        past = Ended(now - timedelta(days=91), *mine.id.split("-"))
+        world.services.purges.add(PurgeType.REQUEST, [past])
+        requests.change(
+            mine.id,
+            lambda request: change_ports(request, lambda port: replace(port, closed_at=past.at)),
+        )
+        tables = counted(world)
+        purge_old(world.services)
+        assert requests.get(mine.id) is None
+        return tables.count
+
+    few, many = run(10), run(1000)
     assert (few.calls, few.rows) == (many.calls, many.rows)

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.domain.ids import places_in
 from shared.domain.model import Grant
 from shared.firewalls.nsg.judgement import WITHIN_NETWORK
 from shared.firewalls.nsg.model import Access, SecurityRule
 from shared.firewalls.nsg.rules import allow_rules, deny_rules
-from shared.use_cases.reports.inventory import places_in
 from tests.fakes import NAMES
 from tests.rule_exposure import exposed_by, openings
 from tests.samples import allow, deny, grant, protection

@@ -12,12 +12,11 @@ from shared.firewalls.nsg.discovery import in_sequence
 from shared.firewalls.nsg.model import Access, SecurityRule
 from shared.firewalls.nsg.provider import NsgProvider
 from shared.firewalls.registry import Registry
-from shared.ports import Machine, Neighbours
+from shared.ports import Listed, Machine, Neighbours
 from shared.use_cases.firewalls.paths import find_exposures, find_machine, find_with_neighbours
 from shared.use_cases.policies import apply
 from shared.use_cases.policies.findings import Governed
 from shared.use_cases.policies.protect import Applied
-from shared.use_cases.reports.inventory import Listed
 from shared.use_cases.reports.machines import Category
 from shared.use_cases.reports.machines import report as machines_report
 from tests.fakes import NAMES

@@ -7,18 +7,20 @@ from typing import Any
 
 import pytest
 
-from shared.domain.model import CloseReason, Closing, Status
+from shared.domain.model import AccessRequest, CloseReason, Closing, Status
 from shared.domain.policy import Asked, AskedPort
 from shared.domain.request import change_ports
 from shared.ports import OutsideError, Row
 from shared.store.audit import CLOSES, AuditEvent
+from shared.store.purge import Ended, PurgeType
 from shared.use_cases.grants import grant_of
 from shared.use_cases.policies import apply as protection
 from shared.use_cases.requests import submit as access
 from shared.use_cases.requests.idempotency import Repeat
 from shared.use_cases.timers import health as watch
-from shared.use_cases.timers import retention
+from shared.use_cases.timers import reindex, retention
 from shared.use_cases.timers.reconcile import reconcile
+from shared.use_cases.timers.reindex import list_missing
 from shared.use_cases.timers.retention import purge_old
 from tests.world import ALICE, DB, NSG_NIC, POLICY, SOURCE, WEB, World
 
@@ -50,6 +52,16 @@ def kept(world: World) -> set[str]:
         for partition, key in world.tables.requests.rows
         if "|" not in partition
     }
+
+
+def repeated(world: World, key: str) -> AccessRequest:
+    """Ask for a port by a call that has an idempotency key."""
+    asked = AskedPort("ports[0]", WEB, 22, (SOURCE,), duration=timedelta(minutes=5))
+    new_request = access.PolicyRequest(
+        world.policy(), Asked((asked,), "because", SOURCE), ALICE,
+        repeat=Repeat(ALICE.key, key, "body"),
+    )  # fmt: skip
+    return access.request_access(world.services, new_request)
 
 
 def faults(world: World) -> list[str]:
@@ -153,18 +165,18 @@ def test_a_request_with_a_grant_is_kept(world: World, *, sealed: bool) -> None:
     assert kept(world) == set()
 
 
-def test_a_request_with_a_due_row_is_kept(world: World) -> None:
-    """Each subject that is still due finds its request."""
+def test_a_due_row_of_a_purged_request_is_taken_off_by_the_sweep(world: World) -> None:
+    """No due row is read to purge a request; the sweep takes off one that leads to none."""
     request = ended(world)
     world.clock.advance(91 * DAY)
     later = world.clock() + timedelta(days=400)
     world.services.due.add(later, "request", request, since=world.clock())
-    rounds(world)
-    assert kept(world) == {request}
-    for due in world.services.due.until(later + timedelta(days=1)):
-        world.services.due.remove(due)
-    rounds(world)
+    purge_old(world.services)
     assert kept(world) == set()
+    world.clock.now = later
+    world.pass_time(40)
+    assert world.services.due.until(later + timedelta(days=1)) == []
+    assert faults(world) == []
 
 
 def test_a_row_that_cannot_be_read_is_told_and_kept(world: World) -> None:
@@ -173,11 +185,16 @@ def test_a_row_that_cannot_be_read_is_told_and_kept(world: World) -> None:
     partition, _, key = request.partition("-")
     world.tables.requests.upsert(Row(partition, key[:-1] + "!", {"doc": "{"}))
     world.tables.requests.upsert(Row("repeat|x", "k", {"doc": "[]"}))
+    at, purges = world.clock(), world.services.purges
+    purges.add(PurgeType.REQUEST, [Ended(at, partition, key[:-1] + "!")])
+    purges.add(PurgeType.KEY, [Ended(at, "repeat|x", "k")])
     world.clock.advance(91 * DAY)
     rounds(world)
     assert kept(world) == {f"{partition}-{key[:-1]}!"}
     assert ("repeat|x", "k") in world.tables.requests.rows
-    assert "jit.row.unreadable" in faults(world)
+    assert faults(world) == ["jit.row.unreadable"] * 6
+    list_missing(world.services)
+    assert faults(world) == ["jit.row.unreadable"] * 8
 
 
 def test_a_request_that_changes_meanwhile_is_kept(world: World) -> None:
@@ -201,16 +218,11 @@ def test_a_request_that_changes_meanwhile_is_kept(world: World) -> None:
 def test_a_reserved_key_is_purged_after_a_day(world: World) -> None:
     """Not before, so that a repeat within the day opens nothing twice; whatever days are set."""
     world.services = replace(world.services, keep_requests=None)
-    asked = AskedPort("ports[0]", WEB, 22, (SOURCE,), duration=timedelta(minutes=5))
-    new_request = access.PolicyRequest(
-        world.policy(), Asked((asked,), "because", SOURCE), ALICE,
-        repeat=Repeat(ALICE.key, "an-id", "body"),
-    )  # fmt: skip
-    first = access.request_access(world.services, new_request)
+    first = repeated(world, "an-id")
     world.pass_time(45)
     world.clock.advance(DAY - 46 * 60)
     rounds(world)
-    assert access.request_access(world.services, new_request).id == first.id
+    assert repeated(world, "an-id").id == first.id
     world.clock.advance(120)
     rounds(world)
     assert not any("repeat|" in partition for partition, _ in world.tables.requests.rows)
@@ -282,11 +294,27 @@ def test_a_run_is_bounded_and_the_next_goes_on(
     assert kept(world) == {stuck}
 
 
+def test_rows_without_a_note_of_their_end_are_purged_too(world: World) -> None:
+    """Rows of the version before, and those whose note was lost, are noted by the walk."""
+    request = ended(world)
+    repeated(world, "an-id")
+    for place in [each for each in world.tables.requests.rows if "|purge|" in each[0]]:
+        del world.tables.requests.rows[place]
+    world.clock.advance(91 * DAY)
+    rounds(world)
+    assert len(kept(world)) == 2
+    assert any("repeat|" in p for p, _ in world.tables.requests.rows)
+    list_missing(world.services)
+    assert not any("repeat|" in p for p, _ in world.tables.requests.rows)
+    rounds(world)
+    assert request not in kept(world)
+
+
 def test_many_partitions_are_walked_a_few_at_a_time(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The walk ends at some partition and begins there again; the last is followed by the first."""
-    monkeypatch.setattr(retention, "PARTITIONS", 2)
+    monkeypatch.setattr(reindex, "PARTITIONS", 2)
     old = "2020-01-01T00:00:00+00:00"
     values = {"doc": f'{{"request_id":"r","body":"b","at":"{old}"}}'}
     for number in range(7):
@@ -294,16 +322,17 @@ def test_many_partitions_are_walked_a_few_at_a_time(
     ended(world)
     left = []
     for _ in range(6):
-        purge_old(world.services)
+        list_missing(world.services)
         left.append(sum("repeat|" in p for p, _ in world.tables.requests.rows))
     assert left == sorted(left, reverse=True)
     assert left[-1] == 0
     world.tables.requests.insert(Row("repeat|0", "k", values))
-    rounds(world, 5)
+    for _ in range(5):
+        list_missing(world.services)
     assert not any("repeat|" in p for p, _ in world.tables.requests.rows)
 
 
-@pytest.fixture(params=["requests", "activity", "due", "firewalls"])
+@pytest.fixture(params=["requests", "activity", "firewalls"])
 def broken(request: pytest.FixtureRequest, world: World) -> Iterator[World]:
     """Give a world one of whose tables answers nothing but single rows."""
     table = getattr(world.tables, request.param)
@@ -322,6 +351,26 @@ def test_a_failure_is_told_and_never_raised(broken: World) -> None:
     purge_old(broken.services)
     assert faults(broken) == ["jit.retention.failed"] * len(faults(broken)) != []
     assert [name for name, _ in broken.telemetry.events][-1] == "jit.retention.completed"
+
+
+def test_a_request_that_cannot_be_read_holds_up_no_other(world: World) -> None:
+    """A failure for one request is told, and the others are purged."""
+    first, second = ended(world), ended(world, vm=DB)
+    world.clock.advance(91 * DAY)
+    real = world.tables.requests.get
+
+    def get(partition: str, key: str) -> Row | None:
+        if f"{partition}-{key}" == first:
+            raise OutsideError("no answer")
+        return real(partition, key)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(world.tables.requests, "get", get)
+        purge_old(world.services)
+    assert kept(world) == {first} != {second}
+    assert faults(world) == ["jit.retention.failed"]
+    rounds(world)
+    assert kept(world) == set()
 
 
 def test_it_comes_after_everything_else(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

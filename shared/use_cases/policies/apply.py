@@ -29,6 +29,7 @@ from shared.use_cases.parts import (
     HasPolicies,
     HasQueues,
     HasRows,
+    HasWorkers,
 )
 from shared.use_cases.policies.doubts import read_twice
 from shared.use_cases.policies.findings import (
@@ -55,7 +56,7 @@ _TRIES = 10
 BeforeChange = Callable[[Policy | None, Policy | None], None]  # the old and the new policy
 
 
-class PolicyWriteParts(HasClock, HasDue, HasPolicies, HasQueues, Protocol):
+class PolicyWriteParts(HasClock, HasDue, HasPolicies, HasQueues, HasWorkers, Protocol):
     """The parts for storing and deleting a policy."""
 
 
@@ -92,6 +93,7 @@ def put_policy(
         written = succeeding(held, policy, keep_conditions=keep_conditions)
         before(standing(held), written)
         services.due.add(now + MINUTE, "policy", policy.id, since=now)
+        _note_added(services, standing(held), written)
         try:
             stored = (
                 services.policies.replace(held, written)
@@ -103,6 +105,13 @@ def put_policy(
         services.queues.send_policy(policy.id)
         return stored.policy
     raise RowChangedError(f"policy {policy.id} is being changed by others")
+
+
+def _note_added(services: PolicyWriteParts, old: Policy | None, written: Policy) -> None:
+    """Note by each VM that the policy is about to list it: the short form finds it by that."""
+    listed = {key_of(vm.id) for vm in old.vms} if old else set()
+    added = [vm.id for vm in written.vms if key_of(vm.id) not in listed]
+    services.workers(lambda vm_id: services.policies.note_policy_of(vm_id, written.id), added)
 
 
 def succeeding(held: PolicyRow | None, policy: Policy, *, keep_conditions: bool) -> Policy:

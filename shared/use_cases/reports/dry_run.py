@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 
 from shared.domain.desired import Change, Observed, Verdict
 from shared.domain.errors import Reason
-from shared.domain.ids import key_of, name_of
+from shared.domain.ids import key_of, name_of, places_in
 from shared.domain.model import (
     AccessRequest,
     Attachment,
@@ -21,7 +21,7 @@ from shared.domain.model import (
 )
 from shared.domain.policy import PolicyDecision
 from shared.domain.request import begin_opening
-from shared.ports import FirewallProvider, Machine
+from shared.ports import FirewallProvider, Inventory, Listed, Machine
 from shared.use_cases.firewalls.paths import describe_instances, find_machine, with_firewalls
 from shared.use_cases.firewalls.planning import intents
 from shared.use_cases.grants import grant_of
@@ -49,7 +49,6 @@ from shared.use_cases.policies.manage import (
     enforce_write,
 )
 from shared.use_cases.policies.protect import unprotectable, usual_ports
-from shared.use_cases.reports.inventory import Inventory, Listed, places_in
 from shared.use_cases.requests.open import why_refused
 from shared.use_cases.requests.paces import close_lead, opened_on
 from shared.use_cases.requests.submission import CoveringParts, NewRequest, with_policy

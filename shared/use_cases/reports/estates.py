@@ -16,13 +16,12 @@ from typing import Protocol
 
 from shared.domain.bastion import BastionReach
 from shared.domain.desired import Observed
-from shared.domain.ids import key_of, name_of
+from shared.domain.ids import key_of, name_of, places_in
 from shared.domain.model import Policy
 from shared.ports import Inventory, Listed, Machine, OutsideError, SettlingError, Unanswered
 from shared.use_cases.firewalls.paths import describe_instances, observed_of
 from shared.use_cases.parts import HasBastions, HasFirewalls, HasScopes, HasSideBySide, HasWorkers
 from shared.use_cases.reports.answering import attach_answering
-from shared.use_cases.reports.inventory import places_in
 
 
 class EstateParts(HasBastions, HasFirewalls, HasScopes, HasSideBySide, HasWorkers, Protocol):

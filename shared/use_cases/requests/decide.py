@@ -70,7 +70,7 @@ from shared.use_cases.permission import (
     is_permitted,
 )
 from shared.use_cases.policies.apply import get_policy
-from shared.use_cases.requests.submit import find_request, get_request
+from shared.use_cases.requests.submit import change_request, find_request, get_request
 
 
 class LatestEndParts(HasClock, HasLimits, Protocol):
@@ -127,11 +127,9 @@ def decide(
     _note(services, request, request.extension.end_at if request.extension else None)
     relay = as_stored(caller.relayed_by) if caller.relayed_by else None
     cast = Vote(as_stored(caller.person), approved, now, comment, relay)
-    decided = services.requests.change(
-        request_id, lambda held: vote(ask_more(held, needed), cast, now)
+    decided = change_request(
+        services, request_id, lambda held: vote(ask_more(held, needed), cast, now)
     )
-    if decided is None:
-        raise NotFoundError(f"There is no request '{request_id}'.", code="RequestNotFound")
     record_change(services, request, decided)
     _tell(services, decided, caller, "approved" if approved else "denied", comment)
     _start_allowed(services, decided)
@@ -282,11 +280,9 @@ def extend_access(
     needed = approvals_for_extension(policy, request)
     if needed:
         return _await_extension(services, policy, request, until, needed, _relay(caller))
-    extended = services.requests.change(
-        request_id, lambda held: _extended(held, until, now, _relay(caller))
+    extended = change_request(
+        services, request_id, lambda held: _extended(held, until, now, _relay(caller))
     )
-    if extended is None:
-        raise NotFoundError(f"There is no request '{request_id}'.", code="RequestNotFound")
     record_change(services, request, extended)
     _tell(services, extended, caller, "extended", f"until {format_instant(until)}")
     copy_ends(services, extended)

@@ -24,7 +24,8 @@ from shared.domain.request import has_ended_in_part
 from shared.ports import Row, RowChangedError, RowExistsError
 from shared.store.codec import pack, unpack
 from shared.store.keys import policy_key
-from shared.use_cases.parts import HasClock, HasRequests, HasTables
+from shared.store.purge import Ended, PurgeType
+from shared.use_cases.parts import HasClock, HasPurges, HasRequests, HasTables
 
 KEY_RETENTION = timedelta(hours=24)
 # Longer than the retries of Azure's SDKs last, and far shorter than a session.
@@ -35,6 +36,10 @@ _TRIES = 10
 
 class IdempotencyParts(HasClock, HasRequests, HasTables, Protocol):
     """The parts for reserving an idempotency key."""
+
+
+class KeyNoteParts(HasClock, HasPurges, Protocol):
+    """The parts for noting when an idempotency key was reserved."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +136,12 @@ def _may_be_retried(services: IdempotencyParts, reserved: _ReservedKey) -> bool:
         return False
     stored = services.requests.get(reserved.request_id)
     return stored is None or not has_ended_in_part(stored.request, now)
+
+
+def note_end(services: KeyNoteParts, policy_id: str, repeat: Repeat) -> None:
+    """Note when a key was reserved: retention purges it a day later."""
+    partition, key = _place(policy_id, repeat)
+    services.purges.add(PurgeType.KEY, [Ended(services.clock(), partition, key)])
 
 
 def is_purgeable(row: Row, now: datetime) -> bool:

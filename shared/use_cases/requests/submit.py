@@ -1,6 +1,6 @@
 """Take in a request: check it, record it, queue it. And find it again."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
@@ -40,6 +40,7 @@ from shared.use_cases.parts import (
     HasNewId,
     HasPace,
     HasPolicies,
+    HasPurges,
     HasQueues,
     HasRequests,
     HasSideBySide,
@@ -54,7 +55,7 @@ from shared.use_cases.permission import (
     enforce_for_missing,
     enforce_on_found,
 )
-from shared.use_cases.requests.idempotency import Repeat, find_repeated, reserve_key
+from shared.use_cases.requests.idempotency import Repeat, find_repeated, note_end, reserve_key
 from shared.use_cases.requests.paces import LengthParts, check_lengths
 from shared.use_cases.requests.reserving import (
     Fronts,
@@ -91,6 +92,7 @@ class SubmitParts(
     HasNewId,
     HasPace,
     HasPolicies,
+    HasPurges,
     HasQueues,
     HasTables,
     HasTelemetry,
@@ -250,21 +252,28 @@ def _take_place(
     try:
         reserved = reserve_key(services, request, repeat)
         if reserved.id == request.id:
-            _note(services, request, grants)
+            _note(services, request, grants, repeat)
             return replace(request, is_only=is_only)
     except Exception:
         give_back(services, request, grants)
         raise
     give_back(services, request, grants)
     is_only = reserve(services, reserved, grants)
-    _note(services, reserved, grants)
+    _note(services, reserved, grants, repeat)
     return replace(reserved, is_only=is_only)
 
 
-def _note(services: SubmitParts, request: AccessRequest, firewalls: Iterable[str]) -> None:
+def _note(
+    services: SubmitParts,
+    request: AccessRequest,
+    firewalls: Iterable[str],
+    repeat: Repeat | None,
+) -> None:
     now = services.clock()
     looks = [now + MINUTE, *([request.approval.deadline] if request.approval else [])]
     watch = [partial(services.due.add, at, "request", request.id, since=now) for at in looks]
+    if repeat is not None:
+        watch.append(partial(note_end, services, request.policy_id, repeat))
     services.side_by_side(*watch, *services.requests.listings(request, firewalls))
 
 
@@ -313,14 +322,15 @@ def new_request(services: NewRequestParts, new: PolicyRequest) -> AccessRequest:
 def policy_covering(services: HasPolicies, vm_id: str, ports: Sequence[int]) -> str:
     """Find by key the policy that governs a VM's ports; raises NotFoundError.
 
-    The policies of the subscription are read where no note leads to one: it is not applied yet, an
-    older version applied it, or there is none.
+    NB. Where no note leads to one, the policies of the subscription are read, until reconcile has
+    found a note of each VM of each policy: those of an older version had none.
     """
     ids = services.policies.policies_of(vm_id)
     noted = [held.policy for each in ids if (held := services.policies.get(each))]
-    covering = _listing(noted, vm_id) or _listing(
-        services.policies.listed(parse_machine_id(vm_id).subscription), vm_id
-    )
+    covering = _listing(noted, vm_id)
+    if not covering and not services.policies.all_noted():
+        of_subscription = services.policies.listed(parse_machine_id(vm_id).subscription)
+        covering = _listing(of_subscription, vm_id)
     if not covering:
         raise NotFoundError(
             f"VM '{name_of(vm_id)}' is in no policy; ask an administrator to protect it.",
@@ -349,6 +359,13 @@ def get_request(services: HasRequests, request_id: str) -> AccessRequest:
     if found is None:
         raise NotFoundError(f"There is no request '{request_id}'.", code="RequestNotFound")
     return found.request
+
+
+def change_request(
+    services: HasRequests, request_id: str, step: Callable[[AccessRequest], AccessRequest]
+) -> AccessRequest:
+    """Apply one step to a request; raises NotFoundError."""
+    return services.requests.change(request_id, step) or get_request(services, request_id)
 
 
 def find_request(

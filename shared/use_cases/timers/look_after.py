@@ -15,17 +15,25 @@ from shared.domain.model import (
 )
 from shared.domain.request import change_ports, close
 from shared.store.due import Due
+from shared.store.purge import PurgeType, end_of
 from shared.store.requests import RequestRow
 from shared.use_cases.audit import record
 from shared.use_cases.grants import SealParts, copy_ends, seal_closed
 from shared.use_cases.messages import send_firewall
-from shared.use_cases.parts import HasActivity, HasPolicies, HasQueues, HasRequests, HasTelemetry
+from shared.use_cases.parts import (
+    HasActivity,
+    HasPolicies,
+    HasPurges,
+    HasQueues,
+    HasRequests,
+    HasTelemetry,
+)
 from shared.use_cases.requests.decide import time_out_approval
 from shared.use_cases.timers.folding import fold_dues
 
 
 class LookAfterParts(
-    SealParts, HasActivity, HasPolicies, HasQueues, HasRequests, HasTelemetry, Protocol
+    SealParts, HasActivity, HasPolicies, HasPurges, HasQueues, HasRequests, HasTelemetry, Protocol
 ):
     """The parts for looking after requests and policies that are due."""
 
@@ -70,6 +78,7 @@ def _settle_request(services: LookAfterParts, due: Due) -> datetime | None:
     fold_dues(services, request)
     if request.is_final:
         services.requests.remove_live(request)
+        services.purges.add(PurgeType.REQUEST, filter(None, [end_of(request)]))
         return None
     for firewall_id in seal_closed(services, request):
         send_firewall(services, firewall_id)

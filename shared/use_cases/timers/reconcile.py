@@ -26,6 +26,7 @@ from shared.use_cases.parts import (
     HasKeepRequests,
     HasNames,
     HasPolicies,
+    HasPurges,
     HasScopes,
     HasTables,
     HasTelemetry,
@@ -54,6 +55,7 @@ from shared.use_cases.timers.retention import purge_old
 POLICY_TIME = timedelta(minutes=4)
 FIREWALL_TIME = timedelta(minutes=5)
 FIREWALL_BUDGET = timedelta(minutes=1)
+MOST_NOTES = 1_000  # written in one run, by VMs whose policies an older version stored
 MOST_MESSAGES = 200  # in one run, for policies it had no time for
 _MARKER = ("health", "reconcile")
 
@@ -66,6 +68,7 @@ class ReconcileParts(
     HasKeepActivity,
     HasKeepRequests,
     HasNames,
+    HasPurges,
     HasScopes,
     Protocol,
 ):
@@ -148,13 +151,28 @@ def _list_everything(services: ReconcileParts, run: _Run) -> None:
         if not _try(services, run, subscription, list_one):
             listed = []
         _find_ours(services, run, subscription, listed)
-    _try(services, run, "policies", partial(_read_policies, services, run))
+    if _try(services, run, "policies", partial(_read_policies, services, run)):
+        _try(services, run, "notes", partial(_note_policies, services, run))
 
 
 def _read_policies(services: HasPolicies, run: _Run) -> None:
     policies = services.policies.everything()
     run.vm_rows = services.policies.all_vm_rows()
     run.policies = policies
+
+
+def _note_policies(services: ReconcileParts, run: _Run) -> None:
+    """Note by each VM which policies list it, a bounded piece at a time, until all are noted.
+
+    From then on a note is written before each policy.
+    """
+    policies = services.policies
+    if policies.all_noted():
+        return
+    missing = policies.missing_notes(run.policies)
+    services.workers(lambda each: policies.note_policy_of(*each), missing[:MOST_NOTES])
+    if len(missing) <= MOST_NOTES:
+        policies.mark_all_noted()
 
 
 def _list_one(

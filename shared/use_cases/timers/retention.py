@@ -1,59 +1,64 @@
 """Purge rows that are past their retention, a bounded piece at a time.
 
-A failure is reported, never raised: no rule depends on it.
-A request is found by walking over the partitions of its table, for a policy that was deleted is
-listed nowhere. Where a run stopped is noted; without that note the walk begins anew.
+A failure is reported and never raised: no rule depends on retention.
+Requests and idempotency keys are found by notes of their ends, of which a run reads those that are
+due. Where a run stopped is noted, so that what has to stay holds up nothing.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from enum import Enum
+from functools import partial
 from typing import Protocol
 
-from shared.domain.model import AccessRequest, PortRequest
+from shared.domain.model import AccessRequest
 from shared.ports import Row, RowChangedError, Table
 from shared.store.audit import CLOSES
 from shared.store.codec import UnreadableRowError
-from shared.store.keys import age_key
-from shared.store.live import LIVE
-from shared.store.policies import LAST
+from shared.store.purge import PurgeDue, PurgeType, end_of
 from shared.store.room import unpack_request
 from shared.use_cases.parts import (
     HasClock,
-    HasDue,
     HasExportAudit,
     HasExports,
     HasKeepActivity,
     HasKeepRequests,
+    HasPurges,
     HasRequests,
     HasRows,
     HasTables,
     HasTelemetry,
+    HasWorkers,
 )
-from shared.use_cases.requests.idempotency import REPEATS, is_purgeable
+from shared.use_cases.requests.idempotency import KEY_RETENTION, is_purgeable
 from shared.use_cases.timers.health import KEPT_CLOSES
 
 # What one run reads of each type of row: the rest is left to the next, a quarter of an hour later.
 PIECE = 500
-PARTITIONS = 100
-_NOTE = ("health", "retention")
-_NEXT = "!"  # added to a key or partition: what sorts right after it
-_AFTER_LIVE = LIVE[:-1] + "}"
+_NEXT = "!"  # added to a key: what sorts right after it
 _FIRST_DAY = "0"  # days begin with a digit; what else is kept beside them does not
-_EVER = datetime.max.replace(tzinfo=UTC)
+
+
+class _Outcome(Enum):
+    """What became of a row whose note was due."""
+
+    PURGED = "purged"
+    NOT_DUE = "not due"  # it is gone, or was written again since, with a note of its own
+    KEPT = "kept"
 
 
 class RetentionParts(
     HasClock,
-    HasDue,
     HasExportAudit,
     HasExports,
     HasKeepActivity,
     HasKeepRequests,
+    HasPurges,
     HasRequests,
     HasRows,
     HasTables,
     HasTelemetry,
+    HasWorkers,
     Protocol,
 ):
     """The parts for deleting what is past its time."""
@@ -62,7 +67,7 @@ class RetentionParts(
 def purge_old(services: RetentionParts) -> None:
     """Purge one piece of each type of row; the next run retries what fails."""
     gone = {}
-    for purge in (_purge_activity, _purge_closes, _purge_requests):
+    for purge in (_purge_activity, _purge_closes, _purge_requests, _purge_keys):
         what = purge.__name__.removeprefix("_purge_")
         try:
             gone[what] = purge(services)
@@ -72,7 +77,7 @@ def purge_old(services: RetentionParts) -> None:
 
 
 def _purge_activity(services: RetentionParts) -> int:
-    """Purge the events of the oldest days that are past their retention, whole days only."""
+    """Purge the audit events of the oldest days that are past their time, whole days only."""
     if not services.keep_activity:
         return 0
     table = services.tables.activity
@@ -83,7 +88,7 @@ def _purge_activity(services: RetentionParts) -> int:
 
 
 def _purge_closes(services: HasTables) -> int:
-    """Purge the lateness of closes, except that of the newest, which alone are read."""
+    """Purge the lateness of closes, but for the newest, which alone are read."""
     table = services.tables.activity
     return _delete(table, table.query(CLOSES, limit=KEPT_CLOSES + PIECE)[KEPT_CLOSES:])
 
@@ -102,90 +107,80 @@ def _delete(table: Table, rows: Iterable[Row]) -> int:
     return gone
 
 
-@dataclass(frozen=True)
-class _Round:
-    """The bounds of one walk: the oldest row that is kept, and the requests still watched."""
-
-    before: datetime | None  # None: requests are kept for ever
-    watched: frozenset[str]
-
-
 def _purge_requests(services: RetentionParts) -> int:
-    """Walk on over requests and reserved keys, and purge those that are past their retention."""
-    before = services.clock() - services.keep_requests if services.keep_requests else None
-    # NB. The watched requests are read first: a request that has ended is never watched again.
-    watched = frozenset(due.subject for due in services.due.until(_EVER))
-    this_round = _Round(before, watched)
-    partition, key = _noted(services)
-    left, gone = PIECE, 0
-    for _ in range(PARTITIONS):
-        found = services.tables.requests.scan(partition, LAST, limit=1)
-        if not found:
-            partition = key = ""
-            break
-        if found[0].partition != partition:
-            partition, key = found[0].partition, ""
-        rows = _old_rows(services, this_round, Row(partition, key, {}), left)
-        gone += sum(_purge_row(services, this_round, row) for row in rows)
-        left -= len(rows)
-        if not left:
-            key = rows[-1].key + _NEXT
-            break
-        partition = _AFTER_LIVE if partition.startswith(LIVE) else partition + _NEXT
-        key = ""
-    services.tables.firewalls.upsert(Row(*_NOTE, {"partition": partition, "key": key}))
-    return gone
+    """Purge requests that ended long enough ago."""
+    if not services.keep_requests:
+        return 0
+    before = services.clock() - services.keep_requests
+    return _purge(services, PurgeType.REQUEST, before, partial(_purge_request, services, before))
 
 
-def _noted(services: HasTables) -> tuple[str, str]:
-    row = services.tables.firewalls.get(*_NOTE)
-    return (str(row.values["partition"]), str(row.values["key"])) if row else ("", "")
+def _purge_keys(services: RetentionParts) -> int:
+    """Purge idempotency keys that have had their time."""
+    before = services.clock() - KEY_RETENTION
+    return _purge(services, PurgeType.KEY, before, partial(_purge_key, services))
 
 
-def _old_rows(services: HasTables, this_round: _Round, start: Row, limit: int) -> list[Row]:
-    """Read on in a partition: of a policy's requests, those from before what is kept."""
-    table = services.tables.requests
-    if start.partition.startswith(REPEATS):
-        return table.query(start.partition, start=start.key, limit=limit)
-    if start.partition.startswith(LIVE) or this_round.before is None:
-        return []
-    oldest = age_key(this_round.before)
-    return table.query(start.partition, start=max(start.key, oldest), limit=limit)
+def _purge(
+    services: RetentionParts,
+    purge_type: PurgeType,
+    before: datetime,
+    purge: Callable[[PurgeDue], _Outcome],
+) -> int:
+    """Purge one piece of the rows that are due, from where the last run stopped."""
+    note = ("health", f"purge-{purge_type.name.lower()}")
+    noted = services.tables.firewalls.get(*note)
+    start = str(noted.values["key"]) if noted else ""
+    dues = services.purges.due(purge_type, before, start=start, limit=PIECE)
+    outcomes = services.workers(partial(_try_to_purge, services, purge), dues)
+    done = [due for due, how in zip(dues, outcomes, strict=True) if how is not _Outcome.KEPT]
+    services.purges.remove(purge_type, done)
+    key = dues[-1].note + _NEXT if len(dues) == PIECE else ""
+    services.tables.firewalls.upsert(Row(*note, {"key": key}))
+    return outcomes.count(_Outcome.PURGED)
 
 
-def _purge_row(services: RetentionParts, this_round: _Round, row: Row) -> bool:
-    """Delete a row that has had its time, as it was read; what cannot be read stays."""
+def _try_to_purge(
+    services: HasTelemetry, purge: Callable[[PurgeDue], _Outcome], due: PurgeDue
+) -> _Outcome:
+    """Purge a row; one that cannot be read, or that another writer has just written, stays."""
     try:
-        if row.partition.startswith(REPEATS):
-            over = is_purgeable(row, services.clock())
-        else:
-            over = _unlist_purgeable(services, this_round, unpack_request(row.values))
-        if over:
-            services.tables.requests.delete(row)
+        return purge(due)
     except UnreadableRowError as error:
-        services.telemetry.fault("jit.row.unreadable", error, row=row.key)
-        return False
+        services.telemetry.fault("jit.row.unreadable", error, row=due.key)
     except RowChangedError:
-        return False  # another writer has just written it
+        pass
     except Exception as error:  # noqa: BLE001 - whatever it is, the other rows have their time
-        services.telemetry.fault("jit.retention.failed", error, row=row.key)
-        return False
-    return over
+        services.telemetry.fault("jit.retention.failed", error, row=due.key)
+    return _Outcome.KEPT
 
 
-def _unlist_purgeable(services: RetentionParts, this_round: _Round, request: AccessRequest) -> bool:
-    """Take a request that has had its time off the lists; False: it is kept."""
-    if not request.is_final or not all(_ended(port, this_round.before) for port in request.ports):
-        return False
-    if request.id in this_round.watched or _is_granted(services, request):
-        return False
+def _purge_request(services: RetentionParts, before: datetime, due: PurgeDue) -> _Outcome:
+    """Delete a request as it was read, once it is off the lists and no firewall has a row of it."""
+    row = services.tables.requests.get(due.partition, due.key)
+    if row is None:
+        return _Outcome.NOT_DUE
+    request = unpack_request(row.values)
+    ended = end_of(request)
+    if ended is None:
+        return _Outcome.NOT_DUE
+    if ended.at >= before:
+        services.purges.add(PurgeType.REQUEST, [ended])
+        return _Outcome.NOT_DUE
+    if _is_granted(services, request):
+        return _Outcome.KEPT
     services.requests.remove_live(request)
     services.requests.index.purge(request)
-    return True
+    services.tables.requests.delete(row)
+    return _Outcome.PURGED
 
 
-def _ended(port: PortRequest, before: datetime | None) -> bool:
-    return before is not None and port.closed_at is not None and port.closed_at < before
+def _purge_key(services: RetentionParts, due: PurgeDue) -> _Outcome:
+    row = services.tables.requests.get(due.partition, due.key)
+    if row is None or not is_purgeable(row, services.clock()):
+        return _Outcome.NOT_DUE
+    services.tables.requests.delete(row)
+    return _Outcome.PURGED
 
 
 def _is_granted(services: HasRows, request: AccessRequest) -> bool:

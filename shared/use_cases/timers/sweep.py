@@ -11,13 +11,13 @@ from shared.store.due import Due
 from shared.use_cases.firewalls.converge import ConvergeParts
 from shared.use_cases.firewalls.unread import close_past_ends
 from shared.use_cases.messages import send_firewall
-from shared.use_cases.parts import HasPolicies, HasScopes
+from shared.use_cases.parts import HasPolicies, HasPurges, HasScopes
 from shared.use_cases.timers import health as watch
 from shared.use_cases.timers.look_after import look_after
 from shared.use_cases.timers.sweep_firewalls import Subject, sweep_firewalls
 
 
-class SweepParts(ConvergeParts, HasPolicies, HasScopes, Protocol):
+class SweepParts(ConvergeParts, HasPolicies, HasPurges, HasScopes, Protocol):
     """The parts for looking at what is due."""
 
 

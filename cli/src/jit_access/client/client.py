@@ -295,13 +295,16 @@ class JitClient:
 
     def every(self, page: Page[Item_co]) -> Iterator[Item_co]:
         """Yield the items of a page and of all that follow it."""
+        for each in self.pages(page):
+            yield from each.value
+
+    def pages(self, page: Page[Item_co]) -> Iterator[Page[Item_co]]:
+        """Yield a page and all that follow it, each read when it is asked for."""
         model: Any = type(page)
-        operation = _LISTS[model]
-        while True:
-            yield from page.value
-            if not page.next_link:
-                return
-            page = model.from_json(self._transport.send(operation, page.next_link).json())
+        yield page
+        while page.next_link:
+            page = model.from_json(self._transport.send(_LISTS[model], page.next_link).json())
+            yield page
 
     def _call(
         self,
