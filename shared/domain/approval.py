@@ -39,8 +39,8 @@ def check_vote(
     """Tell whether a principal may decide: a person, and not one the access is for.
 
     NB. The requestor is who the access is for, whichever app carried the request; and an app
-    that relays a person's decision is not that person. Only people are counted. Who asked
-    carries no decision on it either, in whosever name, and no person carries both sides.
+    that relays a person's decision is not that person. Only people are counted. The
+    person who asked carries no other person's decision either, and no person carries both sides.
     """
     if not (decision := check_approver(approver)).allowed:
         return decision

@@ -105,10 +105,10 @@ class IndexRows:
     ) -> list[list[Row]]:
         """List requests where changes move them; return for each the rows to remove after it.
 
-        NB. A status is never come back to, so its row needs no version to be removed. What awaits
-        approval may await it again: that row is read before the change, and a row that another
-        writer notes again meanwhile has another version, and stays. What fails here must not keep
-        a request from closing: reconcile lists again what is missing.
+        NB. A status is never come back to, so its row needs no version to be removed. A request
+        may await approval again: that row is read before the change, and a row that another
+        writer notes again meanwhile has another version, and stays. A failure here must not keep
+        a request from closing: reconcile lists missing rows again.
         """
         moves = [_Move(partitions_of(old), partitions_of(new), new.id) for old, new in changes]
         writes = [upsert(row) for move in moves for row in move.added]

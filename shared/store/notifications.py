@@ -1,6 +1,6 @@
 """The due rows of notifications. They name audit events, as those of the audit export do.
 
-What is no audit event, such as an access that closes soon, stands in its due row with its content.
+A notification without an audit event, as of an access that closes soon, is in its due row.
 The version before finds no event of such a row, and takes it off.
 """
 

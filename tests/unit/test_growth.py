@@ -288,7 +288,7 @@ def test_what_a_caller_may_not_read_is_passed_over_unread() -> None:
 
 @pytest.mark.parametrize("work", ["awaiting", "activity"])
 def test_lists_do_not_grow_with_what_they_do_not_show(work: str) -> None:
-    """What awaits a caller, and the events of a day, are read beside a thousand others alike."""
+    """Requests that await a caller and the events of a day cost the same beside a thousand others."""
 
     def read(count: int) -> Count:
         world = with_unrelated_requests(count)

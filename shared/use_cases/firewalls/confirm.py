@@ -210,7 +210,7 @@ class Prover:
     def _unlist(self, requests: list[AccessRequest]) -> dict[str, Exception]:
         """Take requests off the lists; return by id why that failed.
 
-        What is closed before its end makes room at once. What expires keeps its part of its
+        A port closed before its end makes room at once. An expired one keeps its part of its
         requestor's limit until its due row leads the sweep there, a minute later, or until that
         part is in the way.
         """

@@ -23,7 +23,7 @@ def expire_single(
     """Seal the grant that has ended and take the lease; return what is known for the converge.
 
     Where several have ended, many messages come for them: the lease is taken first then, so that
-    one worker alone writes. What fails here is tried again under the lease.
+    one worker alone writes. A failure here is tried again under the lease.
     """
     before = Before(lease=lease)
     try:

@@ -1,6 +1,6 @@
 """Judge one firewall: read its rows, sync them with their requests, and plan its changes.
 
-Whatever fails about one row, the plan for all others is made. A grant that fails is not wanted; a
+A failure of one row stops the plan of no other. A grant that fails is not wanted; a
 protection that fails keeps its block.
 """
 
