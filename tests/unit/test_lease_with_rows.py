@@ -104,6 +104,23 @@ def _grant(world: World, request_id: str) -> Any:
     return grant_of(world.request(request_id), port, port.fronts[0])
 
 
+def test_a_key_that_is_taken_before_the_transaction_has_the_rows_read_again(world: World) -> None:
+    """The lease is taken alone then, and the opening is judged by the rows as they are now."""
+    request = world.ask(DB, work=False)
+    transact = world.tables.firewalls.transact
+
+    def take_the_key(writes: Sequence[Write]) -> list[str]:
+        del world.tables.firewalls.transact
+        world.tables.firewalls.insert(writes[0].row)
+        return transact(writes)
+
+    world.tables.firewalls.transact = take_the_key  # type: ignore[method-assign]
+    opening.open_access(world.services, request.id)
+    assert world.status(request.id) is Status.INITIATED
+    assert len(world.services.rows.read(NSG_SUBNET).grants) == 1
+    assert not is_held(world, NSG_SUBNET)
+
+
 def test_leases_of_more_firewalls_than_are_converged_at_once_are_taken_in_turn(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
