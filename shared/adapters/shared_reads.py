@@ -33,7 +33,7 @@ _USUAL, _SCARCE = _Spacing(4, 0.5), _Spacing(1, 3.0)
 class ReadPace:
     """Space the reads of one resource, so that the callers of a burst share them.
 
-    Hundreds of requests need the same subnet, the same NSG and the same VMs. Four reads begin at
+    Hundreds of requests need the same subnet, firewall and VMs. Four reads begin at
     once, then two a second; each after three seconds where this process has used up half of the
     bucket that ARM lends an identity. The first read of a resource is never delayed.
     """
