@@ -353,26 +353,6 @@ def test_a_failure_is_told_and_never_raised(broken: World) -> None:
     assert [name for name, _ in broken.telemetry.events][-1] == "jit.retention.completed"
 
 
-def test_a_request_that_cannot_be_read_holds_up_no_other(world: World) -> None:
-    """A failure for one request is told, and the others are purged."""
-    first, second = ended(world), ended(world, vm=DB)
-    world.clock.advance(91 * DAY)
-    real = world.tables.requests.get
-
-    def get(partition: str, key: str) -> Row | None:
-        if f"{partition}-{key}" == first:
-            raise OutsideError("no answer")
-        return real(partition, key)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(world.tables.requests, "get", get)
-        purge_old(world.services)
-    assert kept(world) == {first} != {second}
-    assert faults(world) == ["jit.retention.failed"]
-    rounds(world)
-    assert kept(world) == set()
-
-
 def test_it_comes_after_everything_else(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where comparing fails: that is raised as before, and what is old still goes."""
     request = ended(world)
