@@ -107,7 +107,7 @@ class Ports(RuleBasedStateMachine):
 
         self.attempt(put)
 
-    @rule(data=st.data(), kind=st.sampled_from(FaultType), at=st.integers(1, 60))
+    @rule(data=st.data(), fault_type=st.sampled_from(FaultType), at=st.integers(1, 60))
     def break_something(self, data: st.DataObject, fault_type: FaultType, at: int) -> None:
         """A later call to the outside fails."""
         del data

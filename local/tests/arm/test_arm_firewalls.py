@@ -109,10 +109,10 @@ def test_private_sources_pass_network_rules_as_they_are(arm: ArmClient, hub_cloc
     """A VPN client needs a network allow, and the NSG sees its own address; a deny comes first."""
     edit(arm, nsg("10.9.0.0/16"))
     assert not reaches(arm, "10.9.0.5")
-    put_group(arm, hub_clock, network_rule(), kind="Allow")
+    put_group(arm, hub_clock, network_rule(), action="Allow")
     assert reaches(arm, "10.9.0.5")
     deny = f"{POLICY}/ruleCollectionGroups/first"
-    put_group(arm, hub_clock, network_rule(), kind="Deny", group_id=deny, priority=100)
+    put_group(arm, hub_clock, network_rule(), action="Deny", group_id=deny, priority=100)
     assert not reaches(arm, "10.9.0.5")
 
 
@@ -121,7 +121,7 @@ def test_a_deny_network_rule_does_not_close_a_translation(arm: ArmClient, hub_cl
     edit(arm, nsg(FIREWALL_PREFIX))
     put_group(arm, hub_clock, nat_rule())
     deny = network_rule(sourceAddresses=["*"])
-    put_group(arm, hub_clock, deny, kind="Deny", group_id=f"{GROUP}-deny", priority=100)
+    put_group(arm, hub_clock, deny, action="Deny", group_id=f"{GROUP}-deny", priority=100)
     assert reaches(arm)
 
 
