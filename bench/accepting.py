@@ -12,7 +12,7 @@ from bench.place import Cloud, Json, Place
 from bench.stacks import TAKING_IN, bench_stack
 
 _WARM_UP, _IN_TURN, _MANY, _AT_ONCE = 40, 400, 800, 16
-_PLACE = Place("accept", 1, 40, 20)
+_PLACE = Place("accept", 2, 20, 20)  # a group takes 750 grants
 
 
 def run() -> Json:

@@ -24,6 +24,8 @@ same requests at the moments at which the app had accepted them, on a simulator 
 below 1: the app is sooner, or writes less. `bursts` runs the 700 requests over 10 NSGs three times;
 the row is the run in the middle. *Another writer* changes the NSG every few seconds. What is sooner
 by seconds depends on how busy the machine is with taking in the requests; the load is told below.
+The functions have processes of their own, as Flex Consumption scales them; in rows measured before
+2026-11-28 all share one process.
 
 | | writes | fair rival | ratio | last one, s | fair rival | ratio | reads | fair rival |
 |---|---:|---:|---:|---:|---:|---:|---:|---:|"""
