@@ -1,7 +1,6 @@
 """The local stack as it is measured: the app's own host.json, nothing made impatient."""
 
 import contextlib
-import sys
 import tempfile
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -63,8 +62,7 @@ def _instance(stack: Stack, names: Sequence[str]) -> Iterator[Child]:
     others = _function_names() - set(names)
     state = stack.host_log.parent / names[0]
     ready = state / "host.ready"
-    command = [sys.executable, *("-m", "local.functions_host", "--tethered", "--app", str(ROOT))]
-    command += ["--port", "0", "--state", str(state), "--ready-file", str(ready)]
+    command = stack.host_command(state, 0, ready)
     given = {k: v for k, v in stack.host_environment.items() if k not in _disabled(names)}
     environment = {**given, **_disabled(others)}
     with Child(command, log=state / "host.log", cwd=ROOT, env=environment) as child:

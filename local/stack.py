@@ -116,17 +116,21 @@ class Stack:
         ready = self._directory / "host.ready"
         ready.unlink(missing_ok=True)
         self._host = Child(
-            [
-                sys.executable,
-                *("-m", "local.functions_host", "--tethered"),
-                *("--app", str(self._app), "--port", str(self._port)),
-                *("--state", str(self._directory), "--ready-file", str(ready)),
-            ],
+            self.host_command(self._directory, self._port, ready),
             log=self.host_log,
             cwd=ROOT,
             env=self.host_environment,
         )
         self._wait_for_host(self._host, ready)
+
+    def host_command(self, state: Path, port: int, ready: Path) -> list[str]:
+        """Return the command of a functions host for the app, with its state in a folder."""
+        return [
+            sys.executable,
+            *("-m", "local.functions_host", "--tethered"),
+            *("--app", str(self._app), "--port", str(port)),
+            *("--state", str(state), "--ready-file", str(ready)),
+        ]
 
     def stop_host(self) -> None:
         """Stop the functions host with SIGTERM: it drains."""

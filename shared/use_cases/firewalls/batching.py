@@ -61,7 +61,8 @@ def defer_to_batch(
         services.telemetry.fault("jit.queue.uncounted", error, firewall=firewall_id)
         return None
     now = services.clock()
-    if coming <= 1 or _are_last(coming, lease, now):  # 1: the one that is being handled
+    few = _LAST_FEW if _is_spaced(lease, now) else 1  # 1: the one that is being handled
+    if coming <= few:
         return None
     end = first_end(rows)
     wait = batch if coming > AT_ONCE else min(_A_FEW, batch)
@@ -84,19 +85,18 @@ def waits_for_batch(services: BatchParts, lease: Row, now: datetime) -> bool:
     """
     if not is_batch_pending(lease, now):
         return False
-    if not _are_last(0, lease, now):
-        return True  # whatever the count
+    if not _is_spaced(lease, now):
+        return True
     try:
-        return not _are_last(services.queues.requested(), lease, now)
+        return services.queues.requested() > _LAST_FEW
     except Exception as error:  # noqa: BLE001 - the message of the batch opens it
         services.telemetry.fault("jit.queue.uncounted", error, firewall=lease.partition)
         return True
 
 
-def _are_last(coming: int, lease: Row, now: datetime) -> bool:
-    """Tell whether so few requests are the last of a burst, some seconds after its last write."""
-    opened = str(lease.values.get("opened_at", ""))
-    return coming <= _LAST_FEW and opened <= format_sortable(now - _BETWEEN)
+def _is_spaced(lease: Row, now: datetime) -> bool:
+    """Tell whether the last write of an opening is so long ago that the last few may end a batch."""
+    return str(lease.values.get("opened_at", "")) <= format_sortable(now - _BETWEEN)
 
 
 def is_batch_pending(lease: Row, now: datetime) -> bool:
